@@ -1,0 +1,84 @@
+"""Files of the package's outputs: written whole or not at all, named relative to their root."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from itr_deploy.errors import BundleError, OutputError
+
+CHUNK = 1 << 20
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def canonical_json(value: Any) -> bytes:
+    """JSON with sorted keys and no spaces: equal values give equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def inside(root: Path, name: str) -> Path:
+    """The path of ``name`` below ``root``.
+
+    Raises:
+        BundleError: ``name`` is absolute, has ``..`` in it, or leads out through a link.
+    """
+    parts = PurePosixPath(name.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts or not parts.parts or ":" in parts.parts[0]:
+        raise BundleError(f"{root}: the manifest names {name!r}, a path that leaves the bundle")
+    path = root / parts
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise BundleError(f"{root}: {name!r} is a link that leads out of the bundle")
+    return path
+
+
+@contextmanager
+def output_errors(target: Path) -> Iterator[None]:
+    """Turn a failed write (full disk, read-only, no permission) into one clear `OutputError`."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {target}: {error.strerror or error}; "
+            "free space or choose another place, nothing was left behind"
+        ) from error
+
+
+def write_file(path: Path, content: bytes | str) -> None:
+    """Write a file under a temporary name beside it, then rename it.
+
+    Raises:
+        OutputError: It cannot be written; what was there before is untouched.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_file` of indented JSON."""
+    write_file(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,155 @@
+"""`manifest.json` of a bundle, as pydantic models.
+
+Unknown fields are refused: a bundle of a newer schema is recognised by its version before that.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+StorageType = Literal["float16", "float32"]
+Modality = Literal["image", "text"]
+GraphRole = Literal["image_encoder", "text_encoder", "match_text_to_image", "match_image_to_text"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StoredTensor(_Record):
+    """A tensor that a gallery stores for an item.
+
+    Attributes:
+        name: Its name among the tensors of its modality.
+        width: Size of its last axis.
+        per_position: True for one row a region or word, False for one row an item.
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    width: int = Field(ge=1)
+    per_position: bool = True
+
+
+class Workspace(_Record):
+    """Scratch memory of the matcher in float32 values a pair.
+
+    ``per_word * L + per_region * R + per_word_region * L * R``; an estimate, for tiling.
+    """
+
+    per_word: int = 0
+    per_region: int = 0
+    per_word_region: int = 0
+
+
+class TensorInfo(_Record):
+    """An input or output of a graph; a string in ``shape`` names a dynamic axis."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+class GraphInfo(_Record):
+    """One ONNX graph. ``storage`` is the type of the gallery tensors a matcher takes."""
+
+    role: GraphRole
+    file: str
+    opset: int
+    storage: StorageType | None = None
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+
+class FileInfo(_Record):
+    """Size and checksum of a file of the bundle."""
+
+    bytes: int
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class ImageItems(_Record):
+    """What an image is: its region features, and what is stored of it."""
+
+    feature_dim: int
+    regions: int | None = None
+    tensors: tuple[StoredTensor, ...]
+
+
+class TextItems(_Record):
+    """What a text is: its words, its length limit, and what is stored of it.
+
+    ``length`` is the padded length where the model fixes one.
+    """
+
+    vocab_size: int
+    length: int | None = None
+    max_tokens: int
+    tensors: tuple[StoredTensor, ...]
+
+
+class NltkWords(_Record):
+    """nltk's word tokenisation of the lower-cased text, looked up in a vocabulary file.
+
+    ``sentence_splitter`` says which Punkt splits sentences: ``trained`` has its parameters in the
+    file ``punkt``; ``untrained`` is nltk's splitter without any.
+    """
+
+    kind: Literal["nltk_words"] = "nltk_words"
+    vocabulary: str
+    sentence_splitter: Literal["trained", "untrained"]
+    punkt: str | None = None
+
+
+TextProcessing = Annotated[NltkWords, Field(discriminator="kind")]
+
+
+class Pipeline(_Record):
+    """Defaults of a search; every one can be given per call."""
+
+    candidates: int | None = Field(default=200, ge=1)
+
+
+class Provenance(_Record):
+    """Where the bundle came from."""
+
+    checkpoint: str
+    checkpoint_sha256: str
+    created: str
+    versions: dict[str, str]
+
+
+class Manifest(_Record):
+    """The whole manifest.
+
+    ``encoding_id`` names what decides the stored tensors (weights, options, text processing):
+    a gallery fits every bundle with the same one.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    family: str
+    options: dict[str, bool | int | float | str]
+    embedding_dim: int
+    images: ImageItems
+    texts: TextItems
+    workspace: Workspace
+    text_processing: TextProcessing
+    graphs: dict[str, GraphInfo]
+    pipeline: Pipeline = Pipeline()
+    encoding_id: str
+    provenance: Provenance
+    files: dict[str, FileInfo]
+
+    def graph(self, role: GraphRole, storage: StorageType | None = None) -> str:
+        """Name of the graph with this role and storage type.
+
+        Raises:
+            KeyError: The bundle has none.
+        """
+        for name, graph in self.graphs.items():
+            if graph.role == role and graph.storage == storage:
+                return name
+        raise KeyError(f"{role} ({storage})")

@@ -1,0 +1,180 @@
+"""From a checkpoint that was read to the files of a bundle."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+import onnx_ir as ir
+import torch
+
+from itr_deploy.bundle.files import canonical_json, sha256_of, write_json
+from itr_deploy.bundle.manifest import (
+    GraphInfo,
+    ImageItems,
+    Manifest,
+    Provenance,
+    StorageType,
+    TensorInfo,
+    TextItems,
+)
+from itr_deploy.bundle.store import list_files, write_manifest
+from itr_deploy.export.graphs import GraphSpec, gallery_inputs, graph_specs, to_onnx
+from itr_deploy.export.storage import with_float16_gallery
+from itr_deploy.export.text import BundledText
+from itr_deploy.export.weights import WeightsFile
+from itr_deploy.models.contract import TrainedMatcher
+
+GRAPHS = "graphs"
+WEIGHTS = "weights.bin"
+MAX_TOKENS = 256
+"""Longest text a bundle takes: several times the field's longest captions."""
+
+_TOOLS = ("itr-deploy", "torch", "onnx", "onnx-ir", "onnxscript")
+_DTYPES = {torch.float32: "float32", torch.int64: "int64"}
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported: the family's name, the checkpoint file and what was read from it."""
+
+    family: str
+    checkpoint: Path
+    trained: TrainedMatcher
+    text: BundledText
+
+
+def build_bundle(
+    source: Source, root: Path, *, opset: int, progress: Progress = lambda step: None
+) -> Manifest:
+    """Write graphs, weights, text files and manifest into an empty directory.
+
+    Args:
+        source: What to export.
+        root: The directory.
+        opset: ONNX operator set of the graphs.
+        progress: Called with the name of each step as it begins.
+
+    Returns:
+        The manifest that was written.
+    """
+    for name, content in source.text.files.items():
+        write_json(root / name, content)
+    graphs = _write_graphs(source.trained, root, opset, progress)
+    progress("checksums and manifest")
+    manifest = _manifest(source, graphs, root)
+    write_manifest(root, manifest)
+    return manifest
+
+
+def _write_graphs(
+    trained: TrainedMatcher, root: Path, opset: int, progress: Progress
+) -> dict[str, GraphInfo]:
+    infos: dict[str, GraphInfo] = {}
+    (root / GRAPHS).mkdir()
+    with WeightsFile(root / GRAPHS / WEIGHTS) as weights:
+
+        def save(name: str, model: ir.Model, info: GraphInfo) -> None:
+            _drop_traces(model)
+            weights.take(model)
+            ir.save(model, root / info.file)
+            infos[name] = info
+
+        for spec in graph_specs(trained):
+            progress(f"graph {spec.role}")
+            model = to_onnx(spec, opset)
+            stored = gallery_inputs(spec)
+            if stored:
+                half = with_float16_gallery(model, stored)
+                save(spec.role, half, _info(spec, opset, spec.role, "float16"))
+                name = f"{spec.role}_float32"
+                save(name, model, _info(spec, opset, name, "float32"))
+            else:
+                save(spec.role, model, _info(spec, opset, spec.role, None))
+    return infos
+
+
+def _info(spec: GraphSpec, opset: int, name: str, storage: StorageType | None) -> GraphInfo:
+    gallery = gallery_inputs(spec)
+
+    def dtype(tensor: str, declared: torch.dtype) -> str:
+        return storage if storage and tensor in gallery else _DTYPES[declared]
+
+    return GraphInfo(
+        role=spec.role,
+        file=f"{GRAPHS}/{name}.onnx",
+        opset=opset,
+        storage=storage,
+        inputs=tuple(
+            TensorInfo(name=t.name, dtype=dtype(t.name, t.dtype), shape=t.axes)
+            for t in spec.flat_inputs
+        ),
+        outputs=tuple(
+            TensorInfo(name=t.name, dtype=_DTYPES[t.dtype], shape=t.axes) for t in spec.outputs
+        ),
+    )
+
+
+def _drop_traces(model: ir.Model) -> None:
+    """Remove the exporter's notes: they hold source paths of the machine that exported."""
+    model.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    for node in model.graph.all_nodes():
+        scope = node.metadata_props.get("namespace")
+        node.metadata_props.clear()
+        if scope:
+            node.metadata_props["namespace"] = scope
+    for value in [*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()]:
+        value.metadata_props.clear()
+
+
+def _manifest(source: Source, graphs: dict[str, GraphInfo], root: Path) -> Manifest:
+    deployed = source.trained.deployed
+    options = dict(source.trained.options)
+    images = ImageItems(
+        feature_dim=source.trained.image_dim,
+        regions=deployed.regions,
+        tensors=deployed.image_tensors,
+    )
+    texts = TextItems(
+        vocab_size=source.trained.vocab_size,
+        length=deployed.text_length,
+        max_tokens=deployed.text_length or MAX_TOKENS,
+        tensors=deployed.text_tensors,
+    )
+    checkpoint_hash = sha256_of(source.checkpoint)
+    files = list_files(root)
+    text_files = {name: files[name].sha256 for name in source.text.files}
+    identity = {
+        "family": source.family,
+        "options": options,
+        "checkpoint": checkpoint_hash,
+        "images": images.model_dump(mode="json"),
+        "texts": texts.model_dump(mode="json"),
+        "text_processing": source.text.processing.model_dump(mode="json"),
+        "text_files": text_files,
+    }
+    return Manifest(
+        family=source.family,
+        options=options,
+        embedding_dim=deployed.embedding_dim,
+        images=images,
+        texts=texts,
+        workspace=deployed.workspace,
+        text_processing=source.text.processing,
+        graphs=graphs,
+        encoding_id=hashlib.sha256(canonical_json(identity)).hexdigest(),
+        provenance=Provenance(
+            checkpoint=source.checkpoint.name,
+            checkpoint_sha256=checkpoint_hash,
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            versions={tool: version(tool) for tool in _TOOLS},
+        ),
+        files=files,
+    )

@@ -1,0 +1,90 @@
+"""The torch modules behind a bundle's graphs, made from any family's `DeployedMatcher`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from itr_deploy.models.contract import DeployedMatcher
+
+
+class ImageEncoderModule(nn.Module):
+    """``regions [B, R, Di]`` -> the stored image tensors, then the embedding."""
+
+    def __init__(self, deployed: DeployedMatcher) -> None:
+        super().__init__()
+        self.deployed = deployed
+
+    def forward(self, regions: Tensor) -> tuple[Tensor, ...]:
+        """See `DeployedMatcher.encode_images`."""
+        return self.deployed.encode_images(regions)
+
+
+class TextEncoderModule(nn.Module):
+    """``token_ids [B, L], lengths [B]`` -> the stored text tensors, then the embedding."""
+
+    def __init__(self, deployed: DeployedMatcher) -> None:
+        super().__init__()
+        self.deployed = deployed
+
+    def forward(self, token_ids: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        """See `DeployedMatcher.encode_texts`."""
+        return self.deployed.encode_texts(token_ids, lengths)
+
+
+class TextToImageModule(nn.Module):
+    """Scores of text queries with the candidates they name in an image gallery."""
+
+    def __init__(self, deployed: DeployedMatcher) -> None:
+        super().__init__()
+        self.deployed = deployed
+
+    def forward(
+        self,
+        texts: Sequence[Tensor],
+        lengths: Tensor,
+        images: Sequence[Tensor],
+        candidates: Tensor,
+    ) -> Tensor:
+        """``texts [Q, L, ...], lengths [Q], images [N, R, ...], candidates [Q or 1, K] -> [Q, K]``."""
+        grouped = [_group(text, candidates) for text in texts]
+        chosen = [_gather(image, candidates) for image in images]
+        scores = self.deployed.match(grouped, _group(lengths, candidates), chosen)
+        return scores.reshape(lengths.shape[0], candidates.shape[1])
+
+
+class ImageToTextModule(nn.Module):
+    """Scores of image queries with the candidates they name in a text gallery."""
+
+    def __init__(self, deployed: DeployedMatcher) -> None:
+        super().__init__()
+        self.deployed = deployed
+
+    def forward(
+        self,
+        images: Sequence[Tensor],
+        texts: Sequence[Tensor],
+        lengths: Tensor,
+        candidates: Tensor,
+    ) -> Tensor:
+        """``images [Q, R, ...], texts [N, L, ...], lengths [N], candidates [Q or 1, K] -> [Q, K]``."""
+        grouped = [_group(image, candidates) for image in images]
+        chosen = [_gather(text, candidates) for text in texts]
+        scores = self.deployed.match(chosen, _gather(lengths, candidates), grouped)
+        return scores.transpose(1, 2).reshape(images[0].shape[0], candidates.shape[1])
+
+
+def _group(queries: Tensor, candidates: Tensor) -> Tensor:
+    """``[Q, ...] -> [groups, Q / groups, ...]``: the queries that share a row of candidates.
+
+    With ``[1, K]`` candidates all queries are one group, and the gallery is gathered once.
+    """
+    groups = candidates.shape[0]
+    return queries.reshape(groups, queries.shape[0] // groups, *queries.shape[1:])
+
+
+def _gather(gallery: Tensor, candidates: Tensor) -> Tensor:
+    """``[N, ...], [groups, K] -> [groups, K, ...]``."""
+    rows = gallery.index_select(0, candidates.reshape(-1))
+    return rows.reshape(*candidates.shape, *gallery.shape[1:])

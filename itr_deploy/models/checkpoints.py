@@ -1,0 +1,125 @@
+"""Safe reading of published checkpoints: tensors and plain values only, never code."""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from itr_deploy.errors import CheckpointError
+
+
+def load_checkpoint(path: Path, *, expected: tuple[str, ...]) -> dict[str, Any]:
+    """Read a checkpoint dictionary with ``weights_only=True`` and `argparse.Namespace` allowed.
+
+    Args:
+        path: The file.
+        expected: Keys that must be there.
+
+    Raises:
+        CheckpointError: It is missing, truncated, holds code, or lacks a key.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint file")
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: refused: it holds more than tensors and plain values "
+            f"({_blocked(error)}); save it again with tensors, numbers, strings and one "
+            "argparse.Namespace only"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, UnicodeDecodeError) as error:
+        raise CheckpointError(
+            f"{path}: cannot be read as a PyTorch checkpoint, it may be truncated: "
+            f"{_first_line(error)}; copy it again"
+        ) from error
+    missing = [key for key in expected if not isinstance(content, dict) or key not in content]
+    if missing:
+        found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        raise CheckpointError(
+            f"{path}: no {', '.join(map(repr, missing))} in the checkpoint; it holds {found}"
+        )
+    return dict(content)
+
+
+def strip_prefix(state: Any, prefix: str, *, source: Path) -> dict[str, Tensor]:
+    """The state dict with ``prefix`` (of `torch.nn.DataParallel`) taken off every key.
+
+    Raises:
+        CheckpointError: ``state`` is not a dictionary of tensors.
+    """
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise CheckpointError(
+            f"{source}: 'model' is a {type(state).__name__}, not one state dict of tensors; "
+            "it is a checkpoint of another model"
+        )
+    return {str(key).removeprefix(prefix): value for key, value in state.items()}
+
+
+def option(opt: Any, name: str, kind: type, *, source: Path, default: Any = None) -> Any:
+    """One option of the checkpoint's ``opt``, checked for its type.
+
+    Raises:
+        CheckpointError: It is absent and has no default, or is of another type.
+    """
+    if not isinstance(opt, argparse.Namespace):
+        raise CheckpointError(
+            f"{source}: 'opt' is a {type(opt).__name__}, expected an argparse.Namespace"
+        )
+    value = getattr(opt, name, default)
+    if value is None:
+        raise CheckpointError(f"{source}: option {name!r} is missing from the checkpoint's 'opt'")
+    if kind is float and isinstance(value, int):
+        value = float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise CheckpointError(
+            f"{source}: option {name}={value!r} is a {type(value).__name__}, "
+            f"expected {kind.__name__}"
+        )
+    return value
+
+
+def load_weights(
+    model: nn.Module, weights: Mapping[str, Tensor], *, source: Path, family: str
+) -> None:
+    """Load a state dict; every key and shape must fit.
+
+    Raises:
+        CheckpointError: Names the first keys that are missing, unknown or of another shape.
+    """
+    wanted = model.state_dict()
+    missing = sorted(wanted.keys() - weights.keys())
+    unknown = sorted(weights.keys() - wanted.keys())
+    if missing or unknown:
+        found = f"missing {missing[:3]}" if missing else f"unknown {unknown[:3]}"
+        raise CheckpointError(f"{source}: not the weights of this {family}: {found}")
+    for key, value in weights.items():
+        if value.shape != wanted[key].shape:
+            raise CheckpointError(
+                f"{source}: {key} has shape {list(value.shape)}, "
+                f"its options say {list(wanted[key].shape)}"
+            )
+        if not torch.isfinite(value).all():
+            raise CheckpointError(f"{source}: {key} holds NaN or infinity; the training diverged")
+    model.load_state_dict({key: value.float() for key, value in weights.items()})
+
+
+def _blocked(error: Exception) -> str:
+    """What the safe unpickler refused, from its long message."""
+    text = str(error)
+    marker = "Unsupported global: GLOBAL "
+    if marker in text:
+        return "global " + text.split(marker, 1)[1].split(" ", 1)[0]
+    return _first_line(error)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

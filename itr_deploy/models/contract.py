@@ -1,0 +1,81 @@
+"""The family contract: what a family must give so that the rest of the SDK can deploy it.
+
+A family is one module with a function ``load(checkpoint, **options) -> TrainedMatcher`` and one
+entry in `registry`. Graphs, parity, bundles, galleries and search are written once, over this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from itr_deploy.bundle.manifest import StoredTensor, Workspace
+
+__all__ = ["DeployedMatcher", "PlainMatcher", "StoredTensor", "TrainedMatcher", "Workspace"]
+
+
+class PlainMatcher(Protocol):
+    """The published computation in PyTorch: the truth that parity compares with."""
+
+    def score(self, regions: Tensor, token_ids: Tensor, lengths: Tensor) -> Tensor:
+        """``float32 [N, R, Di], int64 [C, L], int64 [C] -> float32 [N, C]``, higher is better."""
+        ...
+
+
+class DeployedMatcher(nn.Module):
+    """The exported form: encoders that compute all that depends on one item, and a matcher.
+
+    Attributes:
+        image_tensors: What a gallery stores for an image, in the encoder's output order.
+        text_tensors: The same for a text.
+        embedding_dim: Width of the coarse embedding, the encoders' last output. Its dot product
+            ranks a shortlist.
+        regions: Number of regions when the model fixes it, else None.
+        text_length: Padded length when the model fixes it, else None.
+        workspace: Estimate of the matcher's scratch memory a pair.
+    """
+
+    image_tensors: tuple[StoredTensor, ...]
+    text_tensors: tuple[StoredTensor, ...]
+    embedding_dim: int
+    regions: int | None = None
+    text_length: int | None = None
+    workspace: Workspace
+
+    def encode_images(self, regions: Tensor) -> tuple[Tensor, ...]:
+        """``float32 [B, R, Di]`` -> the `image_tensors`, then the embedding ``[B, E]``."""
+        raise NotImplementedError
+
+    def encode_texts(self, token_ids: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        """``int64 [B, L], int64 [B]`` -> the `text_tensors`, then the embedding ``[B, E]``."""
+        raise NotImplementedError
+
+    def match(
+        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
+    ) -> Tensor:
+        """Score every text with every image of its group.
+
+        Args:
+            texts: The `text_tensors`, each ``[B, T, L, width]`` (``[B, T, width]`` for one that
+                is stored once an item).
+            lengths: ``int64 [B, T]``; positions past a text's length must not matter.
+            images: The `image_tensors`, each ``[B, I, R, width]`` or ``[B, I, width]``.
+
+        Returns:
+            ``[B, T, I]``.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class TrainedMatcher:
+    """A checkpoint that was read: the published computation and its exported form."""
+
+    plain: PlainMatcher
+    deployed: DeployedMatcher
+    image_dim: int
+    vocab_size: int
+    options: Mapping[str, Any] = field(default_factory=dict)

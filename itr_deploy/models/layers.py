@@ -1,0 +1,108 @@
+"""What the families' models share: norms, masks and the bidirectional GRU in its two forms."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+NORM_EPS = 1e-8
+"""What the published programs add to a norm before dividing by it."""
+
+MASKED = -30000.0
+"""Logit of a masked position: its exponential is 0 in every precision, and float16 holds it."""
+
+
+def l2_norm_published(x: Tensor, dim: int) -> Tensor:
+    """``x / (sqrt(sum x^2) + 1e-8)`` along ``dim``, as the published programs write it."""
+    return x / (x.pow(2).sum(dim=dim, keepdim=True).sqrt() + NORM_EPS)
+
+
+def l2_norm(x: Tensor, dim: int) -> Tensor:
+    """`l2_norm_published` in a form that survives export.
+
+    torch.onnx's optimiser deletes an addition of 1e-8, which makes a padded row 0/0. Clamping the
+    squared sum keeps the guard; the value differs by a relative ``1e-8 / norm``.
+    """
+    return x / torch.clamp((x * x).sum(dim=dim, keepdim=True), min=NORM_EPS**2).sqrt()
+
+
+def position_mask(lengths: Tensor, positions: int) -> Tensor:
+    """Which positions are real: ``lengths int64 [...] -> bool [..., positions]``."""
+    return torch.arange(positions, device=lengths.device) < lengths.unsqueeze(-1)
+
+
+def bigru_packed(rnn: nn.GRU, x: Tensor, lengths: Tensor) -> Tensor:
+    """Run a bidirectional GRU over each row's true length and average the two directions.
+
+    Args:
+        rnn: A ``batch_first`` bidirectional GRU with hidden size D.
+        x: ``float32 [B, L, in]``, padded on the right.
+        lengths: ``int64 [B]``, each at least 1.
+
+    Returns:
+        ``float32 [B, L, D]``; padded positions are 0.
+    """
+    packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+    both, _ = pad_packed_sequence(rnn(packed)[0], batch_first=True, total_length=x.shape[1])
+    forward, backward = both.chunk(2, dim=-1)
+    return (forward + backward) / 2
+
+
+def bigru_two_pass(rnn: nn.GRU, x: Tensor, lengths: Tensor) -> Tensor:
+    """`bigru_packed` as two forward GRUs, the second over each row reversed within its length.
+
+    Packed sequences cannot be exported, and a GRU with ``sequence_lens`` has no half-precision
+    form in TensorRT. Here padding comes after the true words in both passes, so that it cannot
+    reach them, and is set to 0 at the end. Same arguments and result as `bigru_packed`.
+    """
+    batch, length = x.shape[0], x.shape[1]
+    steps = torch.arange(length, device=x.device)
+    ends = lengths.unsqueeze(1)
+    mirrored = torch.where(steps < ends, ends - 1 - steps, steps)
+    rows = (mirrored + length * torch.arange(batch, device=x.device).unsqueeze(1)).reshape(-1)
+
+    def reverse(y: Tensor) -> Tensor:
+        width = y.shape[-1]
+        return y.reshape(batch * length, width).index_select(0, rows).reshape(batch, length, width)
+
+    for layer in range(rnn.num_layers):
+        ahead = _gru_one_direction(rnn, f"l{layer}", x)
+        behind = reverse(_gru_one_direction(rnn, f"l{layer}_reverse", reverse(x)))
+        if layer + 1 < rnn.num_layers:
+            x = torch.cat([ahead, behind], dim=-1)
+    mean = (ahead + behind) / 2
+    return mean * position_mask(lengths, length).unsqueeze(-1).to(mean.dtype)
+
+
+def _gru_one_direction(rnn: nn.GRU, suffix: str, x: Tensor) -> Tensor:
+    """One forward GRU pass ``[B, L, in] -> [B, L, D]``.
+
+    Under export it becomes one ONNX ``GRU`` node: the exporter's own translation of
+    ``torch.nn.GRU`` freezes the time axis.
+    """
+    weights = [getattr(rnn, f"{part}_{suffix}") for part in
+               ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    if not torch.compiler.is_exporting():
+        start = x.new_zeros(1, x.shape[0], rnn.hidden_size)
+        return torch.gru(x, start, weights, True, 1, 0.0, False, False, True)[0]
+    w_ih, w_hh, b_ih, b_hh = (_gates_in_onnx_order(w) for w in weights)
+    length, batch = x.shape[1], x.shape[0]
+    y, _ = torch.onnx.ops.symbolic_multi_out(
+        "GRU",
+        (x.transpose(0, 1), w_ih.unsqueeze(0), w_hh.unsqueeze(0),
+         torch.cat([b_ih, b_hh]).unsqueeze(0)),
+        attrs={"hidden_size": rnn.hidden_size, "linear_before_reset": 1},
+        dtypes=(x.dtype, x.dtype),
+        shapes=((length, 1, batch, rnn.hidden_size), (1, batch, rnn.hidden_size)),
+        version=14,
+    )
+    return y.squeeze(1).transpose(0, 1)
+
+
+def _gates_in_onnx_order(weight: Tensor) -> Tensor:
+    """PyTorch stacks a GRU's gates as reset, update, new; ONNX as update, reset, new."""
+    size = weight.shape[0] // 3
+    # Slices, not chunk(): the exporter folds a Slice of a constant, but not a Split.
+    reset, update, new = weight[:size], weight[size : 2 * size], weight[2 * size :]
+    return torch.cat([update, reset, new], dim=0)

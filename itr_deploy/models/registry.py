@@ -1,0 +1,74 @@
+"""The families this SDK deploys: one entry each, without importing torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from itr_deploy.models.contract import TrainedMatcher
+
+
+@dataclass(frozen=True)
+class FamilyOption:
+    """A choice that a family offers at export, passed to its ``load`` by name."""
+
+    name: str
+    choices: tuple[str, ...]
+    default: str
+    help: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family's registration.
+
+    Attributes:
+        name: Its name on the command line and in manifests.
+        title: One line for people.
+        text: Kind of its text processing.
+        load: Reads a checkpoint; imports the family's module when called.
+        options: What `load` takes besides the checkpoint.
+    """
+
+    name: str
+    title: str
+    text: str
+    load: Callable[..., TrainedMatcher]
+    options: tuple[FamilyOption, ...] = field(default=())
+
+
+def _load_imram(checkpoint: Path, **options: Any) -> TrainedMatcher:
+    from itr_deploy.models import imram
+
+    return imram.load(checkpoint, **options)
+
+
+FAMILIES: tuple[Family, ...] = (
+    Family(
+        name="imram",
+        title="Iterative Matching with Recurrent Attention Memory (CVPR 2020)",
+        text="nltk_words",
+        load=_load_imram,
+        options=(
+            FamilyOption(
+                name="precompute",
+                choices=("full", "none"),
+                default="full",
+                help="What is computed once an item and stored: every projection, or embeddings "
+                "only (smaller galleries, several times more work a pair).",
+            ),
+        ),
+    ),
+)
+
+
+def family(name: str) -> Family:
+    """The family registered as ``name``.
+
+    Raises:
+        KeyError: There is none.
+    """
+    return {entry.name: entry for entry in FAMILIES}[name]

@@ -1,0 +1,8 @@
+"""What runs a bundle's graphs: one protocol, one file a backend."""
+
+from __future__ import annotations
+
+from itr_deploy.runtime.backends.base import Arrays, Backend
+from itr_deploy.runtime.backends.onnxruntime import OnnxRuntimeBackend
+
+__all__ = ["Arrays", "Backend", "OnnxRuntimeBackend"]

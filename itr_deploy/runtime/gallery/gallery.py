@@ -1,0 +1,366 @@
+"""A gallery: items with their ids, user metadata, coarse embedding and stored tensors."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+from lancedb.table import LanceTable
+from numpy.typing import ArrayLike, NDArray
+
+from itr_deploy.bundle.manifest import Modality, StorageType
+from itr_deploy.errors import GalleryError
+from itr_deploy.runtime.gallery import rows
+from itr_deploy.runtime.gallery.layout import (
+    ID,
+    TABLE,
+    Description,
+    describe,
+    metadata_columns,
+    metadata_table,
+    schema,
+)
+from itr_deploy.runtime.gallery.transaction import gallery_errors, transaction
+from itr_deploy.runtime.inputs import check_regions
+from itr_deploy.runtime.items import Encoded
+from itr_deploy.runtime.matcher import Matcher
+
+Progress = Callable[[int], None]
+"""Called with the number of items done so far."""
+
+BATCH = 64
+
+
+class Gallery:
+    """Items of one modality, encoded by one bundle, in a LanceDB table.
+
+    One process may write to a gallery at a time; any number may read.
+    """
+
+    def __init__(self, path: str | Path, table: LanceTable, matcher: Matcher | None) -> None:
+        """Wrap an opened table; use `create` or `open`."""
+        self.path = str(path)
+        self._table = table
+        self.matcher = matcher
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        matcher: Matcher,
+        modality: Modality = "image",
+        storage: StorageType = "float16",
+    ) -> Gallery:
+        """Make an empty gallery.
+
+        Args:
+            path: A directory (or any address LanceDB takes) that holds no gallery yet.
+            matcher: Encodes what is added.
+            modality: ``"image"`` or ``"text"``.
+            storage: Type of the stored tensors; float16 halves the memory.
+
+        Raises:
+            GalleryError: There is one already.
+        """
+        description = Description.of(matcher.bundle.manifest, modality, storage)
+        with gallery_errors(path):
+            database = lancedb.connect(str(path))
+            if TABLE in _table_names(database):
+                raise GalleryError(f"{path}: a gallery is there already; open it or delete it first")
+            table = database.create_table(TABLE, schema=schema(description, []))
+        return cls(path, table, matcher)
+
+    @classmethod
+    def open(cls, path: str | Path, matcher: Matcher | None = None) -> Gallery:
+        """Open an existing gallery.
+
+        Args:
+            path: Where it is.
+            matcher: Needed to add or re-encode items; must be of the bundle that made it.
+
+        Raises:
+            GalleryError: There is none, it is damaged, or it was made with another bundle.
+        """
+        if "://" not in str(path) and not Path(path).is_dir():
+            raise GalleryError(f"{path}: no such gallery; make one with itr-deploy index")
+        with gallery_errors(path):
+            database = lancedb.connect(str(path))
+            if TABLE not in _table_names(database):
+                raise GalleryError(f"{path}: no gallery in it; make one with itr-deploy index")
+            table = database.open_table(TABLE)
+        gallery = cls(path, table, matcher)
+        if matcher is not None:
+            gallery.check_bundle(matcher)
+        return gallery
+
+    @property
+    def description(self) -> Description:
+        """What the gallery says of itself.
+
+        Raises:
+            GalleryError: The table is no gallery.
+        """
+        return describe(self._table.schema, self.path)
+
+    @property
+    def modality(self) -> Modality:
+        """What its items are."""
+        return self.description.modality
+
+    @property
+    def metadata_columns(self) -> list[str]:
+        """Names of the user's columns."""
+        return metadata_columns(self._table.schema)
+
+    @property
+    def version(self) -> int:
+        """LanceDB's version of the table, raised by every change."""
+        return int(self._table.version)
+
+    @property
+    def table(self) -> LanceTable:
+        """The LanceDB table, for reading."""
+        return self._table
+
+    def check_bundle(self, matcher: Matcher) -> None:
+        """Refuse a bundle whose encoders did not make this gallery.
+
+        Raises:
+            GalleryError: It is another.
+        """
+        made_by, given = self.description.encoding_id, matcher.bundle.manifest.encoding_id
+        if made_by != given:
+            raise GalleryError(
+                f"{self.path}: made with another bundle (encoding {made_by[:12]}, "
+                f"{matcher.bundle.path} has {given[:12]}); index it again with this one"
+            )
+
+    def count(self, where: str | None = None) -> int:
+        """Number of items, of those that a filter keeps.
+
+        Raises:
+            GalleryError: The filter is not understood.
+        """
+        with gallery_errors(self.path, where):
+            return int(self._table.count_rows(where))
+
+    def ids(self) -> list[str]:
+        """Every item's id."""
+        with gallery_errors(self.path):
+            found = self._table.search().select([ID]).limit(None).to_arrow()
+        return found[ID].to_pylist()  # type: ignore[no-any-return]
+
+    def add(
+        self,
+        ids: Sequence[str],
+        items: Any,
+        metadata: Mapping[str, Sequence[Any]] | None = None,
+        progress: Progress = lambda done: None,
+    ) -> None:
+        """Encode and add items; all of them appear at once, or none.
+
+        Args:
+            ids: One an item, unique in the gallery.
+            items: Regions ``[N, R, Di]`` (an array in memory or mapped), a list of texts, or
+                ``(token_ids, lengths)``.
+            metadata: User columns, one value an item. The first call decides the columns.
+            progress: Called after every batch.
+
+        Raises:
+            GalleryError: An id is double or there already, or a column is unknown.
+            InputError: An item cannot be encoded.
+            OutputError: The disk refuses; the gallery is as it was.
+        """
+        names = _checked_ids(ids)
+        source = self._source(items, len(names))
+        present = set(self.ids()) & set(names)
+        if present:
+            raise GalleryError(
+                f"{self.path}: id {min(present)!r} is there already "
+                f"({len(present)} of {len(names)} are); use update to replace items"
+            )
+        if not names:
+            return
+        extra = metadata_table(metadata, len(names))
+        empty = self.count() == 0
+        layout = self._layout_for(source, extra, empty)
+        reader = self._reader(layout, names, source, extra, progress)
+        with transaction(self.path, self._table):
+            if empty:
+                self._table = lancedb.connect(self.path).create_table(
+                    TABLE, data=reader, schema=layout, mode="overwrite"
+                )
+            else:
+                self._table.add(reader)
+
+    def update(
+        self,
+        ids: Sequence[str],
+        items: Any,
+        metadata: Mapping[str, Sequence[Any]] | None = None,
+        progress: Progress = lambda done: None,
+    ) -> None:
+        """Replace items that are there; arguments and errors as for `add`.
+
+        User columns that ``metadata`` leaves out become null.
+
+        Raises:
+            GalleryError: An id is not there.
+        """
+        names = _checked_ids(ids)
+        source = self._source(items, len(names))
+        self._require(names)
+        extra = metadata_table(metadata, len(names))
+        layout = self._layout_for(source, extra, empty=False)
+        reader = self._reader(layout, names, source, extra, progress)
+        with transaction(self.path, self._table):
+            self._table.merge_insert(ID).when_matched_update_all().execute(reader)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Remove items.
+
+        Raises:
+            GalleryError: An id is not there; nothing is removed.
+        """
+        names = _checked_ids(ids)
+        self._require(names)
+        quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
+        if names:
+            with transaction(self.path, self._table):
+                self._table.delete(f"{ID} IN ({quoted})")
+
+    def refresh(self) -> None:
+        """See what other processes have changed since the gallery was opened."""
+        with gallery_errors(self.path):
+            self._table.checkout_latest()
+
+    def _require(self, names: list[str]) -> None:
+        absent = set(names) - set(self.ids())
+        if absent:
+            raise GalleryError(
+                f"{self.path}: no item {min(absent)!r} ({len(absent)} of {len(names)} are not there)"
+            )
+
+    def _source(self, items: Any, count: int) -> _Source:
+        if self.matcher is None:
+            raise GalleryError(f"{self.path}: opened without a matcher; it is needed to encode items")
+        make = _ImageSource if self.modality == "image" else _TextSource
+        source = make(self.matcher, items)
+        if source.count != count:
+            raise GalleryError(f"{count} ids were given for {source.count} items")
+        return source
+
+    def _layout_for(self, source: _Source, extra: pa.Table, empty: bool) -> pa.Schema:
+        """The table's schema; an empty gallery takes it from the first items."""
+        description = self.description
+        if empty:
+            if description.modality == "image":
+                description = description.model_copy(update={"positions": source.positions})
+            return schema(description, list(extra.schema))
+        if description.modality == "image" and source.positions != description.positions:
+            raise GalleryError(
+                f"{self.path}: its images have {description.positions} regions, "
+                f"these have {source.positions}"
+            )
+        unknown = set(extra.column_names) - set(self.metadata_columns)
+        if unknown:
+            raise GalleryError(
+                f"{self.path}: no metadata column {min(unknown)!r}; "
+                f"it has {', '.join(self.metadata_columns) or 'none'}"
+            )
+        self._check_types(extra)
+        return self._table.schema
+
+    def _check_types(self, extra: pa.Table) -> None:
+        for name in extra.column_names:
+            wanted = self._table.schema.field(name).type
+            try:
+                extra[name].cast(wanted)
+            except pa.ArrowInvalid as error:
+                raise GalleryError(
+                    f"{self.path}: metadata column {name!r} holds {wanted}, "
+                    f"not {extra.schema.field(name).type}"
+                ) from error
+
+    def _reader(
+        self,
+        layout: pa.Schema,
+        names: list[str],
+        source: _Source,
+        extra: pa.Table,
+        progress: Progress,
+    ) -> pa.RecordBatchReader:
+        description = describe(layout, self.path)
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for start in range(0, len(names), BATCH):
+                part = slice(start, min(start + BATCH, len(names)))
+                yield rows.to_batch(
+                    description,
+                    layout,
+                    names[part],
+                    source.encode(part),
+                    extra.slice(start, part.stop - start),
+                )
+                progress(part.stop)
+
+        return pa.RecordBatchReader.from_batches(layout, batches())
+
+
+def remove(path: str | Path) -> None:
+    """Delete a local gallery."""
+    shutil.rmtree(path)
+
+
+def _table_names(database: Any) -> list[str]:
+    return list(database.list_tables().tables)
+
+
+def _checked_ids(ids: Sequence[str]) -> list[str]:
+    names = list(ids)
+    for place, name in enumerate(names):
+        if not isinstance(name, str) or not name:
+            raise GalleryError(f"id {place} is {name!r}; ids are non-empty strings")
+    if len(set(names)) != len(names):
+        double = next(name for place, name in enumerate(names) if name in names[:place])
+        raise GalleryError(f"id {double!r} is given twice; ids must be unique")
+    return names
+
+
+class _Source:
+    """Items to add: checked whole, encoded in slices."""
+
+    count: int
+    positions: int | None
+
+    def encode(self, part: slice) -> Encoded:
+        raise NotImplementedError
+
+
+class _ImageSource(_Source):
+    def __init__(self, matcher: Matcher, regions: ArrayLike) -> None:
+        self._regions = check_regions(regions, matcher.bundle.manifest.images)
+        self._matcher = matcher
+        self.count, self.positions = self._regions.shape[:2]
+
+    def encode(self, part: slice) -> Encoded:
+        return self._matcher.encode_images(self._regions[part])
+
+
+class _TextSource(_Source):
+    def __init__(self, matcher: Matcher, texts: Any) -> None:
+        if isinstance(texts, tuple):
+            self._ids, self._lengths = (np.asarray(part) for part in texts)
+        else:
+            self._ids, self._lengths = matcher.text.token_ids(list(texts))
+        self._matcher = matcher
+        self.count, self.positions = len(self._lengths), None
+
+    def encode(self, part: slice) -> Encoded:
+        ids: NDArray[np.int64] = self._ids[part]
+        return self._matcher.encode_token_ids(ids, self._lengths[part])

@@ -1,0 +1,144 @@
+"""The columns of a gallery's table, and what the table says of itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from itr_deploy.bundle.manifest import Manifest, Modality, StorageType, StoredTensor
+from itr_deploy.errors import GalleryError
+
+TABLE = "items"
+ID, EMBEDDING, LENGTH = "id", "embedding", "length"
+TENSOR_PREFIX = "tensor_"
+METADATA_KEY = b"itr_deploy"
+SCHEMA_VERSION = 1
+
+_VALUES = {"float16": pa.float16(), "float32": pa.float32()}
+
+
+class Description(BaseModel):
+    """What a gallery is, kept in its table's schema.
+
+    Attributes:
+        modality: What its items are.
+        storage: Type of the stored tensors.
+        encoding_id: The bundle's whose encoders made them.
+        tensors: What is stored of an item.
+        embedding_dim: Width of the coarse embedding.
+        positions: Regions of every image, None for texts and before the first image.
+        family: Family of the bundle, for people.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = SCHEMA_VERSION
+    modality: Modality
+    storage: StorageType
+    encoding_id: str
+    tensors: tuple[StoredTensor, ...]
+    embedding_dim: int
+    positions: int | None
+    family: str
+
+    @classmethod
+    def of(cls, manifest: Manifest, modality: Modality, storage: StorageType) -> Description:
+        """The description of a new gallery of a bundle."""
+        items = manifest.images if modality == "image" else manifest.texts
+        return cls(
+            modality=modality,
+            storage=storage,
+            encoding_id=manifest.encoding_id,
+            tensors=items.tensors,
+            embedding_dim=manifest.embedding_dim,
+            positions=manifest.images.regions if modality == "image" else manifest.texts.length,
+            family=manifest.family,
+        )
+
+    @property
+    def position_values(self) -> int:
+        """Stored values a region or word."""
+        return sum(spec.width for spec in self.tensors if spec.per_position)
+
+    @property
+    def item_values(self) -> int:
+        """Stored values an item besides those of its positions."""
+        return sum(spec.width for spec in self.tensors if not spec.per_position)
+
+
+def tensor_column(spec: StoredTensor) -> str:
+    """Name of a stored tensor's column."""
+    return TENSOR_PREFIX + spec.name
+
+
+def schema(description: Description, metadata: Sequence[pa.Field]) -> pa.Schema:
+    """The table's schema: id, user columns, length (texts), embedding, tensors."""
+    fields = [pa.field(ID, pa.string(), nullable=False), *metadata]
+    if description.modality == "text":
+        fields.append(pa.field(LENGTH, pa.int32()))
+    fields.append(pa.field(EMBEDDING, pa.list_(pa.float32(), description.embedding_dim)))
+    for spec in description.tensors:
+        fields.append(pa.field(tensor_column(spec), _tensor_type(description, spec)))
+    return pa.schema(fields, metadata={METADATA_KEY: description.model_dump_json()})
+
+
+def describe(table_schema: pa.Schema, place: str) -> Description:
+    """Read back what `schema` wrote.
+
+    Raises:
+        GalleryError: The table is no gallery, or one of a newer version.
+    """
+    try:
+        stored = json.loads((table_schema.metadata or {})[METADATA_KEY])
+        version = stored["schema_version"]
+    except (KeyError, ValueError, TypeError) as error:
+        raise GalleryError(f"{place}: a LanceDB table, but not a gallery of itr-deploy") from error
+    if version > SCHEMA_VERSION:
+        raise GalleryError(
+            f"{place}: made by a newer itr-deploy (gallery schema {version}, this one reads "
+            f"{SCHEMA_VERSION}); upgrade with pip install -U itr-deploy"
+        )
+    try:
+        return Description.model_validate_json(json.dumps(stored))
+    except ValidationError as error:
+        raise GalleryError(f"{place}: its description is damaged: {error.errors()[0]['msg']}") from error
+
+
+def metadata_columns(table_schema: pa.Schema) -> list[str]:
+    """Names of the user's columns."""
+    own = {ID, EMBEDDING, LENGTH}
+    names = [field.name for field in table_schema]
+    return [name for name in names if name not in own and not name.startswith(TENSOR_PREFIX)]
+
+
+def metadata_table(metadata: Mapping[str, Sequence[Any]] | None, count: int) -> pa.Table:
+    """The user's columns as Arrow, their types inferred.
+
+    Raises:
+        GalleryError: A reserved name, a wrong length, or values of mixed types.
+    """
+    arrays, names = [], []
+    for name, values in (metadata or {}).items():
+        if name in (ID, EMBEDDING, LENGTH) or name.startswith(TENSOR_PREFIX):
+            raise GalleryError(f"metadata column {name!r} is a name the gallery uses; rename it")
+        if len(values) != count:
+            raise GalleryError(f"metadata column {name!r} has {len(values)} values for {count} items")
+        try:
+            arrays.append(pa.array(values))
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise GalleryError(f"metadata column {name!r}: {str(error).splitlines()[0]}") from error
+        names.append(name)
+    return pa.Table.from_arrays(arrays, names=names)
+
+
+def _tensor_type(description: Description, spec: StoredTensor) -> pa.DataType:
+    value = _VALUES[description.storage]
+    if not spec.per_position:
+        return pa.list_(value, spec.width)
+    if description.positions is None:
+        return pa.list_(value)
+    return pa.list_(value, description.positions * spec.width)

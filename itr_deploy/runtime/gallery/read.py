@@ -1,0 +1,148 @@
+"""Reading items back from a gallery's table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from itr_deploy.errors import GalleryError
+from itr_deploy.runtime.gallery import rows
+from itr_deploy.runtime.gallery.gallery import Gallery
+from itr_deploy.runtime.gallery.layout import EMBEDDING, ID, LENGTH, tensor_column
+from itr_deploy.runtime.gallery.transaction import gallery_errors
+from itr_deploy.runtime.items import Encoded
+
+ROW = "_rowid"
+READ_ROWS = 256
+"""Rows a batch while a gallery is read: some tens of megabytes at published sizes."""
+
+
+@dataclass(frozen=True)
+class StoredItems:
+    """Items read from a gallery: ``ids [N]``, their user columns, and the tensors."""
+
+    ids: NDArray[np.str_]
+    metadata: pa.Table
+    encoded: Encoded
+
+    def describe(self, places: NDArray[np.int64]) -> tuple[dict[str, Any], ...]:
+        """The user columns of some items, a dictionary each."""
+        return tuple(self.metadata.take(pa.array(places)).to_pylist())
+
+
+def stored_bytes(gallery: Gallery) -> int:
+    """Bytes of all items' tensors and embeddings in memory."""
+    about, count = gallery.description, gallery.count()
+    if about.modality == "image":
+        positions = count * (about.positions or 0)
+    else:
+        positions = int(_lengths(gallery).sum())
+    values = positions * about.position_values + count * about.item_values
+    return values * np.dtype(about.storage).itemsize + count * about.embedding_dim * 4
+
+
+def read_all(gallery: Gallery) -> StoredItems:
+    """Every item, each tensor in one contiguous array a block.
+
+    Raises:
+        GalleryError: The gallery changed while it was read, or cannot be read.
+    """
+    small = [ID, *gallery.metadata_columns]
+    with gallery_errors(gallery.path):
+        head = gallery.table.search().select(small).limit(None).to_arrow()
+        texts = gallery.modality == "text"
+        lengths = _lengths(gallery) if texts else None
+        seen: list[str] = []
+        batches = _remembering(_batches(gallery, None, [ID, *_item_columns(gallery)]), seen)
+        encoded = rows.from_batches(gallery.description, batches, head.num_rows, lengths)
+    if seen != head[ID].to_pylist():
+        raise GalleryError(f"{gallery.path}: changed while it was read; load it again")
+    return StoredItems(_id_array(head), head.select(gallery.metadata_columns), encoded)
+
+
+def read_rows(gallery: Gallery, row_ids: NDArray[np.int64]) -> StoredItems:
+    """The items with these row ids, in this order."""
+    names = [ID, *gallery.metadata_columns, *_item_columns(gallery)]
+    with gallery_errors(gallery.path):
+        query = gallery.table.take_row_ids(row_ids.tolist()).select(names).with_row_id()
+        found = query.to_arrow()
+    order = np.argsort(found[ROW].to_numpy())[np.argsort(np.argsort(row_ids))]
+    return _items(gallery, found.take(pa.array(order)))
+
+
+def read_in_parts(gallery: Gallery, where: str | None) -> Iterator[StoredItems]:
+    """All items that a filter keeps, a batch at a time."""
+    names = [ID, *gallery.metadata_columns, *_item_columns(gallery)]
+    with gallery_errors(gallery.path, where):
+        for batch in _batches(gallery, where, names):
+            yield _items(gallery, pa.Table.from_batches([batch]))
+
+
+def nearest_rows(
+    gallery: Gallery, embedding: NDArray[np.float32], count: int, where: str | None
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.str_]]:
+    """Row ids, embeddings and ids of the items with the largest dot products, unordered."""
+    with gallery_errors(gallery.path, where):
+        query = gallery.table.search(embedding, vector_column_name=EMBEDDING)
+        query = query.distance_type("dot").limit(count).with_row_id(True)
+        query = query.select([ID, EMBEDDING, "_distance"])
+        if where is not None:
+            query = query.where(where, prefilter=True)
+        found = query.to_arrow()
+    vectors = found[EMBEDDING].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return found[ROW].to_numpy().astype(np.int64), vectors.reshape(len(found), -1), _id_array(found)
+
+
+def filtered_ids(gallery: Gallery, where: str) -> list[str]:
+    """Ids of the items that a filter keeps.
+
+    Raises:
+        GalleryError: The filter is not understood.
+    """
+    with gallery_errors(gallery.path, where):
+        found = gallery.table.search().where(where).select([ID]).limit(None).to_arrow()
+    return found[ID].to_pylist()  # type: ignore[no-any-return]
+
+
+def _items(gallery: Gallery, table: pa.Table) -> StoredItems:
+    about = gallery.description
+    lengths = table[LENGTH].to_numpy().astype(np.int64) if about.modality == "text" else None
+    whole = table.combine_chunks().to_batches()
+    encoded = rows.from_batches(about, whole, table.num_rows, lengths)
+    return StoredItems(_id_array(table), table.select(gallery.metadata_columns), encoded)
+
+
+def _item_columns(gallery: Gallery) -> list[str]:
+    about = gallery.description
+    length = [LENGTH] if about.modality == "text" else []
+    return [*length, EMBEDDING, *(tensor_column(spec) for spec in about.tensors)]
+
+
+def _batches(
+    gallery: Gallery, where: str | None, names: list[str]
+) -> Iterator[pa.RecordBatch]:
+    query = gallery.table.search().select(names).limit(None)
+    if where is not None:
+        query = query.where(where)
+    yield from query.to_batches(READ_ROWS)
+
+
+def _remembering(batches: Iterator[pa.RecordBatch], seen: list[str]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        seen += batch[ID].to_pylist()
+        yield batch
+
+
+def _lengths(gallery: Gallery) -> NDArray[np.int64]:
+    with gallery_errors(gallery.path):
+        found = gallery.table.search().select([LENGTH]).limit(None).to_arrow()
+    return found[LENGTH].to_numpy().astype(np.int64)  # type: ignore[no-any-return]
+
+
+def _id_array(table: pa.Table) -> NDArray[np.str_]:
+    return np.array(table[ID].to_pylist(), dtype=np.str_)

@@ -1,0 +1,137 @@
+"""Encoded items to rows of a gallery's table, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from itr_deploy.runtime.gallery.layout import (
+    EMBEDDING,
+    ID,
+    LENGTH,
+    Description,
+    tensor_column,
+)
+from itr_deploy.runtime.items import Block, Encoded, length_groups
+
+
+def to_batch(
+    description: Description,
+    table_schema: pa.Schema,
+    ids: list[str],
+    items: Encoded,
+    metadata: pa.Table,
+) -> pa.RecordBatch:
+    """One record batch with the items in their order; absent user columns are null."""
+    columns: dict[str, pa.Array] = {ID: pa.array(ids, pa.string())}
+    for name in metadata.column_names:
+        columns[name] = metadata[name].combine_chunks()
+    columns[EMBEDDING] = _fixed(items.embedding, pa.float32())
+    if description.modality == "text":
+        columns[LENGTH] = pa.array(_lengths(items), pa.int32())
+    for spec in description.tensors:
+        kind = table_schema.field(tensor_column(spec)).type
+        columns[tensor_column(spec)] = _tensor_array(items, spec.name, kind, description.storage)
+    arrays = [
+        columns[f.name].cast(f.type) if f.name in columns else pa.nulls(len(ids), f.type)
+        for f in table_schema
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=table_schema)
+
+
+def from_batches(
+    description: Description,
+    batches: Iterable[pa.RecordBatch],
+    count: int,
+    lengths: NDArray[np.int64] | None,
+) -> Encoded:
+    """Rows to one `Encoded`, each tensor in one contiguous array a block.
+
+    Args:
+        description: The gallery's.
+        batches: Record batches with the embedding and tensor columns, ``count`` rows in all.
+        count: Number of rows.
+        lengths: ``int64 [count]`` for texts, known before their tensors are read.
+    """
+    embedding = np.empty((count, description.embedding_dim), np.float32)
+    groups = [np.arange(count)] if lengths is None else length_groups(lengths)
+    blocks = [_empty_block(description, rows, lengths) for rows in groups]
+    start = 0
+    for batch in batches:
+        places = np.arange(start, start + batch.num_rows)
+        embedding[places] = _values(batch[EMBEDDING]).reshape(len(places), -1)
+        for spec in description.tensors:
+            column = batch[tensor_column(spec)]
+            for block in blocks:
+                _fill(block, spec.name, spec.width, places, column)
+        start += batch.num_rows
+    return Encoded(description.modality, embedding, tuple(b for b in blocks if len(b.rows)))
+
+
+def _empty_block(
+    description: Description, rows: NDArray[np.int64], lengths: NDArray[np.int64] | None
+) -> Block:
+    own = None if lengths is None else lengths[rows]
+    positions = description.positions or (int(own.max()) if own is not None and len(own) else 1)
+    tensors = {
+        spec.name: np.zeros(
+            (len(rows), positions, spec.width) if spec.per_position else (len(rows), spec.width),
+            np.dtype(description.storage),
+        )
+        for spec in description.tensors
+    }
+    return Block(rows, tensors, own)
+
+
+def _fill(block: Block, name: str, width: int, places: NDArray[np.int64], column: pa.Array) -> None:
+    """Copy the rows of ``column``, which are items ``places``, that belong to the block."""
+    target = block.tensors[name]
+    first, last = np.searchsorted(block.rows, [places[0], places[-1] + 1]) if len(places) else (0, 0)
+    if first == last:
+        return
+    local = block.rows[first:last] - places[0]
+    values = _values(column)
+    if pa.types.is_fixed_size_list(column.type):
+        target[first:last] = values.reshape(len(places), -1)[local].reshape(target[first:last].shape)
+        return
+    offsets = column.offsets.to_numpy() - column.offsets[0].as_py()
+    for place, row in zip(range(first, last), local, strict=True):
+        item = values[offsets[row] : offsets[row + 1]].reshape(-1, width)
+        target[place, : len(item)] = item
+
+
+def _values(column: pa.Array) -> NDArray[Any]:
+    return column.flatten().to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
+def _fixed(matrix: NDArray[Any], value: pa.DataType) -> pa.Array:
+    flat = pa.array(np.ascontiguousarray(matrix).reshape(-1), value)
+    return pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1])
+
+
+def _lengths(items: Encoded) -> NDArray[np.int64]:
+    lengths = np.empty(len(items), np.int64)
+    for block in items.blocks:
+        lengths[block.rows] = block.lengths
+    return lengths
+
+
+def _tensor_array(items: Encoded, name: str, kind: pa.DataType, storage: str) -> pa.Array:
+    """One tensor of all items as a list column; texts are cut to their own length."""
+    parts: list[NDArray[Any]] = [np.empty(0)] * len(items)
+    for block in items.blocks:
+        tensor = block.tensors[name].astype(storage)
+        for place, row in enumerate(block.rows):
+            item = tensor[place]
+            if not pa.types.is_fixed_size_list(kind) and block.lengths is not None:
+                item = item[: block.lengths[place]]
+            parts[row] = item.reshape(-1)
+    values = pa.array(np.concatenate(parts) if parts else np.empty(0, storage))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.FixedSizeListArray.from_arrays(values, kind.list_size)
+    offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)

@@ -1,0 +1,115 @@
+"""Encoded items in memory: what an encoder returns, and what a resident gallery holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.manifest import Modality
+
+Rows = NDArray[np.int64]
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Items that share one array a tensor.
+
+    Attributes:
+        rows: ``int64 [n]``, the place of each item in its `Encoded`.
+        tensors: By stored name, ``[n, positions, width]`` or ``[n, width]``.
+        lengths: ``int64 [n]`` for texts, None for images.
+    """
+
+    rows: Rows
+    tensors: Mapping[str, Floats]
+    lengths: Rows | None = None
+
+    @property
+    def positions(self) -> int:
+        """Regions of an image or padded length of a text."""
+        return max(t.shape[1] for t in self.tensors.values() if t.ndim == 3)
+
+    @property
+    def dtype(self) -> str:
+        """Type of the stored tensors, ``float32`` or ``float16``."""
+        return str(next(iter(self.tensors.values())).dtype)
+
+    def take(self, local: Rows | slice, rows: Rows) -> Block:
+        """Some of its items, given other places."""
+        lengths = None if self.lengths is None else self.lengths[local]
+        return Block(rows, {name: t[local] for name, t in self.tensors.items()}, lengths)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Encoded images or texts, in the order they were given.
+
+    Texts lie in blocks of similar length, so that a long one does not pad the others.
+
+    Attributes:
+        modality: ``"image"`` or ``"text"``.
+        embedding: ``float32 [N, E]``, the coarse embedding.
+        blocks: Every item is in exactly one.
+    """
+
+    modality: Modality
+    embedding: NDArray[np.float32]
+    blocks: tuple[Block, ...]
+
+    def __len__(self) -> int:
+        return len(self.embedding)
+
+    @cached_property
+    def places(self) -> tuple[Rows, Rows]:
+        """For every item the number of its block and its place in it, ``int64 [N]`` each."""
+        block_of = np.zeros(len(self), np.int64)
+        local_of = np.zeros(len(self), np.int64)
+        for number, block in enumerate(self.blocks):
+            block_of[block.rows] = number
+            local_of[block.rows] = np.arange(len(block.rows))
+        return block_of, local_of
+
+    def take(self, rows: Rows | slice) -> Encoded:
+        """The items at ``rows``, renumbered from 0."""
+        chosen = np.arange(len(self))[rows]
+        block_of, local_of = self.places
+        blocks = []
+        for number, block in enumerate(self.blocks):
+            places = np.flatnonzero(block_of[chosen] == number)
+            if places.size:
+                blocks.append(block.take(local_of[chosen[places]], places))
+        return Encoded(self.modality, self.embedding[chosen], tuple(blocks))
+
+
+def length_groups(lengths: Rows) -> list[Rows]:
+    """Group texts so that the shortest of a group is at least 7/8 of the longest it may hold.
+
+    A text's group depends on its own length alone.
+
+    Returns:
+        Arrays of places, shortest group first.
+    """
+    keys = np.ceil(np.log(np.maximum(lengths, 1)) / np.log(8 / 7) - 1e-9).astype(np.int64)
+    return [np.flatnonzero(keys == key) for key in np.unique(keys)]
+
+
+def pad_positions(array: Floats, positions: int) -> Floats:
+    """``[n, p, width]`` with zeros added so that p is ``positions``."""
+    missing = positions - array.shape[1]
+    return np.pad(array, ((0, 0), (0, missing), (0, 0))) if missing else array
+
+
+def concatenate(parts: Iterable[Encoded]) -> Encoded:
+    """Several `Encoded` one after the other; their blocks stay apart."""
+    parts = list(parts)
+    blocks, start = [], 0
+    for part in parts:
+        blocks += [Block(b.rows + start, b.tensors, b.lengths) for b in part.blocks]
+        start += len(part)
+    embedding = np.concatenate([part.embedding for part in parts])
+    return Encoded(parts[0].modality, embedding, tuple(blocks))

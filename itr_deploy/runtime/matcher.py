@@ -1,0 +1,198 @@
+"""The matcher of a bundle: encode texts and images, score their pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.store import Bundle, read_bundle
+from itr_deploy.errors import InputError
+from itr_deploy.runtime import encoding
+from itr_deploy.runtime.backends import Backend, OnnxRuntimeBackend
+from itr_deploy.runtime.inputs import check_regions, check_token_ids
+from itr_deploy.runtime.items import Encoded
+from itr_deploy.runtime.matching import PairScorer
+from itr_deploy.runtime.text import TextProcessor, text_processor
+
+Texts: TypeAlias = Sequence[str] | tuple[ArrayLike, ArrayLike] | Encoded
+Images: TypeAlias = ArrayLike | Encoded
+
+DEFAULT_BUDGET = 1 << 30
+"""Bytes for encoded items and scratch while scoring raw inputs."""
+
+
+class Matcher:
+    """A trained matcher, ready to score. Safe to use from several threads."""
+
+    def __init__(
+        self, bundle: Bundle, backend: Backend, memory_budget: int = DEFAULT_BUDGET
+    ) -> None:
+        """Put a matcher together from its parts; `load` is the usual way."""
+        self.bundle = bundle
+        self.backend = backend
+        self.memory_budget = memory_budget
+        self.scorer = PairScorer(backend, bundle.manifest, memory_budget // 4)
+        self._text: TextProcessor | None = None
+
+    @classmethod
+    def load(
+        cls,
+        bundle: str | Path,
+        device: str = "cpu",
+        threads: int | None = None,
+        memory_budget: int = DEFAULT_BUDGET,
+    ) -> Matcher:
+        """Open a bundle for scoring.
+
+        Args:
+            bundle: Its directory.
+            device: ``"cpu"`` or ``"cuda"``.
+            threads: Size of the process's thread pool, None for every core.
+            memory_budget: Bytes that `score` may use for encoded items and scratch.
+
+        Raises:
+            BundleError: The bundle is missing or damaged.
+            EnvironmentProblem: onnxruntime or the device is not there.
+        """
+        opened = read_bundle(bundle)
+        return cls(opened, OnnxRuntimeBackend(opened, device, threads), memory_budget)
+
+    @property
+    def text(self) -> TextProcessor:
+        """The model's text processing, loaded on first use."""
+        if self._text is None:
+            self._text = text_processor(self.bundle)
+        return self._text
+
+    def encode_texts(self, texts: Sequence[str]) -> Encoded:
+        """Encode texts.
+
+        Raises:
+            InputError: One is empty or too long.
+        """
+        if isinstance(texts, str):
+            raise InputError("encode_texts takes a list of texts; put the text in a list")
+        return self.encode_token_ids(*self.text.token_ids(texts))
+
+    def encode_token_ids(self, token_ids: ArrayLike, lengths: ArrayLike) -> Encoded:
+        """Encode texts given as token ids.
+
+        Args:
+            token_ids: Integers ``[C, L]``; what lies past a text's length is ignored.
+            lengths: Integers ``[C]``, the model's start and end tokens counted.
+
+        Raises:
+            InputError: Wrong shapes, lengths or ids.
+        """
+        manifest = self.bundle.manifest
+        ids, counts = check_token_ids(token_ids, lengths, manifest.texts)
+        return encoding.encode_texts(self.backend, manifest, ids, counts)
+
+    def encode_images(self, regions: ArrayLike) -> Encoded:
+        """Encode images given as region features ``[N, R, Di]``.
+
+        Raises:
+            InputError: Wrong rank, width, number of regions or type, or a value that is not finite.
+        """
+        manifest = self.bundle.manifest
+        return encoding.encode_images(self.backend, manifest, check_regions(regions, manifest.images))
+
+    def score(self, *, texts: Texts, images: Images) -> NDArray[np.float32]:
+        """Score every image with every text.
+
+        Args:
+            texts: Strings, ``(token_ids, lengths)``, or what an ``encode_...`` call returned.
+            images: ``[N, R, Di]``, or what `encode_images` returned.
+
+        Returns:
+            ``float32 [n_images, n_texts]``, higher is better.
+
+        Raises:
+            InputError: What is given cannot be encoded.
+        """
+        text_source, image_source = self._texts(texts), self._images(images)
+        scores = np.empty((image_source.count, text_source.count), np.float32)
+        for columns, encoded_texts in text_source.tiles(self.memory_budget // 4):
+            for rows, encoded_images in image_source.tiles(self.memory_budget // 2):
+                tile = self.scorer.score_all(encoded_texts, encoded_images)
+                scores[rows, columns] = tile.T
+        return scores
+
+    def item_bytes(self, modality: Modality, positions: int, value_bytes: int = 4) -> int:
+        """Bytes of one item's stored tensors with this many regions or words."""
+        manifest = self.bundle.manifest
+        specs = (manifest.images if modality == "image" else manifest.texts).tensors
+        return value_bytes * sum(s.width * (positions if s.per_position else 1) for s in specs)
+
+    def _texts(self, texts: Texts) -> _Source:
+        if isinstance(texts, Encoded):
+            return _Given(_of("text", texts))
+        if isinstance(texts, tuple) and len(texts) == 2 and not isinstance(texts[0], str):
+            ids, counts = check_token_ids(*texts, self.bundle.manifest.texts)
+        else:
+            if isinstance(texts, str):
+                raise InputError("texts takes a list of texts; put the text in a list")
+            ids, counts = self.text.token_ids(list(texts))  # type: ignore[arg-type]
+        return _RawTexts(self, ids, counts)
+
+    def _images(self, images: Images) -> _Source:
+        if isinstance(images, Encoded):
+            return _Given(_of("image", images))
+        return _RawImages(self, check_regions(images, self.bundle.manifest.images))
+
+
+def _of(modality: Modality, items: Encoded) -> Encoded:
+    if items.modality != modality:
+        raise InputError(f"{modality}s= was given encoded {items.modality}s")
+    return items
+
+
+class _Source:
+    """One side of a score matrix, encoded tile by tile."""
+
+    count: int
+
+    def tiles(self, budget: int) -> Iterator[tuple[slice, Encoded]]:
+        """Slices of the items and their encoding, each within ``budget`` bytes where possible."""
+        raise NotImplementedError
+
+
+class _Given(_Source):
+    def __init__(self, items: Encoded) -> None:
+        self.count, self._items = len(items), items
+
+    def tiles(self, budget: int) -> Iterator[tuple[slice, Encoded]]:
+        yield slice(0, self.count), self._items
+
+
+class _RawImages(_Source):
+    def __init__(self, matcher: Matcher, regions: NDArray[Any]) -> None:
+        self.count, self._matcher, self._regions = len(regions), matcher, regions
+
+    def tiles(self, budget: int) -> Iterator[tuple[slice, Encoded]]:
+        step = max(1, budget // self._matcher.item_bytes("image", self._regions.shape[1]))
+        for start in range(0, self.count, step):
+            part = slice(start, min(start + step, self.count))
+            manifest = self._matcher.bundle.manifest
+            yield part, encoding.encode_images(
+                self._matcher.backend, manifest, self._regions[part], first=start
+            )
+
+
+class _RawTexts(_Source):
+    def __init__(
+        self, matcher: Matcher, ids: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> None:
+        self.count, self._matcher, self._ids, self._lengths = len(ids), matcher, ids, lengths
+
+    def tiles(self, budget: int) -> Iterator[tuple[slice, Encoded]]:
+        longest = int(self._lengths.max(initial=1))
+        step = max(1, budget // self._matcher.item_bytes("text", longest))
+        for start in range(0, self.count, step):
+            part = slice(start, min(start + step, self.count))
+            yield part, self._matcher.encode_token_ids(self._ids[part], self._lengths[part])

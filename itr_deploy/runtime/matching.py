@@ -1,0 +1,140 @@
+"""Scoring pairs through a bundle's matcher graphs, in tiles of bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.manifest import GraphRole, Manifest
+from itr_deploy.runtime.backends.base import Backend
+from itr_deploy.runtime.items import Block, Encoded
+
+ROLES: dict[str, GraphRole] = {"text": "match_text_to_image", "image": "match_image_to_text"}
+"""The matcher's role by the modality of the query."""
+
+TILE_BYTES = 64 << 20
+"""Scratch memory of one call at most: larger tiles leave the caches and are no faster."""
+
+
+class PairScorer:
+    """Scores queries with gallery items, both encoded."""
+
+    def __init__(self, backend: Backend, manifest: Manifest, memory_budget: int) -> None:
+        """Take the backend and the bytes that a call may use for scratch."""
+        self._backend = backend
+        self._manifest = manifest
+        self._budget = min(memory_budget, TILE_BYTES)
+
+    def score_all(
+        self, queries: Encoded, gallery: Encoded, rows: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
+        """Every query with every item, or with those at ``rows``: ``float32 [Q, N]``."""
+        if rows is None:
+            rows = np.arange(len(gallery))
+        scores = np.empty((len(queries), len(rows)), np.float32)
+        block_of, local_of = (places[rows] for places in gallery.places)
+        for number, items in enumerate(gallery.blocks):
+            columns = np.flatnonzero(block_of == number)
+            local = local_of[columns]
+            for query in queries.blocks:
+                for q, k in self._tiles(queries.modality, query, items, len(local)):
+                    tile = self._run(queries.modality, query, q, items, local[None, k])
+                    scores[np.ix_(query.rows[q], columns[k])] = tile
+        return scores
+
+    def score_candidates(
+        self, queries: Encoded, gallery: Encoded, candidates: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Each query with its own items.
+
+        Args:
+            queries: Q encoded queries.
+            gallery: Encoded items of the other modality.
+            candidates: ``int64 [Q, K]``, row numbers in the gallery.
+
+        Returns:
+            ``float32 [Q, K]``.
+        """
+        scores = np.empty(candidates.shape, np.float32)
+        block_of, local_of = gallery.places
+        for query in queries.blocks:
+            for number, items in enumerate(gallery.blocks):
+                wanted = block_of[candidates[query.rows]] == number
+                if wanted.any():
+                    local = local_of[candidates[query.rows]]
+                    part = self._ragged(queries.modality, query, items, local, wanted)
+                    mine = scores[query.rows]
+                    mine[wanted] = part
+                    scores[query.rows] = mine
+        return scores
+
+    def _ragged(
+        self,
+        modality: str,
+        query: Block,
+        items: Block,
+        local: NDArray[np.int64],
+        wanted: NDArray[np.bool_],
+    ) -> NDArray[np.float32]:
+        """Scores where ``wanted``, row by row; rows are filled up to one width for the graph."""
+        counts = wanted.sum(axis=1)
+        width = int(counts.max())
+        filled = np.arange(width) < counts[:, None]
+        padded = np.zeros((len(counts), width), np.int64)
+        padded[filled] = local[wanted]
+        scores = np.empty(padded.shape, np.float32)
+        for q, k in self._tiles(modality, query, items, width, shared=False):
+            scores[q, k] = self._run(modality, query, q, items, padded[q, k])
+        return scores[filled]
+
+    def _run(
+        self,
+        modality: str,
+        query: Block,
+        q: slice,
+        items: Block,
+        candidates: NDArray[np.int64],
+    ) -> NDArray[np.float32]:
+        other = "image" if modality == "text" else "text"
+        inputs: dict[str, NDArray[Any]] = {"candidates": candidates}
+        inputs |= {f"{modality}_{name}": t[q] for name, t in query.tensors.items()}
+        inputs |= {f"{other}_{name}": t for name, t in items.tensors.items()}
+        if query.lengths is not None:
+            inputs["text_lengths"] = query.lengths[q]
+        elif items.lengths is not None:
+            inputs["text_lengths"] = items.lengths
+        graph = self._manifest.graph(ROLES[modality], items.dtype)  # type: ignore[arg-type]
+        return self._backend.run(graph, inputs)["scores"]
+
+    def _tiles(
+        self, modality: str, query: Block, items: Block, width: int, shared: bool = True
+    ) -> Iterator[tuple[slice, slice]]:
+        """Slices of queries and candidates whose scratch memory fits the budget."""
+        pair, item = self._pair_bytes(modality, query, items), _item_bytes(items)
+        rows = len(query.rows)
+        per_call = max(1, self._budget // (pair + item))
+        k_step = min(width, per_call)
+        if shared:
+            # Gathered once for all queries of a tile: more queries cost only their pairs.
+            q_step = max(1, (self._budget - k_step * item) // max(1, k_step * pair))
+        else:
+            q_step = max(1, per_call // k_step)
+        for q in range(0, rows, q_step):
+            for k in range(0, width, k_step):
+                yield slice(q, min(q + q_step, rows)), slice(k, min(k + k_step, width))
+
+    def _pair_bytes(self, modality: str, query: Block, items: Block) -> int:
+        words, regions = query.positions, items.positions
+        if modality == "image":
+            words, regions = regions, words
+        space = self._manifest.workspace
+        values = space.per_word * words + space.per_region * regions
+        return 4 * (values + space.per_word_region * words * regions)
+
+
+def _item_bytes(items: Block) -> int:
+    """Bytes of one gathered item in float32."""
+    return sum(4 * int(np.prod(t.shape[1:])) for t in items.tensors.values())

@@ -1,0 +1,61 @@
+"""The protocol of text processing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.errors import InputError
+
+
+class TextProcessor(Protocol):
+    """Turns texts into token ids."""
+
+    def token_ids(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Texts to ``int64 [C, L]`` padded with 0 and lengths ``int64 [C]``.
+
+        Raises:
+            InputError: A text is empty or has more tokens than the bundle takes.
+        """
+        ...
+
+    def unknown_words(self, text: str) -> list[str]:
+        """The words of a text that the model never saw."""
+        ...
+
+
+def check_texts(texts: Sequence[str]) -> None:
+    """Refuse what is not a text, and texts without a character to read.
+
+    Raises:
+        InputError: Names the first such text.
+    """
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(f"text {number} is a {type(text).__name__}, expected a string")
+        if not text.strip():
+            raise InputError(f"text {number} is empty; give it at least one word")
+
+
+def pad_ids(
+    rows: Sequence[Sequence[int]], max_tokens: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Lists of ids to a padded array and lengths.
+
+    Raises:
+        InputError: A text has more than ``max_tokens`` tokens.
+    """
+    lengths = np.array([len(row) for row in rows], np.int64)
+    for number, length in enumerate(lengths):
+        if length > max_tokens:
+            raise InputError(
+                f"text {number} has {length} tokens; this bundle takes at most {max_tokens}, "
+                "shorten it"
+            )
+    ids = np.zeros((len(rows), int(lengths.max(initial=0))), np.int64)
+    for number, row in enumerate(rows):
+        ids[number, : len(row)] = row
+    return ids, lengths

@@ -1,0 +1,77 @@
+"""nltk's word tokenisation over a word vocabulary, as IMRAM and LHSC were trained with."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.manifest import NltkWords
+from itr_deploy.bundle.store import Bundle
+from itr_deploy.runtime.text.base import check_texts, pad_ids
+
+START, END, UNKNOWN = "<start>", "<end>", "<unk>"
+
+
+class NltkWordProcessor:
+    """``word_tokenize(text.lower())`` of nltk, framed by ``<start>`` and ``<end>``.
+
+    Sentences are split by Punkt with the parameters given, or by nltk's untrained Punkt. nltk's
+    data is neither looked for nor downloaded.
+    """
+
+    def __init__(
+        self, vocabulary: Mapping[str, int], punkt: Mapping[str, Any] | None, max_tokens: int
+    ) -> None:
+        """Take a vocabulary of word to id and Punkt's parameters as the exporter wrote them."""
+        from nltk.tokenize import NLTKWordTokenizer
+        from nltk.tokenize.punkt import PunktSentenceTokenizer
+
+        self._vocabulary = dict(vocabulary)
+        self._max_tokens = max_tokens
+        self._words = NLTKWordTokenizer()
+        self._sentences = PunktSentenceTokenizer()
+        if punkt is not None:
+            self._sentences._params = _punkt_parameters(punkt)
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle, processing: NltkWords) -> NltkWordProcessor:
+        """Read the files that the manifest names."""
+        vocabulary = json.loads(bundle.file(processing.vocabulary).read_bytes())["word2idx"]
+        punkt = None
+        if processing.punkt is not None:
+            punkt = json.loads(bundle.file(processing.punkt).read_bytes())
+        return cls(vocabulary, punkt, bundle.manifest.texts.max_tokens)
+
+    def token_ids(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """See `TextProcessor.token_ids`."""
+        check_texts(texts)
+        unknown = self._vocabulary[UNKNOWN]
+        rows = [
+            [self._vocabulary.get(word, unknown) for word in (START, *self._split(text), END)]
+            for text in texts
+        ]
+        return pad_ids(rows, self._max_tokens)
+
+    def unknown_words(self, text: str) -> list[str]:
+        """See `TextProcessor.unknown_words`."""
+        return [word for word in self._split(text) if word not in self._vocabulary]
+
+    def _split(self, text: str) -> list[str]:
+        sentences = self._sentences.tokenize(text.lower())
+        return [word for sentence in sentences for word in self._words.tokenize(sentence)]
+
+
+def _punkt_parameters(stored: Mapping[str, Any]) -> Any:
+    from nltk.tokenize.punkt import PunktParameters
+
+    params = PunktParameters()
+    params.abbrev_types = set(stored["abbrev_types"])
+    params.collocations = {tuple(pair) for pair in stored["collocations"]}
+    params.sent_starters = set(stored["sent_starters"])
+    params.ortho_context = defaultdict(int, stored["ortho_context"])
+    return params
