@@ -44,7 +44,7 @@ class ParityError(ItrDeployError):
     exit_code = 3
 
 
-class EnvironmentProblem(ItrDeployError):
+class SetupError(ItrDeployError):
     """Something the machine lacks: a package, a provider, a device."""
 
     exit_code = 4

@@ -67,15 +67,16 @@ def write_file(path: Path, content: bytes | str) -> None:
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        staged = Path(temporary)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
+            staged.chmod(0o644)
+            staged.replace(path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            staged.unlink(missing_ok=True)
             raise
 
 

@@ -66,18 +66,37 @@ def graph_specs(trained: TrainedMatcher) -> list[GraphSpec]:
     )
     candidates = GraphTensor("candidates", torch.int64, ("groups", "candidates"))
     scores = (GraphTensor("scores", torch.float32, ("queries", "candidates")),)
-    text_query, text_gallery = _stored(deployed, "text", "queries"), _stored(deployed, "text", "gallery")
+    text_query, text_gallery = (
+        _stored(deployed, "text", "queries"),
+        _stored(deployed, "text", "gallery"),
+    )
     image_query = _stored(deployed, "image", "queries")
     image_gallery = _stored(deployed, "image", "gallery")
     return [
-        GraphSpec("image_encoder", ImageEncoderModule(deployed), (regions,),
-                  (*_stored(deployed, "image", "batch"), _embedding(deployed, "image"))),
-        GraphSpec("text_encoder", TextEncoderModule(deployed), (ids, _lengths("batch")),
-                  (*_stored(deployed, "text", "batch"), _embedding(deployed, "text"))),
-        GraphSpec("match_text_to_image", TextToImageModule(deployed),
-                  (text_query, _lengths("queries"), image_gallery, candidates), scores),
-        GraphSpec("match_image_to_text", ImageToTextModule(deployed),
-                  (image_query, text_gallery, _lengths("gallery"), candidates), scores),
+        GraphSpec(
+            "image_encoder",
+            ImageEncoderModule(deployed),
+            (regions,),
+            (*_stored(deployed, "image", "batch"), _embedding(deployed, "image")),
+        ),
+        GraphSpec(
+            "text_encoder",
+            TextEncoderModule(deployed),
+            (ids, _lengths("batch")),
+            (*_stored(deployed, "text", "batch"), _embedding(deployed, "text")),
+        ),
+        GraphSpec(
+            "match_text_to_image",
+            TextToImageModule(deployed),
+            (text_query, _lengths("queries"), image_gallery, candidates),
+            scores,
+        ),
+        GraphSpec(
+            "match_image_to_text",
+            ImageToTextModule(deployed),
+            (image_query, text_gallery, _lengths("gallery"), candidates),
+            scores,
+        ),
     ]
 
 
@@ -117,7 +136,8 @@ def to_onnx(spec: GraphSpec, opset: int) -> ir.Model:
 def gallery_inputs(spec: GraphSpec) -> list[str]:
     """Names of the stored tensors that a matcher graph gathers its candidates from."""
     return [
-        tensor.name for tensor in spec.flat_inputs
+        tensor.name
+        for tensor in spec.flat_inputs
         if tensor.axes[0] == "gallery" and tensor.dtype == torch.float32
     ]
 
@@ -129,7 +149,9 @@ def _stored(deployed: DeployedMatcher, modality: Modality, first: str) -> tuple[
     def axes(spec: StoredTensor) -> tuple[int | str, ...]:
         return (first, axis, spec.width) if spec.per_position else (first, spec.width)
 
-    return tuple(GraphTensor(f"{modality}_{spec.name}", torch.float32, axes(spec)) for spec in specs)
+    return tuple(
+        GraphTensor(f"{modality}_{spec.name}", torch.float32, axes(spec)) for spec in specs
+    )
 
 
 def _embedding(deployed: DeployedMatcher, modality: Modality) -> GraphTensor:
@@ -164,7 +186,8 @@ def _example(tensor: GraphTensor) -> Tensor:
 def _dynamic(tensor: GraphTensor) -> dict[int, Any]:
     return {
         place: torch.export.Dim.DYNAMIC
-        for place, axis in enumerate(tensor.axes) if isinstance(axis, str)
+        for place, axis in enumerate(tensor.axes)
+        if isinstance(axis, str)
     }
 
 

@@ -47,7 +47,7 @@ class TextToImageModule(nn.Module):
         images: Sequence[Tensor],
         candidates: Tensor,
     ) -> Tensor:
-        """``texts [Q, L, ...], lengths [Q], images [N, R, ...], candidates [Q or 1, K] -> [Q, K]``."""
+        """``texts [Q, L, ..], lengths [Q], images [N, R, ..], candidates [Q, K] -> [Q, K]``."""
         grouped = [_group(text, candidates) for text in texts]
         chosen = [_gather(image, candidates) for image in images]
         scores = self.deployed.match(grouped, _group(lengths, candidates), chosen)
@@ -68,7 +68,7 @@ class ImageToTextModule(nn.Module):
         lengths: Tensor,
         candidates: Tensor,
     ) -> Tensor:
-        """``images [Q, R, ...], texts [N, L, ...], lengths [N], candidates [Q or 1, K] -> [Q, K]``."""
+        """``images [Q, R, ..], texts [N, L, ..], lengths [N], candidates [Q, K] -> [Q, K]``."""
         grouped = [_group(image, candidates) for image in images]
         chosen = [_gather(text, candidates) for text in texts]
         scores = self.deployed.match(chosen, _gather(lengths, candidates), grouped)

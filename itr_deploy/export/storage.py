@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+
 def with_float16_gallery(model: ir.Model, gallery_inputs: list[str]) -> ir.Model:
     """A copy of ``model`` whose gallery inputs are float16, cast to float32 after the gather.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def _read_vocabulary(path: Path) -> dict[str, int]:
     for word, number in SPECIAL_WORDS.items():
         if words.get(word) != number:
             raise CheckpointError(
-                f"{path}: {word} is {words.get(word)}, the published vocabularies have it at {number}"
+                f"{path}: {word} is {words.get(word)}, published vocabularies have it at {number}"
             )
     return words
 
@@ -93,3 +94,11 @@ def trained_punkt() -> dict[str, Any] | None:
         "sent_starters": sorted(params.sent_starters),
         "ortho_context": dict(sorted(params.ortho_context.items())),
     }
+
+
+BUILDERS: dict[str, Callable[[Path, int], BundledText]] = {"nltk_words": nltk_words}
+
+
+def bundled_text(kind: str, vocabulary: Path, vocab_size: int) -> BundledText:
+    """The text processing of a family's kind, see the functions of that name."""
+    return BUILDERS[kind](vocabulary, vocab_size)

@@ -54,7 +54,7 @@ class WeightsFile:
             self._offsets[key],
             len(data),
             tensor.dtype,
-            shape=ir.Shape(tensor.shape),
+            shape=ir.Shape(tensor.numpy().shape),
             name=tensor.name or "",
             base_dir=self.path.parent,
         )

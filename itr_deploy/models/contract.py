@@ -53,9 +53,7 @@ class DeployedMatcher(nn.Module):
         """``int64 [B, L], int64 [B]`` -> the `text_tensors`, then the embedding ``[B, E]``."""
         raise NotImplementedError
 
-    def match(
-        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
-    ) -> Tensor:
+    def match(self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]) -> Tensor:
         """Score every text with every image of its group.
 
         Args:

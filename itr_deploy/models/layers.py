@@ -81,8 +81,10 @@ def _gru_one_direction(rnn: nn.GRU, suffix: str, x: Tensor) -> Tensor:
     Under export it becomes one ONNX ``GRU`` node: the exporter's own translation of
     ``torch.nn.GRU`` freezes the time axis.
     """
-    weights = [getattr(rnn, f"{part}_{suffix}") for part in
-               ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    weights = [
+        getattr(rnn, f"{part}_{suffix}")
+        for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    ]
     if not torch.compiler.is_exporting():
         start = x.new_zeros(1, x.shape[0], rnn.hidden_size)
         return torch.gru(x, start, weights, True, 1, 0.0, False, False, True)[0]
@@ -90,8 +92,12 @@ def _gru_one_direction(rnn: nn.GRU, suffix: str, x: Tensor) -> Tensor:
     length, batch = x.shape[1], x.shape[0]
     y, _ = torch.onnx.ops.symbolic_multi_out(
         "GRU",
-        (x.transpose(0, 1), w_ih.unsqueeze(0), w_hh.unsqueeze(0),
-         torch.cat([b_ih, b_hh]).unsqueeze(0)),
+        (
+            x.transpose(0, 1),
+            w_ih.unsqueeze(0),
+            w_hh.unsqueeze(0),
+            torch.cat([b_ih, b_hh]).unsqueeze(0),
+        ),
         attrs={"hidden_size": rnn.hidden_size, "linear_before_reset": 1},
         dtypes=(x.dtype, x.dtype),
         shapes=((length, 1, batch, rnn.hidden_size), (1, batch, rnn.hidden_size)),

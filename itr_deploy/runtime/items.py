@@ -32,7 +32,7 @@ class Block:
     @property
     def positions(self) -> int:
         """Regions of an image or padded length of a text."""
-        return max(t.shape[1] for t in self.tensors.values() if t.ndim == 3)
+        return max(int(t.shape[1]) for t in self.tensors.values() if t.ndim == 3)
 
     @property
     def dtype(self) -> str:

@@ -57,7 +57,7 @@ class Matcher:
 
         Raises:
             BundleError: The bundle is missing or damaged.
-            EnvironmentProblem: onnxruntime or the device is not there.
+            SetupError: onnxruntime or the device is not there.
         """
         opened = read_bundle(bundle)
         return cls(opened, OnnxRuntimeBackend(opened, device, threads), memory_budget)
@@ -100,7 +100,9 @@ class Matcher:
             InputError: Wrong rank, width, number of regions or type, or a value that is not finite.
         """
         manifest = self.bundle.manifest
-        return encoding.encode_images(self.backend, manifest, check_regions(regions, manifest.images))
+        return encoding.encode_images(
+            self.backend, manifest, check_regions(regions, manifest.images)
+        )
 
     def score(self, *, texts: Texts, images: Images) -> NDArray[np.float32]:
         """Score every image with every text.
@@ -179,8 +181,11 @@ class _RawImages(_Source):
         for start in range(0, self.count, step):
             part = slice(start, min(start + step, self.count))
             manifest = self._matcher.bundle.manifest
-            yield part, encoding.encode_images(
-                self._matcher.backend, manifest, self._regions[part], first=start
+            yield (
+                part,
+                encoding.encode_images(
+                    self._matcher.backend, manifest, self._regions[part], first=start
+                ),
             )
 
 

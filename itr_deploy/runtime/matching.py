@@ -88,7 +88,8 @@ class PairScorer:
         scores = np.empty(padded.shape, np.float32)
         for q, k in self._tiles(modality, query, items, width, shared=False):
             scores[q, k] = self._run(modality, query, q, items, padded[q, k])
-        return scores[filled]
+        chosen: NDArray[np.float32] = scores[filled]
+        return chosen
 
     def _run(
         self,

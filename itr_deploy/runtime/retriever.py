@@ -76,7 +76,7 @@ class Retriever:
         Raises:
             BundleError: The bundle is missing or damaged.
             GalleryError: The gallery is missing, or was made with another bundle.
-            EnvironmentProblem: onnxruntime or the device is not there.
+            SetupError: onnxruntime or the device is not there.
         """
         matcher = Matcher.load(bundle, device=device, threads=threads)
         if not isinstance(gallery, Gallery):
@@ -90,7 +90,7 @@ class Retriever:
         *,
         k: int = ...,
         where: str | None = ...,
-        candidates: int | None | Default = ...,
+        candidates: int | Default | None = ...,
     ) -> Hits: ...
 
     @overload
@@ -101,7 +101,7 @@ class Retriever:
         image: ArrayLike | None = ...,
         k: int = ...,
         where: str | None = ...,
-        candidates: int | None | Default = ...,
+        candidates: int | Default | None = ...,
     ) -> Hits | list[Hits]: ...
 
     def search(
@@ -111,7 +111,7 @@ class Retriever:
         where: str | None = None,
         *,
         image: ArrayLike | None = None,
-        candidates: int | None | Default = FROM_BUNDLE,
+        candidates: int | Default | None = FROM_BUNDLE,
     ) -> Hits | list[Hits]:
         """Search with texts over images, or with images over texts.
 

@@ -7,8 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.runtime.gallery import Gallery
-from itr_deploy.runtime.gallery import read
+from itr_deploy.runtime.gallery import Gallery, read
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.items import Encoded
 from itr_deploy.runtime.matching import PairScorer
@@ -106,17 +105,14 @@ class DiskSearcher:
             for hits in self._shortlisted(queries.take(slice(start, start + step)), k, width, where)
         ]
 
-    def _shortlisted(
-        self, queries: Encoded, k: int, width: int, where: str | None
-    ) -> list[Hits]:
+    def _shortlisted(self, queries: Encoded, k: int, width: int, where: str | None) -> list[Hits]:
         shortlists = [self._nearest(vector, width, where) for vector in queries.embedding]
         union = np.unique(np.concatenate(shortlists))
         items = read.read_rows(self._gallery, union)
         places = np.stack([np.searchsorted(union, rows) for rows in shortlists])
         scores = self._scorer.score_candidates(queries, items.encoded, places)
         return [
-            _stored_hits(row, items, chosen, k)
-            for row, chosen in zip(scores, places, strict=True)
+            _stored_hits(row, items, chosen, k) for row, chosen in zip(scores, places, strict=True)
         ]
 
     def _nearest(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.store import Bundle
-from itr_deploy.errors import EnvironmentProblem, UsageError
+from itr_deploy.errors import SetupError, UsageError
 from itr_deploy.runtime.backends.base import Arrays
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class OnnxRuntimeBackend:
                 backend of a process decides. None takes every core this process may use.
 
         Raises:
-            EnvironmentProblem: onnxruntime is not installed, or has not the device's provider.
+            SetupError: onnxruntime is not installed, or has not the device's provider.
             UsageError: The device is not one of those named.
         """
         self._runtime = import_onnxruntime()
@@ -55,7 +55,7 @@ class OnnxRuntimeBackend:
         """See `Backend.run`.
 
         Raises:
-            EnvironmentProblem: The graph cannot be loaded on the device.
+            SetupError: The graph cannot be loaded on the device.
         """
         session = self._session(graph)
         names = [output.name for output in session.get_outputs()]
@@ -76,11 +76,11 @@ class OnnxRuntimeBackend:
         try:
             session = self._runtime.InferenceSession(path, options, providers=[self._provider])
         except Exception as error:
-            raise EnvironmentProblem(
+            raise SetupError(
                 f"{path}: cannot be loaded by {self.description}: {str(error).splitlines()[0]}"
             ) from error
         if self._provider not in session.get_providers():
-            raise EnvironmentProblem(
+            raise SetupError(
                 f"{self._provider} did not start for {path}; it has {session.get_providers()}; "
                 "check the GPU's driver and libraries"
             )
@@ -91,12 +91,12 @@ def import_onnxruntime() -> Any:
     """The `onnxruntime` module.
 
     Raises:
-        EnvironmentProblem: Neither onnxruntime nor onnxruntime-gpu is installed.
+        SetupError: Neither onnxruntime nor onnxruntime-gpu is installed.
     """
     try:
         import onnxruntime
     except ImportError as error:
-        raise EnvironmentProblem(
+        raise SetupError(
             "onnxruntime is not installed; "
             "pip install 'itr-deploy[cpu]' (or 'itr-deploy[gpu]' on a machine with an NVIDIA GPU)"
         ) from error
@@ -109,7 +109,7 @@ def _provider(runtime: Any, device: str) -> str:
     provider = PROVIDERS[device]
     available = runtime.get_available_providers()
     if provider not in available:
-        raise EnvironmentProblem(
+        raise SetupError(
             f"device {device!r} needs {provider}; this onnxruntime has {', '.join(available)}; "
             "on a machine with an NVIDIA GPU: pip uninstall onnxruntime, "
             "then pip install 'itr-deploy[gpu]'"

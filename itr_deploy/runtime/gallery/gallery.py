@@ -10,7 +10,7 @@ from typing import Any
 import lancedb
 import numpy as np
 import pyarrow as pa
-from lancedb.table import LanceTable
+from lancedb.table import Table
 from numpy.typing import ArrayLike, NDArray
 
 from itr_deploy.bundle.manifest import Modality, StorageType
@@ -42,7 +42,7 @@ class Gallery:
     One process may write to a gallery at a time; any number may read.
     """
 
-    def __init__(self, path: str | Path, table: LanceTable, matcher: Matcher | None) -> None:
+    def __init__(self, path: str | Path, table: Table, matcher: Matcher | None) -> None:
         """Wrap an opened table; use `create` or `open`."""
         self.path = str(path)
         self._table = table
@@ -71,7 +71,9 @@ class Gallery:
         with gallery_errors(path):
             database = lancedb.connect(str(path))
             if TABLE in _table_names(database):
-                raise GalleryError(f"{path}: a gallery is there already; open it or delete it first")
+                raise GalleryError(
+                    f"{path}: a gallery is there already; open it or delete it first"
+                )
             table = database.create_table(TABLE, schema=schema(description, []))
         return cls(path, table, matcher)
 
@@ -123,7 +125,7 @@ class Gallery:
         return int(self._table.version)
 
     @property
-    def table(self) -> LanceTable:
+    def table(self) -> Table:
         """The LanceDB table, for reading."""
         return self._table
 
@@ -237,18 +239,20 @@ class Gallery:
     def refresh(self) -> None:
         """See what other processes have changed since the gallery was opened."""
         with gallery_errors(self.path):
-            self._table.checkout_latest()
+            self._table.checkout_latest()  # type: ignore[no-untyped-call]
 
     def _require(self, names: list[str]) -> None:
         absent = set(names) - set(self.ids())
         if absent:
             raise GalleryError(
-                f"{self.path}: no item {min(absent)!r} ({len(absent)} of {len(names)} are not there)"
+                f"{self.path}: no item {min(absent)!r} ({len(absent)} of {len(names)} are absent)"
             )
 
     def _source(self, items: Any, count: int) -> _Source:
         if self.matcher is None:
-            raise GalleryError(f"{self.path}: opened without a matcher; it is needed to encode items")
+            raise GalleryError(
+                f"{self.path}: opened without a matcher; it is needed to encode items"
+            )
         make = _ImageSource if self.modality == "image" else _TextSource
         source = make(self.matcher, items)
         if source.count != count:

@@ -105,7 +105,9 @@ def describe(table_schema: pa.Schema, place: str) -> Description:
     try:
         return Description.model_validate_json(json.dumps(stored))
     except ValidationError as error:
-        raise GalleryError(f"{place}: its description is damaged: {error.errors()[0]['msg']}") from error
+        raise GalleryError(
+            f"{place}: its description is damaged: {error.errors()[0]['msg']}"
+        ) from error
 
 
 def metadata_columns(table_schema: pa.Schema) -> list[str]:
@@ -126,7 +128,9 @@ def metadata_table(metadata: Mapping[str, Sequence[Any]] | None, count: int) -> 
         if name in (ID, EMBEDDING, LENGTH) or name.startswith(TENSOR_PREFIX):
             raise GalleryError(f"metadata column {name!r} is a name the gallery uses; rename it")
         if len(values) != count:
-            raise GalleryError(f"metadata column {name!r} has {len(values)} values for {count} items")
+            raise GalleryError(
+                f"metadata column {name!r} has {len(values)} values for {count} items"
+            )
         try:
             arrays.append(pa.array(values))
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:

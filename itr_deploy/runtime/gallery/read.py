@@ -88,7 +88,7 @@ def nearest_rows(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.str_]]:
     """Row ids, embeddings and ids of the items with the largest dot products, unordered."""
     with gallery_errors(gallery.path, where):
-        query = gallery.table.search(embedding, vector_column_name=EMBEDDING)
+        query: Any = gallery.table.search(embedding, vector_column_name=EMBEDDING)
         query = query.distance_type("dot").limit(count).with_row_id(True)
         query = query.select([ID, EMBEDDING, "_distance"])
         if where is not None:
@@ -123,9 +123,7 @@ def _item_columns(gallery: Gallery) -> list[str]:
     return [*length, EMBEDDING, *(tensor_column(spec) for spec in about.tensors)]
 
 
-def _batches(
-    gallery: Gallery, where: str | None, names: list[str]
-) -> Iterator[pa.RecordBatch]:
+def _batches(gallery: Gallery, where: str | None, names: list[str]) -> Iterator[pa.RecordBatch]:
     query = gallery.table.search().select(names).limit(None)
     if where is not None:
         query = query.where(where)

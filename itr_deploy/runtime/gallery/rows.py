@@ -90,13 +90,17 @@ def _empty_block(
 def _fill(block: Block, name: str, width: int, places: NDArray[np.int64], column: pa.Array) -> None:
     """Copy the rows of ``column``, which are items ``places``, that belong to the block."""
     target = block.tensors[name]
-    first, last = np.searchsorted(block.rows, [places[0], places[-1] + 1]) if len(places) else (0, 0)
+    first, last = (
+        np.searchsorted(block.rows, [places[0], places[-1] + 1]) if len(places) else (0, 0)
+    )
     if first == last:
         return
     local = block.rows[first:last] - places[0]
     values = _values(column)
     if pa.types.is_fixed_size_list(column.type):
-        target[first:last] = values.reshape(len(places), -1)[local].reshape(target[first:last].shape)
+        target[first:last] = values.reshape(len(places), -1)[local].reshape(
+            target[first:last].shape
+        )
         return
     offsets = column.offsets.to_numpy() - column.offsets[0].as_py()
     for place, row in zip(range(first, last), local, strict=True):
@@ -116,7 +120,8 @@ def _fixed(matrix: NDArray[Any], value: pa.DataType) -> pa.Array:
 def _lengths(items: Encoded) -> NDArray[np.int64]:
     lengths = np.empty(len(items), np.int64)
     for block in items.blocks:
-        lengths[block.rows] = block.lengths
+        if block.lengths is not None:
+            lengths[block.rows] = block.lengths
     return lengths
 
 

@@ -1,0 +1,58 @@
+# make demo   export, verify, index and search the example world; writes a page
+# make test   every test, the slow ones too
+# make lint   formatting, lint, types, import rules
+# make bench  the benchmarks, each prints a table
+#
+# Everything goes into .venv. PIP_INSTALL_ARGS is passed to pip: on Linux, PyPI's torch brings
+# gigabytes of CUDA libraries; a CPU build is smaller:
+#   make demo PIP_INSTALL_ARGS='--extra-index-url https://download.pytorch.org/whl/cpu'
+
+PYTHON ?= python3
+PIP_INSTALL_ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_INSTALL_ARGS) -c constraints.txt
+DEMO_OUTPUT ?= demo-output
+
+.PHONY: demo test test-fast lint format bench clean
+
+demo: $(VENV)/.demo
+	$(BIN)/python -m examples.shapes.demo --output $(DEMO_OUTPUT)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+test-fast: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(VENV)/.demo
+	$(BIN)/python -m benchmarks.matching
+
+clean:
+	rm -rf $(VENV) $(DEMO_OUTPUT) build dist
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "error: $$($(PYTHON) --version) is too old; Python 3.10 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 4; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "installing into $(VENV), once"
+	$(PIP) -e '.[cpu,export,examples]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "installing into $(VENV), once"
+	$(PIP) -e '.[cpu,export,examples,dev]'
+	@touch $@ $(VENV)/.demo

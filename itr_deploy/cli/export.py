@@ -1,0 +1,109 @@
+"""``itr-deploy export FAMILY``: a checkpoint to a verified bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from itr_deploy.cli.output import needs_export_half, print_json, steps
+from itr_deploy.models.registry import FAMILIES, Family
+
+DEFAULT_OPSET = 20
+
+
+@click.group("export")
+def command() -> None:
+    """Turn a trained checkpoint into a bundle.
+
+    The bundle is compared with PyTorch before it appears; exit code 3 if it differs.
+    """
+
+
+def _family_command(family: Family) -> click.Command:
+    options: list[click.Parameter] = [
+        click.Option(
+            ["--checkpoint"],
+            required=True,
+            type=click.Path(path_type=Path),
+            help="The published program's checkpoint, for example model_best.pth.tar.",
+        ),
+        click.Option(
+            ["--vocab"],
+            required=True,
+            type=click.Path(path_type=Path),
+            help="The vocabulary the model was trained with.",
+        ),
+        click.Option(
+            ["--output"],
+            required=True,
+            type=click.Path(path_type=Path),
+            help="Directory of the bundle to make.",
+        ),
+        *(
+            click.Option(
+                [f"--{option.name.replace('_', '-')}", option.name],
+                type=click.Choice(option.choices),
+                default=option.default,
+                show_default=True,
+                help=option.help,
+            )
+            for option in family.options
+        ),
+        click.Option(
+            ["--opset"],
+            type=click.IntRange(18, 22),
+            default=DEFAULT_OPSET,
+            show_default=True,
+            help="ONNX operator set; 20 is the highest that every TensorRT takes.",
+        ),
+        click.Option(["--force"], is_flag=True, help="Replace an existing bundle."),
+        click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."),
+    ]
+
+    def run(**arguments: Any) -> None:
+        _export(family, **arguments)
+
+    return click.Command(
+        family.name, callback=run, params=options, help=family.title, short_help=family.title
+    )
+
+
+def _export(
+    family: Family,
+    checkpoint: Path,
+    vocab: Path,
+    output: Path,
+    opset: int,
+    force: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    with steps(quiet=False) as begin:
+        begin("loading PyTorch")
+        with needs_export_half():
+            from itr_deploy.parity.export import export_verified
+        result = export_verified(
+            family,
+            checkpoint=checkpoint,
+            vocabulary=vocab,
+            output=output,
+            opset=opset,
+            force=force,
+            options=options,
+            progress=begin,
+        )
+    if as_json:
+        print_json(
+            {"bundle": str(output), "encoding_id": result.encoding_id, **result.report.to_json()}
+        )
+        return
+    from itr_deploy.cli.parity_table import print_report
+
+    print_report(result.report)
+    click.echo(f"bundle: {output}")
+
+
+for _family in FAMILIES:
+    command.add_command(_family_command(_family))

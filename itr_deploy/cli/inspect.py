@@ -1,0 +1,111 @@
+"""``itr-deploy inspect``: what a bundle or a gallery holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from itr_deploy.cli.output import print_json, print_table
+
+
+@click.command("inspect")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def command(path: Path, as_json: bool) -> None:
+    """Show what is in the bundle or the gallery at PATH."""
+    from itr_deploy.bundle.store import is_bundle
+
+    content = _bundle(path) if is_bundle(path) else _gallery(path)
+    if as_json:
+        print_json(content)
+        return
+    tables = {key: content.pop(key) for key in ("graphs", "stored") if key in content}
+    rows = [(key, _short(value)) for key, value in content.items()]
+    print_table(str(path), ("", ""), rows)
+    for title, entries in tables.items():
+        columns = list(entries[0])
+        print_table(title, columns, ([str(entry[c]) for c in columns] for entry in entries))
+
+
+def _bundle(path: Path) -> dict[str, Any]:
+    from itr_deploy.bundle.store import PARITY, read_bundle
+
+    bundle = read_bundle(path)
+    manifest = bundle.manifest
+    parity = bundle.path / PARITY
+    passed = json.loads(parity.read_bytes())["passed"] if parity.is_file() else None
+    size = sum(info.bytes for info in manifest.files.values())
+    return {
+        "kind": "bundle",
+        "schema_version": manifest.schema_version,
+        "family": manifest.family,
+        "options": manifest.options,
+        "encoding_id": manifest.encoding_id,
+        "image_dim": manifest.images.feature_dim,
+        "regions": manifest.images.regions or "any",
+        "vocabulary": manifest.texts.vocab_size,
+        "max_tokens": manifest.texts.max_tokens,
+        "text_processing": manifest.text_processing.model_dump(),
+        "pipeline": manifest.pipeline.model_dump(),
+        "parity": {True: "passed", False: "MISSED", None: "not measured"}[passed],
+        "bytes": size,
+        "provenance": manifest.provenance.model_dump(),
+        "graphs": [
+            {
+                "name": name,
+                "opset": graph.opset,
+                "inputs": len(graph.inputs),
+                "outputs": len(graph.outputs),
+                "gallery": graph.storage or "",
+                "bytes": manifest.files[graph.file].bytes,
+            }
+            for name, graph in manifest.graphs.items()
+        ],
+        "stored": [
+            {
+                "item": modality,
+                "tensor": spec.name,
+                "width": spec.width,
+                "per": ("region" if modality == "image" else "word")
+                if spec.per_position
+                else "item",
+            }
+            for modality, items in (("image", manifest.images), ("text", manifest.texts))
+            for spec in items.tensors
+        ],
+    }
+
+
+def _gallery(path: Path) -> dict[str, Any]:
+    from itr_deploy.runtime import Gallery
+    from itr_deploy.runtime.gallery.read import stored_bytes
+
+    gallery = Gallery.open(path)
+    about = gallery.description
+    return {
+        "kind": "gallery",
+        "schema_version": about.schema_version,
+        "modality": about.modality,
+        "items": gallery.count(),
+        "storage": about.storage,
+        "regions": about.positions if about.modality == "image" else None,
+        "embedding_dim": about.embedding_dim,
+        "metadata_columns": gallery.metadata_columns,
+        "family": about.family,
+        "encoding_id": about.encoding_id,
+        "resident_bytes": stored_bytes(gallery),
+        "version": gallery.version,
+        "stored": [
+            {"tensor": spec.name, "width": spec.width, "per_position": spec.per_position}
+            for spec in about.tensors
+        ],
+    }
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return "\n".join(f"{key}: {entry}" for key, entry in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,46 @@
+"""The parity report as tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from itr_deploy.cli.output import print_table
+
+if TYPE_CHECKING:
+    from itr_deploy.parity import ParityReport
+
+
+def print_report(report: ParityReport) -> None:
+    """Print every comparison and the verdict."""
+    mark = {True: "ok", False: "MISSED"}
+    print_table(
+        "Parity with PyTorch",
+        ("output", "max abs", "max rel", "needed", "tolerance", "finite", ""),
+        (
+            (
+                entry.name,
+                f"{entry.max_absolute:.1e}",
+                f"{entry.max_relative:.1e}",
+                f"{entry.needed:.1e}",
+                f"{entry.tolerance:.0e}",
+                "yes" if entry.finite else "NO",
+                mark[entry.passed],
+            )
+            for entry in (*report.outputs, *report.invariance)
+        ),
+    )
+    print_table(
+        "Ranks",
+        ("ranking", "queries x items", "top-10 overlap", "same order", "largest swap", ""),
+        (
+            (
+                entry.name,
+                f"{entry.queries} x {entry.items}",
+                f"{entry.top_overlap:.4f}",
+                f"{entry.same_order:.4f}",
+                f"{entry.largest_swap:.1e}",
+                mark[entry.passed],
+            )
+            for entry in report.ranks
+        ),
+    )

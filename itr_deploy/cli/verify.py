@@ -1,0 +1,85 @@
+"""``itr-deploy verify``: the parity gate again, on a bundle that exists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from itr_deploy.cli.output import needs_export_half, print_json, steps
+
+
+@click.command("verify")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--checkpoint",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The checkpoint the bundle was made from.",
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1e-4,
+    show_default=True,
+    help="For float32 graphs, on |a-b| / (1+|b|).",
+)
+@click.option(
+    "--storage-tolerance",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1e-2,
+    show_default=True,
+    help="The same for scores over float16 galleries.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Directory of real data to rank, random inputs by default.",
+)
+@click.option("--split", default="test", show_default=True, help="Its split.")
+@click.option(
+    "--images",
+    type=click.IntRange(min=2),
+    default=32,
+    show_default=True,
+    help="How many of its images, with all their captions.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def command(
+    bundle: Path,
+    checkpoint: Path,
+    tolerance: float,
+    storage_tolerance: float,
+    data: Path | None,
+    split: str,
+    images: int,
+    as_json: bool,
+) -> None:
+    """Compare a bundle with its checkpoint in PyTorch.
+
+    Prints the errors, writes them to parity.json in the BUNDLE, and ends with exit code 3 if a
+    tolerance is missed.
+    """
+    with steps(quiet=False) as begin:
+        begin("loading PyTorch")
+        with needs_export_half():
+            from itr_deploy.parity.again import verify_again
+        report = verify_again(
+            bundle,
+            checkpoint,
+            tolerance=tolerance,
+            storage_tolerance=storage_tolerance,
+            data=(data, split, images) if data is not None else None,
+            progress=begin,
+        )
+    if as_json:
+        print_json(report.to_json())
+    else:
+        from itr_deploy.cli.parity_table import print_report
+
+        print_report(report)
+    if not report.passed:
+        from itr_deploy.errors import ParityError
+        from itr_deploy.parity.export import missed
+
+        raise ParityError(missed(report, "do not deploy this bundle"))

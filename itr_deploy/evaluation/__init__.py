@@ -1,0 +1,1 @@
+"""The field's data on disk, and its measures."""

@@ -1,0 +1,84 @@
+"""Reading a published IMRAM checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from itr_deploy.errors import CheckpointError
+from itr_deploy.models.checkpoints import load_checkpoint, load_weights, option, strip_prefix
+from itr_deploy.models.contract import TrainedMatcher
+from itr_deploy.models.imram.config import ImramConfig
+from itr_deploy.models.imram.deployed import ImramDeployment
+from itr_deploy.models.imram.plain import Imram
+
+
+def load(checkpoint: Path, *, precompute: str = "full") -> TrainedMatcher:
+    """Read a published IMRAM checkpoint.
+
+    Args:
+        checkpoint: A ``model_best.pth.tar`` of the published program.
+        precompute: ``"full"`` or ``"none"``: what the encoders compute once for an item.
+
+    Raises:
+        CheckpointError: It is not an IMRAM checkpoint, or has options with no defined score.
+    """
+    content = load_checkpoint(checkpoint, expected=("model", "opt"))
+    weights = strip_prefix(content["model"], "module.", source=checkpoint)
+    config = _config(content["opt"], weights, checkpoint)
+    model = Imram(config)
+    load_weights(model, _plain_linear(weights), source=checkpoint, family="IMRAM")
+    return TrainedMatcher(
+        plain=model.eval(),
+        deployed=ImramDeployment(model, precompute).eval(),
+        image_dim=config.image_dim,
+        vocab_size=config.vocab_size,
+        options={**vars(config), "precompute": precompute},
+    )
+
+
+def _config(opt: Any, weights: Mapping[str, Tensor], source: Path) -> ImramConfig:
+    def get(name: str, kind: type, default: Any = None) -> Any:
+        return option(opt, name, kind, source=source, default=default)
+
+    if "linear_t2i.weight" not in weights:
+        raise CheckpointError(
+            f"{source}: not an IMRAM checkpoint: it has no linear_t2i.weight; "
+            f"it starts with {next(iter(weights), 'nothing')!r}"
+        )
+    if not get("bi_gru", bool, True):
+        raise CheckpointError(
+            f"{source}: bi_gru=False is not a published IMRAM; retrain with it on"
+        )
+    if get("precomp_enc_type", str, "basic") not in ("basic", "weight_norm"):
+        raise CheckpointError(
+            f"{source}: precomp_enc_type={opt.precomp_enc_type!r} is unknown; "
+            "known: basic, weight_norm"
+        )
+    return ImramConfig(
+        image_dim=get("img_dim", int),
+        embed_dim=get("embed_size", int),
+        word_dim=get("word_dim", int),
+        vocab_size=get("vocab_size", int),
+        num_layers=get("num_layers", int, 1),
+        mode=get("model_mode", str),
+        steps=get("iteration_step", int),
+        temperature=get("lambda_softmax", float),
+        attention_norm=get("raw_feature_norm", str),
+        memory_norm=not get("no_IMRAM_norm", bool, False),
+        image_norm=not get("no_imgnorm", bool, False),
+        text_norm=not get("no_txtnorm", bool, False),
+    )
+
+
+def _plain_linear(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Replace a weight-normalised Linear, ``g v / ||v||`` with one norm for all, by its weight."""
+    plain = dict(weights)
+    if "img_enc.fc_local.weight_v" in plain:
+        scale = plain.pop("img_enc.fc_local.weight_g")
+        direction = plain.pop("img_enc.fc_local.weight_v")
+        plain["img_enc.fc_local.weight"] = scale * direction / direction.norm()
+    return plain

@@ -1,0 +1,205 @@
+"""The exported form of IMRAM: equal scores with the least arithmetic a pair.
+
+What depends on one item alone is computed in the encoders, the steps are unrolled over all pairs
+at once, and the update after the last step is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from itr_deploy.models.contract import DeployedMatcher, StoredTensor, Workspace
+from itr_deploy.models.imram.plain import Imram, first_norm
+from itr_deploy.models.layers import MASKED, NORM_EPS, bigru_two_pass, l2_norm, position_mask
+
+
+class ImramDeployment(DeployedMatcher):
+    """The exported form of an `Imram`: equal scores, the least arithmetic a pair.
+
+    A memory unit's Linear over ``[query ; attended]`` is split by columns into a query part and a
+    context part. The context part commutes with the attention's weighted sum, so that with
+    ``precompute="full"`` an encoder stores both parts; what is left per pair is the query part of
+    the steps after the first. With ``"none"`` only the embeddings are stored.
+    """
+
+    def __init__(self, model: Imram, precompute: str) -> None:
+        super().__init__()
+        self.model = model
+        self.precompute = precompute == "full" and model.config.steps > 1
+        config = model.config
+        width = config.embed_dim
+        self.embedding_dim = width
+        self.image_tensors = (
+            StoredTensor(name="regions", width=width),
+            *self._projections(query=config.has_image_branch, context=config.has_text_branch),
+        )
+        self.text_tensors = (
+            StoredTensor(name="words", width=width),
+            *self._projections(query=config.has_text_branch, context=config.has_image_branch),
+        )
+        live = 8 * width
+        self.workspace = Workspace(
+            per_word=live * config.has_text_branch,
+            per_region=live * config.has_image_branch,
+            per_word_region=8,
+        )
+
+    def _projections(self, *, query: bool, context: bool) -> tuple[StoredTensor, ...]:
+        if not self.precompute:
+            return ()
+        sides = ["query"] * query + ["context"] * context
+        names = [f"{side}_{unit}" for side in sides for unit in ("linear", "gate")]
+        return tuple(StoredTensor(name=name, width=self.embedding_dim) for name in names)
+
+    def encode_images(self, regions: Tensor) -> tuple[Tensor, ...]:
+        """``float32 [B, R, Di]`` -> the `image_tensors`, then the pooled embedding."""
+        embedded = self.model.img_enc(regions)
+        if self.model.config.image_norm:
+            embedded = l2_norm(embedded, -1)
+        projected = [
+            self._project(spec.name, embedded, "i2t", "t2i") for spec in self.image_tensors[1:]
+        ]
+        return (embedded, *projected, l2_norm(embedded.mean(dim=1), -1))
+
+    def encode_texts(self, token_ids: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        """``int64 [B, L], int64 [B]`` -> the `text_tensors`, then the pooled embedding."""
+        encoder = self.model.txt_enc
+        words = bigru_two_pass(encoder.rnn, encoder.embed(token_ids), lengths)
+        if self.model.config.text_norm:
+            words = l2_norm(words, -1)
+        projected = [
+            self._project(spec.name, words, "t2i", "i2t") for spec in self.text_tensors[1:]
+        ]
+        mean = words.sum(dim=1) / lengths.unsqueeze(1).to(words.dtype)
+        return (words, *projected, l2_norm(mean, -1))
+
+    def _project(self, name: str, x: Tensor, queries_in: str, serves_in: str) -> Tensor:
+        """One stored projection; an item queries in one branch and is context in the other."""
+        side, unit = name.split("_")
+        branch = queries_in if side == "query" else serves_in
+        return self._half(side, unit, branch, x)
+
+    def _half(self, side: str, unit: str, branch: str, x: Tensor) -> Tensor:
+        """The query or context columns of a memory unit's Linear; the query's part has the bias."""
+        linear: nn.Linear = getattr(self.model, f"{unit}_{branch}")
+        width = self.embedding_dim
+        if side == "query":
+            return functional.linear(x, linear.weight[:, :width], linear.bias)
+        return functional.linear(x, linear.weight[:, width:])
+
+    def match(self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]) -> Tensor:
+        """Score every text with every image of its group, see `DeployedMatcher.match`."""
+        text = dict(zip((spec.name for spec in self.text_tensors), texts, strict=True))
+        image = dict(zip((spec.name for spec in self.image_tensors), images, strict=True))
+        mask = position_mask(lengths, text["words"].shape[2])
+        scores = []
+        if self.model.config.has_text_branch:
+            query, context = _Side(text, "words", mask), _Side(image, "regions", None)
+            scores.append(self._branch("t2i", query, context).transpose(1, 2))
+        if self.model.config.has_image_branch:
+            query, context = _Side(image, "regions", None), _Side(text, "words", mask)
+            scores.append(self._branch("i2t", query, context))
+        return scores[0] if len(scores) == 1 else scores[0] + scores[1]
+
+    def _branch(self, branch: str, query: _Side, context: _Side) -> Tensor:
+        """Scores ``[B, Y, X]`` of query items ``[B, X, Lq, D]`` over contexts ``[B, Y, Lc, D]``.
+
+        Arrays of pairs are laid out ``[B, Y, X * Lq, ...]``, the context's item outermost, so
+        that every product with a context is one matrix product for all its queries.
+        """
+        config = self.model.config
+        q0, c = query.embedded, context.embedded
+        groups, items, q_len, width = q0.shape
+        contexts, c_len = c.shape[1], c.shape[2]
+        flat_q0 = q0.reshape(groups, 1, items * q_len, width)
+        flat_c = c.reshape(groups, contexts * c_len, width)
+        raw = flat_q0.squeeze(1) @ flat_c.transpose(1, 2)
+        first = raw.reshape(groups, items * q_len, contexts, c_len).transpose(1, 2)
+        q0_squared = (flat_q0 * flat_q0).sum(dim=-1)
+        affinity, state, total = first, flat_q0, None
+        for step in range(config.steps):
+            weights = self._weights(affinity, query, context, items, q_len)
+            attended = weights @ c
+            cosine = self._cosine(weights, first, q0_squared, attended)
+            step_score = _masked_mean(cosine.reshape(groups, contexts, items, q_len), query.mask)
+            total = step_score if total is None else total + step_score
+            if step + 1 < config.steps:
+                state = self._distil(branch, step, query, context, state, weights, attended)
+                affinity = state @ c.transpose(2, 3)
+        assert total is not None
+        return total
+
+    def _weights(
+        self, affinity: Tensor, query: _Side, context: _Side, items: int, q_len: int
+    ) -> Tensor:
+        """Attention weights ``[B, Y, X * Lq, Lc]`` from raw affinities of the same shape."""
+        groups, contexts, _, c_len = affinity.shape
+        kind = self.model.config.attention_norm
+        logits = affinity.reshape(groups, contexts, items, q_len, c_len)
+        if query.mask is not None and kind not in ("clipped", "no_norm"):
+            real = query.mask[:, None, :, :, None]
+            # A zero does not change an L2 norm, nor MASKED a softmax.
+            fill = MASKED if kind == "softmax" else 0.0
+            logits = torch.where(real, logits, fill)
+        logits = first_norm(kind, logits, 3, l2_norm) * self.model.config.temperature
+        if context.mask is not None:
+            logits = torch.where(context.mask[:, :, None, None, :], logits, MASKED)
+        return torch.softmax(logits, dim=-1).reshape(groups, contexts, items * q_len, c_len)
+
+    @staticmethod
+    def _cosine(weights: Tensor, first: Tensor, q0_squared: Tensor, attended: Tensor) -> Tensor:
+        """Cosine of the original query with what it attended to, ``[B, Y, X * Lq]``.
+
+        The dot product is taken over the context's positions instead of the embedding's width:
+        ``q0 . sum_i P_i c_i = sum_i P_i (q0 . c_i)``, and ``first`` holds ``q0 . c_i``.
+        """
+        dot = (weights * first).sum(dim=-1)
+        squared = q0_squared * (attended * attended).sum(dim=-1)
+        return dot / torch.clamp(squared, min=NORM_EPS**2).sqrt()
+
+    def _distil(
+        self,
+        branch: str,
+        step: int,
+        query: _Side,
+        context: _Side,
+        state: Tensor,
+        weights: Tensor,
+        attended: Tensor,
+    ) -> Tensor:
+        """The memory unit on all pairs: ``[B, Y or 1, X * Lq, D] -> [B, Y, X * Lq, D]``."""
+        parts = []
+        for unit in ("linear", "gate"):
+            if self.precompute:
+                from_context = weights @ context.tensors[f"context_{unit}"]
+            else:
+                from_context = self._half("context", unit, branch, attended)
+            if step == 0 and self.precompute:
+                from_query = query.tensors[f"query_{unit}"].reshape(state.shape)
+            else:
+                from_query = self._half("query", unit, branch, state)
+            parts.append(from_query + from_context)
+        new, gate = torch.tanh(parts[0]), torch.sigmoid(parts[1])
+        updated = new + gate * (state - new)
+        return l2_norm(updated, -1) if self.model.config.memory_norm else updated
+
+
+class _Side:
+    """One side of a branch: its tensors by name, the embedding among them, and its mask."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], embedded: str, mask: Tensor | None) -> None:
+        self.tensors = tensors
+        self.embedded = tensors[embedded]
+        self.mask = mask
+
+
+def _masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean of ``[B, Y, X, Lq]`` over the last axis, over ``mask [B, X, Lq]`` where given."""
+    if mask is None:
+        return values.mean(dim=-1)
+    real = mask.unsqueeze(1).to(values.dtype)
+    return (values * real).sum(dim=-1) / real.sum(dim=-1)

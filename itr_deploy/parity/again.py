@@ -1,0 +1,73 @@
+"""Parity of a bundle that exists already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from itr_deploy.bundle.files import sha256_of, write_json
+from itr_deploy.bundle.store import PARITY
+from itr_deploy.errors import CheckpointError
+from itr_deploy.evaluation.dataset import read_split
+from itr_deploy.models.registry import family
+from itr_deploy.parity.gate import verify
+from itr_deploy.parity.report import ParityReport
+from itr_deploy.parity.samples import Sample
+from itr_deploy.runtime.matcher import Matcher
+
+
+def verify_again(
+    bundle: Path,
+    checkpoint: Path,
+    *,
+    tolerance: float,
+    storage_tolerance: float,
+    data: tuple[Path, str, int] | None = None,
+    progress: Callable[[str], None] = lambda step: None,
+) -> ParityReport:
+    """Read the checkpoint with the options the bundle was made with, compare, write the report.
+
+    Args:
+        bundle: The bundle's directory.
+        checkpoint: The checkpoint it was made from.
+        tolerance: See `verify`.
+        storage_tolerance: See `verify`.
+        data: Directory, split and number of images of real data to rank, or None.
+        progress: Called with the name of each step as it begins.
+
+    Raises:
+        BundleError: The bundle is damaged.
+        CheckpointError: The checkpoint cannot be read, or is not the bundle's.
+        InputError: The data cannot be read.
+    """
+    matcher = Matcher.load(bundle)
+    manifest = matcher.bundle.manifest
+    progress(f"reading {checkpoint.name}")
+    entry = family(manifest.family)
+    options = {option.name: manifest.options[option.name] for option in entry.options}
+    trained = entry.load(checkpoint, **options)
+    if sha256_of(checkpoint) != manifest.provenance.checkpoint_sha256:
+        raise CheckpointError(
+            f"{checkpoint}: not the checkpoint of {bundle}, which was made from "
+            f"{manifest.provenance.checkpoint} "
+            f"(sha256 {manifest.provenance.checkpoint_sha256[:12]})"
+        )
+    report = verify(
+        trained,
+        matcher,
+        tolerance=tolerance,
+        storage_tolerance=storage_tolerance,
+        sample=None if data is None else _real_sample(matcher, *data),
+        progress=progress,
+    )
+    write_json(bundle / PARITY, report.to_json())
+    return report
+
+
+def _real_sample(matcher: Matcher, directory: Path, split_name: str, images: int) -> Sample:
+    split = read_split(directory, split_name)
+    regions = np.ascontiguousarray(split.regions[:images], np.float32)
+    captions = split.captions[: len(regions) * split.captions_per_image]
+    return Sample(regions, *matcher.text.token_ids(captions))

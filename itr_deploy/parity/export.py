@@ -1,0 +1,87 @@
+"""Export with the gate behind it: a bundle appears only if it agrees with PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from itr_deploy.bundle.files import write_json
+from itr_deploy.bundle.staging import check_output, staged_directory
+from itr_deploy.bundle.store import PARITY, is_bundle
+from itr_deploy.errors import ParityError
+from itr_deploy.export.build import Source, build_bundle
+from itr_deploy.export.graphs import DEFAULT_OPSET
+from itr_deploy.export.text import bundled_text
+from itr_deploy.models.registry import Family
+from itr_deploy.parity.gate import verify
+from itr_deploy.parity.report import ParityReport
+from itr_deploy.runtime.matcher import Matcher
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A bundle that was made: where, what its galleries are bound to, and its parity."""
+
+    path: Path
+    encoding_id: str
+    report: ParityReport
+
+
+def export_verified(
+    family: Family,
+    *,
+    checkpoint: Path,
+    vocabulary: Path,
+    output: Path,
+    opset: int = DEFAULT_OPSET,
+    force: bool = False,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress = lambda step: None,
+) -> Exported:
+    """Read a checkpoint, write its bundle and compare the two.
+
+    Args:
+        family: The checkpoint's, from `itr_deploy.models.registry`.
+        checkpoint: The published checkpoint.
+        vocabulary: The vocabulary file of its training.
+        output: Directory of the bundle; must not exist unless ``force`` is given.
+        opset: ONNX operator set.
+        force: Replace an existing bundle, once the new one is complete and verified.
+        options: The family's own options.
+        progress: Called with the name of each step as it begins.
+
+    Raises:
+        CheckpointError: The checkpoint or vocabulary cannot be used.
+        OutputError: The output exists, or the disk refuses.
+        ParityError: The bundle differs from PyTorch; nothing is left.
+    """
+    kind = {"replaceable": is_bundle, "kind": "bundle"}
+    check_output(output, force=force, **kind)  # type: ignore[arg-type]
+    progress(f"reading {checkpoint.name}")
+    trained = family.load(checkpoint, **(options or {}))
+    text = bundled_text(family.text, vocabulary, trained.vocab_size)
+    source = Source(family.name, checkpoint, trained, text)
+    with staged_directory(output, force=force, **kind) as root:  # type: ignore[arg-type]
+        manifest = build_bundle(source, root, opset=opset, progress=progress)
+        report = verify(trained, Matcher.load(root), progress=progress)
+        if not report.passed:
+            raise ParityError(missed(report, "no bundle was written"))
+        write_json(root / PARITY, report.to_json())
+    return Exported(output, manifest.encoding_id, report)
+
+
+def missed(report: ParityReport, consequence: str) -> str:
+    """The message of a failed gate: the first comparison that missed, and its figures."""
+    worst = next(entry for entry in report.entries if not entry.passed)
+    count = sum(not entry.passed for entry in report.entries)
+    figure = getattr(worst, "needed", None)
+    if figure is None:
+        figure = worst.largest_swap  # type: ignore[union-attr]
+    return (
+        f"parity missed by {count} of {len(report.entries)} comparisons, first {worst.name}: "
+        f"{figure:.1e} where {worst.tolerance:.0e} is allowed; {consequence}"
+    )

@@ -1,0 +1,194 @@
+"""The gate: every graph output, independence of batch and padding, and ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.manifest import Modality, StorageType
+from itr_deploy.models.contract import StoredTensor, TrainedMatcher
+from itr_deploy.parity.report import Comparison, ParityReport, compare, compare_ranks
+from itr_deploy.parity.samples import Sample, random_samples, rank_sample
+from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.runtime.matching import ROLES
+
+TOLERANCE = 1e-4
+"""Largest error of a float32 graph."""
+
+STORAGE_TOLERANCE = 1e-2
+"""Largest score error where the gallery's tensors are float16: what rounding them costs."""
+
+INVARIANCE_SHARE = 0.1
+"""Part of the tolerance that batch and padding may use: only the order of additions differs."""
+
+Progress = Callable[[str], None]
+Pairs = list[tuple[str, NDArray[Any], NDArray[Any]]]
+
+
+def verify(
+    trained: TrainedMatcher,
+    matcher: Matcher,
+    *,
+    tolerance: float = TOLERANCE,
+    storage_tolerance: float = STORAGE_TOLERANCE,
+    sample: Sample | None = None,
+    progress: Progress = lambda step: None,
+) -> ParityReport:
+    """Compare a bundle with the model it was made from.
+
+    Args:
+        trained: The checkpoint, read.
+        matcher: The bundle, loaded.
+        tolerance: For float32 graphs, on ``|a - b| / (1 + |b|)``.
+        storage_tolerance: The same for scores over float16 galleries.
+        sample: Real images and texts to rank; random ones by default.
+        progress: Called with the name of each step as it begins.
+    """
+    gate = _Gate(trained, matcher, tolerance, storage_tolerance)
+    progress("outputs of every graph")
+    samples = random_samples(trained)
+    outputs = [*gate.encoder_outputs(samples), *gate.matcher_outputs(samples)]
+    progress("independence of batch and padding")
+    invariance = gate.invariance(samples[1])
+    progress("ranks")
+    ranks = gate.ranks(sample or rank_sample(trained))
+    return ParityReport(matcher.backend.description, tuple(outputs), tuple(invariance), ranks)
+
+
+class _Gate:
+    def __init__(
+        self, trained: TrainedMatcher, matcher: Matcher, tolerance: float, storage: float
+    ) -> None:
+        self._trained = trained
+        self._matcher = matcher
+        self._tolerances: dict[StorageType, float] = {"float32": tolerance, "float16": storage}
+
+    def encoder_outputs(self, samples: list[Sample]) -> list[Comparison]:
+        """Every output of both encoders, padding included."""
+        deployed, outputs = self._trained.deployed, dict[str, Pairs]()
+        for sample in samples:
+            regions, ids, lengths = sample.tensors()
+            with torch.inference_mode():
+                references = {
+                    "image": deployed.encode_images(regions),
+                    "text": deployed.encode_texts(ids, lengths),
+                }
+            for modality in ("image", "text"):
+                got = self._encode(modality, sample)
+                names = [*self._stored(modality), "embedding"]
+                for name, reference in zip(names, references[modality], strict=True):
+                    key = f"{modality}_{name}"
+                    pair = (sample.name, got[key], reference.numpy())
+                    outputs.setdefault(f"{modality}_encoder {key}", []).append(pair)
+        tolerance = self._tolerances["float32"]
+        return [compare(name, pairs, tolerance) for name, pairs in outputs.items()]
+
+    def matcher_outputs(self, samples: list[Sample]) -> list[Comparison]:
+        """Scores of every matcher graph, with shared candidates and with each query's own."""
+        outputs: dict[tuple[str, StorageType], Pairs] = {}
+        for sample in samples:
+            reference = self._plain_scores(sample)
+            for modality in ("text", "image"):
+                by_query = reference.T if modality == "text" else reference
+                for storage in self._tolerances:
+                    pairs = self._candidate_pairs(modality, storage, sample, by_query)
+                    outputs.setdefault((ROLES[modality], storage), []).extend(pairs)
+        return [
+            compare(f"{role} scores, {storage} gallery", pairs, self._tolerances[storage])
+            for (role, storage), pairs in outputs.items()
+        ]
+
+    def _candidate_pairs(
+        self,
+        modality: Modality,
+        storage: StorageType,
+        sample: Sample,
+        reference: NDArray[np.floating],
+    ) -> Pairs:
+        queries, items = reference.shape
+        everything = np.arange(items)[None]
+        shared = self._match(modality, storage, sample, everything)
+        own = (np.arange(queries)[:, None] + np.arange(min(items, 3))[::-1]) % items
+        chosen = self._match(modality, storage, sample, own)
+        return [
+            (f"{sample.name}, shared candidates", shared, reference),
+            (f"{sample.name}, own", chosen, np.take_along_axis(reference, own, axis=1)),
+        ]
+
+    def invariance(self, sample: Sample) -> list[Comparison]:
+        """Scores with more padding, and of every pair alone, against the batch's."""
+        everything = np.arange(len(sample.regions))[None]
+        batch = self._match("text", "float32", sample, everything)
+        comparisons: dict[str, Pairs] = {"every pair alone": []}
+        if self._trained.deployed.text_length is None:
+            ids = np.pad(sample.token_ids, ((0, 0), (0, 9)))
+            padded = Sample(sample.regions, ids, sample.lengths)
+            scores = self._match("text", "float32", padded, everything)
+            comparisons["9 more padded words"] = [(padded.name, scores, batch)]
+        for text, length in enumerate(sample.lengths):
+            cut = self._trained.deployed.text_length or length
+            for image in range(len(sample.regions)):
+                alone = Sample(
+                    sample.regions[image : image + 1],
+                    np.ascontiguousarray(sample.token_ids[text : text + 1, :cut]),
+                    sample.lengths[text : text + 1],
+                )
+                score = self._match("text", "float32", alone, np.zeros((1, 1), np.int64))
+                part = batch[text : text + 1, image : image + 1]
+                comparisons["every pair alone"].append((alone.name, score, part))
+        tolerance = self._tolerances["float32"] * INVARIANCE_SHARE
+        return [compare(name, pairs, tolerance) for name, pairs in comparisons.items()]
+
+    def ranks(self, sample: Sample) -> tuple[Any, ...]:
+        """Rankings both ways, for both storage types, against the plain model's."""
+        reference = self._plain_scores(sample)
+        found = []
+        for storage, tolerance in self._tolerances.items():
+            directions: dict[Modality, NDArray[np.floating]]
+            directions = {"text": reference.T, "image": reference}
+            for modality, by_query in directions.items():
+                everything = np.arange(by_query.shape[1])[None]
+                got = self._match(modality, storage, sample, everything)
+                name = f"{ROLES[modality]}, {storage} gallery"
+                found.append(compare_ranks(name, got, by_query, 2 * tolerance))
+        return tuple(found)
+
+    def _plain_scores(self, sample: Sample) -> NDArray[np.floating]:
+        with torch.inference_mode():
+            scores: NDArray[np.floating] = self._trained.plain.score(*sample.tensors()).numpy()
+        return scores
+
+    def _encode(self, modality: Modality, sample: Sample) -> dict[str, NDArray[np.float32]]:
+        run = self._matcher.backend.run
+        if modality == "image":
+            return run("image_encoder", {"regions": sample.regions})
+        inputs = {"token_ids": sample.token_ids, "text_lengths": sample.lengths}
+        return run("text_encoder", inputs)
+
+    def _match(
+        self,
+        modality: Modality,
+        storage: StorageType,
+        sample: Sample,
+        candidates: NDArray[np.int64],
+    ) -> NDArray[np.float32]:
+        """Scores ``[queries, K]`` of one matcher graph, its inputs from the bundle's encoders."""
+        other: Modality = "image" if modality == "text" else "text"
+        queries, gallery = self._encode(modality, sample), self._encode(other, sample)
+        inputs: dict[str, NDArray[Any]] = {"candidates": candidates, "text_lengths": sample.lengths}
+        inputs |= {f"{modality}_{n}": queries[f"{modality}_{n}"] for n in self._stored(modality)}
+        for name in self._stored(other):
+            inputs[f"{other}_{name}"] = gallery[f"{other}_{name}"].astype(storage)
+        graph = self._matcher.bundle.manifest.graph(ROLES[modality], storage)
+        return self._matcher.backend.run(graph, inputs)["scores"]
+
+    def _stored(self, modality: Modality) -> list[str]:
+        deployed = self._trained.deployed
+        specs: tuple[StoredTensor, ...] = (
+            deployed.image_tensors if modality == "image" else deployed.text_tensors
+        )
+        return [spec.name for spec in specs]

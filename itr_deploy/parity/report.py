@@ -1,0 +1,148 @@
+"""What parity measured, and whether it is enough."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+TOP = 10
+"""Depth at which rankings are compared."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One output of the bundle against its reference, over all samples.
+
+    Attributes:
+        name: Graph and output, or what was varied.
+        samples: The shapes that were compared.
+        max_absolute: Largest ``|a - b|``.
+        max_relative: Largest ``|a - b| / |b|`` where ``|b|`` is above 1e-3.
+        needed: The tolerance that would have been needed, the largest ``|a - b| / (1 + |b|)``.
+        tolerance: The tolerance that was asked for.
+        finite: Whether every value is a number.
+    """
+
+    name: str
+    samples: tuple[str, ...]
+    max_absolute: float
+    max_relative: float
+    needed: float
+    tolerance: float
+    finite: bool
+
+    @property
+    def passed(self) -> bool:
+        """Whether the tolerance was kept and every value is finite."""
+        return self.finite and self.needed <= self.tolerance
+
+
+@dataclass(frozen=True)
+class RankComparison:
+    """Rankings by the bundle against those by PyTorch.
+
+    Attributes:
+        name: Direction and storage.
+        queries: How many rankings.
+        items: Items in each.
+        top_overlap: Mean share of the reference's top 10 that the bundle's top 10 holds.
+        same_order: Share of rankings that are equal throughout.
+        largest_swap: Largest reference score gap between two items in exchanged order.
+        tolerance: What that gap may be.
+    """
+
+    name: str
+    queries: int
+    items: int
+    top_overlap: float
+    same_order: float
+    largest_swap: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether only items within the tolerance of each other changed places."""
+        return self.largest_swap <= self.tolerance
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """All comparisons of one bundle."""
+
+    backend: str
+    outputs: tuple[Comparison, ...]
+    invariance: tuple[Comparison, ...]
+    ranks: tuple[RankComparison, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every comparison passed."""
+        return all(entry.passed for entry in self.entries)
+
+    @property
+    def entries(self) -> list[Comparison | RankComparison]:
+        """Every comparison in one list."""
+        return [*self.outputs, *self.invariance, *self.ranks]
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as JSON values, with the verdicts."""
+
+        def listed(entries: tuple[Any, ...]) -> list[dict[str, Any]]:
+            return [{**asdict(entry), "passed": entry.passed} for entry in entries]
+
+        return {
+            "passed": self.passed,
+            "backend": self.backend,
+            "outputs": listed(self.outputs),
+            "invariance": listed(self.invariance),
+            "ranks": listed(self.ranks),
+        }
+
+
+def compare(
+    name: str,
+    pairs: list[tuple[str, NDArray[np.floating], NDArray[np.floating]]],
+    tolerance: float,
+) -> Comparison:
+    """Compare ``(sample, got, reference)`` arrays of equal shapes."""
+    absolute = relative = needed = 0.0
+    finite = True
+    for _, got, reference in pairs:
+        finite = finite and bool(np.isfinite(got).all())
+        error = np.abs(got.astype(np.float64) - reference)
+        size = np.abs(reference)
+        absolute = max(absolute, float(error.max(initial=0)))
+        needed = max(needed, float((error / (1 + size)).max(initial=0)))
+        large = size > 1e-3
+        relative = max(relative, float((error[large] / size[large]).max(initial=0)))
+    samples = tuple(sample for sample, _, _ in pairs)
+    return Comparison(name, samples, absolute, relative, needed, tolerance, finite)
+
+
+def compare_ranks(
+    name: str, got: NDArray[np.floating], reference: NDArray[np.floating], tolerance: float
+) -> RankComparison:
+    """Compare the rankings of the rows of two score matrices ``[queries, items]``."""
+    got_order = np.argsort(-got, axis=1, kind="stable")
+    reference_order = np.argsort(-reference, axis=1, kind="stable")
+    top = min(TOP, got.shape[1])
+    overlaps = [
+        len(set(a[:top]) & set(b[:top])) / top
+        for a, b in zip(got_order, reference_order, strict=True)
+    ]
+    # Read in the bundle's order, the reference's scores should only fall; where one rises above
+    # the lowest before it, two items have changed places.
+    ordered = np.take_along_axis(reference, got_order, axis=1)
+    swaps = ordered - np.minimum.accumulate(ordered, axis=1)
+    return RankComparison(
+        name=name,
+        queries=len(got),
+        items=got.shape[1],
+        top_overlap=float(np.mean(overlaps)),
+        same_order=float((got_order == reference_order).all(axis=1).mean()),
+        largest_swap=float(swaps.max(initial=0)),
+        tolerance=tolerance,
+    )

@@ -1,0 +1,78 @@
+"""Inputs to compare on: random ones of many shapes, none of them that of the export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from itr_deploy.models.contract import TrainedMatcher
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Images and texts to score with each other.
+
+    Attributes:
+        regions: ``float32 [N, R, Di]``.
+        token_ids: ``int64 [C, L]``, padded with 0.
+        lengths: ``int64 [C]``.
+    """
+
+    regions: NDArray[np.float32]
+    token_ids: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+    @property
+    def name(self) -> str:
+        """Its shapes, for the report."""
+        images, regions = self.regions.shape[:2]
+        texts, padded = self.token_ids.shape
+        low, high = self.lengths.min(), self.lengths.max()
+        return f"{images} images x {regions} regions, {texts} texts of {low}-{high} in {padded}"
+
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The arrays as torch tensors."""
+        return (
+            torch.from_numpy(self.regions),
+            torch.from_numpy(self.token_ids),
+            torch.from_numpy(self.lengths),
+        )
+
+
+def random_samples(trained: TrainedMatcher, seed: int = 0) -> list[Sample]:
+    """Small samples: one item, several, other region counts, lengths from 1 with padding."""
+    rng = np.random.default_rng(seed)
+    shapes = ((1, 36, 1, (3, 3), 0), (2, 5, 9, (1, 19), 4), (11, 36, 4, (2, 7), 0))
+    return [random_sample(trained, rng, *shape) for shape in shapes]
+
+
+def rank_sample(trained: TrainedMatcher, seed: int = 1) -> Sample:
+    """A sample with enough images and texts to rank."""
+    return random_sample(trained, np.random.default_rng(seed), 32, 36, 24, (4, 16), 0)
+
+
+def random_sample(
+    trained: TrainedMatcher,
+    rng: np.random.Generator,
+    images: int,
+    regions: int,
+    texts: int,
+    length_range: tuple[int, int],
+    extra_padding: int,
+) -> Sample:
+    """One random sample; what the model fixes (regions, padded length) overrides the shape."""
+    deployed = trained.deployed
+    regions = deployed.regions or regions
+    low, high = length_range
+    if deployed.text_length is not None:
+        high = min(high, deployed.text_length)
+    lengths = rng.integers(low, high, size=texts, endpoint=True)
+    lengths[0] = high
+    padded = deployed.text_length or high + extra_padding
+    ids = rng.integers(1, trained.vocab_size, size=(texts, padded))
+    ids[np.arange(padded) >= lengths[:, None]] = 0
+    values = rng.standard_normal((images, regions, trained.image_dim), dtype=np.float32)
+    return Sample(values, ids, lengths)
