@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from itr_deploy.bundle.manifest import Modality
 from itr_deploy.bundle.store import Bundle, read_bundle
-from itr_deploy.errors import InputError
-from itr_deploy.runtime import encoding
 from itr_deploy.runtime.backends import Backend, OnnxRuntimeBackend
-from itr_deploy.runtime.inputs import check_regions, check_token_ids
 from itr_deploy.runtime.items import Encoded
 from itr_deploy.runtime.matching import PairScorer
+from itr_deploy.runtime.sources import ImageSource, TextSource, source
 from itr_deploy.runtime.text import TextProcessor, text_processor
 
 Texts: TypeAlias = Sequence[str] | tuple[ArrayLike, ArrayLike] | Encoded
@@ -24,6 +22,9 @@ Images: TypeAlias = ArrayLike | Encoded
 
 DEFAULT_BUDGET = 1 << 30
 """Bytes for encoded items and scratch while scoring raw inputs."""
+
+
+ALL = slice(None)
 
 
 class Matcher:
@@ -75,9 +76,7 @@ class Matcher:
         Raises:
             InputError: One is empty or too long.
         """
-        if isinstance(texts, str):
-            raise InputError("encode_texts takes a list of texts; put the text in a list")
-        return self.encode_token_ids(*self.text.token_ids(texts))
+        return TextSource(self, texts).encode(ALL)
 
     def encode_token_ids(self, token_ids: ArrayLike, lengths: ArrayLike) -> Encoded:
         """Encode texts given as token ids.
@@ -89,9 +88,7 @@ class Matcher:
         Raises:
             InputError: Wrong shapes, lengths or ids.
         """
-        manifest = self.bundle.manifest
-        ids, counts = check_token_ids(token_ids, lengths, manifest.texts)
-        return encoding.encode_texts(self.backend, manifest, ids, counts)
+        return TextSource(self, (token_ids, lengths)).encode(ALL)
 
     def encode_images(self, regions: ArrayLike) -> Encoded:
         """Encode images given as region features ``[N, R, Di]``.
@@ -99,10 +96,7 @@ class Matcher:
         Raises:
             InputError: Wrong rank, width, number of regions or type, or a value that is not finite.
         """
-        manifest = self.bundle.manifest
-        return encoding.encode_images(
-            self.backend, manifest, check_regions(regions, manifest.images)
-        )
+        return ImageSource(self, regions).encode(ALL)
 
     def score(self, *, texts: Texts, images: Images) -> NDArray[np.float32]:
         """Score every image with every text.
@@ -117,7 +111,8 @@ class Matcher:
         Raises:
             InputError: What is given cannot be encoded.
         """
-        text_source, image_source = self._texts(texts), self._images(images)
+        text_source = source(self, texts, "text")
+        image_source = source(self, images, "image")
         scores = np.empty((image_source.count, text_source.count), np.float32)
         for columns, encoded_texts in text_source.tiles(self.memory_budget // 4):
             for rows, encoded_images in image_source.tiles(self.memory_budget // 2):
@@ -130,74 +125,3 @@ class Matcher:
         manifest = self.bundle.manifest
         specs = (manifest.images if modality == "image" else manifest.texts).tensors
         return value_bytes * sum(s.width * (positions if s.per_position else 1) for s in specs)
-
-    def _texts(self, texts: Texts) -> _Source:
-        if isinstance(texts, Encoded):
-            return _Given(_of("text", texts))
-        if isinstance(texts, tuple) and len(texts) == 2 and not isinstance(texts[0], str):
-            ids, counts = check_token_ids(*texts, self.bundle.manifest.texts)
-        else:
-            if isinstance(texts, str):
-                raise InputError("texts takes a list of texts; put the text in a list")
-            ids, counts = self.text.token_ids(list(texts))  # type: ignore[arg-type]
-        return _RawTexts(self, ids, counts)
-
-    def _images(self, images: Images) -> _Source:
-        if isinstance(images, Encoded):
-            return _Given(_of("image", images))
-        return _RawImages(self, check_regions(images, self.bundle.manifest.images))
-
-
-def _of(modality: Modality, items: Encoded) -> Encoded:
-    if items.modality != modality:
-        raise InputError(f"{modality}s= was given encoded {items.modality}s")
-    return items
-
-
-class _Source:
-    """One side of a score matrix, encoded tile by tile."""
-
-    count: int
-
-    def tiles(self, budget: int) -> Iterator[tuple[slice, Encoded]]:
-        """Slices of the items and their encoding, each within ``budget`` bytes where possible."""
-        raise NotImplementedError
-
-
-class _Given(_Source):
-    def __init__(self, items: Encoded) -> None:
-        self.count, self._items = len(items), items
-
-    def tiles(self, budget: int) -> Iterator[tuple[slice, Encoded]]:
-        yield slice(0, self.count), self._items
-
-
-class _RawImages(_Source):
-    def __init__(self, matcher: Matcher, regions: NDArray[Any]) -> None:
-        self.count, self._matcher, self._regions = len(regions), matcher, regions
-
-    def tiles(self, budget: int) -> Iterator[tuple[slice, Encoded]]:
-        step = max(1, budget // self._matcher.item_bytes("image", self._regions.shape[1]))
-        for start in range(0, self.count, step):
-            part = slice(start, min(start + step, self.count))
-            manifest = self._matcher.bundle.manifest
-            yield (
-                part,
-                encoding.encode_images(
-                    self._matcher.backend, manifest, self._regions[part], first=start
-                ),
-            )
-
-
-class _RawTexts(_Source):
-    def __init__(
-        self, matcher: Matcher, ids: NDArray[np.int64], lengths: NDArray[np.int64]
-    ) -> None:
-        self.count, self._matcher, self._ids, self._lengths = len(ids), matcher, ids, lengths
-
-    def tiles(self, budget: int) -> Iterator[tuple[slice, Encoded]]:
-        longest = int(self._lengths.max(initial=1))
-        step = max(1, budget // self._matcher.item_bytes("text", longest))
-        for start in range(0, self.count, step):
-            part = slice(start, min(start + step, self.count))
-            yield part, self._matcher.encode_token_ids(self._ids[part], self._lengths[part])

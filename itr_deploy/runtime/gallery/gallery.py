@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lancedb
-import numpy as np
 import pyarrow as pa
 from lancedb.table import Table
-from numpy.typing import ArrayLike, NDArray
 
 from itr_deploy.bundle.manifest import Modality, StorageType
 from itr_deploy.errors import GalleryError
@@ -26,9 +23,8 @@ from itr_deploy.runtime.gallery.layout import (
     schema,
 )
 from itr_deploy.runtime.gallery.transaction import gallery_errors, transaction
-from itr_deploy.runtime.inputs import check_regions
-from itr_deploy.runtime.items import Encoded
 from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.runtime.sources import Source, source
 
 Progress = Callable[[int], None]
 """Called with the number of items done so far."""
@@ -179,7 +175,7 @@ class Gallery:
             OutputError: The disk refuses; the gallery is as it was.
         """
         names = _checked_ids(ids)
-        source = self._source(items, len(names))
+        given = self._source(items, len(names))
         present = set(self.ids()) & set(names)
         if present:
             raise GalleryError(
@@ -190,8 +186,8 @@ class Gallery:
             return
         extra = metadata_table(metadata, len(names))
         empty = self.count() == 0
-        layout = self._layout_for(source, extra, empty)
-        reader = self._reader(layout, names, source, extra, progress)
+        layout = self._layout_for(given, extra, empty)
+        reader = self._reader(layout, names, given, extra, progress)
         with transaction(self.path, self._table):
             if empty:
                 self._table = lancedb.connect(self.path).create_table(
@@ -203,23 +199,41 @@ class Gallery:
     def update(
         self,
         ids: Sequence[str],
-        items: Any,
+        items: Any | None = None,
         metadata: Mapping[str, Sequence[Any]] | None = None,
         progress: Progress = lambda done: None,
     ) -> None:
-        """Replace items that are there; arguments and errors as for `add`.
+        """Replace what is stored of items that are there; all of them change at once, or none.
 
-        User columns that ``metadata`` leaves out become null.
+        Args:
+            ids: The items.
+            items: As for `add`; None keeps what was encoded.
+            metadata: User columns to change; the others keep their values.
+            progress: Called after every batch.
 
         Raises:
-            GalleryError: An id is not there.
+            GalleryError: An id is not there, a column is unknown, or nothing is to be changed.
+            InputError: An item cannot be encoded.
+            OutputError: The disk refuses; the gallery is as it was.
         """
         names = _checked_ids(ids)
-        source = self._source(items, len(names))
+        if items is None and not metadata:
+            raise GalleryError("update was given neither items nor metadata")
+        given = None if items is None else self._source(items, len(names))
         self._require(names)
         extra = metadata_table(metadata, len(names))
-        layout = self._layout_for(source, extra, empty=False)
-        reader = self._reader(layout, names, source, extra, progress)
+        self._check_columns(extra)
+        if given is not None:
+            self._check_positions(given)
+        if not names:
+            return
+        kept = set(self.metadata_columns) - set(extra.column_names)
+        if given is None:
+            changed = {ID, *extra.column_names}
+        else:
+            changed = {field.name for field in self._table.schema} - kept
+        layout = _subset(self._table.schema, changed)
+        reader = self._reader(layout, names, given, extra, progress)
         with transaction(self.path, self._table):
             self._table.merge_insert(ID).when_matched_update_all().execute(reader)
 
@@ -248,39 +262,42 @@ class Gallery:
                 f"{self.path}: no item {min(absent)!r} ({len(absent)} of {len(names)} are absent)"
             )
 
-    def _source(self, items: Any, count: int) -> _Source:
+    def _source(self, items: Any, count: int) -> Source:
         if self.matcher is None:
             raise GalleryError(
                 f"{self.path}: opened without a matcher; it is needed to encode items"
             )
-        make = _ImageSource if self.modality == "image" else _TextSource
-        source = make(self.matcher, items)
-        if source.count != count:
-            raise GalleryError(f"{count} ids were given for {source.count} items")
-        return source
+        given = source(self.matcher, items, self.modality)
+        if given.count != count:
+            raise GalleryError(f"{count} ids were given for {given.count} items")
+        return given
 
-    def _layout_for(self, source: _Source, extra: pa.Table, empty: bool) -> pa.Schema:
+    def _layout_for(self, given: Source, extra: pa.Table, empty: bool) -> pa.Schema:
         """The table's schema; an empty gallery takes it from the first items."""
         description = self.description
         if empty:
             if description.modality == "image":
-                description = description.model_copy(update={"positions": source.positions})
+                description = description.model_copy(update={"positions": given.positions})
             return schema(description, list(extra.schema))
-        if description.modality == "image" and source.positions != description.positions:
+        self._check_positions(given)
+        self._check_columns(extra)
+        return self._table.schema
+
+    def _check_positions(self, given: Source) -> None:
+        about = self.description
+        if about.modality == "image" and given.positions != about.positions:
             raise GalleryError(
-                f"{self.path}: its images have {description.positions} regions, "
-                f"these have {source.positions}"
+                f"{self.path}: its images have {about.positions} regions, "
+                f"these have {given.positions}"
             )
+
+    def _check_columns(self, extra: pa.Table) -> None:
         unknown = set(extra.column_names) - set(self.metadata_columns)
         if unknown:
             raise GalleryError(
                 f"{self.path}: no metadata column {min(unknown)!r}; "
                 f"it has {', '.join(self.metadata_columns) or 'none'}"
             )
-        self._check_types(extra)
-        return self._table.schema
-
-    def _check_types(self, extra: pa.Table) -> None:
         for name in extra.column_names:
             wanted = self._table.schema.field(name).type
             try:
@@ -295,7 +312,7 @@ class Gallery:
         self,
         layout: pa.Schema,
         names: list[str],
-        source: _Source,
+        given: Source | None,
         extra: pa.Table,
         progress: Progress,
     ) -> pa.RecordBatchReader:
@@ -308,7 +325,7 @@ class Gallery:
                     description,
                     layout,
                     names[part],
-                    source.encode(part),
+                    None if given is None else given.encode(part),
                     extra.slice(start, part.stop - start),
                 )
                 progress(part.stop)
@@ -316,9 +333,9 @@ class Gallery:
         return pa.RecordBatchReader.from_batches(layout, batches())
 
 
-def remove(path: str | Path) -> None:
-    """Delete a local gallery."""
-    shutil.rmtree(path)
+def _subset(whole: pa.Schema, names: set[str]) -> pa.Schema:
+    """The columns of ``whole`` that are named, in its order."""
+    return pa.schema([field for field in whole if field.name in names], metadata=whole.metadata)
 
 
 def _table_names(database: Any) -> list[str]:
@@ -334,37 +351,3 @@ def _checked_ids(ids: Sequence[str]) -> list[str]:
         double = next(name for place, name in enumerate(names) if name in names[:place])
         raise GalleryError(f"id {double!r} is given twice; ids must be unique")
     return names
-
-
-class _Source:
-    """Items to add: checked whole, encoded in slices."""
-
-    count: int
-    positions: int | None
-
-    def encode(self, part: slice) -> Encoded:
-        raise NotImplementedError
-
-
-class _ImageSource(_Source):
-    def __init__(self, matcher: Matcher, regions: ArrayLike) -> None:
-        self._regions = check_regions(regions, matcher.bundle.manifest.images)
-        self._matcher = matcher
-        self.count, self.positions = self._regions.shape[:2]
-
-    def encode(self, part: slice) -> Encoded:
-        return self._matcher.encode_images(self._regions[part])
-
-
-class _TextSource(_Source):
-    def __init__(self, matcher: Matcher, texts: Any) -> None:
-        if isinstance(texts, tuple):
-            self._ids, self._lengths = (np.asarray(part) for part in texts)
-        else:
-            self._ids, self._lengths = matcher.text.token_ids(list(texts))
-        self._matcher = matcher
-        self.count, self.positions = len(self._lengths), None
-
-    def encode(self, part: slice) -> Encoded:
-        ids: NDArray[np.int64] = self._ids[part]
-        return self._matcher.encode_token_ids(ids, self._lengths[part])

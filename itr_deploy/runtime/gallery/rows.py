@@ -23,24 +23,32 @@ def to_batch(
     description: Description,
     table_schema: pa.Schema,
     ids: list[str],
-    items: Encoded,
+    items: Encoded | None,
     metadata: pa.Table,
 ) -> pa.RecordBatch:
-    """One record batch with the items in their order; absent user columns are null."""
+    """One record batch of the schema's columns; user columns that are absent are null."""
     columns: dict[str, pa.Array] = {ID: pa.array(ids, pa.string())}
     for name in metadata.column_names:
         columns[name] = metadata[name].combine_chunks()
-    columns[EMBEDDING] = _fixed(items.embedding, pa.float32())
-    if description.modality == "text":
-        columns[LENGTH] = pa.array(_lengths(items), pa.int32())
-    for spec in description.tensors:
-        kind = table_schema.field(tensor_column(spec)).type
-        columns[tensor_column(spec)] = _tensor_array(items, spec.name, kind, description.storage)
+    if items is not None:
+        columns |= _item_columns(description, table_schema, items)
     arrays = [
         columns[f.name].cast(f.type) if f.name in columns else pa.nulls(len(ids), f.type)
         for f in table_schema
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=table_schema)
+
+
+def _item_columns(
+    description: Description, table_schema: pa.Schema, items: Encoded
+) -> dict[str, pa.Array]:
+    columns = {EMBEDDING: _fixed(items.embedding, pa.float32())}
+    if description.modality == "text":
+        columns[LENGTH] = pa.array(_lengths(items), pa.int32())
+    for spec in description.tensors:
+        kind = table_schema.field(tensor_column(spec)).type
+        columns[tensor_column(spec)] = _tensor_array(items, spec.name, kind, description.storage)
+    return columns
 
 
 def from_batches(
