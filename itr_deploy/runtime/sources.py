@@ -84,7 +84,8 @@ class TextSource(_RawSource):
             raise InputError("expected a list of texts; put the text in a list")
         if not _are_token_ids(texts):
             texts = matcher.text.token_ids(list(texts))
-        self._ids, self._lengths = check_token_ids(*texts, matcher.bundle.manifest.texts)
+        ids, lengths = texts
+        self._ids, self._lengths = check_token_ids(ids, lengths, matcher.bundle.manifest.texts)
         self.count = len(self._lengths)
         self.positions = int(self._lengths.max(initial=1))
 
