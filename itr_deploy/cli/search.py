@@ -57,10 +57,10 @@ def command(
     _warn_of_unknown_words(retriever, queries)
     names = list(queries) or [str(image)]
     if image is None:
-        found = retriever.search(list(queries), k=k, where=where, **width)
+        results = retriever.search(list(queries), k, where, **width)
     else:
         found = retriever.search(image=_regions(image), k=k, where=where, **width)
-    results: list[Hits] = found if isinstance(found, list) else [found]
+        results = found if isinstance(found, list) else [found]
     if len(results) > len(names):
         names = [f"{image}[{number}]" for number in range(len(results))]
     _show(names, results, retriever.gallery.metadata_columns, as_json)

@@ -83,7 +83,7 @@ class _Gate:
                 for name, reference in zip(names, references[modality], strict=True):
                     key = f"{modality}_{name}"
                     pair = (sample.name, got[key], reference.numpy())
-                    outputs.setdefault(f"{modality}_encoder {key}", []).append(pair)
+                    outputs.setdefault(key, []).append(pair)
         tolerance = self._tolerances["float32"]
         return [compare(name, pairs, tolerance) for name, pairs in outputs.items()]
 
@@ -98,7 +98,7 @@ class _Gate:
                     pairs = self._candidate_pairs(modality, storage, sample, by_query)
                     outputs.setdefault((ROLES[modality], storage), []).extend(pairs)
         return [
-            compare(f"{role} scores, {storage} gallery", pairs, self._tolerances[storage])
+            compare(f"{role}, {storage}", pairs, self._tolerances[storage])
             for (role, storage), pairs in outputs.items()
         ]
 
@@ -153,7 +153,7 @@ class _Gate:
             for modality, by_query in directions.items():
                 everything = np.arange(by_query.shape[1])[None]
                 got = self._match(modality, storage, sample, everything)
-                name = f"{ROLES[modality]}, {storage} gallery"
+                name = f"{ROLES[modality]}, {storage}"
                 found.append(compare_ranks(name, got, by_query, 2 * tolerance))
         return tuple(found)
 

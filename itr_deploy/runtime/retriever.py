@@ -87,18 +87,27 @@ class Retriever:
     def search(
         self,
         query: str,
-        *,
         k: int = ...,
         where: str | None = ...,
+        *,
         candidates: int | Default | None = ...,
     ) -> Hits: ...
 
     @overload
     def search(
         self,
-        query: Sequence[str] | None = ...,
+        query: list[str] | tuple[str, ...],
+        k: int = ...,
+        where: str | None = ...,
         *,
-        image: ArrayLike | None = ...,
+        candidates: int | Default | None = ...,
+    ) -> list[Hits]: ...
+
+    @overload
+    def search(
+        self,
+        *,
+        image: ArrayLike,
         k: int = ...,
         where: str | None = ...,
         candidates: int | Default | None = ...,
