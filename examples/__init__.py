@@ -1,0 +1,1 @@
+"""Example worlds and scripts for itr-deploy."""

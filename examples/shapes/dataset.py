@@ -1,0 +1,78 @@
+"""Reading a split and batching it, for any model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from examples.shapes.captions import CAPTIONS_PER_PICTURE
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split: `regions` float32 `[N, 36, Di]` and the `captions` of picture after picture."""
+
+    regions: Tensor
+    captions: tuple[str, ...]
+
+    @property
+    def pictures(self) -> int:
+        """Number N of pictures."""
+        return self.regions.shape[0]
+
+
+def read_split(data: Path, name: str) -> Split:
+    """Read a split that `make_data` wrote.
+
+    Raises:
+        FileNotFoundError: it has not been made.
+        ValueError: its files do not belong together.
+    """
+    features, captions = data / f"{name}_ims.npy", data / f"{name}_caps.txt"
+    for path in (features, captions):
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path}: no such file; make it with "
+                f"python -m examples.shapes.make_data --output {data} --splits {name}"
+            )
+    lines = tuple(captions.read_text(encoding="utf-8").splitlines())
+    split = Split(torch.from_numpy(np.load(features)), lines)
+    if len(lines) != split.pictures * CAPTIONS_PER_PICTURE:
+        raise ValueError(
+            f"{captions}: {len(lines)} captions for {split.pictures} pictures, expected "
+            f"{CAPTIONS_PER_PICTURE} each; make the split again"
+        )
+    return split
+
+
+def shuffled_pairs(
+    pictures: int, batch_size: int, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch over all captions: batches of picture rows `[B]` and of their captions' `[B]`.
+
+    It goes round the pictures five times, with another caption of each every time, so that no
+    batch holds two captions of one picture: the one would be a false negative of the other.
+    """
+    turns = torch.rand(pictures, CAPTIONS_PER_PICTURE, generator=generator).argsort(dim=1)
+    for turn in turns.T:
+        order = torch.randperm(pictures, generator=generator)
+        for rows in order.split(batch_size):
+            if len(rows) == batch_size:
+                yield rows, CAPTIONS_PER_PICTURE * rows + turn[rows]
+
+
+def batches_per_epoch(pictures: int, batch_size: int) -> int:
+    """How many batches `shuffled_pairs` gives."""
+    return CAPTIONS_PER_PICTURE * (pictures // batch_size)
+
+
+def padded(captions: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Token ids int64 `[C, L]`, padded with 0, and lengths int64 `[C]`."""
+    rows = [torch.tensor(caption) for caption in captions]
+    lengths = torch.tensor([len(caption) for caption in captions])
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), lengths

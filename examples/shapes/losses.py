@@ -1,0 +1,25 @@
+"""The losses the field trains matching models with."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def hinge_loss(scores: Tensor, *, margin: float, hardest: bool) -> Tensor:
+    """Triplet loss of a batch's scores `[B, B]`, whose diagonal holds the right pairs.
+
+    Args:
+        scores: Pictures in rows, captions in columns.
+        margin: By how much a right pair should beat a wrong one.
+        hardest: Count the worst wrong caption of every picture and the worst wrong picture of
+            every caption (VSE++, Faghri et al. 2018), not the mean of all wrong ones. The
+            hardest alone can stop a fresh model from learning.
+    """
+    right = scores.diag()
+    wrong = ~torch.eye(len(scores), dtype=torch.bool)
+    captions = (margin + scores - right[:, None]).clamp(min=0) * wrong
+    pictures = (margin + scores - right[None, :]).clamp(min=0) * wrong
+    if hardest:
+        return captions.amax(dim=1).mean() + pictures.amax(dim=0).mean()
+    return (captions + pictures).sum() / wrong.sum()
