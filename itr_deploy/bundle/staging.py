@@ -37,6 +37,9 @@ def staged_directory(
             staging.chmod(0o755)
             yield staging
             _swap(staging, output)
+    except OutputError as error:
+        # What a user knows is the output; the staging directory is gone when they read this.
+        raise OutputError(str(error).replace(str(staging), str(output))) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

@@ -97,7 +97,7 @@ def _read_manifest(root: Path) -> dict[str, Any]:
         content = json.loads((root / MANIFEST).read_bytes())
     except FileNotFoundError as error:
         raise BundleError(f"{root}: no {MANIFEST} in it; it is not a bundle") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{root / MANIFEST}: cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise BundleError(f"{root / MANIFEST}: holds a {type(content).__name__}, not an object")

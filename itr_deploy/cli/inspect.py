@@ -35,8 +35,7 @@ def _bundle(path: Path) -> dict[str, Any]:
 
     bundle = read_bundle(path)
     manifest = bundle.manifest
-    parity = bundle.path / PARITY
-    passed = json.loads(parity.read_bytes())["passed"] if parity.is_file() else None
+    passed = _parity(bundle.path / PARITY)
     size = sum(info.bytes for info in manifest.files.values())
     return {
         "kind": "bundle",
@@ -77,6 +76,20 @@ def _bundle(path: Path) -> dict[str, Any]:
             for spec in items.tensors
         ],
     }
+
+
+def _parity(path: Path) -> bool | None:
+    """The verdict of a bundle's parity report, None where there is no report."""
+    from itr_deploy.errors import BundleError
+
+    if not path.is_file():
+        return None
+    try:
+        return bool(json.loads(path.read_bytes())["passed"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise BundleError(
+            f"{path}: not a parity report; write it again with itr-deploy verify"
+        ) from error
 
 
 def _gallery(path: Path) -> dict[str, Any]:

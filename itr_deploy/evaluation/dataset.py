@@ -85,7 +85,7 @@ def _features(root: Path, split: str) -> NDArray[Any]:
             f"{root}: no {' or '.join(p.name for p in paths)}; check --data and --split"
         )
     try:
-        features: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        features: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
     except (ValueError, OSError, EOFError) as error:
         raise InputError(f"{path}: not a NumPy array of numbers, or truncated: {error}") from error
     if features.ndim != 3:
@@ -125,7 +125,9 @@ def _image_ids(path: Path, images: int, per_image: int) -> list[str]:
 
 def _lines(path: Path, *, required: bool) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        # Line feeds alone end a line: captions hold form feeds and other separators.
+        with path.open(encoding="utf-8", newline="\n") as file:
+            return [line.rstrip("\r\n") for line in file]
     except FileNotFoundError as error:
         if required:
             raise InputError(f"{path}: no such file; check --data and --split") from error

@@ -59,7 +59,7 @@ def _read_vocabulary(path: Path) -> dict[str, int]:
         words = json.loads(path.read_bytes())["word2idx"]
     except OSError as error:
         raise CheckpointError(f"{path}: cannot read the vocabulary: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(
             f"{path}: not a vocabulary file; expected JSON with a 'word2idx' object"
         ) from error
@@ -84,10 +84,9 @@ def trained_punkt() -> dict[str, Any] | None:
     from nltk.tokenize.punkt import load_punkt_params
 
     try:
-        directory = nltk.data.find("tokenizers/punkt_tab/english/")
+        params = load_punkt_params(nltk.data.find("tokenizers/punkt_tab/english/"))
     except LookupError:
         return None
-    params = load_punkt_params(str(directory))
     return {
         "abbrev_types": sorted(params.abbrev_types),
         "collocations": sorted(map(list, params.collocations)),

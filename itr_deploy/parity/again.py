@@ -68,6 +68,6 @@ def verify_again(
 
 def _real_sample(matcher: Matcher, directory: Path, split_name: str, images: int) -> Sample:
     split = read_split(directory, split_name)
-    regions = np.ascontiguousarray(split.regions[:images], np.float32)
+    regions = np.array(split.regions[:images], np.float32)
     captions = split.captions[: len(regions) * split.captions_per_image]
     return Sample(regions, *matcher.text.token_ids(captions))

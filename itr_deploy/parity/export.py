@@ -81,7 +81,10 @@ def missed(report: ParityReport, consequence: str) -> str:
     figure = getattr(worst, "needed", None)
     if figure is None:
         figure = worst.largest_swap  # type: ignore[union-attr]
+    found = f"{figure:.1e} where {worst.tolerance:.0e} is allowed"
+    if not worst.finite:
+        found = "values that are NaN or infinite"
     return (
         f"parity missed by {count} of {len(report.entries)} comparisons, first {worst.name}: "
-        f"{figure:.1e} where {worst.tolerance:.0e} is allowed; {consequence}"
+        f"{found}; {consequence}"
     )

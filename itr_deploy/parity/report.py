@@ -52,6 +52,7 @@ class RankComparison:
         same_order: Share of rankings that are equal throughout.
         largest_swap: Largest reference score gap between two items in exchanged order.
         tolerance: What that gap may be.
+        finite: Whether every score is a number.
     """
 
     name: str
@@ -61,11 +62,12 @@ class RankComparison:
     same_order: float
     largest_swap: float
     tolerance: float
+    finite: bool
 
     @property
     def passed(self) -> bool:
         """Whether only items within the tolerance of each other changed places."""
-        return self.largest_swap <= self.tolerance
+        return self.finite and self.largest_swap <= self.tolerance
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class ParityReport:
         """The report as JSON values, with the verdicts."""
 
         def listed(entries: tuple[Any, ...]) -> list[dict[str, Any]]:
-            return [{**asdict(entry), "passed": entry.passed} for entry in entries]
+            return [{**_finite(asdict(entry)), "passed": entry.passed} for entry in entries]
 
         return {
             "passed": self.passed,
@@ -100,6 +102,14 @@ class ParityReport:
             "invariance": listed(self.invariance),
             "ranks": listed(self.ranks),
         }
+
+
+def _finite(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with null for what JSON has no number for."""
+    return {
+        name: None if isinstance(value, float) and not np.isfinite(value) else value
+        for name, value in fields.items()
+    }
 
 
 def compare(
@@ -111,7 +121,7 @@ def compare(
     absolute = relative = needed = 0.0
     finite = True
     for _, got, reference in pairs:
-        finite = finite and bool(np.isfinite(got).all())
+        finite = finite and bool(np.isfinite(got).all() and np.isfinite(reference).all())
         error = np.abs(got.astype(np.float64) - reference)
         size = np.abs(reference)
         absolute = max(absolute, float(error.max(initial=0)))
@@ -145,4 +155,5 @@ def compare_ranks(
         same_order=float((got_order == reference_order).all(axis=1).mean()),
         largest_swap=float(swaps.max(initial=0)),
         tolerance=tolerance,
+        finite=bool(np.isfinite(got).all() and np.isfinite(reference).all()),
     )

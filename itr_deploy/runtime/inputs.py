@@ -11,6 +11,18 @@ from itr_deploy.bundle.manifest import ImageItems, TextItems
 from itr_deploy.errors import InputError
 
 
+def as_array(values: Any, what: str) -> NDArray[Any]:
+    """What a user gave as one array.
+
+    Raises:
+        InputError: It is ragged.
+    """
+    try:
+        return values if isinstance(values, np.ndarray) else np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"{what} do not make one array: {str(error).splitlines()[0]}") from error
+
+
 def check_regions(regions: Any, items: ImageItems) -> NDArray[Any]:
     """Check the shape and type of region features; the values are checked batch by batch.
 
@@ -21,7 +33,7 @@ def check_regions(regions: Any, items: ImageItems) -> NDArray[Any]:
     Raises:
         InputError: Wrong rank, width, number of regions or type.
     """
-    array = regions if isinstance(regions, np.ndarray) else np.asarray(regions)
+    array = as_array(regions, "regions")
     if array.ndim != 3:
         raise InputError(
             f"regions have shape {list(array.shape)}; expected 3 axes: "
@@ -75,7 +87,7 @@ def check_token_ids(
         InputError: Wrong rank or type, a length outside 1 to L or over the limit, an id outside
             the vocabulary.
     """
-    ids, counts = np.asarray(token_ids), np.asarray(lengths)
+    ids, counts = as_array(token_ids, "token ids"), as_array(lengths, "lengths")
     if ids.ndim != 2 or counts.ndim != 1 or len(ids) != len(counts):
         raise InputError(
             f"token ids have shape {list(ids.shape)} and lengths {list(counts.shape)}; "

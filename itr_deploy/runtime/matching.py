@@ -15,8 +15,8 @@ from itr_deploy.runtime.items import Block, Encoded
 ROLES: dict[str, GraphRole] = {"text": "match_text_to_image", "image": "match_image_to_text"}
 """The matcher's role by the modality of the query."""
 
-TILE_BYTES = 64 << 20
-"""Scratch memory of one call at most: larger tiles leave the caches and are no faster."""
+TILE_BYTES = 128 << 20
+"""Scratch memory of one call at most: larger tiles were no faster (docs/performance.md)."""
 
 
 class PairScorer:
@@ -38,6 +38,8 @@ class PairScorer:
         block_of, local_of = (places[rows] for places in gallery.places)
         for number, items in enumerate(gallery.blocks):
             columns = np.flatnonzero(block_of == number)
+            if not columns.size:
+                continue
             local = local_of[columns]
             for query in queries.blocks:
                 for q, k in self._tiles(queries.modality, query, items, len(local)):

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
+ROUNDING = 2e-6
+"""Scores ``a`` and ``b`` nearer than ``ROUNDING * (1 + |a|)`` are equal: one item's differ by a
+part of that with its place in a tile, as matrix products add up in other orders there."""
+
+TieOrder: TypeAlias = "NDArray[np.int64] | NDArray[np.str_]"
+
 
 def best(
-    scores: NDArray[np.floating], k: int, tie_order: NDArray[np.int64] | NDArray[np.str_]
-) -> NDArray[np.int64]:
-    """Places of the ``k`` highest scores, best first; equal scores by ``tie_order``, lowest first.
+    scores: NDArray[np.float32], k: int, tie_order: TieOrder
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The ``k`` highest scores, best first; equal scores by ``tie_order``, lowest first.
 
     Args:
         scores: ``[N]``.
@@ -17,12 +25,26 @@ def best(
         tie_order: ``[N]``, distinct.
 
     Returns:
-        ``int64 [min(k, N)]``.
+        Places ``int64 [min(k, N)]`` and their scores; equal ones all get the highest of them.
     """
     places = np.arange(len(scores))
     if k < len(scores):
         least = np.partition(scores, len(scores) - k)[len(scores) - k]
         # Everything tied with the last one stays in until the ties are put in order.
-        places = np.flatnonzero(scores >= least)
-    order = np.lexsort((tie_order[places], -scores[places]))
-    return places[order[:k]]
+        places = np.flatnonzero(scores >= least - ROUNDING * (1 + abs(least)))
+    places = places[np.argsort(-scores[places], kind="stable")]
+    settled = _settle(scores[places])
+    order = np.lexsort((tie_order[places], -settled))[:k]
+    return places[order], settled[order]
+
+
+def _settle(falling: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Falling scores, each run of equal ones set to its first; a run is no longer than rounding."""
+    reach = ROUNDING * (1 + np.abs(falling))
+    near = np.flatnonzero(falling[:-1] - falling[1:] <= reach[:-1])
+    settled, rising, end = falling.copy(), -falling, 0
+    for start in near:
+        if start >= end:
+            end = int(np.searchsorted(rising, rising[start] + reach[start], side="right"))
+            settled[start:end] = falling[start]
+    return settled

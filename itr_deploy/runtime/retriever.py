@@ -15,6 +15,7 @@ from itr_deploy.errors import InputError, UsageError
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.read import stored_bytes
 from itr_deploy.runtime.hits import Hits
+from itr_deploy.runtime.inputs import as_array
 from itr_deploy.runtime.items import Encoded
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.search import DiskSearcher, ResidentSearcher, Searcher
@@ -141,12 +142,15 @@ class Retriever:
             GalleryError: The filter is not understood.
             UsageError: ``k`` or ``candidates`` is not positive, or not exactly one query is given.
         """
-        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        if not _is_positive(k):
             raise UsageError(f"k={k!r} must be a whole number, at least 1")
         if candidates is FROM_BUNDLE:
             candidates = self.matcher.bundle.manifest.pipeline.candidates
-        if candidates is not None and candidates < 1:
-            raise UsageError(f"candidates={candidates} must be at least 1, or None for all items")
+        if candidates is not None and not _is_positive(candidates):
+            raise UsageError(
+                f"candidates={candidates!r} must be a whole number, at least 1, "
+                "or None for all items"
+            )
         queries, single = self._encode(query, image)
         found = self._current().search(queries, k, candidates, where) if len(queries) else []
         return found[0] if single else found
@@ -172,16 +176,17 @@ class Retriever:
         if query is not None:
             single = isinstance(query, str)
             return self.matcher.encode_texts([query] if isinstance(query, str) else query), single
-        regions = np.asarray(image)
+        regions = as_array(image, "regions")
         single = regions.ndim == 2
         return self.matcher.encode_images(regions[None] if single else regions), single
 
     def _current(self) -> Searcher:
         """A searcher over the gallery's current version."""
         with self._lock:
-            if self._searcher is None or self._version != self.gallery.version:
-                self._version = self.gallery.version
+            version = self.gallery.version
+            if self._searcher is None or self._version != version:
                 self._searcher = self._load()
+                self._version = version
             return self._searcher
 
     def _load(self) -> Searcher:
@@ -191,3 +196,8 @@ class Retriever:
         if resident:
             return ResidentSearcher(self.gallery, self.matcher.scorer)
         return DiskSearcher(self.gallery, self.matcher.scorer, self._budget)
+
+
+def _is_positive(number: object) -> bool:
+    whole = isinstance(number, (int, np.integer)) and not isinstance(number, bool)
+    return whole and number >= 1  # type: ignore[operator]

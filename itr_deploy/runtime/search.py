@@ -69,13 +69,13 @@ class ResidentSearcher:
         everything = len(allowed) == len(vectors)
         coarse = queries.embedding @ (vectors if everything else vectors[allowed]).T
         ties = self._tie_order[allowed]
-        return np.stack([allowed[best(row, width, ties)] for row in coarse])
+        return np.stack([allowed[best(row, width, ties)[0]] for row in coarse])
 
     def _hits(self, scores: NDArray[np.float32], rows: NDArray[np.int64], k: int) -> Hits:
-        top = best(scores, k, self._tie_order[rows])
+        top, settled = best(scores, k, self._tie_order[rows])
         chosen = rows[top]
         names = tuple(self._items.ids[chosen].tolist())
-        return Hits(names, scores[top], self._items.describe(chosen))
+        return Hits(names, settled, self._items.describe(chosen))
 
 
 class DiskSearcher:
@@ -119,7 +119,7 @@ class DiskSearcher:
         self, vector: NDArray[np.float32], width: int, where: str | None
     ) -> NDArray[np.int64]:
         rows, vectors, ids = read.nearest_rows(self._gallery, vector, width + self.SPARE, where)
-        return rows[best(vectors @ vector, width, ids)]
+        return rows[best(vectors @ vector, width, ids)[0]]
 
     def _exhaustive(self, queries: Encoded, k: int, where: str | None) -> list[Hits]:
         found: list[list[Hits]] = [[] for _ in range(len(queries))]
@@ -134,9 +134,9 @@ class DiskSearcher:
 def _stored_hits(
     scores: NDArray[np.float32], items: read.StoredItems, rows: NDArray[np.int64], k: int
 ) -> Hits:
-    top = best(scores, k, items.ids[rows])
+    top, settled = best(scores, k, items.ids[rows])
     chosen = rows[top]
-    return Hits(tuple(items.ids[chosen].tolist()), scores[top], items.describe(chosen))
+    return Hits(tuple(items.ids[chosen].tolist()), settled, items.describe(chosen))
 
 
 def _merged(parts: list[Hits], k: int) -> Hits:
@@ -146,5 +146,5 @@ def _merged(parts: list[Hits], k: int) -> Hits:
     ids = np.array([name for part in parts for name in part.ids], dtype=np.str_)
     scores = np.concatenate([part.scores for part in parts])
     metadata = [entry for part in parts for entry in part.metadata]
-    top = best(scores, k, ids)
-    return Hits(tuple(ids[top].tolist()), scores[top], tuple(metadata[place] for place in top))
+    top, settled = best(scores, k, ids)
+    return Hits(tuple(ids[top].tolist()), settled, tuple(metadata[place] for place in top))

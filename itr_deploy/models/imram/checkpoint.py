@@ -76,9 +76,10 @@ def _config(opt: Any, weights: Mapping[str, Tensor], source: Path) -> ImramConfi
 
 def _plain_linear(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Replace a weight-normalised Linear, ``g v / ||v||`` with one norm for all, by its weight."""
-    plain = dict(weights)
-    if "img_enc.fc_local.weight_v" in plain:
-        scale = plain.pop("img_enc.fc_local.weight_g")
-        direction = plain.pop("img_enc.fc_local.weight_v")
-        plain["img_enc.fc_local.weight"] = scale * direction / direction.norm()
+    plain, layer = dict(weights), "img_enc.fc_local.weight"
+    scale, direction = plain.get(f"{layer}_g"), plain.get(f"{layer}_v")
+    # Anything else than one scale and its direction is left for `load_weights` to name.
+    if scale is not None and direction is not None and scale.numel() == 1:
+        plain[layer] = scale * direction / direction.norm()
+        del plain[f"{layer}_g"], plain[f"{layer}_v"]
     return plain

@@ -23,7 +23,11 @@ _pool_threads: int | None = None
 
 
 class OnnxRuntimeBackend:
-    """Sessions over a bundle's graphs, created on first use and kept."""
+    """Sessions over a bundle's graphs, created on first use and kept.
+
+    All of them share one thread pool, ONNX Runtime's global one. Other sessions of the same
+    process must then be created with ``SessionOptions.use_per_session_threads = False`` too.
+    """
 
     def __init__(self, bundle: Bundle, device: str = "cpu", threads: int | None = None) -> None:
         """Check the device and the thread pool; no graph is loaded yet.
@@ -120,6 +124,8 @@ def _provider(runtime: Any, device: str) -> str:
 def _shared_pool(runtime: Any, threads: int | None) -> int:
     """Set the process's thread pool once; several sessions with own pools would fight for cores."""
     global _pool_threads
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise UsageError(f"threads={threads!r} must be a whole number, at least 1, or None")
     with _pool_lock:
         if _pool_threads is None:
             _pool_threads = threads or len(os.sched_getaffinity(0))

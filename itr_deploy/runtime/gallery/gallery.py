@@ -22,7 +22,7 @@ from itr_deploy.runtime.gallery.layout import (
     metadata_table,
     schema,
 )
-from itr_deploy.runtime.gallery.transaction import gallery_errors, transaction
+from itr_deploy.runtime.gallery.transaction import Feed, gallery_errors, transaction
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.sources import Source, source
 
@@ -187,14 +187,18 @@ class Gallery:
         extra = metadata_table(metadata, len(names))
         empty = self.count() == 0
         layout = self._layout_for(given, extra, empty)
-        reader = self._reader(layout, names, given, extra, progress)
-        with transaction(self.path, self._table):
-            if empty:
-                self._table = lancedb.connect(self.path).create_table(
-                    TABLE, data=reader, schema=layout, mode="overwrite"
-                )
-            else:
-                self._table.add(reader)
+        feed = self._feed(layout, names, given, extra, progress)
+        if empty:
+            database = lancedb.connect(self.path)
+            self._table = transaction(
+                self.path,
+                lambda: database.create_table(
+                    TABLE, data=feed.reader, schema=layout, mode="overwrite"
+                ),
+                feed,
+            )
+        else:
+            transaction(self.path, lambda: self._table.add(feed.reader), feed)
 
     def update(
         self,
@@ -233,9 +237,9 @@ class Gallery:
         else:
             changed = {field.name for field in self._table.schema} - kept
         layout = _subset(self._table.schema, changed)
-        reader = self._reader(layout, names, given, extra, progress)
-        with transaction(self.path, self._table):
-            self._table.merge_insert(ID).when_matched_update_all().execute(reader)
+        feed = self._feed(layout, names, given, extra, progress)
+        merge = self._table.merge_insert(ID).when_matched_update_all()
+        transaction(self.path, lambda: merge.execute(feed.reader), feed)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Remove items.
@@ -247,8 +251,7 @@ class Gallery:
         self._require(names)
         quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
         if names:
-            with transaction(self.path, self._table):
-                self._table.delete(f"{ID} IN ({quoted})")
+            transaction(self.path, lambda: self._table.delete(f"{ID} IN ({quoted})"))
 
     def refresh(self) -> None:
         """See what other processes have changed since the gallery was opened."""
@@ -308,14 +311,14 @@ class Gallery:
                     f"not {extra.schema.field(name).type}"
                 ) from error
 
-    def _reader(
+    def _feed(
         self,
         layout: pa.Schema,
         names: list[str],
         given: Source | None,
         extra: pa.Table,
         progress: Progress,
-    ) -> pa.RecordBatchReader:
+    ) -> Feed:
         description = describe(layout, self.path)
 
         def batches() -> Iterator[pa.RecordBatch]:
@@ -330,7 +333,7 @@ class Gallery:
                 )
                 progress(part.stop)
 
-        return pa.RecordBatchReader.from_batches(layout, batches())
+        return Feed(layout, batches())
 
 
 def _subset(whole: pa.Schema, names: set[str]) -> pa.Schema:

@@ -125,8 +125,12 @@ def metadata_table(metadata: Mapping[str, Sequence[Any]] | None, count: int) -> 
     """
     arrays, names = [], []
     for name, values in (metadata or {}).items():
-        if name in (ID, EMBEDDING, LENGTH) or name.startswith(TENSOR_PREFIX):
+        if name in (ID, EMBEDDING, LENGTH) or name.startswith((TENSOR_PREFIX, "_")):
             raise GalleryError(f"metadata column {name!r} is a name the gallery uses; rename it")
+        if not name or "." in name:
+            raise GalleryError(
+                f"metadata column {name!r} cannot be named so; give it a name without dots"
+            )
         if len(values) != count:
             raise GalleryError(
                 f"metadata column {name!r} has {len(values)} values for {count} items"

@@ -32,6 +32,9 @@ class StoredItems:
 
     def describe(self, places: NDArray[np.int64]) -> tuple[dict[str, Any], ...]:
         """The user columns of some items, a dictionary each."""
+        if not self.metadata.num_columns:
+            # Arrow forgets the number of rows of a table without columns.
+            return tuple({} for _ in places)
         return tuple(self.metadata.take(pa.array(places)).to_pylist())
 
 

@@ -2,36 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import pyarrow as pa
 
-from itr_deploy.errors import GalleryError, ItrDeployError, OutputError
+from itr_deploy.errors import GalleryError, OutputError
+
+Written = TypeVar("Written")
 
 LANCE_ERRORS = (RuntimeError, ValueError, OSError, pa.ArrowException)
 """What LanceDB raises; anything else is a defect and keeps its traceback."""
 
-DISK_SIGNS = ("no space left", "read-only file system", "permission denied", "disk quota")
+DISK_SIGNS = (
+    "no space left",
+    "file too large",
+    "read-only file system",
+    "permission denied",
+    "disk quota",
+)
 
 
-@contextmanager
-def transaction(path: str, table: Any) -> Iterator[None]:
+class Feed:
+    """Record batches that LanceDB reads in a thread of its own.
+
+    It hands on no more than the text of an error in them, so the error is kept here.
+    """
+
+    def __init__(self, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
+        self._stopped = threading.Event()
+        self.error: BaseException | None = None
+        self.reader = pa.RecordBatchReader.from_batches(schema, self._read())
+
+    def stop(self) -> None:
+        """Let the next batch fail."""
+        self._stopped.set()
+
+    def _read(self) -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in self._batches:
+                if self._stopped.is_set():
+                    raise InterruptedError
+                yield batch
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+def transaction(path: str, write: Callable[[], Written], feed: Feed | None = None) -> Written:
     """Do one commit; if it fails, remove the data files it had begun.
 
     LanceDB shows a change only once it is committed, so readers never see a part of it. What is
     left of a failed one are files that no version refers to. The caller is the only writer.
+
+    When the caller is interrupted LanceDB goes on behind its back: only when it has come to an
+    end is it known whether the files belong to a version.
     """
     before = _files(path)
-    try:
-        with gallery_errors(path):
-            yield
-    except BaseException:
-        for file in _files(path) - before:
-            file.unlink(missing_ok=True)
-        raise
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        try:
+            with gallery_errors(path):
+                return writing.result()
+        except BaseException as error:
+            if feed is not None:
+                feed.stop()
+            if writing.exception() is not None:
+                for file in _files(path) - before:
+                    file.unlink(missing_ok=True)
+            if feed is not None and feed.error is not None and isinstance(error, GalleryError):
+                raise feed.error from None
+            raise
 
 
 @contextmanager
@@ -45,9 +93,6 @@ def gallery_errors(path: str | Path, where: str | None = None) -> Iterator[None]
     try:
         yield
     except LANCE_ERRORS as error:
-        original = _our_error(error)
-        if original is not None:
-            raise original from error
         text = " ".join(str(error).split())
         for sign in DISK_SIGNS:
             if sign in text.lower():
@@ -61,15 +106,6 @@ def gallery_errors(path: str | Path, where: str | None = None) -> Iterator[None]
                 "gallery's columns, for example \"split = 'test'\""
             ) from error
         raise GalleryError(f"{path}: {text[:300]}") from error
-
-
-def _our_error(error: BaseException | None) -> ItrDeployError | None:
-    """An error of ours that LanceDB met while it read our batches."""
-    while error is not None:
-        if isinstance(error, ItrDeployError):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def _files(path: str) -> set[Path]:

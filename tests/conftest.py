@@ -1,0 +1,79 @@
+"""Bundles of the golden cases, exported once a session by the public command."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from itr_deploy.runtime import Matcher
+from tests.support.command import Outcome, itr_deploy
+from tests.support.golden import FULL, Case
+from tests.support.threads import one_torch_thread
+
+
+class Bundles:
+    """Exports a case when it is first asked for. Its bundles are never changed: take copies."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._made: dict[tuple[str, ...], tuple[Path, Outcome]] = {}
+
+    def path(self, case: Case, *options: str) -> Path:
+        return self._export(case, options)[0]
+
+    def outcome(self, case: Case, *options: str) -> Outcome:
+        return self._export(case, options)[1]
+
+    def _export(self, case: Case, options: tuple[str, ...]) -> tuple[Path, Outcome]:
+        key = (case.name, *options)
+        if key not in self._made:
+            path = self._root / "-".join(key)
+            outcome = export(case, path, "--json", *options)
+            assert outcome.code == 0, outcome.err
+            self._made[key] = path, outcome
+        return self._made[key]
+
+
+def export(case: Case, output: Path, *options: str) -> Outcome:
+    files = ("--checkpoint", case.checkpoint, "--vocab", case.vocab)
+    with one_torch_thread():
+        return itr_deploy("export", "imram", *files, "--output", output, *options)
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Bundles:
+    return Bundles(tmp_path_factory.mktemp("bundles"))
+
+
+@pytest.fixture(scope="session")
+def bundle(bundles: Bundles) -> Path:
+    """The bundle of the golden case with both branches; not to be changed."""
+    return bundles.path(FULL)
+
+
+@pytest.fixture
+def bundle_copy(bundle: Path, tmp_path: Path) -> Path:
+    """A copy of `bundle` to damage."""
+    return Path(shutil.copytree(bundle, tmp_path / "bundle"))
+
+
+@pytest.fixture(scope="session")
+def matcher(bundle: Path) -> Matcher:
+    return Matcher.load(bundle)
+
+
+@pytest.fixture(scope="session")
+def load_matcher(bundles: Bundles) -> Callable[..., Matcher]:
+    """The matcher of a golden case's bundle, loaded once a session."""
+    loaded: dict[tuple[str, ...], Matcher] = {}
+
+    def load(case: Case, *options: str) -> Matcher:
+        key = (case.name, *options)
+        if key not in loaded:
+            loaded[key] = Matcher.load(bundles.path(case, *options))
+        return loaded[key]
+
+    return load

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from itr_deploy.models.contract import TrainedMatcher
+from itr_deploy.models.imram import load
+from itr_deploy.parity.samples import random_samples, rank_sample
+from tests.support.golden import FULL
+
+
+@pytest.fixture(scope="module")
+def trained() -> TrainedMatcher:
+    return load(FULL.checkpoint)
+
+
+def test_samples_cover_one_item_several_and_padding(trained: TrainedMatcher) -> None:
+    samples = random_samples(trained)
+    assert {sample.regions.shape[:2] for sample in samples} >= {(1, 36), (2, 5)}
+    padding = [s.token_ids.shape[1] - s.lengths.max() for s in samples]
+    assert min(padding) == 0
+    assert max(padding) > 0
+    assert all(s.lengths.min() >= 1 for s in samples)
+
+
+def test_ids_lie_in_the_vocabulary_and_padding_is_zero(trained: TrainedMatcher) -> None:
+    for sample in [*random_samples(trained), rank_sample(trained)]:
+        real = np.arange(sample.token_ids.shape[1]) < sample.lengths[:, None]
+        assert (sample.token_ids[~real] == 0).all()
+        assert sample.token_ids[real].min() >= 1
+        assert sample.token_ids.max() < 40
+        assert sample.regions.dtype == np.float32
+
+
+def test_the_same_seed_gives_the_same_samples(trained: TrainedMatcher) -> None:
+    for one, other in zip(random_samples(trained), random_samples(trained), strict=True):
+        np.testing.assert_array_equal(one.regions, other.regions)
+        np.testing.assert_array_equal(one.token_ids, other.token_ids)
+
+
+def test_a_model_that_fixes_regions_and_length_is_sampled_within_them() -> None:
+    trained = load(FULL.checkpoint)
+    trained.deployed.regions, trained.deployed.text_length = 9, 6
+    for sample in random_samples(trained):
+        assert sample.regions.shape[1] == 9
+        assert sample.token_ids.shape[1] == 6
+        assert sample.lengths.max() <= 6

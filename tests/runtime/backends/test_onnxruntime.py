@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from itr_deploy.bundle.manifest import Manifest
+from itr_deploy.bundle.store import list_files, write_manifest
+from itr_deploy.errors import SetupError, UsageError
+from itr_deploy.runtime import Matcher
+from tests.support.command import python
+
+CUDA = pytest.mark.skipif(
+    "CUDAExecutionProvider" in __import__("onnxruntime").get_available_providers(),
+    reason="this onnxruntime can use a GPU",
+)
+
+
+def test_the_backend_says_what_it_runs_on(matcher: Matcher) -> None:
+    description = matcher.backend.description
+    assert description.startswith("onnxruntime ")
+    assert "CPUExecutionProvider" in description
+    assert "threads" in description
+
+
+@CUDA
+def test_a_device_that_is_not_there_is_an_error_not_a_fallback(bundle: Path) -> None:
+    with pytest.raises(SetupError) as caught:
+        Matcher.load(bundle, device="cuda")
+    assert "CUDAExecutionProvider" in str(caught.value)
+    assert "itr-deploy[gpu]" in str(caught.value)
+    assert caught.value.exit_code == 4
+
+
+def test_a_device_that_is_none_is_wrong_usage(bundle: Path) -> None:
+    with pytest.raises(UsageError, match="device 'tpu' is unknown; known: cpu, cuda"):
+        Matcher.load(bundle, device="tpu")
+
+
+def test_the_pools_size_is_decided_once_a_process(bundle: Path) -> None:
+    code = """
+import sys
+from itr_deploy import Matcher
+from itr_deploy.errors import UsageError
+first = Matcher.load(sys.argv[1], threads=2)
+assert "2 threads" in first.backend.description
+Matcher.load(sys.argv[1])
+Matcher.load(sys.argv[1], threads=2)
+try:
+    Matcher.load(sys.argv[1], threads=1)
+except UsageError as error:
+    print(error)
+"""
+    outcome = python(code, bundle)
+    assert "threads=1: this process's pool has 2 threads already" in outcome.out, outcome.err
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5])
+def test_a_number_of_threads_that_is_none_is_wrong_usage(threads: float, bundle: Path) -> None:
+    code = """
+import sys
+from itr_deploy import Matcher
+from itr_deploy.errors import UsageError
+try:
+    Matcher.load(sys.argv[1], threads=eval(sys.argv[2]))
+except UsageError as error:
+    print(error)
+"""
+    outcome = python(code, bundle, threads)
+    assert f"threads={threads}" in outcome.out, outcome.out + outcome.err
+
+
+def test_a_graph_that_onnxruntime_refuses_is_one_clear_error(bundle_copy: Path) -> None:
+    (bundle_copy / "graphs" / "image_encoder.onnx").write_bytes(b"no graph")
+    content = json.loads((bundle_copy / "manifest.json").read_bytes())
+    del content["checksum"]
+    content["files"] = {name: info.model_dump() for name, info in list_files(bundle_copy).items()}
+    write_manifest(bundle_copy, Manifest.model_validate_json(json.dumps(content)))
+    matcher = Matcher.load(bundle_copy)
+    with pytest.raises(SetupError) as caught:
+        matcher.encode_images([[[0.0] * 32]])
+    assert "image_encoder.onnx: cannot be loaded by onnxruntime" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_onnxruntime_the_error_names_the_command_that_installs_it(bundle: Path) -> None:
+    code = """
+import sys
+sys.modules["onnxruntime"] = None
+from itr_deploy import Matcher
+from itr_deploy.errors import SetupError
+try:
+    Matcher.load(sys.argv[1])
+except SetupError as error:
+    print(error)
+"""
+    outcome = python(code, bundle)
+    assert "pip install 'itr-deploy[cpu]'" in outcome.out, outcome.err

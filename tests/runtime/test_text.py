@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nltk.tokenize import NLTKWordTokenizer
+from nltk.tokenize.punkt import PunktSentenceTokenizer
+
+from itr_deploy.errors import InputError
+from itr_deploy.runtime import Matcher
+from itr_deploy.runtime.text.words import NltkWordProcessor
+from tests.support.golden import CASES, FULL, Case
+
+VOCABULARY = json.loads(FULL.vocab.read_bytes())["word2idx"]
+START, END, UNKNOWN = 1, 2, 3
+
+
+@pytest.fixture(scope="module")
+def text() -> NltkWordProcessor:
+    return NltkWordProcessor(VOCABULARY, None, 256)
+
+
+def ids(text: NltkWordProcessor, *texts: str) -> list[list[int]]:
+    padded, lengths = text.token_ids(texts)
+    return [row[:length].tolist() for row, length in zip(padded, lengths, strict=True)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_golden_captions_become_the_published_token_ids(
+    case: Case, text: NltkWordProcessor
+) -> None:
+    padded, lengths = text.token_ids(case.captions)
+    np.testing.assert_array_equal(lengths, case.lengths)
+    width = padded.shape[1]
+    np.testing.assert_array_equal(padded, case.token_ids[:, :width])
+    assert padded.dtype == lengths.dtype == np.int64
+
+
+def test_a_text_is_lower_cased_and_framed(text: NltkWordProcessor) -> None:
+    assert ids(text, "A Red CAR") == [[START, 4, 20, 26, END]]
+
+
+def test_unknown_words_become_one_id_and_are_named(text: NltkWordProcessor) -> None:
+    assert ids(text, "a zeppelin, red") == [[START, 4, UNKNOWN, UNKNOWN, 20, END]]
+    assert text.unknown_words("a zeppelin, red Unicorn") == ["zeppelin", ",", "unicorn"]
+    assert text.unknown_words("a red car") == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "一只狗在雪地里",
+        "собака на снегу",
+        "كلب على الثلج",
+        "🐕❄️",
+        "café",
+        "naïve",
+        "\ud83d",
+        "a\x00b",
+    ],
+)
+def test_other_scripts_and_emoji_are_unknown_words_not_errors(
+    query: str, text: NltkWordProcessor
+) -> None:
+    rows = ids(text, query)
+    assert rows[0][0] == START
+    assert rows[0][-1] == END
+    assert set(rows[0][1:-1]) == {UNKNOWN}
+
+
+def test_words_that_look_special_do_not_escape_the_text(text: NltkWordProcessor) -> None:
+    (row,) = ids(text, "<start> <end> <pad>")
+    assert row[0] == START
+    assert row[-1] == END
+    assert set(row[1:-1]) == {UNKNOWN}
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\n\t", "\u2003"])
+def test_a_text_without_a_character_is_refused_by_its_number(
+    empty: str, text: NltkWordProcessor
+) -> None:
+    with pytest.raises(InputError, match="text 1 is empty"):
+        text.token_ids(["a dog", empty])
+
+
+@pytest.mark.parametrize(("value", "kind"), [(3, "int"), (None, "NoneType"), (b"dog", "bytes")])
+def test_what_is_no_string_is_refused_by_its_number_and_type(
+    value: object, kind: str, text: NltkWordProcessor
+) -> None:
+    with pytest.raises(InputError, match=f"text 2 is a {kind}, expected a string"):
+        text.token_ids(["a dog", "a cat", value])
+
+
+def test_a_text_of_ten_thousand_words_is_refused_with_its_length(text: NltkWordProcessor) -> None:
+    with pytest.raises(InputError) as caught:
+        text.token_ids(["a dog", "dog " * 10_000])
+    assert "text 1 has 10002 tokens" in str(caught.value)
+    assert "at most 256" in str(caught.value)
+
+
+@pytest.mark.parametrize(("words", "fits"), [(254, True), (255, False)])
+def test_the_limit_counts_start_and_end(words: int, fits: bool, text: NltkWordProcessor) -> None:
+    if fits:
+        assert text.token_ids(["dog " * words])[1].tolist() == [256]
+    else:
+        with pytest.raises(InputError, match="257 tokens"):
+            text.token_ids(["dog " * words])
+
+
+def test_no_texts_give_no_rows(text: NltkWordProcessor) -> None:
+    padded, lengths = text.token_ids([])
+    assert (len(padded), len(lengths)) == (0, 0)
+
+
+SENTENCE = st.text(st.sampled_from("abc .,!?'\"()0Aé\n-dogwith"), min_size=1, max_size=60).filter(
+    str.strip
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(sentence=SENTENCE)
+def test_words_are_those_of_nltk_with_untrained_punkt(sentence: str) -> None:
+    text = NltkWordProcessor(VOCABULARY, None, 256)
+    split = [
+        word
+        for part in PunktSentenceTokenizer().tokenize(sentence.lower())
+        for word in NLTKWordTokenizer().tokenize(part)
+    ]
+    expected = [VOCABULARY.get(word, UNKNOWN) for word in split]
+    assert ids(text, sentence) == [[START, *expected, END]]
+
+
+@settings(max_examples=30, deadline=None)
+@given(texts=st.lists(SENTENCE, min_size=1, max_size=6))
+def test_a_text_has_the_same_ids_in_a_batch_as_alone(texts: list[str]) -> None:
+    text = NltkWordProcessor(VOCABULARY, None, 256)
+    assert ids(text, *texts) == [ids(text, one)[0] for one in texts]
+
+
+def test_the_bundles_processor_is_that_of_its_vocabulary(matcher: Matcher) -> None:
+    padded, _ = matcher.text.token_ids(FULL.captions)
+    np.testing.assert_array_equal(padded, FULL.token_ids[:, : padded.shape[1]])
+    assert matcher.text is matcher.text

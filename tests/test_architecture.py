@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import itr_deploy
+from itr_deploy import errors
+from tests.support.command import python
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_the_arrows_of_the_architecture_run_one_way() -> None:
+    command = Path(sys.executable).parent / "lint-imports"
+    done = subprocess.run(
+        [command, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import itr_deploy.runtime",
+        "import itr_deploy.runtime, itr_deploy.evaluation.dataset, itr_deploy.cli.indexing",
+        "import itr_deploy; itr_deploy.Retriever",
+    ],
+)
+def test_the_runtime_half_loads_no_torch_and_no_onnx(program: str) -> None:
+    code = f"""
+import sys
+{program}
+forbidden = {{"torch", "onnx", "onnxscript", "onnx_ir", "itr_deploy.models", "itr_deploy.export"}}
+print("loaded:", sorted(forbidden & sys.modules.keys()))
+"""
+    outcome = python(code)
+    assert outcome.out == "loaded: []\n", outcome.err
+
+
+def test_a_search_loads_no_torch_and_no_onnx(bundle: Path, tmp_path: Path) -> None:
+    code = """
+import sys
+import numpy as np
+from itr_deploy import Gallery, Matcher, Retriever
+matcher = Matcher.load(sys.argv[1])
+gallery = Gallery.create(sys.argv[2], matcher)
+gallery.add(["a", "b"], np.ones((2, 4, 32), np.float32))
+assert Retriever(matcher, gallery).search("a dog")[0].id == "a"
+print("loaded:", sorted({"torch", "onnx", "onnxscript", "onnx_ir"} & sys.modules.keys()))
+"""
+    outcome = python(code, bundle, tmp_path / "gallery")
+    assert outcome.out == "loaded: []\n", outcome.err
+
+
+def test_importing_the_package_loads_nothing() -> None:
+    code = """
+import sys
+before = set(sys.modules)
+import itr_deploy
+new = {name.split(".")[0] for name in set(sys.modules) - before}
+print("loaded:", sorted(new & {"numpy", "torch", "lancedb", "pyarrow", "onnxruntime", "pydantic"}))
+"""
+    assert python(code).out == "loaded: []\n"
+
+
+def test_the_public_names_are_these() -> None:
+    public = ["Encoded", "Gallery", "Hit", "Hits", "Matcher", "Retriever", "__version__"]
+    assert itr_deploy.__all__ == dir(itr_deploy) == public
+    for name in public:
+        assert getattr(itr_deploy, name) is not None
+    with pytest.raises(AttributeError, match="'Absent'"):
+        itr_deploy.Absent  # noqa: B018
+
+
+PUBLIC_METHODS = {
+    "Encoded": {"blocks", "embedding", "modality", "places", "take"},
+    "Gallery": {
+        "add", "check_bundle", "count", "create", "delete", "description", "ids",
+        "metadata_columns", "modality", "open", "refresh", "table", "update", "version",
+    },
+    "Hits": {"count", "ids", "index", "metadata", "scores"},
+    "Matcher": {
+        "encode_images", "encode_texts", "encode_token_ids", "item_bytes", "load", "score", "text",
+    },
+    "Retriever": {"load", "refresh", "search", "warm_up"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLIC_METHODS)
+def test_the_public_methods_are_these(name: str) -> None:
+    kind = getattr(itr_deploy, name)
+    found = {member for member in dir(kind) if not member.startswith("_")}
+    fields = set(getattr(kind, "__dataclass_fields__", ()))
+    assert found | fields == PUBLIC_METHODS[name]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.InputError, 1),
+        (errors.CheckpointError, 1),
+        (errors.BundleError, 1),
+        (errors.GalleryError, 1),
+        (errors.OutputError, 1),
+        (errors.UsageError, 2),
+        (errors.ParityError, 3),
+        (errors.SetupError, 4),
+    ],
+)
+def test_every_error_has_its_exit_code(error: type[errors.ItrDeployError], code: int) -> None:
+    assert error.exit_code == code
+    assert issubclass(error, errors.ItrDeployError)
