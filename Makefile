@@ -37,6 +37,7 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks.matching
+	$(BIN)/python -m benchmarks.matching --family lhsc
 
 clean:
 	rm -rf $(VENV) $(DEMO_OUTPUT) build dist

@@ -1,10 +1,10 @@
 """Pairs per second of the exported matcher against the model written plainly in PyTorch.
 
-    python benchmarks/matching.py [--images 64] [--texts 32] [--mode text_IMRAM]
+    python benchmarks/matching.py [--family imram] [--images 64] [--texts 32] [--mode text_IMRAM]
 
 Full published sizes (1024-dim embeddings, 2048-dim features, 36 regions), random weights, both
 sides timed in turn in one process. Encoding is left out on both sides. Prints a table and writes
-benchmarks/results/matching.json.
+benchmarks/results/matching_<family>.json.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ from itr_deploy.export.build import Source, build_bundle
 from itr_deploy.export.text import nltk_words
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.models.imram import Imram, ImramConfig, ImramDeployment
+from itr_deploy.models.lhsc import Lhsc, LhscConfig, LhscDeployment
 from itr_deploy.runtime.matcher import Matcher
 
-RESULTS = Path(__file__).parent / "results" / "matching.json"
-REGIONS, IMAGE_DIM, EMBED_DIM, WORD_DIM, VOCAB = 36, 2048, 1024, 300, 1000
+RESULTS = Path(__file__).parent / "results"
+REGIONS, IMAGE_DIM, EMBED_DIM, SIM_DIM, WORD_DIM, VOCAB = 36, 2048, 1024, 256, 300, 1000
 LENGTHS = (8, 21)
 """Caption lengths, drawn evenly; their mean of 14 is that of Flickr30K's captions."""
 
@@ -40,15 +41,20 @@ LENGTHS = (8, 21)
 def main() -> None:
     """Measure one configuration."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--family", default="imram", choices=("imram", "lhsc"))
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--texts", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
+    parser.add_argument("--threads", type=int, help="of both sides, by default every core")
+    imram = parser.add_argument_group("imram")
+    imram.add_argument("--steps", type=int, default=3)
+    imram.add_argument(
         "--mode", default="text_IMRAM", choices=("text_IMRAM", "image_IMRAM", "full_IMRAM")
     )
-    parser.add_argument("--precompute", default="full", choices=("full", "none"))
+    imram.add_argument("--precompute", default="full", choices=("full", "none"))
     arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as folder:
         result = measure(arguments, Path(folder))
     report(result)
@@ -56,8 +62,9 @@ def main() -> None:
 
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     """Build a bundle with random weights, time both sides, compare their scores."""
-    trained = random_model(arguments)
-    matcher = exported(trained, folder)
+    torch.manual_seed(0)
+    trained = random_lhsc() if arguments.family == "lhsc" else random_imram(arguments)
+    matcher = exported(arguments, trained, folder)
     regions, ids, lengths = random_inputs(arguments.images, arguments.texts)
     images = matcher.encode_images(regions)
     texts = matcher.encode_token_ids(ids, lengths)
@@ -85,9 +92,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     }
 
 
-def random_model(arguments: argparse.Namespace) -> TrainedMatcher:
-    """A model of the published sizes with fixed random weights."""
-    torch.manual_seed(0)
+def random_imram(arguments: argparse.Namespace) -> TrainedMatcher:
+    """An IMRAM of the published sizes with random weights."""
     config = ImramConfig(
         image_dim=IMAGE_DIM,
         embed_dim=EMBED_DIM,
@@ -102,7 +108,20 @@ def random_model(arguments: argparse.Namespace) -> TrainedMatcher:
     return TrainedMatcher(model, deployed, IMAGE_DIM, VOCAB, options)
 
 
-def exported(trained: TrainedMatcher, folder: Path) -> Matcher:
+def random_lhsc() -> TrainedMatcher:
+    """An LHSC of the published sizes with random weights."""
+    config = LhscConfig(
+        image_dim=IMAGE_DIM,
+        embed_dim=EMBED_DIM,
+        sim_dim=SIM_DIM,
+        word_dim=WORD_DIM,
+        vocab_size=VOCAB,
+    )
+    model = Lhsc(config).eval()
+    return TrainedMatcher(model, LhscDeployment(model).eval(), IMAGE_DIM, VOCAB, vars(config))
+
+
+def exported(arguments: argparse.Namespace, trained: TrainedMatcher, folder: Path) -> Matcher:
     """The model's bundle, loaded."""
     special = ["<pad>", "<start>", "<end>", "<unk>"]
     words = special + [f"word{number}" for number in range(VOCAB - len(special))]
@@ -110,10 +129,10 @@ def exported(trained: TrainedMatcher, folder: Path) -> Matcher:
     vocabulary.write_text(json.dumps({"word2idx": {w: n for n, w in enumerate(words)}}))
     torch.save({}, weights)
     root.mkdir()
-    source = Source("imram", weights, trained, nltk_words(vocabulary, VOCAB))
+    source = Source(arguments.family, weights, trained, nltk_words(vocabulary, VOCAB))
     build_bundle(source, root, opset=20)
     assert read_bundle(root)
-    return Matcher.load(root)
+    return Matcher.load(root, threads=arguments.threads)
 
 
 def random_inputs(images: int, texts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -126,7 +145,7 @@ def random_inputs(images: int, texts: int) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def plain_matching(
-    model: Imram, regions: np.ndarray, ids: np.ndarray, lengths: np.ndarray
+    model: Imram | Lhsc, regions: np.ndarray, ids: np.ndarray, lengths: np.ndarray
 ) -> Callable[[], np.ndarray]:
     """The published loop over captions, on items that are encoded already."""
     with torch.inference_mode():
@@ -142,7 +161,8 @@ def plain_matching(
 
 def report(result: dict[str, object]) -> None:
     """Print the table and write the JSON."""
-    table = Table(title=f"matching, {result['configuration']}")
+    configuration: dict[str, object] = result["configuration"]  # type: ignore[assignment]
+    table = Table(title=f"matching, {configuration}")
     for heading in ("side", "pairs/s", "ratio"):
         table.add_column(heading)
     rates: dict[str, float] = result["pairs_per_second"]  # type: ignore[assignment]
@@ -150,7 +170,7 @@ def report(result: dict[str, object]) -> None:
         table.add_row(name, f"{rate:,.0f}", f"{rate / rates['plain PyTorch']:.2f}")
     Console().print(table)
     Console().print(f"largest score error {result['largest_error']:.1e}; {result['backend']}")
-    write_json(RESULTS, result)
+    write_json(RESULTS / f"matching_{configuration['family']}.json", result)
 
 
 if __name__ == "__main__":

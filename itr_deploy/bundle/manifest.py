@@ -82,11 +82,13 @@ class ImageItems(_Record):
 class TextItems(_Record):
     """What a text is: its words, its length limit, and what is stored of it.
 
-    ``length`` is the padded length where the model fixes one.
+    ``length`` is the padded length where the model fixes one. ``padded_together`` is set where
+    padding takes part in the encoding: so many consecutive texts are padded to their longest.
     """
 
     vocab_size: int
     length: int | None = None
+    padded_together: int | None = Field(default=None, ge=1)
     max_tokens: int
     tensors: tuple[StoredTensor, ...]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import click
+
 from itr_deploy.cli.output import print_table
 
 if TYPE_CHECKING:
@@ -44,3 +46,5 @@ def print_report(report: ParityReport) -> None:
             for entry in report.ranks
         ),
     )
+    for line in report.unchecked:
+        click.echo(f"not checked: {line}")

@@ -145,6 +145,7 @@ def _manifest(source: Source, graphs: dict[str, GraphInfo], root: Path) -> Manif
     texts = TextItems(
         vocab_size=source.trained.vocab_size,
         length=deployed.text_length,
+        padded_together=deployed.padded_together,
         max_tokens=deployed.text_length or MAX_TOKENS,
         tensors=deployed.text_tensors,
     )

@@ -55,12 +55,54 @@ def strip_prefix(state: Any, prefix: str, *, source: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: ``state`` is not a dictionary of tensors.
     """
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not _is_state_dict(state):
         raise CheckpointError(
             f"{source}: 'model' is a {type(state).__name__}, not one state dict of tensors; "
-            "it is a checkpoint of another model"
+            f"{another_model(state)}"
         )
     return {str(key).removeprefix(prefix): value for key, value in state.items()}
+
+
+def state_dicts(model: Any, *, count: int, source: Path, family: str) -> list[dict[str, Tensor]]:
+    """The state dicts of a checkpoint whose ``model`` is a list of them, one a part.
+
+    Raises:
+        CheckpointError: ``model`` is not a list of ``count`` dictionaries of tensors.
+    """
+    if not isinstance(model, (list, tuple)):
+        found = f"a {type(model).__name__}"
+    elif len(model) != count or not all(map(_is_state_dict, model)):
+        found = f"a list of {len(model)}"
+    else:
+        return [dict(state) for state in model]
+    raise CheckpointError(
+        f"{source}: not {family}'s checkpoint: 'model' is {found}, not a list of {count} state "
+        f"dicts of tensors; {another_model(model)}"
+    )
+
+
+PUBLISHED: Mapping[str, tuple[int | None, str]] = {
+    "IMRAM": (None, "linear_t2i.weight"),
+    "LHSC": (0, "IM_GCN_1.g.weight"),
+}
+"""A weight that only this family's checkpoints have, and which of their state dicts holds it."""
+
+
+def another_model(model: Any) -> str:
+    """The end of a refusal: whose checkpoint this ``model`` is, as far as `PUBLISHED` tells."""
+    listed = isinstance(model, (list, tuple))
+    parts: dict[int | None, Any] = dict(enumerate(model)) if listed else {None: model}
+    for family, (part, key) in PUBLISHED.items():
+        state = parts.get(part)
+        if isinstance(state, Mapping) and {key, f"module.{key}"} & state.keys():
+            return (
+                f"it is a checkpoint of another model, {family}: itr-deploy export {family.lower()}"
+            )
+    return "it is a checkpoint of another model"
+
+
+def _is_state_dict(state: Any) -> bool:
+    return isinstance(state, Mapping) and all(isinstance(v, Tensor) for v in state.values())
 
 
 def option(opt: Any, name: str, kind: type, *, source: Path, default: Any = None) -> Any:

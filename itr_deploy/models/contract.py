@@ -35,6 +35,8 @@ class DeployedMatcher(nn.Module):
             ranks a shortlist.
         regions: Number of regions when the model fixes it, else None.
         text_length: Padded length when the model fixes it, else None.
+        padded_together: Number of consecutive texts that are padded to the longest of them and
+            whose padding takes part in their encoding, None where padding never matters.
         workspace: Estimate of the matcher's scratch memory a pair.
     """
 
@@ -43,6 +45,7 @@ class DeployedMatcher(nn.Module):
     embedding_dim: int
     regions: int | None = None
     text_length: int | None = None
+    padded_together: int | None = None
     workspace: Workspace
 
     def encode_images(self, regions: Tensor) -> tuple[Tensor, ...]:

@@ -18,6 +18,11 @@ def l2_norm_published(x: Tensor, dim: int) -> Tensor:
     return x / (x.pow(2).sum(dim=dim, keepdim=True).sqrt() + NORM_EPS)
 
 
+def l1_norm_published(x: Tensor, dim: int) -> Tensor:
+    """``x / (sum |x| + 1e-8)`` along ``dim``, as the published programs write it."""
+    return x / (x.abs().sum(dim=dim, keepdim=True) + NORM_EPS)
+
+
 def l2_norm(x: Tensor, dim: int) -> Tensor:
     """`l2_norm_published` in a form that survives export.
 

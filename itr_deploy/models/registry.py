@@ -46,6 +46,12 @@ def _load_imram(checkpoint: Path, **options: Any) -> TrainedMatcher:
     return imram.load(checkpoint, **options)
 
 
+def _load_lhsc(checkpoint: Path, **options: Any) -> TrainedMatcher:
+    from itr_deploy.models import lhsc
+
+    return lhsc.load(checkpoint, **options)
+
+
 FAMILIES: tuple[Family, ...] = (
     Family(
         name="imram",
@@ -59,6 +65,22 @@ FAMILIES: tuple[Family, ...] = (
                 default="full",
                 help="What is computed once an item and stored: every projection, or embeddings "
                 "only (smaller galleries, several times more work a pair).",
+            ),
+        ),
+    ),
+    Family(
+        name="lhsc",
+        title="Learning Hierarchical Semantic Correspondences (ICMR 2022)",
+        text="nltk_words",
+        load=_load_lhsc,
+        options=(
+            FamilyOption(
+                name="text_padding",
+                choices=("true-length", "published"),
+                default="true-length",
+                help="What a caption's self-attention reads: its own words, so that it scores the "
+                "same in any batch; or also the padding of its batch of 100, as the published "
+                "evaluation does, to reproduce a published number.",
             ),
         ),
     ),

@@ -72,12 +72,13 @@ class RankComparison:
 
 @dataclass(frozen=True)
 class ParityReport:
-    """All comparisons of one bundle."""
+    """All comparisons of one bundle, and what does not hold of its model and was not checked."""
 
     backend: str
     outputs: tuple[Comparison, ...]
     invariance: tuple[Comparison, ...]
     ranks: tuple[RankComparison, ...]
+    unchecked: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -101,6 +102,7 @@ class ParityReport:
             "outputs": listed(self.outputs),
             "invariance": listed(self.invariance),
             "ranks": listed(self.ranks),
+            "unchecked": list(self.unchecked),
         }
 
 

@@ -88,12 +88,18 @@ class TextSource(_RawSource):
         self._ids, self._lengths = check_token_ids(ids, lengths, matcher.bundle.manifest.texts)
         self.count = len(self._lengths)
         self.positions = int(self._lengths.max(initial=1))
+        self._widths = encoding.padded_widths(matcher.bundle.manifest.texts, self._lengths)
 
     def encode(self, part: slice) -> Encoded:
         """See `Source.encode`."""
         manifest = self._matcher.bundle.manifest
-        ids, lengths = self._ids[part], self._lengths[part]
-        return encoding.encode_texts(self._matcher.backend, manifest, ids, lengths)
+        return encoding.encode_texts(
+            self._matcher.backend,
+            manifest,
+            self._ids[part],
+            self._lengths[part],
+            None if self._widths is None else self._widths[part],
+        )
 
 
 class EncodedSource:

@@ -1,0 +1,246 @@
+"""LHSC as published: a loop over captions, every step of it as the program writes it.
+
+The state dict's keys are the published ones below ``image.``, ``text.`` and ``similarity.``, the
+three state dicts of a checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from itr_deploy.models.layers import bigru_packed, l1_norm_published, l2_norm_published
+from itr_deploy.models.lhsc.config import LAYERS, REGIONS, TEMPERATURE, LhscConfig
+
+QUARTERS = ("", "1", "2", "3")
+"""Suffixes of the four projections that make up each side of the regions' relation."""
+
+
+class GraphConvolution(nn.Module):
+    """One layer over the regions, ``[N, D, R] -> [N, D, R]``."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.g = nn.Conv1d(width, width, 1)
+        self.add_module("W", nn.Sequential(nn.Conv1d(width, width, 1), nn.BatchNorm1d(width)))
+        for name in [f"{side}{suffix}" for side in ("theta", "phi") for suffix in QUARTERS]:
+            self.add_module(name, nn.Conv1d(width, width // 4, 1))
+        self.fc1 = nn.Linear(width, width)
+        self.fc2 = nn.Linear(width, width)
+
+    def forward(self, regions: Tensor) -> Tensor:
+        """Add to every region what its relations ``A = a b^T / R`` bring of the others."""
+        rows = self.fc1(self._project("theta", regions).transpose(1, 2))
+        columns = self.fc2(self._project("phi", regions).transpose(1, 2))
+        relations = rows @ columns.transpose(1, 2) / regions.shape[2]
+        gathered = relations @ self.g(regions).transpose(1, 2)
+        update: Tensor = self.get_submodule("W")(gathered.transpose(1, 2))
+        return update + regions
+
+    def _project(self, name: str, regions: Tensor) -> Tensor:
+        parts = [self.get_submodule(f"{name}{suffix}")(regions) for suffix in QUARTERS]
+        return torch.cat(parts, dim=1)
+
+
+class ImageEncoder(nn.Module):
+    """``regions [N, R, Di] -> [N, R, D]``: a Linear and the graph-convolution stack."""
+
+    def __init__(self, config: LhscConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.fc = nn.Linear(config.image_dim, config.embed_dim)
+        for number in range(1, LAYERS + 1):
+            self.add_module(f"IM_GCN_{number}", GraphConvolution(config.embed_dim))
+
+    @property
+    def layers(self) -> list[GraphConvolution]:
+        """The graph-convolution stack, first layer first."""
+        return [getattr(self, f"IM_GCN_{number}") for number in range(1, LAYERS + 1)]
+
+    def forward(self, regions: Tensor) -> Tensor:
+        """Embed the regions of every image."""
+        embedded: Tensor = self.fc(regions).transpose(1, 2)
+        for layer in self.layers:
+            embedded = layer(embedded)
+        embedded = embedded.transpose(1, 2)
+        return l2_norm_published(embedded, -1) if self.config.image_norm else embedded
+
+
+class SelfAttention(nn.Module):
+    """One layer over the words, ``[C, L, Dw] -> [C, L, Dw]``; every position takes part."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.embedding_local = nn.Sequential(nn.Linear(width, width), nn.Tanh())
+        self.embedding_global = nn.Sequential(nn.Linear(width, width), nn.Tanh())
+        self.embedding_v = nn.Sequential(nn.Linear(width, width), nn.Tanh())
+
+    def forward(self, words: Tensor) -> Tensor:
+        """``(Q K^T / L) U + X``, without a softmax."""
+        queries, keys = self.embedding_local(words), self.embedding_global(words)
+        relations = queries @ keys.transpose(1, 2) / words.shape[1]
+        update: Tensor = relations @ self.embedding_v(words)
+        return update + words
+
+
+class TextEncoder(nn.Module):
+    """``token_ids [C, L] -> [C, L, D]``: word embedding, self-attention stack and GRU."""
+
+    def __init__(self, config: LhscConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed = nn.Embedding(config.vocab_size, config.word_dim)
+        for number in range(1, LAYERS + 1):
+            self.add_module(f"W_att{number}", SelfAttention(config.word_dim))
+        self.cap_rnn = nn.GRU(
+            config.word_dim,
+            config.embed_dim,
+            config.num_layers,
+            batch_first=True,
+            bidirectional=True,
+        )
+
+    @property
+    def layers(self) -> list[SelfAttention]:
+        """The self-attention stack, first layer first."""
+        return [getattr(self, f"W_att{number}") for number in range(1, LAYERS + 1)]
+
+    def forward(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
+        """Embed one batch; its padding takes part in the self-attention, not in the GRU."""
+        words = self.embed(token_ids)
+        for layer in self.layers:
+            words = layer(words)
+        words = bigru_packed(self.cap_rnn, words, lengths)
+        return l2_norm_published(words, -1) if self.config.text_norm else words
+
+
+class GlobalAttention(nn.Module):
+    """One vector of an item's parts, ``[N, P, D] -> [N, D]``.
+
+    An image's has batch normalisations, over the region's number and over D; a caption's has none.
+    """
+
+    def __init__(self, width: int, regions: int | None) -> None:
+        super().__init__()
+
+        def projection(channels: int) -> nn.Sequential:
+            norm = [nn.BatchNorm1d(channels)] if regions else []
+            return nn.Sequential(nn.Linear(width, width), *norm, nn.Tanh())
+
+        self.embedding_local = projection(regions or width)
+        self.embedding_global = projection(width)
+        self.embedding_common = nn.Sequential(nn.Linear(width, 1))
+
+    def forward(self, parts: Tensor) -> Tensor:
+        """Weight the parts by their agreement with their mean, and normalise the sum."""
+        mean = self.embedding_global(parts.mean(dim=1)).unsqueeze(1)
+        weights = torch.softmax(self.embedding_common(self.embedding_local(parts) * mean), dim=1)
+        return l2_norm_published((weights * parts).sum(dim=1), -1)
+
+
+class GatedSum(nn.Module):
+    """Similarity vectors to one, ``[N, K, S] -> [N, S]``, each weighted by its gate."""
+
+    def __init__(self, sim_dim: int) -> None:
+        super().__init__()
+        self.attn_sim_w = nn.Linear(sim_dim, 1)
+        self.bn = nn.BatchNorm1d(1)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Gates are normalised to a sum of 1 over the K vectors."""
+        logits = self.bn(self.attn_sim_w(vectors).transpose(1, 2))
+        gates = l1_norm_published(torch.sigmoid(logits), -1)
+        return l2_norm_published((gates @ vectors).squeeze(1), -1)
+
+
+class Similarity(nn.Module):
+    """The score of every image with one caption."""
+
+    def __init__(self, config: LhscConfig) -> None:
+        super().__init__()
+        width, sim_dim = config.embed_dim, config.sim_dim
+        self.v_global_w = GlobalAttention(width, REGIONS)
+        self.t_global_w = GlobalAttention(width, None)
+        self.sim_tranloc_w = nn.Linear(width, sim_dim)
+        self.sim_tranglo_w = nn.Linear(width, sim_dim)
+        self.sim_eval_w = nn.Linear(sim_dim, 1)
+        self.cal_sim_base_atten = GatedSum(sim_dim)
+
+    def forward(self, regions: Tensor, vectors: Tensor, caption: Tensor) -> Tensor:
+        """``regions [N, R, D], image vectors [N, D], caption [L, D] -> [N]``."""
+        words = caption.expand(len(regions), *caption.shape)
+        local = self.sim_tranloc_w((attend(words, regions) - words).pow(2))
+        difference = vectors - self.t_global_w(caption.unsqueeze(0))
+        overall = self.sim_tranglo_w(difference.pow(2)).unsqueeze(1)
+        both = torch.cat([l2_norm_published(overall, -1), l2_norm_published(local, -1)], dim=1)
+        scores: Tensor = self.sim_eval_w(self.cal_sim_base_atten(both))
+        return torch.sigmoid(scores).squeeze(1)
+
+
+def attend(words: Tensor, regions: Tensor) -> Tensor:
+    """What every word sees of the regions: ``[N, L, D], [N, R, D] -> [N, L, D]``."""
+    affinity = functional.leaky_relu(regions @ words.transpose(1, 2), 0.1)
+    weights = torch.softmax(TEMPERATURE * l2_norm_published(affinity, 2), dim=1)
+    return l2_norm_published(weights.transpose(1, 2) @ regions, -1)
+
+
+class Lhsc(nn.Module):
+    """LHSC as published, for whatever captions are scored together."""
+
+    def __init__(self, config: LhscConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.image = ImageEncoder(config)
+        self.text = TextEncoder(config)
+        self.similarity = Similarity(config)
+
+    def encode_images(self, regions: Tensor) -> Tensor:
+        """Region embeddings: ``float32 [N, 36, Di] -> [N, 36, D]``."""
+        embedded: Tensor = self.image(regions)
+        return embedded
+
+    def encode_texts(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
+        """Word embeddings: ``int64 [C, L], int64 [C] -> float32 [C, L, D]``, padding 0.
+
+        Captions that are padded together go through the encoder together; with ``true-length``
+        every caption goes alone.
+        """
+        width = self.config.embed_dim
+        words = self.text.embed.weight.new_zeros(*token_ids.shape, width)
+        for batch, longest in self._batches(lengths):
+            encoded = self.text(token_ids[batch, :longest], lengths[batch])
+            words[batch, :longest] = encoded
+        return words
+
+    def _batches(self, lengths: Tensor) -> Iterator[tuple[slice, int]]:
+        """Slices of captions that are encoded together, and the longest of each."""
+        size = self.config.padded_together or 1
+        for start in range(0, len(lengths), size):
+            batch = slice(start, start + size)
+            yield batch, int(lengths[batch].max())
+
+    def score(self, regions: Tensor, token_ids: Tensor, lengths: Tensor) -> Tensor:
+        """Score all pairs, one caption at a time.
+
+        Args:
+            regions: ``float32 [N, 36, Di]``.
+            token_ids: ``int64 [C, L]``, padded with 0.
+            lengths: ``int64 [C]``, ``<start>`` and ``<end>`` counted.
+
+        Returns:
+            ``float32 [N, C]`` in 0 to 1, higher is better.
+        """
+        images = self.encode_images(regions)
+        return self.match(images, self.encode_texts(token_ids, lengths), lengths)
+
+    def match(self, images: Tensor, words: Tensor, lengths: Tensor) -> Tensor:
+        """`score` for items that are encoded: ``[N, 36, D], [C, L, D], [C] -> [N, C]``."""
+        vectors = self.similarity.v_global_w(images)
+        columns = [
+            self.similarity(images, vectors, caption[:length])
+            for caption, length in zip(words, lengths.tolist(), strict=True)
+        ]
+        return torch.stack(columns, dim=1)
