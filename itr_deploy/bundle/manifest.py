@@ -124,6 +124,16 @@ class Provenance(_Record):
     versions: dict[str, str]
 
 
+class Member(_Record):
+    """One matcher of an ensemble, its share of the score, and where it came from."""
+
+    family: str
+    options: dict[str, bool | int | float | str]
+    weight: float = Field(gt=0)
+    encoding_id: str
+    provenance: Provenance
+
+
 class Manifest(_Record):
     """The whole manifest.
 
@@ -134,6 +144,7 @@ class Manifest(_Record):
     schema_version: Literal[1] = SCHEMA_VERSION
     family: str
     options: dict[str, bool | int | float | str]
+    members: tuple[Member, ...] = ()
     embedding_dim: int
     images: ImageItems
     texts: TextItems

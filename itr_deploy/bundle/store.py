@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from itr_deploy.bundle.files import canonical_json, inside, sha256_of, write_json
-from itr_deploy.bundle.manifest import SCHEMA_VERSION, FileInfo, Manifest
+from itr_deploy.bundle.manifest import SCHEMA_VERSION, FileInfo, Manifest, TextProcessing
 from itr_deploy.errors import BundleError
 
 MANIFEST = "manifest.json"
@@ -90,6 +90,11 @@ def list_files(root: Path) -> dict[str, FileInfo]:
     }
 
 
+def text_files(processing: TextProcessing) -> list[str]:
+    """The files that a text processing reads."""
+    return [processing.vocabulary, *([processing.punkt] if processing.punkt else [])]
+
+
 def _read_manifest(root: Path) -> dict[str, Any]:
     if not root.is_dir():
         raise BundleError(f"{root}: no such bundle directory; make one with itr-deploy export")
@@ -125,6 +130,5 @@ def _check_files(root: Path, manifest: Manifest) -> None:
 
 
 def _named_files(manifest: Manifest) -> list[str]:
-    text = manifest.text_processing
     graphs = [graph.file for graph in manifest.graphs.values()]
-    return [*graphs, text.vocabulary, *([text.punkt] if text.punkt else [])]
+    return [*graphs, *text_files(manifest.text_processing)]

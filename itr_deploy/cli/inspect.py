@@ -22,7 +22,7 @@ def command(path: Path, as_json: bool) -> None:
     if as_json:
         print_json(content)
         return
-    tables = {key: content.pop(key) for key in ("graphs", "stored") if key in content}
+    tables = {key: content.pop(key) for key in ("members", "graphs", "stored") if content.get(key)}
     rows = [(key, _short(value)) for key, value in content.items()]
     print_table(str(path), ("", ""), rows)
     for title, entries in tables.items():
@@ -52,6 +52,10 @@ def _bundle(path: Path) -> dict[str, Any]:
         "parity": {True: "passed", False: "MISSED", None: "not measured"}[passed],
         "bytes": size,
         "provenance": manifest.provenance.model_dump(),
+        "members": [
+            {"family": member.family, "weight": round(member.weight, 4), **member.options}
+            for member in manifest.members
+        ],
         "graphs": [
             {
                 "name": name,

@@ -12,6 +12,7 @@ from itr_deploy.errors import ItrDeployError, UsageError
 
 VERBS = {
     "export": "Turn a trained checkpoint into a bundle.",
+    "ensemble": "Join several bundles into one that scores with all of them.",
     "verify": "Compare a bundle with its checkpoint in PyTorch.",
     "index": "Encode a split's images or captions into a gallery.",
     "search": "Search a gallery.",

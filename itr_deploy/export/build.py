@@ -73,6 +73,11 @@ def build_bundle(
     return manifest
 
 
+def tool_versions() -> dict[str, str]:
+    """Versions of what takes part in an export, for the manifest."""
+    return {tool: version(tool) for tool in _TOOLS}
+
+
 def _write_graphs(
     trained: TrainedMatcher, root: Path, opset: int, progress: Progress
 ) -> dict[str, GraphInfo]:
@@ -175,7 +180,7 @@ def _manifest(source: Source, graphs: dict[str, GraphInfo], root: Path) -> Manif
             checkpoint=source.checkpoint.name,
             checkpoint_sha256=checkpoint_hash,
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            versions={tool: version(tool) for tool in _TOOLS},
+            versions=tool_versions(),
         ),
         files=files,
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from itr_deploy.bundle.files import sha256_of, write_json
 from itr_deploy.bundle.store import PARITY
-from itr_deploy.errors import CheckpointError
+from itr_deploy.errors import CheckpointError, UsageError
 from itr_deploy.evaluation.dataset import read_split
 from itr_deploy.models.registry import family
 from itr_deploy.parity.gate import verify
@@ -44,6 +44,11 @@ def verify_again(
     """
     matcher = Matcher.load(bundle)
     manifest = matcher.bundle.manifest
+    if manifest.members:
+        raise UsageError(
+            f"{bundle} is an ensemble, compared with its members when it was made; "
+            "verify the members' bundles with their checkpoints"
+        )
     progress(f"reading {checkpoint.name}")
     entry = family(manifest.family)
     options = {option.name: manifest.options[option.name] for option in entry.options}
