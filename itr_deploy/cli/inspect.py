@@ -53,8 +53,14 @@ def _bundle(path: Path) -> dict[str, Any]:
         "bytes": size,
         "provenance": manifest.provenance.model_dump(),
         "members": [
-            {"family": member.family, "weight": round(member.weight, 4), **member.options}
-            for member in manifest.members
+            {
+                "member": f"m{number}",
+                "family": member.family,
+                "weight": round(member.weight, 4),
+                "checkpoint": member.provenance.checkpoint,
+                "sha256": member.provenance.checkpoint_sha256[:12],
+            }
+            for number, member in enumerate(manifest.members)
         ],
         "graphs": [
             {

@@ -93,6 +93,7 @@ def _inputs(bundle: Bundle) -> dict[str, object]:
         "the width of a region": manifest.images.feature_dim,
         "the number of regions": manifest.images.regions,
         "the padded length of a text": manifest.texts.length,
+        "the number of texts padded together": manifest.texts.padded_together,
         "the text processing": processing.model_dump(),
         "the vocabulary": files,
         "the operator set": sorted({graph.opset for graph in manifest.graphs.values()}),

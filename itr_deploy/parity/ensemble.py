@@ -14,7 +14,7 @@ from itr_deploy.bundle.store import PARITY, is_bundle
 from itr_deploy.errors import ParityError
 from itr_deploy.export.ensemble import build_ensemble
 from itr_deploy.parity.export import Exported, missed
-from itr_deploy.parity.report import ParityReport, compare, compare_ranks
+from itr_deploy.parity.report import ParityReport, RankComparison, compare, compare_ranks
 from itr_deploy.runtime.matcher import Matcher
 
 TOLERANCE = 1e-5
@@ -63,7 +63,8 @@ def _compare(
     ensemble: Matcher, members: Sequence[Matcher], weights: Sequence[float]
 ) -> ParityReport:
     rng = np.random.default_rng(0)
-    pairs, ranks = [], []
+    pairs: list[tuple[str, NDArray[np.floating], NDArray[np.floating]]] = []
+    ranks: list[RankComparison] = []
     for images, regions, texts in SHAPES:
         given = _inputs(ensemble, rng, images, regions, texts)
         name = f"{images} images x {regions} regions, {texts} texts"

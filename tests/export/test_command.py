@@ -50,7 +50,7 @@ def place(tmp_path: Path) -> Path:
 def test_the_result_as_json_names_the_bundle_and_holds_its_parity(bundles: Bundles) -> None:
     path, result = bundles.path(FULL), bundles.outcome(FULL).json
     assert result.keys() == {
-        "bundle", "encoding_id", "passed", "backend", "outputs", "invariance", "ranks",
+        "bundle", "encoding_id", "passed", "backend", "outputs", "invariance", "ranks", "unchecked",
     }  # fmt: skip
     assert result["bundle"] == str(path)
     assert result["passed"] is True
