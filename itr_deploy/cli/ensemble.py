@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from itr_deploy.cli.output import needs_export_half, print_json, steps
+from itr_deploy.cli.output import needs_export_half, steps
+from itr_deploy.cli.parity_table import print_made
 
 
 @click.command("ensemble")
@@ -45,12 +46,4 @@ def command(
         result = ensemble_verified(
             bundles, weights or (1.0,) * len(bundles), output=output, force=force, progress=begin
         )
-    if as_json:
-        print_json(
-            {"bundle": str(output), "encoding_id": result.encoding_id, **result.report.to_json()}
-        )
-        return
-    from itr_deploy.cli.parity_table import print_report
-
-    print_report(result.report)
-    click.echo(f"bundle: {output}")
+    print_made(result, as_json)

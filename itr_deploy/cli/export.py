@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from itr_deploy.cli.output import needs_export_half, print_json, steps
+from itr_deploy.cli.output import needs_export_half, steps
+from itr_deploy.cli.parity_table import print_made
 from itr_deploy.models.registry import FAMILIES, Family
 
 DEFAULT_OPSET = 20
@@ -94,15 +95,7 @@ def _export(
             options=options,
             progress=begin,
         )
-    if as_json:
-        print_json(
-            {"bundle": str(output), "encoding_id": result.encoding_id, **result.report.to_json()}
-        )
-        return
-    from itr_deploy.cli.parity_table import print_report
-
-    print_report(result.report)
-    click.echo(f"bundle: {output}")
+    print_made(result, as_json)
 
 
 for _family in FAMILIES:

@@ -6,10 +6,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from itr_deploy.cli.output import print_table
+from itr_deploy.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from itr_deploy.parity import ParityReport
+    from itr_deploy.parity.export import Exported
+
+
+def print_made(made: Exported, as_json: bool) -> None:
+    """Print what an export or an ensemble made, with its parity."""
+    if as_json:
+        made_json = {"bundle": str(made.path), "encoding_id": made.encoding_id}
+        print_json({**made_json, **made.report.to_json()})
+        return
+    print_report(made.report)
+    click.echo(f"bundle: {made.path}")
 
 
 def print_report(report: ParityReport) -> None:

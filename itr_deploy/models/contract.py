@@ -6,6 +6,7 @@ entry in `registry`. Graphs, parity, bundles, galleries and search are written o
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -25,7 +26,7 @@ class PlainMatcher(Protocol):
         ...
 
 
-class DeployedMatcher(nn.Module):
+class DeployedMatcher(nn.Module, ABC):
     """The exported form: encoders that compute all that depends on one item, and a matcher.
 
     Attributes:
@@ -48,14 +49,15 @@ class DeployedMatcher(nn.Module):
     padded_together: int | None = None
     workspace: Workspace
 
+    @abstractmethod
     def encode_images(self, regions: Tensor) -> tuple[Tensor, ...]:
         """``float32 [B, R, Di]`` -> the `image_tensors`, then the embedding ``[B, E]``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode_texts(self, token_ids: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         """``int64 [B, L], int64 [B]`` -> the `text_tensors`, then the embedding ``[B, E]``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def match(self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]) -> Tensor:
         """Score every text with every image of its group.
 
@@ -68,7 +70,6 @@ class DeployedMatcher(nn.Module):
         Returns:
             ``[B, T, I]``.
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -32,7 +33,7 @@ class Source(Protocol):
         ...
 
 
-class _RawSource:
+class _RawSource(ABC):
     """Shared by the sources that have to be encoded."""
 
     modality: Modality
@@ -49,9 +50,9 @@ class _RawSource:
             part = slice(start, min(start + step, self.count))
             yield part, self.encode(part)
 
+    @abstractmethod
     def encode(self, part: slice) -> Encoded:
         """See `Source.encode`."""
-        raise NotImplementedError
 
 
 class ImageSource(_RawSource):
