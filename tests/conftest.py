@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +42,12 @@ def export(case: Case, output: Path, *options: str) -> Outcome:
     files = ("--checkpoint", case.checkpoint, "--vocab", case.vocab)
     with one_torch_thread():
         return itr_deploy("export", "imram", *files, "--output", output, *options)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c() -> None:
+    """Ctrl-C works as at a terminal, also where the tests were started in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
