@@ -77,10 +77,12 @@ def test_the_public_names_are_these() -> None:
 
 
 PUBLIC_METHODS = {
-    "Encoded": {"blocks", "embedding", "modality", "places", "take"},
+    "Encoded": {
+        "blocks", "embedding", "encoding_id", "modality", "places", "stored_as", "take",
+    },
     "Gallery": {
         "add", "check_bundle", "count", "create", "delete", "description", "ids",
-        "metadata_columns", "modality", "open", "refresh", "table", "update", "version",
+        "metadata_columns", "modality", "open", "refresh", "snapshot", "table", "update", "version",
     },
     "Hits": {"count", "ids", "index", "metadata", "scores"},
     "Matcher": {

@@ -55,7 +55,9 @@ def check_output(
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
     if not output.is_dir() or not replaceable(output):
-        raise OutputError(f"{output} exists and is not a {kind}; choose another --output")
+        raise OutputError(
+            f"{output} exists and is not a {kind}, or holds other files; choose another --output"
+        )
     if not force:
         raise OutputError(f"{output} exists; give --force to replace this {kind}")
 
@@ -70,7 +72,7 @@ def _swap(staging: Path, output: Path) -> None:
         output.rename(old / "was")
         try:
             staging.rename(output)
-        except OSError:
+        except BaseException:
             (old / "was").rename(output)
             raise
     finally:

@@ -32,9 +32,15 @@ class Bundle:
         return inside(self.path, name)
 
 
-def is_bundle(path: Path) -> bool:
-    """Whether a directory looks like a bundle: it has a manifest."""
-    return (path / MANIFEST).is_file()
+def is_only_a_bundle(path: Path) -> bool:
+    """Whether a directory is a bundle, damaged or not, and holds nothing else."""
+    try:
+        content = _read_manifest(path)
+    except BundleError:
+        return False
+    listed = content.get("files")
+    own = UNLISTED | (listed.keys() if isinstance(listed, dict) else set())
+    return "encoding_id" in content and all(name in own for name in _files(path))
 
 
 def read_bundle(path: str | Path) -> Bundle:
@@ -81,13 +87,16 @@ def write_manifest(root: Path, manifest: Manifest) -> None:
 
 def list_files(root: Path) -> dict[str, FileInfo]:
     """Size and checksum of every file of a bundle that a manifest lists."""
-    paths = sorted(p for p in root.rglob("*") if p.is_file())
-    names = {p.relative_to(root).as_posix(): p for p in paths}
     return {
         name: FileInfo(bytes=path.stat().st_size, sha256=sha256_of(path))
-        for name, path in names.items()
+        for name, path in _files(root).items()
         if name not in UNLISTED
     }
+
+
+def _files(root: Path) -> dict[str, Path]:
+    paths = sorted(path for path in root.rglob("*") if path.is_file())
+    return {path.relative_to(root).as_posix(): path for path in paths}
 
 
 def text_files(processing: TextProcessing) -> list[str]:

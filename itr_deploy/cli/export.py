@@ -9,9 +9,7 @@ import click
 
 from itr_deploy.cli.output import needs_export_half, steps
 from itr_deploy.cli.parity_table import print_made
-from itr_deploy.models.registry import FAMILIES, Family
-
-DEFAULT_OPSET = 20
+from itr_deploy.models.registry import DEFAULT_OPSET, FAMILIES, Family
 
 
 @click.group("export")

@@ -16,9 +16,9 @@ from itr_deploy.cli.output import print_json, print_table
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def command(path: Path, as_json: bool) -> None:
     """Show what is in the bundle or the gallery at PATH."""
-    from itr_deploy.bundle.store import is_bundle
+    from itr_deploy.bundle.store import MANIFEST
 
-    content = _bundle(path) if is_bundle(path) else _gallery(path)
+    content = _bundle(path) if (path / MANIFEST).is_file() else _gallery(path)
     if as_json:
         print_json(content)
         return

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from itr_deploy.bundle.names import first_repeated
 from itr_deploy.errors import InputError
 
 CAPTIONS_PER_IMAGE = 5
@@ -98,12 +99,15 @@ def _features(root: Path, split: str) -> NDArray[Any]:
 def _repeats(features: NDArray[Any]) -> bool:
     """Whether the rows are every image five times, once a caption.
 
-    A region of every row is compared: all that would have to be read from disk otherwise.
+    One region of every row is compared first; only where those repeat are whole rows read.
     """
     if len(features) % CAPTIONS_PER_IMAGE:
         return False
     first = np.asarray(features[:, 0]).reshape(-1, CAPTIONS_PER_IMAGE, features.shape[2])
-    return bool((first == first[:, :1]).all())
+    if not (first == first[:, :1]).all():
+        return False
+    groups = range(0, len(features), CAPTIONS_PER_IMAGE)
+    return all((features[g : g + CAPTIONS_PER_IMAGE] == features[g]).all() for g in groups)
 
 
 def _image_ids(path: Path, images: int, per_image: int) -> list[str]:
@@ -117,8 +121,8 @@ def _image_ids(path: Path, images: int, per_image: int) -> list[str]:
             f"{path}: {len(lines)} ids for {images} images; expected one an image or one a caption"
         )
     ids = [line.strip() for line in lines]
-    if len(set(ids)) != len(ids):
-        double = next(name for place, name in enumerate(ids) if name in ids[:place])
+    double = first_repeated(ids)
+    if double is not None:
         raise InputError(f"{path}: id {double!r} stands for two images; ids must be unique")
     return ids
 

@@ -7,6 +7,7 @@ what every member needs of an item, and the runtime knows nothing of members.
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
@@ -103,7 +104,7 @@ def _inputs(bundle: Bundle) -> dict[str, object]:
 def _shares(members: Sequence[Bundle], weights: Sequence[float]) -> list[float]:
     if len(members) < 2:
         raise UsageError(f"an ensemble has at least two members; {len(members)} given")
-    if len(weights) != len(members) or not all(weight > 0 for weight in weights):
+    if len(weights) != len(members) or not all(0 < w < math.inf for w in weights):
         raise UsageError(
             f"weights {list(weights)} for {len(members)} members; give one positive number each"
         )
@@ -130,7 +131,7 @@ def _merged(
     model = ir.Model(graph, ir_version=models[0].ir_version, producer_name="itr-deploy")
     return model, info.model_copy(
         update={
-            "inputs": _unique(infos, [graph.inputs for graph in infos], renamed),
+            "inputs": _unique([graph.inputs for graph in infos], renamed),
             "outputs": _outputs(infos, renamed),
         }
     )
@@ -188,7 +189,6 @@ def _encoder_outputs(
 
 
 def _unique(
-    infos: Sequence[GraphInfo],
     tensors: Sequence[tuple[TensorInfo, ...]],
     renamed: Sequence[dict[str, str]],
 ) -> tuple[TensorInfo, ...]:
@@ -204,7 +204,7 @@ def _unique(
 def _outputs(
     infos: Sequence[GraphInfo], renamed: Sequence[dict[str, str]]
 ) -> tuple[TensorInfo, ...]:
-    listed = _unique(infos, [graph.outputs for graph in infos], renamed)
+    listed = _unique([graph.outputs for graph in infos], renamed)
     widths = [
         int(entry.shape[-1])
         for graph in infos

@@ -23,9 +23,6 @@ from itr_deploy.export.modules import (
 )
 from itr_deploy.models.contract import DeployedMatcher, TrainedMatcher
 
-DEFAULT_OPSET = 20
-"""Opset 23 has an Attention operator that TensorRT does not build; 20 is taken everywhere."""
-
 LARGEST_CONSTANT = 1 << 31
 """Constant folding stops at weights of this many bytes; below it nothing is left to run time."""
 

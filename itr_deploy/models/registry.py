@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from itr_deploy.models.contract import TrainedMatcher
 
 
+DEFAULT_OPSET = 20
+"""Opset 23 has an Attention operator that TensorRT does not build; 20 is taken everywhere."""
+
+
 @dataclass(frozen=True)
 class FamilyOption:
     """A choice that a family offers at export, passed to its ``load`` by name."""

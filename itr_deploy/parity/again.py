@@ -9,7 +9,7 @@ import numpy as np
 
 from itr_deploy.bundle.files import sha256_of, write_json
 from itr_deploy.bundle.store import PARITY
-from itr_deploy.errors import CheckpointError, UsageError
+from itr_deploy.errors import BundleError, CheckpointError, OutputError, UsageError
 from itr_deploy.evaluation.dataset import read_split
 from itr_deploy.models.registry import family
 from itr_deploy.parity.gate import verify
@@ -50,8 +50,13 @@ def verify_again(
             "verify the members' bundles with their checkpoints"
         )
     progress(f"reading {checkpoint.name}")
-    entry = family(manifest.family)
-    options = {option.name: manifest.options[option.name] for option in entry.options}
+    try:
+        entry = family(manifest.family)
+        options = {option.name: manifest.options[option.name] for option in entry.options}
+    except KeyError as error:
+        raise BundleError(
+            f"{bundle}: family or option {error} is not of this itr-deploy; export it again"
+        ) from error
     trained = entry.load(checkpoint, **options)
     if sha256_of(checkpoint) != manifest.provenance.checkpoint_sha256:
         raise CheckpointError(
@@ -67,7 +72,10 @@ def verify_again(
         sample=None if data is None else _real_sample(matcher, *data),
         progress=progress,
     )
-    write_json(bundle / PARITY, report.to_json())
+    try:
+        write_json(bundle / PARITY, report.to_json())
+    except OutputError as error:
+        progress(f"report not kept: {error}")
     return report
 
 

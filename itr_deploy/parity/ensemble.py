@@ -10,15 +10,18 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.files import write_json
 from itr_deploy.bundle.staging import staged_directory
-from itr_deploy.bundle.store import PARITY, is_bundle
+from itr_deploy.bundle.store import PARITY, is_only_a_bundle
 from itr_deploy.errors import ParityError
 from itr_deploy.export.ensemble import build_ensemble
 from itr_deploy.parity.export import Exported, missed
 from itr_deploy.parity.report import ParityReport, RankComparison, compare, compare_ranks
 from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.runtime.matching import ROLES
 
 TOLERANCE = 1e-5
 """Largest error: the members' graphs are unchanged, only their mean is new."""
+
+Pairs = list[tuple[str, NDArray[np.floating], NDArray[np.floating]]]
 
 SHAPES = ((5, 7, 3), (2, 36, 9))
 """Images, regions and texts of the samples."""
@@ -49,7 +52,7 @@ def ensemble_verified(
     """
     matchers = [Matcher.load(member) for member in members]
     bundles = [matcher.bundle for matcher in matchers]
-    with staged_directory(output, force=force, replaceable=is_bundle, kind="bundle") as root:
+    with staged_directory(output, force=force, replaceable=is_only_a_bundle, kind="bundle") as root:
         manifest = build_ensemble(bundles, weights, root, progress)
         progress("comparison with the members")
         report = _compare(Matcher.load(root), matchers, weights)
@@ -62,19 +65,36 @@ def ensemble_verified(
 def _compare(
     ensemble: Matcher, members: Sequence[Matcher], weights: Sequence[float]
 ) -> ParityReport:
+    """Every matcher graph, and the coarse product, against the members' weighted mean."""
     rng = np.random.default_rng(0)
-    pairs: list[tuple[str, NDArray[np.floating], NDArray[np.floating]]] = []
+    pairs: dict[str, Pairs] = {}
     ranks: list[RankComparison] = []
-    for images, regions, texts in SHAPES:
-        given = _inputs(ensemble, rng, images, regions, texts)
-        name = f"{images} images x {regions} regions, {texts} texts"
-        got = ensemble.score(texts=given[1:], images=given[0])
-        scores = [member.score(texts=given[1:], images=given[0]) for member in members]
-        mean = np.average(scores, axis=0, weights=weights)
-        pairs.append((name, got, mean))
-        ranks.append(compare_ranks(f"ranking {len(ranks)}", got.T, mean.T, 2 * TOLERANCE))
-    outputs = (compare("weighted mean of the members", pairs, TOLERANCE),)
+    for shape in SHAPES:
+        given = _inputs(ensemble, rng, *shape)
+        name = "{} images x {} regions, {} texts".format(*shape)
+        got, parts = _figures(ensemble, *given), [_figures(member, *given) for member in members]
+        for what, values in got.items():
+            mean = np.average([part[what] for part in parts], axis=0, weights=weights)
+            pairs.setdefault(what, []).append((name, values, mean))
+            ranks.append(compare_ranks(f"{what}, {shape[2]} texts", values, mean, 2 * TOLERANCE))
+    outputs = tuple(compare(what, found, TOLERANCE) for what, found in pairs.items())
     return ParityReport(ensemble.backend.description, outputs, (), tuple(ranks))
+
+
+def _figures(
+    matcher: Matcher,
+    regions: NDArray[np.float32],
+    ids: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+) -> dict[str, NDArray[np.float32]]:
+    """Scores ``[queries, items]`` of every matcher graph, and the coarse product."""
+    images, texts = matcher.encode_images(regions), matcher.encode_token_ids(ids, lengths)
+    figures = {"coarse product": texts.embedding @ images.embedding.T}
+    for storage in ("float32", "float16"):
+        for query, gallery in ((texts, images), (images, texts)):
+            scores = matcher.scorer.score_all(query, gallery.stored_as(storage))
+            figures[f"{ROLES[query.modality]}, {storage}"] = scores
+    return figures
 
 
 def _inputs(

@@ -9,12 +9,11 @@ from typing import Any
 
 from itr_deploy.bundle.files import write_json
 from itr_deploy.bundle.staging import check_output, staged_directory
-from itr_deploy.bundle.store import PARITY, is_bundle
+from itr_deploy.bundle.store import PARITY, is_only_a_bundle
 from itr_deploy.errors import ParityError
 from itr_deploy.export.build import Source, build_bundle
-from itr_deploy.export.graphs import DEFAULT_OPSET
 from itr_deploy.export.text import bundled_text
-from itr_deploy.models.registry import Family
+from itr_deploy.models.registry import DEFAULT_OPSET, Family
 from itr_deploy.parity.gate import verify
 from itr_deploy.parity.report import ParityReport
 from itr_deploy.runtime.matcher import Matcher
@@ -59,7 +58,7 @@ def export_verified(
         OutputError: The output exists, or the disk refuses.
         ParityError: The bundle differs from PyTorch; nothing is left.
     """
-    kind = {"replaceable": is_bundle, "kind": "bundle"}
+    kind = {"replaceable": is_only_a_bundle, "kind": "bundle"}
     check_output(output, force=force, **kind)  # type: ignore[arg-type]
     progress(f"reading {checkpoint.name}")
     trained = family.load(checkpoint, **(options or {}))

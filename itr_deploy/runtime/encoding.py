@@ -27,7 +27,8 @@ def encode_images(
         for s in starts
     ]
     tensors, embedding = _joined(batches, manifest, "image", regions.shape[1])
-    return Encoded("image", embedding, (Block(np.arange(len(regions)), tensors),))
+    blocks = (Block(np.arange(len(regions)), tensors),)
+    return Encoded("image", embedding, blocks, manifest.encoding_id)
 
 
 def encode_texts(
@@ -58,7 +59,7 @@ def encode_texts(
         ]
         tensors, embedding[rows] = _joined(batches, manifest, "text", padded)
         blocks.append(Block(rows, tensors, lengths[rows]))
-    return Encoded("text", embedding, tuple(blocks))
+    return Encoded("text", embedding, tuple(blocks), manifest.encoding_id)
 
 
 def padded_widths(texts: TextItems, lengths: NDArray[np.int64]) -> NDArray[np.int64] | None:

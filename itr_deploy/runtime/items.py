@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -55,11 +55,13 @@ class Encoded:
         modality: ``"image"`` or ``"text"``.
         embedding: ``float32 [N, E]``, the coarse embedding.
         blocks: Every item is in exactly one.
+        encoding_id: Of the bundle whose encoders made it; only that one's matcher can score it.
     """
 
     modality: Modality
     embedding: NDArray[np.float32]
     blocks: tuple[Block, ...]
+    encoding_id: str
 
     def __len__(self) -> int:
         return len(self.embedding)
@@ -74,6 +76,14 @@ class Encoded:
             local_of[block.rows] = np.arange(len(block.rows))
         return block_of, local_of
 
+    def stored_as(self, dtype: str) -> Encoded:
+        """The items with their tensors in another type, as a gallery stores them."""
+        blocks = tuple(
+            Block(b.rows, {n: t.astype(dtype) for n, t in b.tensors.items()}, b.lengths)
+            for b in self.blocks
+        )
+        return Encoded(self.modality, self.embedding, blocks, self.encoding_id)
+
     def take(self, rows: Rows | slice) -> Encoded:
         """The items at ``rows``, renumbered from 0."""
         chosen = np.arange(len(self))[rows]
@@ -83,7 +93,7 @@ class Encoded:
             places = np.flatnonzero(block_of[chosen] == number)
             if places.size:
                 blocks.append(block.take(local_of[chosen[places]], places))
-        return Encoded(self.modality, self.embedding[chosen], tuple(blocks))
+        return Encoded(self.modality, self.embedding[chosen], tuple(blocks), self.encoding_id)
 
 
 def length_groups(lengths: Rows) -> list[Rows]:
@@ -102,14 +112,3 @@ def pad_positions(array: Floats, positions: int) -> Floats:
     """``[n, p, width]`` with zeros added so that p is ``positions``."""
     missing = positions - array.shape[1]
     return np.pad(array, ((0, 0), (0, missing), (0, 0))) if missing else array
-
-
-def concatenate(parts: Iterable[Encoded]) -> Encoded:
-    """Several `Encoded` one after the other; their blocks stay apart."""
-    parts = list(parts)
-    blocks, start = [], 0
-    for part in parts:
-        blocks += [Block(b.rows + start, b.tensors, b.lengths) for b in part.blocks]
-        start += len(part)
-    embedding = np.concatenate([part.embedding for part in parts])
-    return Encoded(parts[0].modality, embedding, tuple(blocks))

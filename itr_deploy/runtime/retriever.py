@@ -183,19 +183,19 @@ class Retriever:
     def _current(self) -> Searcher:
         """A searcher over the gallery's current version."""
         with self._lock:
-            version = self.gallery.version
-            if self._searcher is None or self._version != version:
-                self._searcher = self._load()
-                self._version = version
+            if self._searcher is None or self._version != self.gallery.version:
+                now = self.gallery.snapshot()
+                self._searcher = self._load(now)
+                self._version = now.version
             return self._searcher
 
-    def _load(self) -> Searcher:
+    def _load(self, gallery: Gallery) -> Searcher:
         resident = self._resident
         if resident is None:
-            resident = stored_bytes(self.gallery) <= self._budget
+            resident = stored_bytes(gallery) <= self._budget
         if resident:
-            return ResidentSearcher(self.gallery, self.matcher.scorer)
-        return DiskSearcher(self.gallery, self.matcher.scorer, self._budget)
+            return ResidentSearcher(gallery, self.matcher.scorer)
+        return DiskSearcher(gallery, self.matcher.scorer, self._budget)
 
 
 def _is_positive(number: object) -> bool:

@@ -11,7 +11,7 @@ from itr_deploy.runtime.gallery import Gallery, read
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.items import Encoded
 from itr_deploy.runtime.matching import PairScorer
-from itr_deploy.runtime.ranking import best
+from itr_deploy.runtime.ranking import ROUNDING, best
 
 
 class Searcher(Protocol):
@@ -82,7 +82,7 @@ class DiskSearcher:
     """Tensors stay on disk; a search reads its candidates' rows, or streams all of them."""
 
     SPARE = 64
-    """Rows read beyond the shortlist, so that ties at its edge fall as they do in memory."""
+    """Rows read beyond the shortlist at first, so that ties at its edge fall as in memory."""
 
     def __init__(self, gallery: Gallery, scorer: PairScorer, memory_budget: int) -> None:
         """Take the bytes that the rows of one call may use."""
@@ -118,8 +118,16 @@ class DiskSearcher:
     def _nearest(
         self, vector: NDArray[np.float32], width: int, where: str | None
     ) -> NDArray[np.int64]:
-        rows, vectors, ids = read.nearest_rows(self._gallery, vector, width + self.SPARE, where)
-        return rows[best(vectors @ vector, width, ids)[0]]
+        wanted = width + self.SPARE
+        while True:
+            rows, vectors, ids = read.nearest_rows(self._gallery, vector, wanted, where)
+            coarse = vectors @ vector
+            order = best(coarse, width, ids)[0]
+            # As long as the farthest row read ties with the shortlist's last, more may tie.
+            edge = coarse[order[-1]]
+            if len(rows) < wanted or coarse.min() < edge - 2 * ROUNDING * (1 + abs(edge)):
+                return rows[order]
+            wanted *= 2
 
     def _exhaustive(self, queries: Encoded, k: int, where: str | None) -> list[Hits]:
         found: list[list[Hits]] = [[] for _ in range(len(queries))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import ArrayLike
@@ -83,6 +83,8 @@ class TextSource(_RawSource):
         super().__init__(matcher)
         if isinstance(texts, str):
             raise InputError("expected a list of texts; put the text in a list")
+        if not isinstance(texts, Iterable):
+            raise InputError(f"expected a list of texts, not a {type(texts).__name__}")
         if not _are_token_ids(texts):
             texts = matcher.text.token_ids(list(texts))
         ids, lengths = texts
@@ -106,7 +108,13 @@ class TextSource(_RawSource):
 class EncodedSource:
     """Items that an ``encode_...`` call returned."""
 
-    def __init__(self, items: Encoded, modality: Modality) -> None:
+    def __init__(self, matcher: Matcher, items: Encoded, modality: Modality) -> None:
+        bundle = matcher.bundle
+        if items.encoding_id != bundle.manifest.encoding_id:
+            raise InputError(
+                f"{modality}s= was encoded by another bundle ({items.encoding_id[:12]}); "
+                f"encode with {bundle.path} ({bundle.manifest.encoding_id[:12]})"
+            )
         if items.modality != modality:
             raise InputError(f"{modality}s= was given encoded {items.modality}s")
         self.count = len(items)
@@ -129,7 +137,7 @@ def source(matcher: Matcher, items: Any, modality: Modality) -> Source:
         InputError: It is not what a matcher takes for this modality.
     """
     if isinstance(items, Encoded):
-        return EncodedSource(items, modality)
+        return EncodedSource(matcher, items, modality)
     return ImageSource(matcher, items) if modality == "image" else TextSource(matcher, items)
 
 

@@ -12,7 +12,7 @@ from itr_deploy.bundle.store import (
     MANIFEST,
     PARITY,
     Bundle,
-    is_bundle,
+    is_only_a_bundle,
     list_files,
     read_bundle,
     write_manifest,
@@ -97,8 +97,14 @@ def test_a_missing_directory_is_named(tmp_path: Path) -> None:
 
 
 def test_a_directory_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
-    assert not is_bundle(tmp_path)
+    assert not is_only_a_bundle(tmp_path)
     assert "not a bundle" in refusal(tmp_path)
+
+
+def test_a_bundle_beside_other_files_may_not_be_replaced(small: Path) -> None:
+    assert is_only_a_bundle(small)
+    (small / "thesis.txt").write_text("mine")
+    assert not is_only_a_bundle(small)
 
 
 @pytest.mark.parametrize(

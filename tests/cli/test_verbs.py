@@ -369,3 +369,16 @@ def test_a_gallery_of_another_bundle_is_refused(
     ):
         assert outcome.code == 1
         assert "made with another bundle" in outcome.error
+
+
+def test_force_spares_a_directory_with_a_manifest_of_something_else(
+    bundle: Path, tmp_path: Path
+) -> None:
+    web = tmp_path / "web"
+    web.mkdir()
+    (web / "manifest.json").write_text('{"name": "an app"}')
+    (web / "index.html").write_text("a page")
+    outcome = itr_deploy("ensemble", bundle, bundle, "--output", web, "--force")
+    assert outcome.code == 1
+    assert "is not a bundle" in outcome.error
+    assert (web / "index.html").read_text() == "a page"

@@ -208,3 +208,11 @@ def test_captions_that_are_not_utf_8_are_refused(tmp_path: Path) -> None:
     write(tmp_path, features(1))
     (tmp_path / "test_caps.txt").write_bytes(b"caf\xe9\n")
     assert "UTF-8" in refusal(tmp_path)
+
+
+def test_images_that_share_a_region_are_not_taken_for_one(tmp_path: Path) -> None:
+    features = np.random.default_rng(0).random((10, 4, 3), np.float32)
+    features[:, 0] = 0
+    np.save(tmp_path / "test_ims.npy", features)
+    (tmp_path / "test_caps.txt").write_text("a caption\n" * 10)
+    assert len(read_split(tmp_path, "test").image_ids) == 10

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itr_deploy.runtime.items import Block, Encoded, concatenate, length_groups, pad_positions
+from itr_deploy.runtime.items import Block, Encoded, length_groups, pad_positions
 
 LENGTHS = st.lists(st.integers(1, 256), min_size=0, max_size=40)
 
@@ -18,7 +18,7 @@ def encoded(lengths: list[int]) -> Encoded:
             rows[:, None, None].astype(np.float32), (len(rows), int(counts[rows].max()), 2)
         )
         blocks.append(Block(rows, {"words": words}, counts[rows]))
-    return Encoded("text", np.arange(len(counts), dtype=np.float32)[:, None], tuple(blocks))
+    return Encoded("text", np.arange(len(counts), dtype=np.float32)[:, None], tuple(blocks), "")
 
 
 def values(items: Encoded) -> list[tuple[float, float, int]]:
@@ -88,13 +88,6 @@ def test_places_lead_to_every_item(lengths: list[int]) -> None:
     block_of, local_of = items.places
     for row, (block, local) in enumerate(zip(block_of, local_of, strict=True)):
         assert items.blocks[block].rows[local] == row
-
-
-@given(parts=st.lists(LENGTHS, min_size=1, max_size=4))
-def test_concatenated_items_stay_in_order(parts: list[list[int]]) -> None:
-    joined = concatenate(encoded(part) for part in parts)
-    assert [length for _, _, length in values(joined)] == [n for part in parts for n in part]
-    assert len(joined) == sum(map(len, parts))
 
 
 def test_padding_adds_zeros_at_the_end() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itr_deploy.errors import InputError
-from itr_deploy.runtime import Encoded, Matcher
+from itr_deploy.runtime import Matcher
 from tests.support.items import WIDTH, images, texts
 
 CLOSE = 2e-5
@@ -144,17 +144,8 @@ def test_what_was_encoded_once_scores_as_what_was_given(matcher: Matcher) -> Non
 
 
 def test_half_precision_tensors_score_within_their_rounding(matcher: Matcher) -> None:
-    from itr_deploy.runtime.items import Block
-
     whole = matcher.encode_images(images(5))
-    half = Encoded(
-        "image",
-        whole.embedding,
-        tuple(
-            Block(b.rows, {n: t.astype(np.float16) for n, t in b.tensors.items()})
-            for b in whole.blocks
-        ),
-    )
+    half = whole.stored_as("float16")
     given_texts = texts([4, 7])
     exact = matcher.score(texts=given_texts, images=whole)
     rounded = matcher.score(texts=given_texts, images=half)

@@ -128,7 +128,7 @@ def _shared_pool(runtime: Any, threads: int | None) -> int:
         raise UsageError(f"threads={threads!r} must be a whole number, at least 1, or None")
     with _pool_lock:
         if _pool_threads is None:
-            _pool_threads = threads or len(os.sched_getaffinity(0))
+            _pool_threads = threads or _cores()
             runtime.set_global_thread_pool_sizes(_pool_threads, 1)
         elif threads not in (None, _pool_threads):
             raise UsageError(
@@ -136,3 +136,10 @@ def _shared_pool(runtime: Any, threads: int | None) -> int:
                 "set by the first bundle that was loaded"
             )
         return _pool_threads
+
+
+def _cores() -> int:
+    """Cores this process may use; not every system can say which those are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pyarrow as pa
 from lancedb.table import Table
 
 from itr_deploy.bundle.manifest import Modality, StorageType
+from itr_deploy.bundle.names import first_repeated
 from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.gallery import rows
 from itr_deploy.runtime.gallery.layout import (
@@ -176,6 +179,16 @@ class Gallery:
         """
         names = _checked_ids(ids)
         given = self._source(items, len(names))
+        with self._writing():
+            self._add(names, given, metadata, progress)
+
+    def _add(
+        self,
+        names: list[str],
+        given: Source,
+        metadata: Mapping[str, Sequence[Any]] | None,
+        progress: Progress,
+    ) -> None:
         present = set(self.ids()) & set(names)
         if present:
             raise GalleryError(
@@ -224,6 +237,16 @@ class Gallery:
         if items is None and not metadata:
             raise GalleryError("update was given neither items nor metadata")
         given = None if items is None else self._source(items, len(names))
+        with self._writing():
+            self._update(names, given, metadata, progress)
+
+    def _update(
+        self,
+        names: list[str],
+        given: Source | None,
+        metadata: Mapping[str, Sequence[Any]] | None,
+        progress: Progress,
+    ) -> None:
         self._require(names)
         extra = metadata_table(metadata, len(names))
         self._check_columns(extra)
@@ -248,10 +271,25 @@ class Gallery:
             GalleryError: An id is not there; nothing is removed.
         """
         names = _checked_ids(ids)
-        self._require(names)
         quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
-        if names:
-            transaction(self.path, lambda: self._table.delete(f"{ID} IN ({quoted})"))
+        with self._writing():
+            self._require(names)
+            if names:
+                transaction(self.path, lambda: self._table.delete(f"{ID} IN ({quoted})"))
+
+    def snapshot(self) -> Gallery:
+        """A gallery for reading that stays at this version, whatever is written meanwhile."""
+        with gallery_errors(self.path):
+            table = lancedb.connect(self.path).open_table(TABLE)
+            table.checkout(self.version)
+        return Gallery(self.path, table, self.matcher)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One write at a time in this process, from what the gallery holds now."""
+        with _lock_of(self.path):
+            self.refresh()
+            yield
 
     def refresh(self) -> None:
         """See what other processes have changed since the gallery was opened."""
@@ -305,7 +343,7 @@ class Gallery:
             wanted = self._table.schema.field(name).type
             try:
                 extra[name].cast(wanted)
-            except pa.ArrowInvalid as error:
+            except pa.ArrowException as error:
                 raise GalleryError(
                     f"{self.path}: metadata column {name!r} holds {wanted}, "
                     f"not {extra.schema.field(name).type}"
@@ -336,6 +374,17 @@ class Gallery:
         return Feed(layout, batches())
 
 
+_locks: dict[str, threading.RLock] = {}
+_locks_lock = threading.Lock()
+
+
+def _lock_of(path: str) -> threading.RLock:
+    """The lock of a gallery, the same for everything in this process that has it open."""
+    key = path if "://" in path else str(Path(path).resolve())
+    with _locks_lock:
+        return _locks.setdefault(key, threading.RLock())
+
+
 def _subset(whole: pa.Schema, names: set[str]) -> pa.Schema:
     """The columns of ``whole`` that are named, in its order."""
     return pa.schema([field for field in whole if field.name in names], metadata=whole.metadata)
@@ -350,7 +399,7 @@ def _checked_ids(ids: Sequence[str]) -> list[str]:
     for place, name in enumerate(names):
         if not isinstance(name, str) or not name:
             raise GalleryError(f"id {place} is {name!r}; ids are non-empty strings")
-    if len(set(names)) != len(names):
-        double = next(name for place, name in enumerate(names) if name in names[:place])
+    double = first_repeated(names)
+    if double is not None:
         raise GalleryError(f"id {double!r} is given twice; ids must be unique")
     return names

@@ -131,14 +131,22 @@ def metadata_table(metadata: Mapping[str, Sequence[Any]] | None, count: int) -> 
             raise GalleryError(
                 f"metadata column {name!r} cannot be named so; give it a name without dots"
             )
+        if not hasattr(values, "__len__"):
+            raise GalleryError(f"metadata column {name!r} is a {type(values).__name__}, not a list")
         if len(values) != count:
             raise GalleryError(
                 f"metadata column {name!r} has {len(values)} values for {count} items"
             )
         try:
-            arrays.append(pa.array(values))
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            column = pa.array(values)
+        except (pa.ArrowException, OverflowError, TypeError) as error:
             raise GalleryError(f"metadata column {name!r}: {str(error).splitlines()[0]}") from error
+        if count and pa.types.is_null(column.type):
+            raise GalleryError(
+                f"metadata column {name!r} holds no value, so that it has no type; "
+                "give it one or leave the column out"
+            )
+        arrays.append(column)
         names.append(name)
     return pa.Table.from_arrays(arrays, names=names)
 

@@ -77,7 +77,8 @@ def from_batches(
             for block in blocks:
                 _fill(block, spec.name, spec.width, places, column)
         start += batch.num_rows
-    return Encoded(description.modality, embedding, tuple(b for b in blocks if len(b.rows)))
+    filled = tuple(block for block in blocks if len(block.rows))
+    return Encoded(description.modality, embedding, filled, description.encoding_id)
 
 
 def _empty_block(
