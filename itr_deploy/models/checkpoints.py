@@ -84,6 +84,7 @@ def state_dicts(model: Any, *, count: int, source: Path, family: str) -> list[di
 PUBLISHED: Mapping[str, tuple[int | None, str]] = {
     "IMRAM": (None, "linear_t2i.weight"),
     "LHSC": (0, "IM_GCN_1.g.weight"),
+    "DIME": (2, "dynamic_itr_l0.ric.router.mlp.0.weight"),
 }
 """A weight that only this family's checkpoints have, and which of their state dicts holds it."""
 

@@ -15,7 +15,14 @@ from torch import Tensor, nn
 
 from itr_deploy.bundle.manifest import StoredTensor, Workspace
 
-__all__ = ["DeployedMatcher", "PlainMatcher", "StoredTensor", "TrainedMatcher", "Workspace"]
+__all__ = [
+    "DeployedMatcher",
+    "PairOutput",
+    "PlainMatcher",
+    "StoredTensor",
+    "TrainedMatcher",
+    "Workspace",
+]
 
 
 class PlainMatcher(Protocol):
@@ -24,6 +31,19 @@ class PlainMatcher(Protocol):
     def score(self, regions: Tensor, token_ids: Tensor, lengths: Tensor) -> Tensor:
         """``float32 [N, R, Di], int64 [C, L], int64 [C] -> float32 [N, C]``, higher is better."""
         ...
+
+
+@dataclass(frozen=True)
+class PairOutput:
+    """Something a matcher tells of every pair besides its score.
+
+    Attributes:
+        name: Its name among the matcher graphs' outputs.
+        shape: Axes of one pair's.
+    """
+
+    name: str
+    shape: tuple[int, ...]
 
 
 class DeployedMatcher(nn.Module, ABC):
@@ -39,6 +59,7 @@ class DeployedMatcher(nn.Module, ABC):
         padded_together: Number of consecutive texts that are padded to the longest of them and
             whose padding takes part in their encoding, None where padding never matters.
         workspace: Estimate of the matcher's scratch memory a pair.
+        pair_outputs: What `match_outputs` gives of a pair besides its score.
     """
 
     image_tensors: tuple[StoredTensor, ...]
@@ -48,6 +69,7 @@ class DeployedMatcher(nn.Module, ABC):
     text_length: int | None = None
     padded_together: int | None = None
     workspace: Workspace
+    pair_outputs: tuple[PairOutput, ...] = ()
 
     @abstractmethod
     def encode_images(self, regions: Tensor) -> tuple[Tensor, ...]:
@@ -64,20 +86,41 @@ class DeployedMatcher(nn.Module, ABC):
         Args:
             texts: The `text_tensors`, each ``[B, T, L, width]`` (``[B, T, width]`` for one that
                 is stored once an item).
-            lengths: ``int64 [B, T]``; positions past a text's length must not matter.
+            lengths: ``int64 [B, T]``; positions past a text's length must not matter, unless
+                the model fixes the padded length.
             images: The `image_tensors`, each ``[B, I, R, width]`` or ``[B, I, width]``.
 
         Returns:
             ``[B, T, I]``.
         """
 
+    def match_outputs(
+        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        """`match`, then the `pair_outputs`, each ``[B, T, I, *shape]``.
+
+        A family with pair outputs overrides this.
+        """
+        return (self.match(texts, lengths, images),)
+
 
 @dataclass(frozen=True)
 class TrainedMatcher:
-    """A checkpoint that was read: the published computation and its exported form."""
+    """A checkpoint that was read: the published computation and its exported form.
+
+    Attributes:
+        plain: The published computation.
+        deployed: The exported form.
+        image_dim: Width of a region feature.
+        vocab_size: Rows of the word embedding.
+        options: What decided the two, for the manifest; `load`'s own options are among them.
+        text_options: What the text processing needs to know besides the vocabulary, arguments of
+            its builder in `itr_deploy.export.text`.
+    """
 
     plain: PlainMatcher
     deployed: DeployedMatcher
     image_dim: int
     vocab_size: int
     options: Mapping[str, Any] = field(default_factory=dict)
+    text_options: Mapping[str, Any] = field(default_factory=dict)
