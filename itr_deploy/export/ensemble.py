@@ -204,6 +204,10 @@ def _unique(
 def _outputs(
     infos: Sequence[GraphInfo], renamed: Sequence[dict[str, str]]
 ) -> tuple[TensorInfo, ...]:
+    scores = [entry for entry in infos[0].outputs if entry.name == "scores"]
+    if scores:
+        # What a member tells of a pair besides its score is its own and has no mean.
+        return tuple(scores)
     listed = _unique([graph.outputs for graph in infos], renamed)
     widths = [
         int(entry.shape[-1])

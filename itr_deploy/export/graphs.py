@@ -62,7 +62,14 @@ def graph_specs(trained: TrainedMatcher) -> list[GraphSpec]:
         "regions", torch.float32, ("batch", _image_axis(deployed), trained.image_dim)
     )
     candidates = GraphTensor("candidates", torch.int64, ("groups", "candidates"))
-    scores = (GraphTensor("scores", torch.float32, ("queries", "candidates")),)
+    pairs = ("queries", "candidates")
+    outputs = (
+        GraphTensor("scores", torch.float32, pairs),
+        *(
+            GraphTensor(output.name, torch.float32, (*pairs, *output.shape))
+            for output in deployed.pair_outputs
+        ),
+    )
     text_query, text_gallery = (
         _stored(deployed, "text", "queries"),
         _stored(deployed, "text", "gallery"),
@@ -86,13 +93,13 @@ def graph_specs(trained: TrainedMatcher) -> list[GraphSpec]:
             "match_text_to_image",
             TextToImageModule(deployed),
             (text_query, _lengths("queries"), image_gallery, candidates),
-            scores,
+            outputs,
         ),
         GraphSpec(
             "match_image_to_text",
             ImageToTextModule(deployed),
             (image_query, text_gallery, _lengths("gallery"), candidates),
-            scores,
+            outputs,
         ),
     ]
 

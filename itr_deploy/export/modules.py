@@ -46,12 +46,15 @@ class TextToImageModule(nn.Module):
         lengths: Tensor,
         images: Sequence[Tensor],
         candidates: Tensor,
-    ) -> Tensor:
-        """``texts [Q, L, ..], lengths [Q], images [N, R, ..], candidates [Q, K] -> [Q, K]``."""
+    ) -> tuple[Tensor, ...]:
+        """``texts [Q, L, ..], lengths [Q], images [N, R, ..], candidates [Q, K] -> [Q, K]``.
+
+        The scores, then the `DeployedMatcher.pair_outputs`.
+        """
         grouped = [_group(text, candidates) for text in texts]
         chosen = [_gather(image, candidates) for image in images]
-        scores = self.deployed.match(grouped, _group(lengths, candidates), chosen)
-        return scores.reshape(lengths.shape[0], candidates.shape[1])
+        outputs = self.deployed.match_outputs(grouped, _group(lengths, candidates), chosen)
+        return tuple(_by_query(output, lengths.shape[0]) for output in outputs)
 
 
 class ImageToTextModule(nn.Module):
@@ -67,12 +70,15 @@ class ImageToTextModule(nn.Module):
         texts: Sequence[Tensor],
         lengths: Tensor,
         candidates: Tensor,
-    ) -> Tensor:
-        """``images [Q, R, ..], texts [N, L, ..], lengths [N], candidates [Q, K] -> [Q, K]``."""
+    ) -> tuple[Tensor, ...]:
+        """``images [Q, R, ..], texts [N, L, ..], lengths [N], candidates [Q, K] -> [Q, K]``.
+
+        The scores, then the `DeployedMatcher.pair_outputs`.
+        """
         grouped = [_group(image, candidates) for image in images]
         chosen = [_gather(text, candidates) for text in texts]
-        scores = self.deployed.match(chosen, _gather(lengths, candidates), grouped)
-        return scores.transpose(1, 2).reshape(images[0].shape[0], candidates.shape[1])
+        outputs = self.deployed.match_outputs(chosen, _gather(lengths, candidates), grouped)
+        return tuple(_by_query(output.transpose(1, 2), images[0].shape[0]) for output in outputs)
 
 
 def _group(queries: Tensor, candidates: Tensor) -> Tensor:
@@ -88,3 +94,8 @@ def _gather(gallery: Tensor, candidates: Tensor) -> Tensor:
     """``[N, ...], [groups, K] -> [groups, K, ...]``."""
     rows = gallery.index_select(0, candidates.reshape(-1))
     return rows.reshape(*candidates.shape, *gallery.shape[1:])
+
+
+def _by_query(output: Tensor, queries: int) -> Tensor:
+    """``[groups, Q / groups, K, ...] -> [Q, K, ...]``."""
+    return output.reshape(queries, *output.shape[2:])

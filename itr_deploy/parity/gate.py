@@ -52,7 +52,11 @@ def verify(
     gate = _Gate(trained, matcher, tolerance, storage_tolerance)
     progress("outputs of every graph")
     samples = random_samples(trained)
-    outputs = [*gate.encoder_outputs(samples), *gate.matcher_outputs(samples)]
+    outputs = [
+        *gate.encoder_outputs(samples),
+        *gate.matcher_outputs(samples),
+        *gate.pair_outputs(samples),
+    ]
     invariance, unchecked = list[Comparison](), tuple[str, ...]()
     if trained.deployed.padded_together is None:
         progress("independence of batch and padding")
@@ -111,6 +115,26 @@ class _Gate:
             compare(f"{role}, {storage}", pairs, self._tolerances[storage])
             for (role, storage), pairs in outputs.items()
         ]
+
+    def pair_outputs(self, samples: list[Sample]) -> list[Comparison]:
+        """What the matcher graphs tell of a pair besides its score, against PyTorch's form."""
+        deployed, outputs = self._trained.deployed, dict[str, Pairs]()
+        for sample in samples if deployed.pair_outputs else ():
+            regions, ids, lengths = sample.tensors()
+            with torch.inference_mode():
+                texts = [tensor[None] for tensor in deployed.encode_texts(ids, lengths)[:-1]]
+                images = [tensor[None] for tensor in deployed.encode_images(regions)[:-1]]
+                found = deployed.match_outputs(texts, lengths[None], images)[1:]
+            items = {"text": len(regions), "image": len(lengths)}
+            for modality in ("text", "image"):
+                everything = np.arange(items[modality])[None]
+                got = self._outputs(modality, "float32", sample, everything)
+                for output, reference in zip(deployed.pair_outputs, found, strict=True):
+                    expected = reference[0] if modality == "text" else reference[0].transpose(0, 1)
+                    pair = (sample.name, got[output.name], expected.numpy())
+                    outputs.setdefault(f"{ROLES[modality]} {output.name}", []).append(pair)
+        tolerance = self._tolerances["float32"]
+        return [compare(name, pairs, tolerance) for name, pairs in outputs.items()]
 
     def _candidate_pairs(
         self,
@@ -186,7 +210,17 @@ class _Gate:
         sample: Sample,
         candidates: NDArray[np.int64],
     ) -> NDArray[np.float32]:
-        """Scores ``[queries, K]`` of one matcher graph, its inputs from the bundle's encoders."""
+        """Scores ``[queries, K]`` of one matcher graph."""
+        return self._outputs(modality, storage, sample, candidates)["scores"]
+
+    def _outputs(
+        self,
+        modality: Modality,
+        storage: StorageType,
+        sample: Sample,
+        candidates: NDArray[np.int64],
+    ) -> dict[str, NDArray[np.float32]]:
+        """All outputs of one matcher graph, its inputs from the bundle's encoders."""
         other: Modality = "image" if modality == "text" else "text"
         queries, gallery = self._items(modality, sample), self._items(other, sample)
         inputs: dict[str, NDArray[Any]] = {"candidates": candidates, "text_lengths": sample.lengths}
@@ -194,7 +228,7 @@ class _Gate:
         for name in self._stored(other):
             inputs[f"{other}_{name}"] = gallery[f"{other}_{name}"].astype(storage)
         graph = self._matcher.bundle.manifest.graph(ROLES[modality], storage)
-        return self._matcher.backend.run(graph, inputs)["scores"]
+        return self._matcher.backend.run(graph, inputs)
 
     def _items(self, modality: Modality, sample: Sample) -> dict[str, NDArray[np.float32]]:
         """What a matcher graph reads of a sample's items."""
