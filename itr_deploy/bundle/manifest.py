@@ -105,8 +105,26 @@ class NltkWords(_Record):
     sentence_splitter: Literal["trained", "untrained"]
     punkt: str | None = None
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files of the bundle that it reads."""
+        return (self.vocabulary,) if self.punkt is None else (self.vocabulary, self.punkt)
 
-TextProcessing = Annotated[NltkWords, Field(discriminator="kind")]
+
+class WordPiece(_Record):
+    """BERT's WordPiece over a ``vocab.txt``, always padded or cut to the texts' fixed length."""
+
+    kind: Literal["wordpiece"] = "wordpiece"
+    vocabulary: str
+    lower_case: bool
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files of the bundle that it reads."""
+        return (self.vocabulary,)
+
+
+TextProcessing = Annotated[NltkWords | WordPiece, Field(discriminator="kind")]
 
 
 class Pipeline(_Record):

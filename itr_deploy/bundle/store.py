@@ -101,7 +101,7 @@ def _files(root: Path) -> dict[str, Path]:
 
 def text_files(processing: TextProcessing) -> list[str]:
     """The files that a text processing reads."""
-    return [processing.vocabulary, *([processing.punkt] if processing.punkt else [])]
+    return list(processing.files)
 
 
 def _read_manifest(root: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import onnx_ir as ir
 import torch
 
-from itr_deploy.bundle.files import canonical_json, sha256_of, write_json
+from itr_deploy.bundle.files import canonical_json, sha256_of, write_file, write_json
 from itr_deploy.bundle.manifest import (
     GraphInfo,
     ImageItems,
@@ -65,7 +65,10 @@ def build_bundle(
         The manifest that was written.
     """
     for name, content in source.text.files.items():
-        write_json(root / name, content)
+        if isinstance(content, str):
+            write_file(root / name, content)
+        else:
+            write_json(root / name, content)
     graphs = _write_graphs(source.trained, root, opset, progress)
     progress("checksums and manifest")
     manifest = _manifest(source, graphs, root)

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from itr_deploy.bundle.manifest import NltkWords, TextProcessing
+from itr_deploy.bundle.manifest import NltkWords, TextProcessing, WordPiece
 from itr_deploy.errors import CheckpointError
 
 SPECIAL_WORDS = {"<pad>": 0, "<start>": 1, "<end>": 2, "<unk>": 3}
 VOCABULARY = "vocab.json"
 PUNKT = "punkt.json"
+PADDING = "[PAD]"
+SPECIAL_PIECES = (PADDING, "[CLS]", "[SEP]", "[UNK]")
+PIECES = "vocab.txt"
 
 
 @dataclass(frozen=True)
 class BundledText:
-    """The manifest's entry and the files it names, as JSON values."""
+    """The manifest's entry and the files it names: JSON values, or the text of a text file."""
 
     processing: TextProcessing
     files: dict[str, Any]
@@ -95,9 +99,59 @@ def trained_punkt() -> dict[str, Any] | None:
     }
 
 
-BUILDERS: dict[str, Callable[[Path, int], BundledText]] = {"nltk_words": nltk_words}
+def wordpiece(vocabulary: Path, vocab_size: int, *, lower_case: bool) -> BundledText:
+    """Text processing by BERT's WordPiece over its ``vocab.txt``.
+
+    Args:
+        vocabulary: One token a line; its id is the number of its line, from 0.
+        vocab_size: Rows of the model's word embedding.
+        lower_case: Whether the model was trained on lower-cased text.
+
+    Raises:
+        CheckpointError: The file is not a vocabulary or not the one of this checkpoint.
+    """
+    try:
+        tokens = _pieces(vocabulary.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise CheckpointError(
+            f"{vocabulary}: cannot read the vocabulary: {error.strerror}"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise CheckpointError(
+            f"{vocabulary}: not a vocabulary file; expected BERT's vocab.txt in UTF-8"
+        ) from error
+    missing = [token for token in SPECIAL_PIECES if token not in tokens]
+    if missing or tokens.index(PADDING) != 0:
+        found = f"no {', '.join(missing)} in it" if missing else f"{PADDING} is not its first line"
+        raise CheckpointError(f"{vocabulary}: {found}; expected BERT's vocab.txt")
+    if len(tokens) != vocab_size:
+        raise CheckpointError(
+            f"{vocabulary}: {len(tokens)} tokens, but the checkpoint was trained with "
+            f"{vocab_size}; give the vocabulary file of its training"
+        )
+    return BundledText(
+        WordPiece(vocabulary=PIECES, lower_case=lower_case),
+        {PIECES: "".join(f"{token}\n" for token in tokens)},
+    )
 
 
-def bundled_text(kind: str, vocabulary: Path, vocab_size: int) -> BundledText:
+def _pieces(content: str) -> list[str]:
+    """Tokens of a ``vocab.txt``, one a line.
+
+    Not by `str.splitlines`: it would split at characters that are tokens themselves.
+    """
+    lines = re.split("\r\n|\r|\n", content)
+    if not lines[-1]:
+        lines.pop()
+    return [line.strip() for line in lines]
+
+
+BUILDERS: dict[str, Callable[..., BundledText]] = {
+    "nltk_words": nltk_words,
+    "wordpiece": wordpiece,
+}
+
+
+def bundled_text(kind: str, vocabulary: Path, vocab_size: int, **options: Any) -> BundledText:
     """The text processing of a family's kind, see the functions of that name."""
-    return BUILDERS[kind](vocabulary, vocab_size)
+    return BUILDERS[kind](vocabulary, vocab_size, **options)

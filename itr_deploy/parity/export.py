@@ -62,7 +62,7 @@ def export_verified(
     check_output(output, force=force, **kind)  # type: ignore[arg-type]
     progress(f"reading {checkpoint.name}")
     trained = family.load(checkpoint, **(options or {}))
-    text = bundled_text(family.text, vocabulary, trained.vocab_size)
+    text = bundled_text(family.text, vocabulary, trained.vocab_size, **trained.text_options)
     source = Source(family.name, checkpoint, trained, text)
     with staged_directory(output, force=force, **kind) as root:  # type: ignore[arg-type]
         manifest = build_bundle(source, root, opset=opset, progress=progress)

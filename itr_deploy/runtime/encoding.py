@@ -50,7 +50,7 @@ def encode_texts(
     """
     embedding = np.zeros((len(lengths), manifest.embedding_dim), np.float32)
     blocks = []
-    for rows in length_groups(lengths):
+    for rows in length_groups(lengths, manifest.texts.length):
         padded = manifest.texts.length or int(lengths[rows].max())
         own = np.full(len(rows), padded) if widths is None else widths[rows]
         batches = [

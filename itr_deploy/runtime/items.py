@@ -96,14 +96,20 @@ class Encoded:
         return Encoded(self.modality, self.embedding[chosen], tuple(blocks), self.encoding_id)
 
 
-def length_groups(lengths: Rows) -> list[Rows]:
+def length_groups(lengths: Rows, padded: int | None = None) -> list[Rows]:
     """Group texts so that the shortest of a group is at least 7/8 of the longest it may hold.
 
     A text's group depends on its own length alone.
 
+    Args:
+        lengths: ``int64 [C]``.
+        padded: The length that the model pads all texts to, which are one group then.
+
     Returns:
         Arrays of places, shortest group first.
     """
+    if padded is not None:
+        return [np.arange(len(lengths))] if len(lengths) else []
     keys = np.ceil(np.log(np.maximum(lengths, 1)) / np.log(8 / 7) - 1e-9).astype(np.int64)
     return [np.flatnonzero(keys == key) for key in np.unique(keys)]
 

@@ -88,10 +88,11 @@ class TextSource(_RawSource):
         if not _are_token_ids(texts):
             texts = matcher.text.token_ids(list(texts))
         ids, lengths = texts
-        self._ids, self._lengths = check_token_ids(ids, lengths, matcher.bundle.manifest.texts)
+        items = matcher.bundle.manifest.texts
+        self._ids, self._lengths = check_token_ids(ids, lengths, items)
         self.count = len(self._lengths)
-        self.positions = int(self._lengths.max(initial=1))
-        self._widths = encoding.padded_widths(matcher.bundle.manifest.texts, self._lengths)
+        self.positions = items.length or int(self._lengths.max(initial=1))
+        self._widths = encoding.padded_widths(items, self._lengths)
 
     def encode(self, part: slice) -> Encoded:
         """See `Source.encode`."""

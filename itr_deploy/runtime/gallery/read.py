@@ -41,7 +41,7 @@ class StoredItems:
 def stored_bytes(gallery: Gallery) -> int:
     """Bytes of all items' tensors and embeddings in memory."""
     about, count = gallery.description, gallery.count()
-    if about.modality == "image":
+    if about.modality == "image" or about.positions is not None:
         positions = count * (about.positions or 0)
     else:
         positions = int(_lengths(gallery).sum())

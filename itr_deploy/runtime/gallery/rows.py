@@ -66,7 +66,10 @@ def from_batches(
         lengths: ``int64 [count]`` for texts, known before their tensors are read.
     """
     embedding = np.empty((count, description.embedding_dim), np.float32)
-    groups = [np.arange(count)] if lengths is None else length_groups(lengths)
+    if lengths is None:
+        groups = [np.arange(count)]
+    else:
+        groups = length_groups(lengths, description.positions)
     blocks = [_empty_block(description, rows, lengths) for rows in groups]
     start = 0
     for batch in batches:
