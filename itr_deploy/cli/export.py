@@ -9,6 +9,7 @@ import click
 
 from itr_deploy.cli.output import needs_export_half, steps
 from itr_deploy.cli.parity_table import print_made
+from itr_deploy.errors import InputError
 from itr_deploy.models.registry import DEFAULT_OPSET, FAMILIES, Family
 
 
@@ -18,6 +19,22 @@ def command() -> None:
 
     The bundle is compared with PyTorch before it appears; exit code 3 if it differs.
     """
+
+
+class _TextOfFile(click.ParamType[str]):
+    """A file that is given by its path and passed on as its text."""
+
+    name = "file"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> str:
+        if not value:
+            return ""
+        try:
+            return Path(value).read_bytes().decode("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{value}: cannot be read as text: {error}") from error
 
 
 def _family_command(family: Family) -> click.Command:
@@ -43,9 +60,9 @@ def _family_command(family: Family) -> click.Command:
         *(
             click.Option(
                 [f"--{option.name.replace('_', '-')}", option.name],
-                type=click.Choice(option.choices),
+                type=click.Choice(option.choices) if option.choices else _TextOfFile(),
                 default=option.default,
-                show_default=True,
+                show_default=bool(option.choices),
                 help=option.help,
             )
             for option in family.options

@@ -17,12 +17,20 @@ DEFAULT_OPSET = 20
 
 @dataclass(frozen=True)
 class FamilyOption:
-    """A choice that a family offers at export, passed to its ``load`` by name."""
+    """Something a family lets one say at export, passed to its ``load`` by name.
+
+    Attributes:
+        name: Its name on the command line and in manifests.
+        help: One or two sentences for people.
+        choices: What it may be. None for a file: then its content is passed, as text, and kept in
+            the manifest, so that a bundle can be verified without the file.
+        default: Its value where none is given.
+    """
 
     name: str
-    choices: tuple[str, ...]
-    default: str
     help: str
+    choices: tuple[str, ...] = ()
+    default: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,12 @@ def _load_lhsc(checkpoint: Path, **options: Any) -> TrainedMatcher:
     return lhsc.load(checkpoint, **options)
 
 
+def _load_dime(checkpoint: Path, **options: Any) -> TrainedMatcher:
+    from itr_deploy.models import dime
+
+    return dime.load(checkpoint, **options)
+
+
 FAMILIES: tuple[Family, ...] = (
     Family(
         name="imram",
@@ -85,6 +99,25 @@ FAMILIES: tuple[Family, ...] = (
                 help="What a caption's self-attention reads: its own words, so that it scores the "
                 "same in any batch; or also the padding of its batch of 100, as the published "
                 "evaluation does, to reproduce a published number.",
+            ),
+        ),
+    ),
+    Family(
+        name="dime",
+        title="Dynamic Modality Interaction Modeling (SIGIR 2021)",
+        text="wordpiece",
+        load=_load_dime,
+        options=(
+            FamilyOption(
+                name="bert_config",
+                help="The bert_config.json of the text encoder's BERT; bert-base-uncased's "
+                "sizes without it.",
+            ),
+            FamilyOption(
+                name="gates",
+                choices=("no", "yes"),
+                default="no",
+                help="Whether the matcher graphs also give the routers' gates of every pair.",
             ),
         ),
     ),
