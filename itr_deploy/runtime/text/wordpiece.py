@@ -72,4 +72,4 @@ class WordPieceProcessor:
         return [word for word, _ in self._words.pre_tokenize_str(normal)]
 
     def _tokens(self, word: str) -> list[Token]:
-        return self._pieces.tokenize(word)  # type: ignore[no-any-return]
+        return self._pieces.tokenize(word)
