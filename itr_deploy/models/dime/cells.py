@@ -11,17 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from itr_deploy.models.dime.config import DimeConfig
+from itr_deploy.models.dime.routes import CELLS, OFF_THRESHOLD, SUM_EPS
 from itr_deploy.models.layers import l2_norm_published
-
-CELLS = ("ric", "glgc", "imrc", "cmrc")
-"""Rectified identity, global-local guidance, intra-modal reasoning, cross-modal refinement: the
-order of cells in gates and sums."""
-
-SUM_EPS = 1e-8
-"""Added to a sum of gates before dividing by it."""
-
-OFF_THRESHOLD = 1e-4
-"""Gates that sum up to less leave an out-path with the skip connection."""
 
 
 class Guide(NamedTuple):
@@ -189,10 +180,19 @@ class CrossModalRefinement(Cell):
 
 
 class DynamicLayer(nn.Module):
-    """Four cells side by side, and their aggregation by gates."""
+    """Four cells side by side, and their aggregation by gates.
 
-    def __init__(self, config: DimeConfig, paths: int) -> None:
+    Args:
+        config: The model's options.
+        may_open: By out-path and cell, False where the gate is held at 0.
+    """
+
+    may_open: Tensor
+
+    def __init__(self, config: DimeConfig, may_open: Sequence[Sequence[bool]]) -> None:
         super().__init__()
+        paths = len(may_open)
+        self.register_buffer("may_open", torch.tensor(may_open), persistent=False)
         self.ric = RectifiedIdentity(config, paths)
         self.glgc = GlobalLocalGuidance(config, paths)
         self.imrc = IntraModalReasoning(config, paths)
@@ -206,7 +206,7 @@ class DynamicLayer(nn.Module):
     def gates(self, inputs: Sequence[Tensor]) -> Tensor:
         """Gates ``[n, paths, cells]`` of the cells' inputs ``[n, P, D]``."""
         gates = [cell.router(x) for cell, x in zip(self.cells, inputs, strict=True)]
-        return torch.stack(gates, dim=-1)
+        return torch.stack(gates, dim=-1) * self.may_open
 
     def aggregated(self, inputs: Sequence[Tensor], guide: Guide) -> tuple[list[Tensor], Tensor]:
         """Inputs of the next layer's cells, and the gates divided by their sum over cells."""

@@ -7,7 +7,7 @@ lie in the order ``[B, Y, X]``: X items of the refined side innermost, Y of the 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -15,13 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from itr_deploy.models.dime.cells import (
-    OFF_THRESHOLD,
-    SUM_EPS,
     DynamicLayer,
     GlobalLocalGuidance,
     Refinement,
     SelfAttention,
 )
+from itr_deploy.models.dime.routes import CELLS, OFF_THRESHOLD, SUM_EPS
 from itr_deploy.models.layers import MASKED, l2_norm
 
 NORMALIZE_EPS = 1e-12
@@ -39,15 +38,16 @@ class Context(NamedTuple):
         local: ``[B, Y, K, D]``, what the refined side attends to.
         mask: ``bool [B, Y, K]``, None where all positions are real.
         sign: ``[B, Y, 1, 1, D]``, the sign of the guiding vector.
-        scale: ``[B, Y, K, D]``, the layer's ``fc_scale`` of `local`.
-        shift: ``[B, Y, K, D]``, ``fc_1`` of ``fc_shift`` of `local`, with the biases of both.
+        scale: ``[B, Y, K, D]``, the layer's ``fc_scale`` of `local`; None if nothing reads it.
+        shift: ``[B, Y, K, D]``, ``fc_1`` of ``fc_shift`` of `local`, with the biases of both, or
+            None.
     """
 
     local: Tensor
     mask: Tensor | None
     sign: Tensor
-    scale: Tensor
-    shift: Tensor
+    scale: Tensor | None
+    shift: Tensor | None
 
 
 def position_norm(x: Tensor) -> Tensor:
@@ -109,6 +109,8 @@ def modulated(refine: Refinement, x: Tensor, weights: Tensor, context: Context) 
     Returns:
         ``[n * P, D]``.
     """
+    assert context.scale is not None
+    assert context.shift is not None
     width = x.shape[-1]
     scaled = torch.tanh(weights @ context.scale) * x
     shift = (weights @ context.shift).reshape(-1, width)
@@ -147,11 +149,26 @@ def _as_linear(module: nn.Module) -> nn.Linear:
     return cast(nn.Linear, module)
 
 
-def raw_gates(layer: DynamicLayer, inputs: Sequence[Tensor]) -> Tensor:
-    """Gates ``[n, paths, cells]`` of the cells' inputs, each ``[n, P, D]``."""
-    logits = [cell.router.mlp(x.mean(dim=1)) for cell, x in zip(layer.cells, inputs, strict=True)]
+def raw_gates(
+    layer: DynamicLayer, inputs: Mapping[int, Tensor], may_open: Sequence[Sequence[bool]]
+) -> Tensor:
+    """Gates ``[n, paths, 4]`` of a layer's cells.
+
+    Args:
+        layer: The layer.
+        inputs: The cells' inputs ``[n, P, D]``, at least those with a gate that may open.
+        may_open: By out-path and cell, False for a gate that is held at 0.
+    """
+    cells = [cell for cell in range(len(CELLS)) if any(row[cell] for row in may_open)]
+    if not cells:
+        return inputs[0].new_zeros(1, len(may_open), len(CELLS)).expand(len(inputs[0]), -1, -1)
+    logits = [layer.cells[cell].router.mlp(inputs[cell].mean(dim=1)) for cell in cells]
     gates = torch.relu(torch.tanh(torch.cat(logits, dim=1)))
-    return gates.unflatten(1, (len(logits), -1)).transpose(1, 2)
+    gates = gates.unflatten(1, (len(cells), len(may_open))).transpose(1, 2)
+    if all(map(all, may_open)):
+        return gates
+    places = gates.new_tensor([[float(c == cell) for c in range(len(CELLS))] for cell in cells])
+    return gates @ places * gates.new_tensor([list(map(float, row)) for row in may_open])
 
 
 def routed(raw: Tensor) -> tuple[Tensor, Tensor]:
@@ -176,3 +193,10 @@ def combined(weights: Tensor, parts: Sequence[Tensor]) -> list[Tensor]:
     shape = parts[0].shape
     stack = torch.cat(list(parts), dim=-2).reshape(*shape[:-2], len(parts), -1)
     return [row @ stack for row in weights.split(1, dim=-2)]
+
+
+def chosen(weights: Tensor, places: Sequence[int], axis: int = -1) -> Tensor:
+    """The entries of an axis at constant places; all of them cost nothing."""
+    if list(places) == list(range(weights.shape[axis])):
+        return weights
+    return weights.index_select(axis, torch.tensor(list(places)))

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from itr_deploy.models.dime.bert import build_bert, last_layer
-from itr_deploy.models.dime.cells import CELLS, DynamicLayer, Guide
+from itr_deploy.models.dime.cells import DynamicLayer, Guide
 from itr_deploy.models.dime.config import DimeConfig
+from itr_deploy.models.dime.routes import CELLS, Routes
 
 KERNELS = (1, 2, 3)
 
@@ -87,11 +88,12 @@ class TextEncoder(nn.Module):
 class Interaction(nn.Module):
     """Three layers of four cells, and the score; the published keys, less ``path_mapping``."""
 
-    def __init__(self, config: DimeConfig) -> None:
+    def __init__(self, config: DimeConfig, routes: Routes) -> None:
         super().__init__()
-        self.dynamic_itr_l0 = DynamicLayer(config, paths=len(CELLS))
-        self.dynamic_itr_l1 = DynamicLayer(config, paths=len(CELLS))
-        self.dynamic_itr_l2 = DynamicLayer(config, paths=1)
+        first, middle, last = routes.open
+        self.dynamic_itr_l0 = DynamicLayer(config, first)
+        self.dynamic_itr_l1 = DynamicLayer(config, middle)
+        self.dynamic_itr_l2 = DynamicLayer(config, last)
         self.bn = nn.BatchNorm1d(config.embed_dim)
 
     def forward(self, local: Tensor, guide: Guide) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
@@ -114,14 +116,20 @@ class Interaction(nn.Module):
 
 
 class Dime(nn.Module):
-    """DIME as published, one direction; three parts as the checkpoint has three state dicts."""
+    """DIME as published, one direction; three parts as the checkpoint has three state dicts.
 
-    def __init__(self, config: DimeConfig) -> None:
+    Args:
+        config: The model's options.
+        routes: The gates that may open, all in the published model.
+    """
+
+    def __init__(self, config: DimeConfig, routes: Routes | None = None) -> None:
         super().__init__()
         self.config = config
+        self.routes = routes or Routes.everything()
         self.image = ImageEncoder(config)
         self.text = TextEncoder(config)
-        self.interaction = Interaction(config)
+        self.interaction = Interaction(config, self.routes)
 
     def encode_images(self, regions: Tensor) -> Images:
         """``float32 [N, R, Di]`` -> regions ``[N, R, D]`` and image vectors ``[N, D]``."""
