@@ -142,6 +142,32 @@ class Provenance(_Record):
     versions: dict[str, str]
 
 
+class ProfileEvidence(_Record):
+    """The data that a profile was made on, and the checkpoint it was made of.
+
+    ``data_sha256`` is that of the features and captions, see `Split.digest`.
+    """
+
+    checkpoint_sha256: str
+    data_sha256: str
+    split: str
+    images: int
+    captions: int
+
+
+class Pruning(_Record):
+    """What a profile let out of the graphs.
+
+    ``closed`` names the gates that are held at 0, ``removed`` the cells that are not computed for
+    want of an open one. At threshold 0 scores are exact on the data of the evidence.
+    """
+
+    threshold: float = Field(ge=0, lt=1)
+    closed: tuple[str, ...]
+    removed: tuple[str, ...]
+    evidence: ProfileEvidence
+
+
 class Member(_Record):
     """One matcher of an ensemble, its share of the score, and where it came from."""
 
@@ -170,6 +196,7 @@ class Manifest(_Record):
     text_processing: TextProcessing
     graphs: dict[str, GraphInfo]
     pipeline: Pipeline = Pipeline()
+    pruning: Pruning | None = None
     encoding_id: str
     provenance: Provenance
     files: dict[str, FileInfo]

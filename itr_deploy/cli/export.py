@@ -10,7 +10,7 @@ import click
 from itr_deploy.cli.output import needs_export_half, steps
 from itr_deploy.cli.parity_table import print_made
 from itr_deploy.errors import InputError
-from itr_deploy.models.registry import DEFAULT_OPSET, FAMILIES, Family
+from itr_deploy.models.registry import DEFAULT_OPSET, FAMILIES, Family, FamilyOption
 
 
 @click.group("export")
@@ -37,6 +37,14 @@ class _TextOfFile(click.ParamType[str]):
             raise InputError(f"{value}: cannot be read as text: {error}") from error
 
 
+def _type_of(option: FamilyOption) -> click.ParamType[Any]:
+    if option.kind == "choice":
+        return click.Choice(option.choices)
+    if option.kind == "number":
+        return click.FloatRange(0, 1, max_open=True)
+    return _TextOfFile() if option.kind == "file" else click.Path()
+
+
 def _family_command(family: Family) -> click.Command:
     options: list[click.Parameter] = [
         click.Option(
@@ -60,9 +68,9 @@ def _family_command(family: Family) -> click.Command:
         *(
             click.Option(
                 [f"--{option.name.replace('_', '-')}", option.name],
-                type=click.Choice(option.choices) if option.choices else _TextOfFile(),
+                type=_type_of(option),
                 default=option.default,
-                show_default=bool(option.choices),
+                show_default=option.kind in ("choice", "number"),
                 help=option.help,
             )
             for option in family.options

@@ -10,6 +10,9 @@ import click
 
 from itr_deploy.cli.output import print_json, print_table
 
+LONGEST = 72
+"""Characters of a value that a table shows whole."""
+
 
 @click.command("inspect")
 @click.argument("path", type=click.Path(path_type=Path))
@@ -47,6 +50,7 @@ def _bundle(path: Path) -> dict[str, Any]:
         "regions": manifest.images.regions or "any",
         "vocabulary": manifest.texts.vocab_size,
         "max_tokens": manifest.texts.max_tokens,
+        "pruning": None if manifest.pruning is None else manifest.pruning.model_dump(mode="json"),
         "text_processing": manifest.text_processing.model_dump(),
         "pipeline": manifest.pipeline.model_dump(),
         "parity": {True: "passed", False: "MISSED", None: "not measured"}[passed],
@@ -130,5 +134,13 @@ def _gallery(path: Path) -> dict[str, Any]:
 
 def _short(value: Any) -> str:
     if isinstance(value, dict):
-        return "\n".join(f"{key}: {entry}" for key, entry in value.items())
+        return "\n".join(f"{key}: {_line(entry)}" for key, entry in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _line(value: Any) -> str:
+    """A value on one line; the text of a file is only measured, ``--json`` has it."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    text = str(value)
+    return text if len(text) <= LONGEST and "\n" not in text else f"({len(text)} characters)"

@@ -16,6 +16,7 @@ VERBS = {
     "verify": "Compare a bundle with its checkpoint in PyTorch.",
     "index": "Encode a split's images or captions into a gallery.",
     "search": "Search a gallery.",
+    "profile-routes": "Count how much a model uses its routes on a split.",
     "inspect": "Show what is in a bundle or a gallery.",
 }
 INTERRUPTED = 130
@@ -30,7 +31,8 @@ class _Verbs(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in VERBS:
             return None
-        command: click.Command = import_module(f"itr_deploy.cli.{name}").command
+        module = import_module(f"itr_deploy.cli.{name.replace('-', '_')}")
+        command: click.Command = module.command
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

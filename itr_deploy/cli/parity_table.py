@@ -57,5 +57,21 @@ def print_report(report: ParityReport) -> None:
             for entry in report.ranks
         ),
     )
+    if report.changes:
+        print_table(
+            "Against the model before pruning",
+            ("ranking", "R@1/5/10 before", "after", "moved", "by", "same order"),
+            (
+                (
+                    change.name,
+                    " / ".join(f"{value:.1f}" for value in change.before),
+                    " / ".join(f"{value:.1f}" for value in change.after),
+                    f"{change.moved:.1%}",
+                    f"{change.mean_move:.2f}",
+                    f"{change.same_order:.4f}",
+                )
+                for change in report.changes
+            ),
+        )
     for line in report.unchecked:
         click.echo(f"not checked: {line}")

@@ -7,7 +7,8 @@ image's captions together; ``{split}_ids.txt``, where there is one, an id an ima
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,27 @@ class Split:
         """The id of every caption's image."""
         per = self.captions_per_image
         return [self.image_ids[n // per] for n in range(len(self.captions))]
+
+    def first(self, images: int | None) -> Split:
+        """Its first images and their captions; None for all."""
+        if images is None:
+            return self
+        captions = self.captions[: images * self.captions_per_image]
+        return replace(
+            self,
+            regions=self.regions[:images],
+            image_ids=self.image_ids[:images],
+            captions=captions,
+        )
+
+    def digest(self) -> str:
+        """SHA-256 of its features as float32 and its captions: equal for equal data."""
+        seen = hashlib.sha256(repr(self.regions.shape).encode())
+        for start in range(0, len(self.regions), 64):
+            seen.update(np.ascontiguousarray(self.regions[start : start + 64], "<f4").data)
+        for caption in self.captions:
+            seen.update(caption.encode() + b"\n")
+        return seen.hexdigest()
 
 
 def read_split(directory: str | Path, split: str) -> Split:

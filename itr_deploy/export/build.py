@@ -144,7 +144,7 @@ def _drop_traces(model: ir.Model) -> None:
 
 def _manifest(source: Source, graphs: dict[str, GraphInfo], root: Path) -> Manifest:
     deployed = source.trained.deployed
-    options = dict(source.trained.options)
+    options, pruned_from = dict(source.trained.options), source.trained.pruned_from
     images = ImageItems(
         feature_dim=source.trained.image_dim,
         regions=deployed.regions,
@@ -176,6 +176,7 @@ def _manifest(source: Source, graphs: dict[str, GraphInfo], root: Path) -> Manif
         images=images,
         texts=texts,
         workspace=deployed.workspace,
+        pruning=None if pruned_from is None else pruned_from.pruning,
         text_processing=source.text.processing,
         graphs=graphs,
         encoding_id=hashlib.sha256(canonical_json(identity)).hexdigest(),

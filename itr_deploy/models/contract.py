@@ -9,16 +9,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from itr_deploy.bundle.manifest import StoredTensor, Workspace
+from itr_deploy.bundle.manifest import Pruning, StoredTensor, Workspace
 
 __all__ = [
     "DeployedMatcher",
     "PairOutput",
     "PlainMatcher",
+    "PrunedFrom",
+    "Pruning",
     "StoredTensor",
     "TrainedMatcher",
     "Workspace",
@@ -105,6 +108,21 @@ class DeployedMatcher(nn.Module, ABC):
 
 
 @dataclass(frozen=True)
+class PrunedFrom:
+    """What a pruned matcher was before, and on what data it must still be the same.
+
+    Attributes:
+        unpruned: The exported form with nothing left out.
+        pruning: What was left out, and the evidence.
+        data: Directory of the profiled data, None where it is not known.
+    """
+
+    unpruned: DeployedMatcher
+    pruning: Pruning
+    data: Path | None
+
+
+@dataclass(frozen=True)
 class TrainedMatcher:
     """A checkpoint that was read: the published computation and its exported form.
 
@@ -116,6 +134,7 @@ class TrainedMatcher:
         options: What decided the two, for the manifest; `load`'s own options are among them.
         text_options: What the text processing needs to know besides the vocabulary, arguments of
             its builder in `itr_deploy.export.text`.
+        pruned_from: Set where a profile left something out; `plain` and `deployed` are pruned.
     """
 
     plain: PlainMatcher
@@ -124,3 +143,4 @@ class TrainedMatcher:
     vocab_size: int
     options: Mapping[str, Any] = field(default_factory=dict)
     text_options: Mapping[str, Any] = field(default_factory=dict)
+    pruned_from: PrunedFrom | None = None

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from itr_deploy.models.contract import TrainedMatcher
+    from itr_deploy.models.dime.counter import RouteCounter
 
 
 DEFAULT_OPSET = 20
@@ -22,15 +23,19 @@ class FamilyOption:
     Attributes:
         name: Its name on the command line and in manifests.
         help: One or two sentences for people.
-        choices: What it may be. None for a file: then its content is passed, as text, and kept in
-            the manifest, so that a bundle can be verified without the file.
+        kind: ``choice`` of `choices`; ``number`` from 0 to 1; ``directory``, passed as its path;
+            ``file``, passed as its text.
+        choices: What a choice may be.
         default: Its value where none is given.
+        kept: Whether the manifest has its value, so that a bundle can be verified with it.
     """
 
     name: str
     help: str
+    kind: Literal["choice", "number", "directory", "file"] = "choice"
     choices: tuple[str, ...] = ()
-    default: str = ""
+    default: str | float = ""
+    kept: bool = True
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class Family:
         text: Kind of its text processing.
         load: Reads a checkpoint; imports the family's module when called.
         options: What `load` takes besides the checkpoint.
+        profiler: Makes what counts the use of the routes in a model that has a choice of them.
     """
 
     name: str
@@ -50,6 +56,7 @@ class Family:
     text: str
     load: Callable[..., TrainedMatcher]
     options: tuple[FamilyOption, ...] = field(default=())
+    profiler: Callable[[], RouteCounter] | None = None
 
 
 def _load_imram(checkpoint: Path, **options: Any) -> TrainedMatcher:
@@ -68,6 +75,12 @@ def _load_dime(checkpoint: Path, **options: Any) -> TrainedMatcher:
     from itr_deploy.models import dime
 
     return dime.load(checkpoint, **options)
+
+
+def _dime_profiler() -> RouteCounter:
+    from itr_deploy.models.dime.counter import RouteCounter
+
+    return RouteCounter()
 
 
 FAMILIES: tuple[Family, ...] = (
@@ -110,6 +123,7 @@ FAMILIES: tuple[Family, ...] = (
         options=(
             FamilyOption(
                 name="bert_config",
+                kind="file",
                 help="The bert_config.json of the text encoder's BERT; bert-base-uncased's "
                 "sizes without it.",
             ),
@@ -119,7 +133,26 @@ FAMILIES: tuple[Family, ...] = (
                 default="no",
                 help="Whether the matcher graphs also give the routers' gates of every pair.",
             ),
+            FamilyOption(
+                name="prune_routes",
+                kind="file",
+                help="A profile of itr-deploy profile-routes: what it never saw used is left out.",
+            ),
+            FamilyOption(
+                name="threshold",
+                kind="number",
+                default=0.0,
+                help="Largest mean share of a sum that a pruned gate may have had. At 0 scores "
+                "stay exact on the profiled data; above, what changes there is reported.",
+            ),
+            FamilyOption(
+                name="profiled_data",
+                kind="directory",
+                kept=False,
+                help="Where the profiled data is, if not where it was when it was profiled.",
+            ),
         ),
+        profiler=_dime_profiler,
     ),
 )
 

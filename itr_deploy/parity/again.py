@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,9 @@ def verify_again(
     progress(f"reading {checkpoint.name}")
     try:
         entry = family(manifest.family)
-        options = {option.name: manifest.options[option.name] for option in entry.options}
+        options = {
+            option.name: manifest.options[option.name] for option in entry.options if option.kept
+        }
     except KeyError as error:
         raise BundleError(
             f"{bundle}: family or option {error} is not of this itr-deploy; export it again"
@@ -72,6 +75,9 @@ def verify_again(
         sample=None if data is None else _real_sample(matcher, *data),
         progress=progress,
     )
+    if trained.pruned_from is not None:
+        line = "rankings of the profiled data before pruning: compared by export"
+        report = replace(report, unchecked=(*report.unchecked, line))
     try:
         write_json(bundle / PARITY, report.to_json())
     except OutputError as error:
@@ -80,7 +86,5 @@ def verify_again(
 
 
 def _real_sample(matcher: Matcher, directory: Path, split_name: str, images: int) -> Sample:
-    split = read_split(directory, split_name)
-    regions = np.array(split.regions[:images], np.float32)
-    captions = split.captions[: len(regions) * split.captions_per_image]
-    return Sample(regions, *matcher.text.token_ids(captions))
+    split = read_split(directory, split_name).first(images)
+    return Sample(np.array(split.regions, np.float32), *matcher.text.token_ids(split.captions))

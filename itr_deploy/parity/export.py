@@ -15,6 +15,7 @@ from itr_deploy.export.build import Source, build_bundle
 from itr_deploy.export.text import bundled_text
 from itr_deploy.models.registry import DEFAULT_OPSET, Family
 from itr_deploy.parity.gate import verify
+from itr_deploy.parity.profiled import profiled_parity, profiled_split
 from itr_deploy.parity.report import ParityReport
 from itr_deploy.runtime.matcher import Matcher
 
@@ -55,6 +56,7 @@ def export_verified(
 
     Raises:
         CheckpointError: The checkpoint or vocabulary cannot be used.
+        InputError: An option cannot be used, or the profiled data of a pruned model is not there.
         OutputError: The output exists, or the disk refuses.
         ParityError: The bundle differs from PyTorch; nothing is left.
     """
@@ -64,9 +66,15 @@ def export_verified(
     trained = family.load(checkpoint, **(options or {}))
     text = bundled_text(family.text, vocabulary, trained.vocab_size, **trained.text_options)
     source = Source(family.name, checkpoint, trained, text)
+    origin = trained.pruned_from
+    profiled = None if origin is None else profiled_split(origin)
     with staged_directory(output, force=force, **kind) as root:  # type: ignore[arg-type]
         manifest = build_bundle(source, root, opset=opset, progress=progress)
-        report = verify(trained, Matcher.load(root), progress=progress)
+        matcher = Matcher.load(root)
+        report = verify(trained, matcher, progress=progress)
+        if origin is not None and profiled is not None:
+            found = profiled_parity(origin, matcher, profiled, progress)
+            report = found.added_to(report)
         if not report.passed:
             raise ParityError(missed(report, "no bundle was written"))
         write_json(root / PARITY, report.to_json())

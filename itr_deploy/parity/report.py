@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-TOP = 10
-"""Depth at which rankings are compared."""
+from itr_deploy.parity.changes import TOP, RankChange, swaps
 
 
 @dataclass(frozen=True)
@@ -72,13 +71,23 @@ class RankComparison:
 
 @dataclass(frozen=True)
 class ParityReport:
-    """All comparisons of one bundle, and what does not hold of its model and was not checked."""
+    """All comparisons of one bundle.
+
+    Attributes:
+        backend: What ran the bundle.
+        outputs: Outputs of the graphs.
+        invariance: Scores in other batches and with other padding.
+        ranks: Rankings.
+        unchecked: What does not hold of the model, or could not be checked here, and why.
+        changes: What pruning changed, for people to judge.
+    """
 
     backend: str
     outputs: tuple[Comparison, ...]
     invariance: tuple[Comparison, ...]
     ranks: tuple[RankComparison, ...]
     unchecked: tuple[str, ...] = ()
+    changes: tuple[RankChange, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -103,6 +112,7 @@ class ParityReport:
             "invariance": listed(self.invariance),
             "ranks": listed(self.ranks),
             "unchecked": list(self.unchecked),
+            "changes": [asdict(change) for change in self.changes],
         }
 
 
@@ -145,17 +155,13 @@ def compare_ranks(
         len(set(a[:top]) & set(b[:top])) / top
         for a, b in zip(got_order, reference_order, strict=True)
     ]
-    # Read in the bundle's order, the reference's scores should only fall; where one rises above
-    # the lowest before it, two items have changed places.
-    ordered = np.take_along_axis(reference, got_order, axis=1)
-    swaps = ordered - np.minimum.accumulate(ordered, axis=1)
     return RankComparison(
         name=name,
         queries=len(got),
         items=got.shape[1],
         top_overlap=float(np.mean(overlaps)),
         same_order=float((got_order == reference_order).all(axis=1).mean()),
-        largest_swap=float(swaps.max(initial=0)),
+        largest_swap=float(swaps(got, reference).max(initial=0)),
         tolerance=tolerance,
         finite=bool(np.isfinite(got).all() and np.isfinite(reference).all()),
     )

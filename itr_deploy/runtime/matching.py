@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,9 @@ TILE_BYTES = 128 << 20
 """Scratch memory of one call at most: larger tiles were no faster (docs/performance.md)."""
 
 
+Observer = Callable[[Mapping[str, NDArray[np.float32]]], None]
+
+
 class PairScorer:
     """Scores queries with gallery items, both encoded."""
 
@@ -29,9 +32,17 @@ class PairScorer:
         self._budget = min(memory_budget, TILE_BYTES)
 
     def score_all(
-        self, queries: Encoded, gallery: Encoded, rows: NDArray[np.int64] | None = None
+        self,
+        queries: Encoded,
+        gallery: Encoded,
+        rows: NDArray[np.int64] | None = None,
+        observe: Observer | None = None,
     ) -> NDArray[np.float32]:
-        """Every query with every item, or with those at ``rows``: ``float32 [Q, N]``."""
+        """Every query with every item, or with those at ``rows``: ``float32 [Q, N]``.
+
+        ``observe`` is called with all outputs of the matcher graph for each tile of the pairs,
+        by name, ``[queries, items, ...]``.
+        """
         if rows is None:
             rows = np.arange(len(gallery))
         scores = np.empty((len(queries), len(rows)), np.float32)
@@ -44,7 +55,9 @@ class PairScorer:
             for query in queries.blocks:
                 for q, k in self._tiles(queries.modality, query, items, len(local)):
                     tile = self._run(queries.modality, query, q, items, local[None, k])
-                    scores[np.ix_(query.rows[q], columns[k])] = tile
+                    scores[np.ix_(query.rows[q], columns[k])] = tile["scores"]
+                    if observe is not None:
+                        observe(tile)
         return scores
 
     def score_candidates(
@@ -89,7 +102,7 @@ class PairScorer:
         padded[filled] = local[wanted]
         scores = np.empty(padded.shape, np.float32)
         for q, k in self._tiles(modality, query, items, width, shared=False):
-            scores[q, k] = self._run(modality, query, q, items, padded[q, k])
+            scores[q, k] = self._run(modality, query, q, items, padded[q, k])["scores"]
         chosen: NDArray[np.float32] = scores[filled]
         return chosen
 
@@ -100,7 +113,7 @@ class PairScorer:
         q: slice,
         items: Block,
         candidates: NDArray[np.int64],
-    ) -> NDArray[np.float32]:
+    ) -> Mapping[str, NDArray[np.float32]]:
         other = "image" if modality == "text" else "text"
         inputs: dict[str, NDArray[Any]] = {"candidates": candidates}
         inputs |= {f"{modality}_{name}": t[q] for name, t in query.tensors.items()}
@@ -110,7 +123,7 @@ class PairScorer:
         elif items.lengths is not None:
             inputs["text_lengths"] = items.lengths
         graph = self._manifest.graph(ROLES[modality], items.dtype)  # type: ignore[arg-type]
-        return self._backend.run(graph, inputs)["scores"]
+        return self._backend.run(graph, inputs)
 
     def _tiles(
         self, modality: str, query: Block, items: Block, width: int, shared: bool = True

@@ -161,7 +161,8 @@ def raw_gates(
     """
     cells = [cell for cell in range(len(CELLS)) if any(row[cell] for row in may_open)]
     if not cells:
-        return inputs[0].new_zeros(1, len(may_open), len(CELLS)).expand(len(inputs[0]), -1, -1)
+        # Not len(): export would take the example's size for a constant.
+        return inputs[0].new_zeros(inputs[0].shape[0], len(may_open), len(CELLS))
     logits = [layer.cells[cell].router.mlp(inputs[cell].mean(dim=1)) for cell in cells]
     gates = torch.relu(torch.tanh(torch.cat(logits, dim=1)))
     gates = gates.unflatten(1, (len(cells), len(may_open))).transpose(1, 2)
