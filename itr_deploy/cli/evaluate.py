@@ -25,6 +25,17 @@ from itr_deploy.cli.output import print_json
     show_default=True,
     help="Directory of the report. An unfinished evaluation there is continued.",
 )
+@click.option("--exhaustive", is_flag=True, help="Score every pair; the default.")
+@click.option(
+    "--candidates",
+    type=click.IntRange(min=1),
+    help="Score only so many items a query, shortlisted by the coarse embedding.",
+)
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Directory of pictures called as the split's ids, for the page's examples.",
+)
 @click.option(
     "--folds",
     type=click.IntRange(min=1),
@@ -39,28 +50,36 @@ def command(
     data: Path,
     split: str,
     output: Path,
+    exhaustive: bool,
+    candidates: int | None,
+    images: Path | None,
     folds: int,
     save_scores: bool,
     force: bool,
     as_json: bool,
 ) -> None:
-    """Score every image of a split with every caption and report Recall@K.
+    """Score the images of a split with its captions and report Recall@K both ways.
 
     Stopped or killed, the same command goes on where it was.
     """
+    if exhaustive and candidates is not None:
+        raise click.UsageError("--exhaustive scores every pair and --candidates does not; give one")
     from itr_deploy.cli.evaluation_bar import pair_bar
     from itr_deploy.cli.evaluation_table import print_evaluation
     from itr_deploy.evaluation.dataset import read_split
-    from itr_deploy.evaluation.evaluate import REPORT, Options, evaluate
+    from itr_deploy.evaluation.evaluate import Options, evaluate
+    from itr_deploy.evaluation.output import PAGE, REPORT
     from itr_deploy.runtime import Matcher
 
     matcher = Matcher.load(bundle)
     read = read_split(data, split)
-    options = Options(folds=folds, save_scores=save_scores, force=force)
+    options = Options(
+        candidates=candidates, folds=folds, images=images, save_scores=save_scores, force=force
+    )
     with pair_bar("scoring pairs") as bar:
         report = evaluate(matcher, read, output, options, bar)
     if as_json:
         print_json(report)
     else:
         print_evaluation(report)
-        click.echo(f"report: {output / REPORT}")
+        click.echo(f"report: {output / REPORT}, {output / PAGE}")

@@ -20,6 +20,7 @@ def pair_bar(label: str) -> Iterator[Bar]:
     with progress_bar(label) as bar:
         try:
             yield Bar(
+                lambda step: bar.console.print(f"- {step}"),
                 lambda total, done: bar.add_task(label, total=total, completed=done),
                 lambda done: bar.update(bar.task_ids[-1], completed=done),
             )

@@ -15,11 +15,24 @@ def print_evaluation(report: dict[str, Any]) -> None:
     """Print the figures of an evaluation's report."""
     data = report["data"]
     size = f"{data['images']} images, {data['captions']} captions"
-    print_table(f"{data['split']}: {size}", COLUMNS, recall_rows(report["recall"]))
+    title = f"{data['split']}: {size}, {report['scoring']}"
+    print_table(title, COLUMNS, recall_rows(report["recall"]))
     if "folds" in report:
         folds = report["folds"]
         title = f"mean of {folds['count']} folds of {data['images'] // folds['count']} images"
         print_table(title, COLUMNS, recall_rows(folds["mean"]))
+    for key, name in DIRECTIONS.items():
+        rows = report["shortlists"][key]
+        if rows:
+            shares = "share_of_top10" in rows[0]
+            heads = ("candidates", "R@1", "R@5", "R@10", *(["of the top 10"] if shares else []))
+            print_table(f"shortlists, {name}", heads, map(_shortlist_row, rows))
+
+
+def _shortlist_row(row: dict[str, Any]) -> list[str]:
+    share = [f"{100 * row['share_of_top10']:.1f} %"] if "share_of_top10" in row else []
+    figures = (f"{row[figure]:.1f}" for figure in ("r1", "r5", "r10"))
+    return [f"{row['width']}", *figures, *share]
 
 
 def recall_rows(recall: dict[str, Any]) -> Iterator[list[str]]:

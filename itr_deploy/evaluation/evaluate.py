@@ -8,30 +8,42 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from itr_deploy.bundle.files import write_json
-from itr_deploy.bundle.staging import check_output
+from itr_deploy.bundle.files import output_errors, write_file, write_json
+from itr_deploy.errors import UsageError
+from itr_deploy.evaluation.bundle_scores import BundleScorer, ShortlistScorer
+from itr_deploy.evaluation.coarse import Coarse
 from itr_deploy.evaluation.dataset import Split
-from itr_deploy.evaluation.matrix import FILES, ScoreMatrix
+from itr_deploy.evaluation.items import SplitItems
+from itr_deploy.evaluation.matrix import ScoreMatrix
 from itr_deploy.evaluation.memory import peak_memory
-from itr_deploy.evaluation.recall import Recall, fold_slices, mean_recall, ranks, recall
-from itr_deploy.evaluation.scores import (
-    BundleScorer,
-    data_digest,
-    fill,
-    open_matrix,
-    scoring_digest,
+from itr_deploy.evaluation.output import (
+    PAGE,
+    REPORT,
+    SCORES,
+    check_unfinished,
+    remove_embeddings,
 )
+from itr_deploy.evaluation.page import page
+from itr_deploy.evaluation.pictures import Pictures
+from itr_deploy.evaluation.recall import Recall, fold_slices, mean_recall, ranks, recall
+from itr_deploy.evaluation.scores import data_digest, fill, resume_matrix, scoring_digest
+from itr_deploy.evaluation.stages import DIRECTIONS, Staged, staged
 from itr_deploy.runtime.matcher import Matcher
 
-REPORT = "evaluation.json"
-SCORES = "scores"
 SCHEMA = 1
 
 
 @dataclass(frozen=True)
 class Bar:
-    """What a progress bar is told: how many pairs there are, then how many are done."""
+    """What a progress bar is told.
 
+    Attributes:
+        step: What begins now.
+        start: How many pairs there are, and how many are done already.
+        update: How many are done.
+    """
+
+    step: Callable[[str], object] = lambda name: None
     start: Callable[[int, int], object] = lambda total, done: None
     update: Callable[[int], object] = lambda done: None
 
@@ -41,13 +53,18 @@ class Options:
     """What an evaluation computes, and what it leaves.
 
     Attributes:
+        candidates: Score only the pairs that the coarse embedding shortlists, so many items a
+            query; None scores every pair.
         folds: Equal folds of consecutive images to average over as well, 1 for none.
+        images: Directory of the split's pictures, named by their ids, for the page.
         save_scores: Keep the score matrix; another evaluation of the same bundle and data, with
             ``force``, then takes it as it is.
         force: Replace a finished evaluation.
     """
 
+    candidates: int | None = None
     folds: int = 1
+    images: Path | None = None
     save_scores: bool = False
     force: bool = False
 
@@ -55,16 +72,16 @@ class Options:
 def evaluate(
     matcher: Matcher, split: Split, output: Path, options: Options, bar: Bar | None = None
 ) -> dict[str, Any]:
-    """Score every image with every caption and write the figures.
+    """Score a split's images with its captions and write the figures.
 
     Stopped or killed, it leaves the tiles it has finished, and the same call goes on from there.
     Memory is bounded by the matcher's budget, whatever the split's size; what grows with it are
-    the captions, their token ids and ranks, and vectors of a few numbers an item.
+    the captions, their token ids and some ranks a query.
 
     Args:
         matcher: The bundle, loaded.
         split: The data.
-        output: Directory of the report, `REPORT` in it.
+        output: Directory of the report; `REPORT` appears in it last.
         options: What to compute and leave.
         bar: Told of the progress, in pairs.
 
@@ -74,16 +91,20 @@ def evaluate(
     Raises:
         InputError: The data does not fit the bundle, or ``output`` has scores of something else.
         OutputError: ``output`` is there and finished, or not an evaluation; the disk refuses.
-        UsageError: The folds do not divide the images.
+        UsageError: The folds do not divide the images, or go with a shortlist.
     """
     per = split.captions_per_image
+    if options.folds > 1 and options.candidates is not None:
+        raise UsageError("folds search parts of the split; give them without a shortlist")
     fold_slices(len(split.regions), options.folds, per)
+    pictures = Pictures(options.images, split.image_ids)
     check_unfinished(output, force=options.force)
     saved_before = (output / REPORT).exists()
+
     began = time.monotonic()
-    matrix, scored = exhaustive_scores(matcher, split, output, options, bar or Bar())
+    matrix, coarse, scored = split_scores(matcher, split, output / SCORES, options, bar or Bar())
     seconds = time.monotonic() - began
-    found = exhaustive_figures(matrix, per, options.folds)
+    found, stages = figures(matrix, coarse, matcher, per, options)
     report = {
         "schema_version": SCHEMA,
         "bundle": describe_bundle(matcher),
@@ -91,42 +112,64 @@ def evaluate(
         **found,
         "run": {
             "pairs_scored": scored,
-            "pairs_taken_over": matrix.done - scored,
             "scoring_seconds": round(seconds, 3),
             "peak_memory_bytes": peak_memory(),
             "backend": matcher.backend.description,
         },
     }
+    write_file(output / PAGE, page(report, stages, split, pictures))
     write_json(output / REPORT, report)
-    if not options.save_scores and not (saved_before and scored == 0):
-        matrix.remove()
+    with output_errors(output):
+        remove_embeddings(output / SCORES)
+        if not options.save_scores and not (saved_before and scored == 0):
+            matrix.remove()
     return report
 
 
-def exhaustive_scores(
-    matcher: Matcher, split: Split, output: Path, options: Options, bar: Bar
-) -> tuple[ScoreMatrix, int]:
-    """The complete score matrix of a split, and how many pairs were scored for it now."""
-    scorer = BundleScorer(matcher, split)
-    identity = {"bundle": scoring_digest(matcher.bundle.manifest), "data": data_digest(split)}
-    matrix = open_matrix(output / SCORES, identity, scorer, force=options.force)
-    before = matrix.done
-    bar.start(matrix.grid.rows * matrix.grid.columns, before)
+def split_scores(
+    matcher: Matcher, split: Split, root: Path, options: Options, bar: Bar
+) -> tuple[ScoreMatrix, Coarse, int]:
+    """A split's scores and coarse embeddings in ``root``, and how many pairs were scored now."""
+    items = SplitItems(matcher, split)
+    bar.step("reading the data")
+    identity = {
+        "bundle": scoring_digest(matcher.bundle.manifest),
+        "data": data_digest(split),
+        "shortlist": "" if options.candidates is None else str(options.candidates),
+    }
+    begun = resume_matrix(root, identity, force=options.force)
+    bar.step("encoding")
+    coarse = Coarse.encode(items, root)
+    scorer = BundleScorer(items)
+    if options.candidates is not None:
+        scorer = ShortlistScorer(items, coarse, options.candidates)
+    matrix = begun or ScoreMatrix.create(root, identity, scorer.grid, scorer.planes)
+    bar.start(matrix.grid.rows * matrix.grid.columns, matrix.done)
     fill(matrix, scorer, bar.update)
-    return matrix, matrix.done - before
+    return matrix, coarse, scorer.scored
 
 
-def exhaustive_figures(matrix: ScoreMatrix, per: int, folds: int) -> dict[str, Any]:
-    """Recall over all images, and with several folds over each and their mean."""
+def figures(
+    matrix: ScoreMatrix, coarse: Coarse, matcher: Matcher, per: int, options: Options
+) -> tuple[dict[str, Any], Staged]:
+    """The report's figures, and the stages they are of."""
     scores = matrix.plane()
-    report: dict[str, Any] = {"recall": recall(ranks(scores, per)).to_json()}
-    if folds > 1:
-        each = [
-            recall(ranks(scores[rows, columns], per))
-            for rows, columns in fold_slices(matrix.grid.rows, folds, per)
-        ]
-        report["folds"] = folds_json(each)
-    return report
+    exhaustive = ranks(scores, per) if options.candidates is None else None
+    width = options.candidates or matcher.bundle.manifest.pipeline.candidates
+    stages = staged(scores, coarse, per, exhaustive=exhaustive, width=width)
+    best = stages.stages[-1]
+    report: dict[str, Any] = {
+        "scoring": "exhaustive" if exhaustive is not None else f"shortlist of {width}",
+        "recall": recall(best.ranks).to_json(),
+        "stages": [stage.to_json() for stage in stages.stages],
+        "shortlists": {
+            name: stages.by_query[query].to_json() for query, name in DIRECTIONS.items()
+        },
+    }
+    if options.folds > 1:
+        parts = fold_slices(matrix.grid.rows, options.folds, per)
+        report["folds"] = folds_json([recall(ranks(scores[part], per)) for part in parts])
+    return report, stages
 
 
 def folds_json(each: list[Recall]) -> dict[str, Any]:
@@ -136,26 +179,6 @@ def folds_json(each: list[Recall]) -> dict[str, Any]:
         "mean": mean_recall(each).to_json(),
         "each": [fold.to_json() for fold in each],
     }
-
-
-def check_unfinished(output: Path, *, force: bool) -> None:
-    """Refuse an output that is finished, or not an evaluation's.
-
-    Raises:
-        OutputError: It is.
-    """
-    unfinished = is_only_an_evaluation(output) and not (output / REPORT).exists()
-    if not unfinished:
-        check_output(output, force=force, replaceable=is_only_an_evaluation, kind="evaluation")
-
-
-def is_only_an_evaluation(path: Path) -> bool:
-    """Whether a directory holds an evaluation, finished or not, and nothing else."""
-    if not path.is_dir():
-        return False
-    own = {REPORT, *(f"{SCORES}/{name}" for name in FILES)}
-    files = {entry.relative_to(path).as_posix() for entry in path.rglob("*") if entry.is_file()}
-    return bool(files) and files <= own
 
 
 def describe_bundle(matcher: Matcher) -> dict[str, Any]:

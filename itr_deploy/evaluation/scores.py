@@ -1,14 +1,9 @@
-"""Scoring every image with every caption of a split, in tiles of bounded memory.
-
-Captions are the outer loop: each is encoded once. Encoded images are kept as far as they fit their
-share of the memory and are encoded again for every band of captions beyond it, which costs a few
-percent of the scoring; writing them to disk would cost gigabytes, in float32, which is exact.
-"""
+"""Filling a matrix of scores tile by tile, and what names the scores of a bundle and of data."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -19,17 +14,9 @@ from itr_deploy.bundle.files import canonical_json
 from itr_deploy.bundle.manifest import Manifest
 from itr_deploy.errors import InputError
 from itr_deploy.evaluation.dataset import Split
-from itr_deploy.evaluation.matrix import Grid, ScoreMatrix
+from itr_deploy.evaluation.grid import Grid
+from itr_deploy.evaluation.matrix import ScoreMatrix
 from itr_deploy.evaluation.memory import release_pages
-from itr_deploy.runtime.items import Encoded
-from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.runtime.sources import ImageSource, TextSource
-
-TILE_PAIRS = 1 << 14
-"""Pairs of a tile at most: what a kill costs, seconds to a minute of a published matcher's time."""
-
-BAND = 1024
-"""Captions of a band at most: an image is encoded again for each, if it was not kept."""
 
 ROWS_A_DIGEST = 256
 
@@ -52,88 +39,25 @@ class TileScorer(Protocol):
         ...
 
 
-class BundleScorer:
-    """Scores tiles of a split with a bundle, every pair in float32."""
-
-    planes = 1
-
-    def __init__(self, matcher: Matcher, split: Split) -> None:
-        """Check the split's shapes and look up its words.
-
-        Raises:
-            InputError: The bundle cannot take them.
-        """
-        self._matcher = matcher
-        self._images = ImageSource(matcher, split.regions)
-        self._captions = TextSource(matcher, split.captions)
-        self._regions = split.regions
-        self._room = matcher.memory_budget // 2
-        self._kept: dict[tuple[int, int], Encoded] = {}
-        self._band: tuple[slice, Encoded] | None = None
-
-    @property
-    def grid(self) -> Grid:
-        """See `TileScorer.grid`."""
-        caption = self._matcher.item_bytes("text", self._captions.positions)
-        image = self._matcher.item_bytes("image", self._images.positions)
-        budget = self._matcher.memory_budget
-        columns = _between(1, budget // 4 // caption, min(BAND, self._captions.count))
-        rows = min(TILE_PAIRS // columns, budget // 8 // image)
-        return Grid(
-            self._images.count,
-            self._captions.count,
-            _between(1, rows, self._images.count),
-            columns,
-        )
-
-    def score(self, images: slice, captions: slice) -> NDArray[np.float32]:
-        """See `TileScorer.score`.
-
-        Raises:
-            InputError: Regions that are not finite.
-        """
-        if self._band is None or self._band[0] != captions:
-            self._band = captions, self._captions.encode(captions)
-        texts = self._band[1]
-        scores = self._matcher.scorer.score_all(texts, self._encoded_images(images))
-        return np.ascontiguousarray(scores.T)[None]
-
-    def _encoded_images(self, part: slice) -> Encoded:
-        key = part.start, part.stop
-        if key in self._kept:
-            return self._kept[key]
-        encoded = self._images.encode(part)
-        release_pages(self._regions)
-        size = sum(tensor.nbytes for block in encoded.blocks for tensor in block.tensors.values())
-        # Tiles come round in the same order every time: what was kept first stays.
-        if size <= self._room:
-            self._room -= size
-            self._kept[key] = encoded
-        return encoded
-
-
-def open_matrix(
-    root: Path, identity: dict[str, str], scorer: TileScorer, *, force: bool = False
-) -> ScoreMatrix:
-    """The scores that were begun in ``root``, or an empty matrix there.
+def resume_matrix(
+    root: Path, identity: Mapping[str, str], *, force: bool = False
+) -> ScoreMatrix | None:
+    """The scores that were begun in ``root``, None where there are none.
 
     Args:
         root: The matrix's directory.
         identity: What the scores are of, see `ScoreMatrix`.
-        scorer: Says how large it is.
-        force: Whether scores of something else may be replaced.
+        force: Take scores of something else for none.
 
     Raises:
         InputError: There are scores of something else.
-        OutputError: The disk refuses.
     """
     try:
-        found = ScoreMatrix.resume(root, identity)
+        return ScoreMatrix.resume(root, identity)
     except InputError:
         if not force:
             raise
-        found = None
-    return found or ScoreMatrix.create(root, identity, scorer.grid, scorer.planes)
+        return None
 
 
 def fill(
@@ -172,7 +96,3 @@ def data_digest(split: Split) -> str:
         digest.update(np.ascontiguousarray(split.regions[start : start + ROWS_A_DIGEST]).data)
         release_pages(split.regions)
     return digest.hexdigest()
-
-
-def _between(least: int, value: int, most: int) -> int:
-    return max(least, min(value, most))

@@ -89,7 +89,6 @@ def test_saved_scores_are_taken_again_and_stay(bundle: Path, data: Path, tmp_pat
     first = evaluate(bundle, data, tmp_path / "out", "--save-scores", "--json")
     again = evaluate(bundle, data, tmp_path / "out", "--force", "--folds", 2, "--json")
     assert again.json["run"]["pairs_scored"] == 0
-    assert again.json["run"]["pairs_taken_over"] == 72
     assert again.json["recall"] == first.json["recall"]
     assert (tmp_path / "out/scores/scores.npy").exists()
 
@@ -115,3 +114,43 @@ def test_data_that_does_not_fit_the_bundle_is_one_line(bundle: Path, tmp_path: P
     assert outcome.code == 1
     assert "5 features each" in outcome.error
     assert not (tmp_path / "out").exists()
+
+
+def test_a_shortlist_scores_fewer_pairs_and_ranks_as_the_exhaustive_run_says(
+    bundle: Path, data: Path, tmp_path: Path
+) -> None:
+    few = evaluate(bundle, data, tmp_path / "few", "--candidates", 3, "--json").json
+    assert few["scoring"] == "shortlist of 3"
+    assert few["run"]["pairs_scored"] < 72
+    assert [row["width"] for row in few["shortlists"]["text_to_image"]] == [3]
+    assert "share_of_top10" not in few["shortlists"]["text_to_image"][0]
+    assert [stage["width"] for stage in few["stages"]] == [0, 3]
+    all_ = evaluate(bundle, data, tmp_path / "all", "--exhaustive", "--json").json
+    assert [stage["name"] for stage in all_["stages"]][-1] == "matcher, every item"
+    assert all_["stages"][0] == few["stages"][0]
+
+
+def test_scores_of_a_shortlist_are_not_taken_for_all(
+    bundle: Path, data: Path, tmp_path: Path
+) -> None:
+    evaluate(bundle, data, tmp_path / "out", "--candidates", 3, "--save-scores")
+    (tmp_path / "out/evaluation.json").unlink()
+    outcome = evaluate(bundle, data, tmp_path / "out")
+    assert outcome.code == 1
+    assert "scores of another shortlist" in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--exhaustive", "--candidates", 3), "give one"),
+        (("--candidates", 0), "--candidates"),
+        (("--candidates", 3, "--folds", 2), "without a shortlist"),
+    ],
+)
+def test_options_that_make_no_sense_are_wrong_usage(
+    bundle: Path, data: Path, tmp_path: Path, options: tuple[object, ...], message: str
+) -> None:
+    outcome = evaluate(bundle, data, tmp_path / "out", *options)
+    assert outcome.code == 2
+    assert message in outcome.err.replace("\n", " ")

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from itr_deploy.errors import InputError, OutputError
-from itr_deploy.evaluation.matrix import JOURNAL, PLAN, SCORES, Grid, ScoreMatrix
+from itr_deploy.evaluation.grid import Grid
+from itr_deploy.evaluation.matrix import JOURNAL, PLAN, SCORES, ScoreMatrix
 from tests.support.files import largest_file
 
 GRID = Grid(rows=5, columns=7, tile_rows=2, tile_columns=3)

@@ -9,13 +9,16 @@ import pytest
 
 from itr_deploy.bundle.manifest import Pipeline
 from itr_deploy.errors import InputError
+from itr_deploy.evaluation.bundle_scores import BundleScorer
 from itr_deploy.evaluation.dataset import Split
-from itr_deploy.evaluation.matrix import Grid, ScoreMatrix
+from itr_deploy.evaluation.grid import Grid
+from itr_deploy.evaluation.items import SplitItems
+from itr_deploy.evaluation.matrix import ScoreMatrix
 from itr_deploy.evaluation.scores import (
-    BundleScorer,
+    TileScorer,
     data_digest,
     fill,
-    open_matrix,
+    resume_matrix,
     scoring_digest,
 )
 from itr_deploy.runtime.matcher import Matcher
@@ -29,6 +32,15 @@ def split(images: int = 9, per: int = 3) -> Split:
     return Split("test", items.images(images), names, items.captions(images * per), per)
 
 
+def scorer_of(matcher: Matcher, data: Split) -> BundleScorer:
+    return BundleScorer(SplitItems(matcher, data))
+
+
+def open_matrix(root: Path, scorer: TileScorer) -> ScoreMatrix:
+    found = resume_matrix(root, OF)
+    return found or ScoreMatrix.create(root, OF, scorer.grid, scorer.planes)
+
+
 def with_budget(matcher: Matcher, size: int) -> Matcher:
     return Matcher(matcher.bundle, matcher.backend, size)
 
@@ -38,8 +50,8 @@ def test_tiles_of_any_budget_give_the_matchers_scores(
     matcher: Matcher, tmp_path: Path, budget: int
 ) -> None:
     data = split()
-    scorer = BundleScorer(with_budget(matcher, budget), data)
-    matrix = open_matrix(tmp_path, OF, scorer)
+    scorer = scorer_of(with_budget(matcher, budget), data)
+    matrix = open_matrix(tmp_path, scorer)
     seen: list[int] = []
     fill(matrix, scorer, seen.append)
     expected = matcher.score(texts=data.captions, images=data.regions)
@@ -49,8 +61,8 @@ def test_tiles_of_any_budget_give_the_matchers_scores(
 
 
 def test_a_small_budget_makes_small_tiles(matcher: Matcher) -> None:
-    assert BundleScorer(with_budget(matcher, 1), split()).grid == Grid(9, 27, 1, 1)
-    assert BundleScorer(matcher, split()).grid == Grid(9, 27, 9, 27)
+    assert scorer_of(with_budget(matcher, 1), split()).grid == Grid(9, 27, 1, 1)
+    assert scorer_of(matcher, split()).grid == Grid(9, 27, 9, 27)
 
 
 class Counting:
@@ -77,12 +89,12 @@ def test_an_interrupted_run_goes_on_with_the_tiles_that_are_missing(
     matcher: Matcher, tmp_path: Path
 ) -> None:
     small = with_budget(matcher, 60_000)
-    first = Counting(BundleScorer(small, split()), stop_after=3)
-    matrix = open_matrix(tmp_path, OF, first)
+    first = Counting(scorer_of(small, split()), stop_after=3)
+    matrix = open_matrix(tmp_path, first)
     with pytest.raises(KeyboardInterrupt):
         fill(matrix, first)
-    second = Counting(BundleScorer(small, split()))
-    again = open_matrix(tmp_path, OF, second)
+    second = Counting(scorer_of(small, split()))
+    again = open_matrix(tmp_path, second)
     fill(again, second)
     grid = first.grid
     assert len(first.tiles) == 3
@@ -92,13 +104,14 @@ def test_an_interrupted_run_goes_on_with_the_tiles_that_are_missing(
 
 
 def test_force_replaces_scores_of_something_else(matcher: Matcher, tmp_path: Path) -> None:
-    scorer = BundleScorer(matcher, split())
-    fill(open_matrix(tmp_path, OF, scorer), scorer)
+    scorer = scorer_of(matcher, split())
+    fill(open_matrix(tmp_path, scorer), scorer)
     other = {**OF, "bundle": "changed"}
     with pytest.raises(InputError, match="scores of another bundle"):
-        open_matrix(tmp_path, other, scorer)
-    assert open_matrix(tmp_path, other, scorer, force=True).tiles_done == 0
-    assert ScoreMatrix.resume(tmp_path, other) is not None
+        resume_matrix(tmp_path, other)
+    assert resume_matrix(tmp_path, other, force=True) is None
+    ScoreMatrix.create(tmp_path, other, scorer.grid)
+    assert resume_matrix(tmp_path, other) is not None
 
 
 def test_an_image_that_is_not_finite_is_named_by_its_place_in_the_split(
@@ -106,9 +119,9 @@ def test_an_image_that_is_not_finite_is_named_by_its_place_in_the_split(
 ) -> None:
     data = split()
     data.regions[7, 1, 2] = np.nan
-    scorer = BundleScorer(with_budget(matcher, 60_000), data)
+    scorer = scorer_of(with_budget(matcher, 60_000), data)
     with pytest.raises(InputError, match="image 7"):
-        fill(open_matrix(tmp_path, OF, scorer), scorer)
+        fill(open_matrix(tmp_path, scorer), scorer)
 
 
 @pytest.mark.parametrize(
