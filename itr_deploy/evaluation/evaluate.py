@@ -26,7 +26,7 @@ from itr_deploy.evaluation.output import (
 from itr_deploy.evaluation.page import page
 from itr_deploy.evaluation.pictures import Pictures
 from itr_deploy.evaluation.recall import Recall, fold_slices, mean_recall, ranks, recall
-from itr_deploy.evaluation.scores import data_digest, fill, resume_matrix, scoring_digest
+from itr_deploy.evaluation.scores import fill, resume_matrix, scoring_digest
 from itr_deploy.evaluation.stages import DIRECTIONS, Staged, staged
 from itr_deploy.runtime.matcher import Matcher
 
@@ -134,7 +134,7 @@ def split_scores(
     bar.step("reading the data")
     identity = {
         "bundle": scoring_digest(matcher.bundle.manifest),
-        "data": data_digest(split),
+        "data": split.digest(),
         "shortlist": "" if options.candidates is None else str(options.candidates),
     }
     begun = resume_matrix(root, identity, force=options.force)

@@ -13,12 +13,8 @@ from numpy.typing import NDArray
 from itr_deploy.bundle.files import canonical_json
 from itr_deploy.bundle.manifest import Manifest
 from itr_deploy.errors import InputError
-from itr_deploy.evaluation.dataset import Split
 from itr_deploy.evaluation.grid import Grid
 from itr_deploy.evaluation.matrix import ScoreMatrix
-from itr_deploy.evaluation.memory import release_pages
-
-ROWS_A_DIGEST = 256
 
 
 class TileScorer(Protocol):
@@ -85,14 +81,3 @@ def scoring_digest(manifest: Manifest) -> str:
     """Names all that decides a bundle's scores: everything but the defaults of its searches."""
     content = manifest.model_dump(mode="json", exclude={"pipeline"})
     return hashlib.sha256(canonical_json(content)).hexdigest()
-
-
-def data_digest(split: Split) -> str:
-    """Names a split's regions, captions and their order, wherever they lie."""
-    digest = hashlib.sha256()
-    shape = [list(split.regions.shape), str(split.regions.dtype), split.captions_per_image]
-    digest.update(canonical_json([*shape, split.captions]))
-    for start in range(0, len(split.regions), ROWS_A_DIGEST):
-        digest.update(np.ascontiguousarray(split.regions[start : start + ROWS_A_DIGEST]).data)
-        release_pages(split.regions)
-    return digest.hexdigest()

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,6 @@ from itr_deploy.evaluation.items import SplitItems
 from itr_deploy.evaluation.matrix import ScoreMatrix
 from itr_deploy.evaluation.scores import (
     TileScorer,
-    data_digest,
     fill,
     resume_matrix,
     scoring_digest,
@@ -122,26 +119,6 @@ def test_an_image_that_is_not_finite_is_named_by_its_place_in_the_split(
     scorer = scorer_of(with_budget(matcher, 60_000), data)
     with pytest.raises(InputError, match="image 7"):
         fill(open_matrix(tmp_path, scorer), scorer)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda s: replace(s, regions=s.regions + 1),
-        lambda s: replace(s, regions=s.regions[::-1]),
-        lambda s: replace(s, regions=s.regions.astype(np.float64)),
-        lambda s: replace(s, captions=s.captions[::-1]),
-    ],
-)
-def test_other_regions_captions_or_orders_have_another_digest(
-    change: Callable[[Split], Split],
-) -> None:
-    assert data_digest(change(split())) != data_digest(split())
-
-
-def test_names_make_no_difference_to_the_digest() -> None:
-    renamed = replace(split(), name="dev", image_ids=items.names(9, "other"))
-    assert data_digest(renamed) == data_digest(split())
 
 
 def test_the_bundles_digest_forgets_the_defaults_of_its_searches_alone(matcher: Matcher) -> None:
