@@ -7,21 +7,21 @@ from contextlib import contextmanager
 
 from itr_deploy.cli.output import progress_bar
 from itr_deploy.errors import InterruptedWorkError
-from itr_deploy.evaluation.evaluate import Bar
+from itr_deploy.evaluation.progress import Bar
 
 
 @contextmanager
-def pair_bar(label: str) -> Iterator[Bar]:
+def pair_bar() -> Iterator[Bar]:
     """A progress bar over pairs.
 
     Raises:
         InterruptedWorkError: Ctrl-C, once there is something that the next run can go on from.
     """
-    with progress_bar(label) as bar:
+    with progress_bar() as bar:
         try:
             yield Bar(
                 lambda step: bar.console.print(f"- {step}"),
-                lambda total, done: bar.add_task(label, total=total, completed=done),
+                lambda name, total, done: bar.add_task(name, total=total, completed=done),
                 lambda done: bar.update(bar.task_ids[-1], completed=done),
             )
         except KeyboardInterrupt as error:

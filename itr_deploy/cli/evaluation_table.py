@@ -21,6 +21,10 @@ def print_evaluation(report: dict[str, Any]) -> None:
         folds = report["folds"]
         title = f"mean of {folds['count']} folds of {data['images'] // folds['count']} images"
         print_table(title, COLUMNS, recall_rows(folds["mean"]))
+    if "baseline" in report:
+        baseline = report["baseline"]
+        print_table(baseline["name"], COLUMNS, recall_rows(baseline["recall"]))
+        print_table("the bundle less that", COLUMNS, recall_rows(baseline["difference"]["recall"]))
     for key, name in DIRECTIONS.items():
         rows = report["shortlists"][key]
         if rows:

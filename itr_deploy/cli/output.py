@@ -65,12 +65,12 @@ def steps(quiet: bool) -> Iterator[Callable[[str], None]]:
 @contextmanager
 def item_progress(label: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
     """A progress bar with rate and time left, on standard error."""
-    with progress_bar(label, quiet) as bar:
+    with progress_bar(quiet) as bar:
         task = bar.add_task(label, total=total)
         yield lambda done: bar.update(task, completed=done)
 
 
-def progress_bar(label: str, quiet: bool = False) -> Progress:
+def progress_bar(quiet: bool = False) -> Progress:
     """Bars with count, rate and time left, on standard error."""
     from rich.console import Console
     from rich.progress import (
@@ -89,7 +89,8 @@ def progress_bar(label: str, quiet: bool = False) -> Progress:
             speed = task.finished_speed or task.speed
             return Text("" if speed is None else f"{speed:,.0f}/s")
 
-    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    label = TextColumn("{task.description}", markup=False)
+    columns = (label, BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     return Progress(*columns, console=Console(stderr=True, quiet=quiet))
 
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from itr_deploy.bundle.files import output_errors, write_file, write_json
 from itr_deploy.errors import UsageError
+from itr_deploy.evaluation.baseline import baseline_scores, compare_scores
 from itr_deploy.evaluation.bundle_scores import BundleScorer, ShortlistScorer
 from itr_deploy.evaluation.coarse import Coarse
 from itr_deploy.evaluation.dataset import Split
 from itr_deploy.evaluation.items import SplitItems
 from itr_deploy.evaluation.matrix import ScoreMatrix
 from itr_deploy.evaluation.memory import peak_memory
+from itr_deploy.evaluation.options import Options
 from itr_deploy.evaluation.output import (
+    BASELINE,
     PAGE,
     REPORT,
     SCORES,
@@ -25,6 +26,7 @@ from itr_deploy.evaluation.output import (
 )
 from itr_deploy.evaluation.page import page
 from itr_deploy.evaluation.pictures import Pictures
+from itr_deploy.evaluation.progress import QUIET, Bar
 from itr_deploy.evaluation.recall import Recall, fold_slices, mean_recall, ranks, recall
 from itr_deploy.evaluation.scores import fill, resume_matrix, scoring_digest
 from itr_deploy.evaluation.stages import DIRECTIONS, Staged, staged
@@ -33,44 +35,8 @@ from itr_deploy.runtime.matcher import Matcher
 SCHEMA = 1
 
 
-@dataclass(frozen=True)
-class Bar:
-    """What a progress bar is told.
-
-    Attributes:
-        step: What begins now.
-        start: How many pairs there are, and how many are done already.
-        update: How many are done.
-    """
-
-    step: Callable[[str], object] = lambda name: None
-    start: Callable[[int, int], object] = lambda total, done: None
-    update: Callable[[int], object] = lambda done: None
-
-
-@dataclass(frozen=True)
-class Options:
-    """What an evaluation computes, and what it leaves.
-
-    Attributes:
-        candidates: Score only the pairs that the coarse embedding shortlists, so many items a
-            query; None scores every pair.
-        folds: Equal folds of consecutive images to average over as well, 1 for none.
-        images: Directory of the split's pictures, named by their ids, for the page.
-        save_scores: Keep the score matrix; another evaluation of the same bundle and data, with
-            ``force``, then takes it as it is.
-        force: Replace a finished evaluation.
-    """
-
-    candidates: int | None = None
-    folds: int = 1
-    images: Path | None = None
-    save_scores: bool = False
-    force: bool = False
-
-
 def evaluate(
-    matcher: Matcher, split: Split, output: Path, options: Options, bar: Bar | None = None
+    matcher: Matcher, split: Split, output: Path, options: Options, bar: Bar = QUIET
 ) -> dict[str, Any]:
     """Score a split's images with its captions and write the figures.
 
@@ -96,33 +62,44 @@ def evaluate(
     per = split.captions_per_image
     if options.folds > 1 and options.candidates is not None:
         raise UsageError("folds search parts of the split; give them without a shortlist")
+    if options.baseline is not None and options.candidates is not None:
+        raise UsageError("a baseline is compared on every pair; give it without a shortlist")
     fold_slices(len(split.regions), options.folds, per)
     pictures = Pictures(options.images, split.image_ids)
     check_unfinished(output, force=options.force)
     saved_before = (output / REPORT).exists()
 
     began = time.monotonic()
-    matrix, coarse, scored = split_scores(matcher, split, output / SCORES, options, bar or Bar())
+    matrix, coarse, scored = split_scores(matcher, split, output / SCORES, options, bar)
     seconds = time.monotonic() - began
     found, stages = figures(matrix, coarse, matcher, per, options)
+    run = {
+        "pairs_scored": scored,
+        "scoring_seconds": round(seconds, 3),
+        "peak_memory_bytes": peak_memory(),
+        "backend": matcher.backend.description,
+    }
+    matrices = [matrix]
+    if options.baseline is not None:
+        other = baseline_scores(options.baseline, split, output / BASELINE, options.force, bar)
+        matrices.append(other)
+        found["baseline"] = compare_scores(
+            options.baseline.name, matrix.plane(), other.plane(), per, options.folds
+        )
     report = {
         "schema_version": SCHEMA,
         "bundle": describe_bundle(matcher),
         "data": describe_data(split),
         **found,
-        "run": {
-            "pairs_scored": scored,
-            "scoring_seconds": round(seconds, 3),
-            "peak_memory_bytes": peak_memory(),
-            "backend": matcher.backend.description,
-        },
+        "run": run,
     }
     write_file(output / PAGE, page(report, stages, split, pictures))
     write_json(output / REPORT, report)
     with output_errors(output):
         remove_embeddings(output / SCORES)
         if not options.save_scores and not (saved_before and scored == 0):
-            matrix.remove()
+            for entry in matrices:
+                entry.remove()
     return report
 
 
@@ -144,8 +121,7 @@ def split_scores(
     if options.candidates is not None:
         scorer = ShortlistScorer(items, coarse, options.candidates)
     matrix = begun or ScoreMatrix.create(root, identity, scorer.grid, scorer.planes)
-    bar.start(matrix.grid.rows * matrix.grid.columns, matrix.done)
-    fill(matrix, scorer, bar.update)
+    fill(matrix, scorer, bar, "scoring pairs")
     return matrix, coarse, scorer.scored
 
 
@@ -155,11 +131,12 @@ def figures(
     """The report's figures, and the stages they are of."""
     scores = matrix.plane()
     exhaustive = ranks(scores, per) if options.candidates is None else None
-    width = options.candidates or matcher.bundle.manifest.pipeline.candidates
-    stages = staged(scores, coarse, per, exhaustive=exhaustive, width=width)
+    pipeline = matcher.bundle.manifest.pipeline
+    widths = {query: options.candidates or pipeline.width(query) for query in DIRECTIONS}
+    stages = staged(scores, coarse, per, exhaustive=exhaustive, widths=widths)
     best = stages.stages[-1]
     report: dict[str, Any] = {
-        "scoring": "exhaustive" if exhaustive is not None else f"shortlist of {width}",
+        "scoring": "exhaustive" if exhaustive is not None else f"shortlist of {options.candidates}",
         "recall": recall(best.ranks).to_json(),
         "stages": [stage.to_json() for stage in stages.stages],
         "shortlists": {

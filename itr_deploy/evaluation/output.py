@@ -11,6 +11,7 @@ from itr_deploy.evaluation.matrix import FILES
 REPORT = "evaluation.json"
 PAGE = "report.html"
 SCORES = "scores"
+BASELINE = "baseline"
 
 
 def check_unfinished(output: Path, *, force: bool) -> None:
@@ -28,7 +29,8 @@ def is_only_an_evaluation(path: Path) -> bool:
     """Whether a directory holds an evaluation, finished or not, and nothing else."""
     if not path.is_dir():
         return False
-    own = {REPORT, PAGE, *(f"{SCORES}/{name}" for name in (*FILES, *EMBEDDINGS.values()))}
+    names = (*FILES, *EMBEDDINGS.values())
+    own = {REPORT, PAGE, *(f"{root}/{name}" for root in (SCORES, BASELINE) for name in names)}
     files = {entry.relative_to(path).as_posix() for entry in path.rglob("*") if entry.is_file()}
     return bool(files) and files <= own
 

@@ -34,6 +34,7 @@ def page(report: dict[str, Any], stages: Staged, split: Split, pictures: Picture
         [
             _heading(report),
             _recall_section(report),
+            _baseline_section(report),
             _folds_section(report),
             _curves_section(report),
             _shortlist_section(report),
@@ -103,6 +104,24 @@ def _paper_cells(row: Published) -> list[str]:
     ways = (row.image_to_text, row.text_to_image)
     cells = [number(value) for way in ways for value in way or (None,) * 3]
     return [name, *cells, number(row.rsum)]
+
+
+def _baseline_section(report: dict[str, Any]) -> str:
+    if "baseline" not in report:
+        return ""
+    baseline = report["baseline"]
+    rows = [
+        ("", ["bundle", *_recall_cells(report["recall"])]),
+        ("", [baseline["name"], *_recall_cells(baseline["recall"])]),
+        ("measured", ["difference", *_recall_cells(baseline["difference"]["recall"])]),
+    ]
+    other = baseline["queries_with_another_rank"]
+    note = (
+        f"Largest difference of a score: {baseline['largest_score_difference']:.1e}. Queries with "
+        f"another rank: {other['image_to_text']:,} images, {other['text_to_image']:,} captions."
+    )
+    content = table(RECALL_HEADS, rows, RECALL_GROUPS) + f'<p class="note">{escape(note)}</p>'
+    return section(f"Against {baseline['name']}", content)
 
 
 def _folds_section(report: dict[str, Any]) -> str:

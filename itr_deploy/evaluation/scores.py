@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from itr_deploy.bundle.manifest import Manifest
 from itr_deploy.errors import InputError
 from itr_deploy.evaluation.grid import Grid
 from itr_deploy.evaluation.matrix import ScoreMatrix
+from itr_deploy.evaluation.progress import QUIET, Bar
 
 
 class TileScorer(Protocol):
@@ -56,25 +57,25 @@ def resume_matrix(
         return None
 
 
-def fill(
-    matrix: ScoreMatrix, scorer: TileScorer, progress: Callable[[int], object] = lambda done: None
-) -> None:
+def fill(matrix: ScoreMatrix, scorer: TileScorer, bar: Bar = QUIET, name: str = "") -> None:
     """Compute the tiles that are missing.
 
     Args:
         matrix: Where they go.
         scorer: Computes them.
-        progress: Called with the number of pairs that are done.
+        bar: Told of the pairs.
+        name: What they are for, for the bar.
 
     Raises:
         InputError: An image cannot be encoded.
         OutputError: The disk refuses; what is finished stays.
     """
     done = matrix.done
+    bar.start(name, matrix.grid.rows * matrix.grid.columns, done)
     for number in matrix.missing():
         matrix.write(number, scorer.score(*matrix.grid.tile(number)))
         done += matrix.grid.size(number)
-        progress(done)
+        bar.update(done)
 
 
 def scoring_digest(manifest: Manifest) -> str:

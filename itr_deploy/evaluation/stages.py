@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,12 +32,13 @@ class Stage:
 
     Attributes:
         name: For people.
-        width: Of the shortlist: 0 for none of the matcher, None for every item.
+        widths: Of the shortlist, by the query's modality: 0 for none of the matcher, None for
+            every item.
         ranks: Of the right answers.
     """
 
     name: str
-    width: int | None
+    widths: Mapping[Modality, int | None]
     ranks: Ranks
 
     def of(self, query: Modality) -> NDArray[np.int64]:
@@ -48,7 +50,7 @@ class Stage:
         curves = {DIRECTIONS[query]: recall_curve(self.of(query), DEPTHS) for query in DIRECTIONS}
         return {
             "name": self.name,
-            "width": self.width,
+            "widths": {DIRECTIONS[query]: width for query, width in self.widths.items()},
             "recall": recall(self.ranks).to_json(),
             "curve": {"depths": list(DEPTHS), **curves},
         }
@@ -74,9 +76,10 @@ class Staged:
         """The best items of one query at a stage, by number."""
         part = slice(number, number + 1)
         order = coarse_order(self.coarse, query, part)[0]
-        if stage.width == 0:
+        width = stage.widths[query]
+        if width == 0:
             return [int(item) for item in order[:count]]
-        order = order[: stage.width]
+        order = order[:width]
         found = query_scores(self.scores, query, part)[0][order]
         return [int(item) for item in order[np.argsort(-found, kind="stable")[:count]]]
 
@@ -87,7 +90,7 @@ def staged(
     captions_per_image: int,
     *,
     exhaustive: Ranks | None,
-    width: int | None,
+    widths: Mapping[Modality, int | None],
 ) -> Staged:
     """Rank a split at every stage.
 
@@ -96,33 +99,43 @@ def staged(
         coarse: The split's coarse embeddings.
         captions_per_image: Captions of an image.
         exhaustive: Ranks by every pair's score, None where not every pair has one.
-        width: Of the shortlist that is a stage of its own, None for none.
+        widths: Of the shortlist that is a stage of its own, by the query's modality; None takes
+            every item.
     """
+    every = exhaustive is not None
+    own = {query: _at_most(widths[query], coarse.items(query)) for query in DIRECTIONS}
     by_query = {
         query: shortlists(
             scores,
             coarse,
             query,
             captions_per_image,
-            _widths(coarse.items(query), width, exhaustive is not None),
-            exhaustive=exhaustive is not None,
+            _reported(coarse.items(query), own[query], every),
+            exhaustive=every,
         )
         for query in DIRECTIONS
     }
     image, text = by_query["image"], by_query["text"]
-    if exhaustive is not None and width is not None and width >= max(image.items, text.items):
-        width = None
-    stages = [Stage("coarse embedding", 0, Ranks(image.coarse, text.coarse))]
-    if width is not None:
-        behind = [found.ranks[min(width, found.items)] for found in (image, text)]
-        stages.append(Stage(f"matcher, shortlist of {width}", width, Ranks(*behind)))
+    stages = [Stage("coarse embedding", {"image": 0, "text": 0}, Ranks(image.coarse, text.coarse))]
+    if exhaustive is None or any(own[query] < coarse.items(query) for query in DIRECTIONS):
+        behind = Ranks(image.ranks[own["image"]], text.ranks[own["text"]])
+        stages.append(Stage(_shortlist_name(widths), {**own}, behind))
     if exhaustive is not None:
-        stages.append(Stage("matcher, every item", None, exhaustive))
+        stages.append(Stage("matcher, every item", {"image": None, "text": None}, exhaustive))
     return Staged(scores, coarse, by_query, tuple(stages))
 
 
-def _widths(items: int, width: int | None, exhaustive: bool) -> list[int]:
+def _at_most(width: int | None, items: int) -> int:
+    return items if width is None else min(width, items)
+
+
+def _reported(items: int, own: int, every: bool) -> list[int]:
     """Widths to report; without every pair's score no wider than the shortlist."""
-    own = [] if width is None else [min(width, items)]
-    most = items if exhaustive else max(own, default=items)
-    return sorted({w for w in (*default_widths(items), *own) if w <= most})
+    most = items if every else own
+    return sorted({width for width in (*default_widths(items), own) if width <= most})
+
+
+def _shortlist_name(widths: Mapping[Modality, int | None]) -> str:
+    images, captions = (widths[query] or "all" for query in reversed(DIRECTIONS))
+    both = f"{images}" if images == captions else f"{images} images or {captions} captions"
+    return f"matcher, shortlist of {both}"

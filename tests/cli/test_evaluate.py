@@ -124,7 +124,7 @@ def test_a_shortlist_scores_fewer_pairs_and_ranks_as_the_exhaustive_run_says(
     assert few["run"]["pairs_scored"] < 72
     assert [row["width"] for row in few["shortlists"]["text_to_image"]] == [3]
     assert "share_of_top10" not in few["shortlists"]["text_to_image"][0]
-    assert [stage["width"] for stage in few["stages"]] == [0, 3]
+    assert [stage["widths"]["image_to_text"] for stage in few["stages"]] == [0, 3]
     all_ = evaluate(bundle, data, tmp_path / "all", "--exhaustive", "--json").json
     assert [stage["name"] for stage in all_["stages"]][-1] == "matcher, every item"
     assert all_["stages"][0] == few["stages"][0]

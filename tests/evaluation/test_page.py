@@ -11,7 +11,8 @@ import pytest
 from itr_deploy.errors import InputError
 from itr_deploy.evaluation.curves import recall_svg
 from itr_deploy.evaluation.dataset import Split
-from itr_deploy.evaluation.evaluate import Options, evaluate
+from itr_deploy.evaluation.evaluate import evaluate
+from itr_deploy.evaluation.options import Options
 from itr_deploy.evaluation.pictures import Pictures
 from itr_deploy.evaluation.published import published
 from itr_deploy.evaluation.tables import table

@@ -12,6 +12,7 @@ from itr_deploy.evaluation.dataset import Split
 from itr_deploy.evaluation.grid import Grid
 from itr_deploy.evaluation.items import SplitItems
 from itr_deploy.evaluation.matrix import ScoreMatrix
+from itr_deploy.evaluation.progress import Bar
 from itr_deploy.evaluation.scores import (
     TileScorer,
     fill,
@@ -50,7 +51,7 @@ def test_tiles_of_any_budget_give_the_matchers_scores(
     scorer = scorer_of(with_budget(matcher, budget), data)
     matrix = open_matrix(tmp_path, scorer)
     seen: list[int] = []
-    fill(matrix, scorer, seen.append)
+    fill(matrix, scorer, Bar(update=seen.append))
     expected = matcher.score(texts=data.captions, images=data.regions)
     np.testing.assert_allclose(matrix.plane()[:, :], expected, atol=1e-6)
     assert len(seen) == len(matrix.grid)
