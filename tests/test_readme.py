@@ -18,7 +18,7 @@ from itr_deploy.cli.main import VERBS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-CHECKPOINTS = ROOT / "examples" / "shapes" / "checkpoints" / "imram"
+CHECKPOINTS = ROOT / "examples" / "shapes" / "checkpoints"
 
 
 def blocks(language: str) -> list[str]:
@@ -33,11 +33,17 @@ def commands() -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def user_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the README takes for granted: a checkpoint, its vocabulary, data, a query's regions."""
+    """What the README takes for granted: checkpoints, their files, data, a query's regions."""
     root = tmp_path_factory.mktemp("readme")
-    make_split("test", root / "data", with_pictures=False, size=20)
-    shutil.copy(CHECKPOINTS / "model_best.pth.tar", root)
-    shutil.copy(CHECKPOINTS / "shapes_vocab.json", root / "vocab.json")
+    for split in ("test", "dev"):
+        make_split(split, root / "data", with_pictures=False, size=20)
+    shutil.copy(CHECKPOINTS / "imram" / "model_best.pth.tar", root)
+    shutil.copy(CHECKPOINTS / "imram" / "shapes_vocab.json", root / "vocab.json")
+    for direction in ("i2t", "t2i"):
+        folder = CHECKPOINTS / f"dime_{direction}"
+        shutil.copy(folder / "model_best.pth.tar", root / f"{direction}.pth.tar")
+        for name in ("vocab.txt", "bert_config.json"):
+            shutil.copy(folder / name, root)
     np.save(root / "query.npy", np.load(root / "data" / "test_ims.npy")[0])
     return root
 
@@ -64,8 +70,6 @@ def test_the_readmes_commands_and_code_run_in_the_order_they_are_shown(
     assert {command[1] for command in shown} == set(VERBS)
     for command in shown:
         assert run(command, user_directory).strip()
-        if command[1] == "export":
-            shutil.copytree(user_directory / "bundle", user_directory / "other-bundle")
     for code in blocks("python"):
         assert "test_" in run([sys.executable, "-c", code], user_directory)
 
