@@ -7,15 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from itr_deploy.evaluation.recall import CUTOFFS, ranks, recall_curve
 from itr_deploy.runtime.ranking import ROUNDING
 
 TOP = 10
 """Depth at which rankings are compared."""
-
-DEPTHS = (1, 5, 10)
-
-EQUAL = ROUNDING
-"""Scores nearer to each other count as equal: an item's place in a product changes that much."""
 
 
 @dataclass(frozen=True)
@@ -49,32 +45,38 @@ def rank_change(
     got: NDArray[np.float32], reference: NDArray[np.float32], per: int
 ) -> tuple[RankChange, RankChange]:
     """Both directions of two matrices ``[images, texts]``, an image's ``per`` texts together."""
-    right = np.arange(got.shape[1]) // per
-    image_truth = right[None] == np.arange(len(got))[:, None]
+    after, before = ranks(got, per), ranks(reference, per)
     return (
-        _change("text to image", got.T, reference.T, image_truth.T),
-        _change("image to text", got, reference, image_truth),
+        _change("text to image", got.T, reference.T, after.text_to_image, before.text_to_image),
+        _change("image to text", got, reference, after.image_to_text, before.image_to_text),
     )
 
 
 def _change(
-    name: str, got: NDArray[np.float32], reference: NDArray[np.float32], truth: NDArray[np.bool_]
+    name: str,
+    got: NDArray[np.float32],
+    reference: NDArray[np.float32],
+    after: NDArray[np.int64],
+    before: NDArray[np.int64],
 ) -> RankChange:
-    ranks_after, ranks_before = _ranks(got, truth), _ranks(reference, truth)
-    order, before = (np.argsort(-scores, axis=1, kind="stable") for scores in (got, reference))
-    top = min(TOP, got.shape[1])
-    overlaps = [len(set(a[:top]) & set(b[:top])) / top for a, b in zip(order, before, strict=True)]
     return RankChange(
         name=name,
         queries=len(got),
         items=got.shape[1],
-        before=tuple(float((ranks_before < k).mean() * 100) for k in DEPTHS),
-        after=tuple(float((ranks_after < k).mean() * 100) for k in DEPTHS),
-        moved=float((ranks_after != ranks_before).mean()),
-        mean_move=float(np.abs(ranks_after - ranks_before).mean()),
-        top_overlap=float(np.mean(overlaps)),
-        same_order=float((swaps(got, reference).max(axis=1) <= EQUAL).mean()),
+        before=tuple(recall_curve(before, CUTOFFS)),
+        after=tuple(recall_curve(after, CUTOFFS)),
+        moved=float((after != before).mean()),
+        mean_move=float(np.abs(after - before).mean()),
+        top_overlap=top_overlap(got, reference),
+        same_order=float((swaps(got, reference).max(axis=1) <= ROUNDING).mean()),
     )
+
+
+def top_overlap(got: NDArray[np.floating], reference: NDArray[np.floating]) -> float:
+    """Mean share of the reference's top 10 that is in the other's, by rows ``[queries, items]``."""
+    top = min(TOP, got.shape[1])
+    orders = (np.argsort(-scores, axis=1, kind="stable")[:, :top] for scores in (got, reference))
+    return float(np.mean([len(set(a) & set(b)) / top for a, b in zip(*orders, strict=True)]))
 
 
 def swaps(got: NDArray[np.floating], reference: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -87,10 +89,3 @@ def swaps(got: NDArray[np.floating], reference: NDArray[np.floating]) -> NDArray
     ordered = np.take_along_axis(reference, order, axis=1)
     rises: NDArray[np.floating] = ordered - np.minimum.accumulate(ordered, axis=1)
     return rises
-
-
-def _ranks(scores: NDArray[np.float32], truth: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Rank from 0 of the best right item of each query; equal scores do not push it down."""
-    best = np.where(truth, scores, -np.inf).max(axis=1, keepdims=True)
-    ranks: NDArray[np.int64] = (scores > best + EQUAL).sum(axis=1)
-    return ranks

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.parity.changes import TOP, RankChange, swaps
+from itr_deploy.parity.changes import RankChange, swaps, top_overlap
 
 
 @dataclass(frozen=True)
@@ -150,16 +150,11 @@ def compare_ranks(
     """Compare the rankings of the rows of two score matrices ``[queries, items]``."""
     got_order = np.argsort(-got, axis=1, kind="stable")
     reference_order = np.argsort(-reference, axis=1, kind="stable")
-    top = min(TOP, got.shape[1])
-    overlaps = [
-        len(set(a[:top]) & set(b[:top])) / top
-        for a, b in zip(got_order, reference_order, strict=True)
-    ]
     return RankComparison(
         name=name,
         queries=len(got),
         items=got.shape[1],
-        top_overlap=float(np.mean(overlaps)),
+        top_overlap=top_overlap(got, reference),
         same_order=float((got_order == reference_order).all(axis=1).mean()),
         largest_swap=float(swaps(got, reference).max(initial=0)),
         tolerance=tolerance,
