@@ -38,11 +38,14 @@ class Workspace(_Record):
     """Scratch memory of the matcher in float32 values a pair.
 
     ``per_word * L + per_region * R + per_word_region * L * R``; an estimate, for tiling.
+    ``cpu_pairs`` is how many pairs a CPU scores at once at most, where more are slower: their
+    activations no longer fit its cache.
     """
 
     per_word: int = 0
     per_region: int = 0
     per_word_region: int = 0
+    cpu_pairs: int | None = Field(default=None, ge=1)
 
 
 class TensorInfo(_Record):

@@ -283,8 +283,10 @@ def _stored(tensors: Sequence[tuple[StoredTensor, ...]]) -> tuple[StoredTensor, 
 
 def _workspace(manifests: Sequence[Manifest]) -> Workspace:
     """Scratch memory of all members: their graphs are one and may run side by side."""
+    most = [manifest.workspace.cpu_pairs for manifest in manifests]
     return Workspace(
         per_word=sum(manifest.workspace.per_word for manifest in manifests),
         per_region=sum(manifest.workspace.per_region for manifest in manifests),
         per_word_region=sum(manifest.workspace.per_word_region for manifest in manifests),
+        cpu_pairs=min((count for count in most if count is not None), default=None),
     )

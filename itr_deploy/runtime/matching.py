@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -30,6 +31,8 @@ class PairScorer:
         self._backend = backend
         self._manifest = manifest
         self._budget = min(memory_budget, TILE_BYTES)
+        cpu_pairs = manifest.workspace.cpu_pairs if backend.device == "cpu" else None
+        self._most_pairs = cpu_pairs or sys.maxsize
 
     def score_all(
         self,
@@ -131,11 +134,13 @@ class PairScorer:
         """Slices of queries and candidates whose scratch memory fits the budget."""
         pair, item = self._pair_bytes(modality, query, items), _item_bytes(items)
         rows = len(query.rows)
-        per_call = max(1, self._budget // (pair + item))
+        most = self._most_pairs
+        per_call = min(most, max(1, self._budget // (pair + item)))
         k_step = min(width, per_call)
         if shared:
             # Gathered once for all queries of a tile: more queries cost only their pairs.
             q_step = max(1, (self._budget - k_step * item) // max(1, k_step * pair))
+            q_step = max(1, min(q_step, most // k_step))
         else:
             q_step = max(1, per_call // k_step)
         for q in range(0, rows, q_step):

@@ -58,10 +58,16 @@ def test_token_ids_and_captions_score_as_published(case: DimeCase, exports: Expo
 def test_the_graphs_tell_the_published_gates(case: DimeCase, exports: Exports) -> None:
     matcher = exports.matcher(case)
     texts, images = matcher.encode_token_ids(*case.texts), matcher.encode_images(case.images)
-    seen: list[dict[str, np.ndarray]] = []
+    seen: list[list[dict[str, np.ndarray]]] = []
     for queries, gallery in ((texts, images), (images, texts)):
-        matcher.scorer.score_all(queries, gallery, observe=lambda tile: seen.append(dict(tile)))
-    by_text, by_image = seen
+        tiles: list[dict[str, np.ndarray]] = []
+        # Tiles follow each other by query, each with the whole gallery.
+        matcher.scorer.score_all(queries, gallery, observe=lambda t, to=tiles: to.append(dict(t)))
+        seen.append(tiles)
+    by_text, by_image = (
+        {name: np.concatenate([tile[name] for tile in tiles]) for name in tiles[0]}
+        for tiles in seen
+    )
     for layer in range(3):
         name = f"paths_layer{layer}"
         expected = case.expected[name]
@@ -70,6 +76,23 @@ def test_the_graphs_tell_the_published_gates(case: DimeCase, exports: Exports) -
             expected = np.broadcast_to(expected, (len(images), len(texts), 4, 4))
         np.testing.assert_allclose(by_image[name], expected, atol=1e-4)
         np.testing.assert_allclose(by_text[name], expected.swapaxes(0, 1), atol=1e-4)
+
+
+@BOTH
+def test_no_call_scores_more_pairs_than_the_cpu_is_quick_with(
+    case: DimeCase, exports: Exports
+) -> None:
+    matcher = exports.matcher(case)
+    most = matcher.bundle.manifest.workspace.cpu_pairs
+    texts, images = matcher.encode_token_ids(*case.texts), matcher.encode_images(case.images)
+    sizes: list[int] = []
+    scores = matcher.scorer.score_all(
+        texts, images, observe=lambda tile: sizes.append(tile["scores"].size)
+    )
+    assert most is not None
+    assert max(sizes) <= most
+    assert sum(sizes) == scores.size > most
+    np.testing.assert_allclose(scores.T, case.expected["scores"], atol=1e-5)
 
 
 @BOTH

@@ -23,6 +23,9 @@ from itr_deploy.models.dime.routes import CELLS, CMRC, GLGC, IMRC, OFF_THRESHOLD
 from itr_deploy.models.dime.stored import guiding_tensors, refined_tensors
 from itr_deploy.models.layers import position_mask
 
+CPU_PAIRS = 32
+"""Measured at published sizes, see docs/performance.md."""
+
 _PARTS_OF_LAYER0 = {
     "relu": (1.0, 0.0, 0.0, 0.0, 1.0),
     "local": (0.0, 1.0, 0.0, 1.0, 0.0),
@@ -67,7 +70,9 @@ class DimeDeployment(DeployedMatcher):
         self.pair_outputs = _PAIR_OUTPUTS if gates else ()
         live = 36 * width
         self.workspace = Workspace(
-            per_word=live * config.refines_words, per_region=live * (not config.refines_words)
+            per_word=live * config.refines_words,
+            per_region=live * (not config.refines_words),
+            cpu_pairs=CPU_PAIRS,
         )
 
     @property

@@ -15,6 +15,11 @@ class Backend(Protocol):
     """Runs a bundle's graphs by name: named arrays in, named arrays out."""
 
     @property
+    def device(self) -> str:
+        """``"cpu"`` or ``"cuda"``."""
+        ...
+
+    @property
     def description(self) -> str:
         """What it runs on, for people."""
         ...

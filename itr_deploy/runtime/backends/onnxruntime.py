@@ -44,6 +44,7 @@ class OnnxRuntimeBackend:
         """
         self._runtime = import_onnxruntime()
         self._bundle = bundle
+        self.device = device
         self._provider = _provider(self._runtime, device)
         self._threads = _shared_pool(self._runtime, threads)
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
