@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="Score only so many items a query, shortlisted by the coarse embedding.",
 )
+@click.option("--steps", is_flag=True, help="Also the Recall@K of every matching step (IMRAM).")
 @click.option(
     "--baseline",
     type=click.Choice(("torch",)),
@@ -70,6 +71,7 @@ def command(
     output: Path,
     exhaustive: bool,
     candidates: int | None,
+    steps: bool,
     baseline: str | None,
     checkpoints: tuple[Path, ...],
     images: Path | None,
@@ -99,6 +101,7 @@ def command(
     options = Options(
         candidates=candidates,
         folds=folds,
+        steps=steps,
         images=images,
         save_scores=save_scores,
         force=force,

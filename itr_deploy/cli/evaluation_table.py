@@ -21,6 +21,9 @@ def print_evaluation(report: dict[str, Any]) -> None:
         folds = report["folds"]
         title = f"mean of {folds['count']} folds of {data['images'] // folds['count']} images"
         print_table(title, COLUMNS, recall_rows(folds["mean"]))
+    for entry in report.get("steps", ()):
+        for part, title in (("alone", "step {} alone"), ("up_to", "steps up to {}")):
+            print_table(title.format(entry["step"]), COLUMNS, recall_rows(entry[part]))
     if "baseline" in report:
         baseline = report["baseline"]
         print_table(baseline["name"], COLUMNS, recall_rows(baseline["recall"]))

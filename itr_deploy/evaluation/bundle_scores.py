@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import Modality
+from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.coarse import Coarse, query_blocks
 from itr_deploy.evaluation.grid import Grid
 from itr_deploy.evaluation.items import SplitItems
@@ -19,6 +20,9 @@ from itr_deploy.runtime.ranking import ROUNDING
 
 TILE_PAIRS = 1 << 14
 """Pairs of a tile at most: what a kill costs, seconds to a minute of a published matcher's time."""
+
+STEP_SCORES = "step_scores"
+"""The matcher graphs' output with every step's part of the score."""
 
 BAND = 1024
 """Captions of a band at most: an image is encoded again for each, if it was not kept."""
@@ -61,14 +65,14 @@ class BundleScorer:
         if self._band is None or self._band[0] != captions:
             self._band = captions, self._items.encode_captions(captions)
         scores = self._tile(images, captions, self._band[1], self._encoded_images(images))
-        return np.ascontiguousarray(scores.T)[None]
+        return np.ascontiguousarray(scores.transpose(0, 2, 1))
 
     def _tile(
         self, images: slice, captions: slice, texts: Encoded, gallery: Encoded
     ) -> NDArray[np.float32]:
-        """Scores ``[captions, images]``."""
+        """Scores ``[planes, captions, images]``."""
         self.scored += len(texts) * len(gallery)
-        return self._scorer.score_all(texts, gallery)
+        return self._scorer.score_all(texts, gallery)[None]
 
     def _encoded_images(self, part: slice) -> Encoded:
         key = part.start, part.stop
@@ -81,6 +85,36 @@ class BundleScorer:
             self._room -= size
             self._kept[key] = encoded
         return encoded
+
+
+class StepScorer(BundleScorer):
+    """Scores pairs, and gives every step's part of the score as a plane of its own behind it."""
+
+    tile_pairs = TILE_PAIRS // 2
+
+    def __init__(self, items: SplitItems) -> None:
+        """Look for the steps in the bundle.
+
+        Raises:
+            UsageError: Its graphs do not give them.
+        """
+        super().__init__(items)
+        bundle = items.matcher.bundle
+        graph = bundle.manifest.graphs[bundle.manifest.graph("match_text_to_image", "float32")]
+        shapes = {output.name: output.shape for output in graph.outputs}
+        if STEP_SCORES not in shapes:
+            raise UsageError(
+                f"{bundle.path} gives no scores of single steps; evaluate an IMRAM that was "
+                "exported with --step-scores yes (an ensemble keeps none)"
+            )
+        self.planes = 1 + int(shapes[STEP_SCORES][-1])
+
+    def _tile(
+        self, images: slice, captions: slice, texts: Encoded, gallery: Encoded
+    ) -> NDArray[np.float32]:
+        self.scored += len(texts) * len(gallery)
+        scores, steps = self._scorer.score_with(texts, gallery, STEP_SCORES)
+        return np.concatenate([scores[None], np.moveaxis(steps, -1, 0)])
 
 
 class ShortlistScorer(BundleScorer):
@@ -114,7 +148,7 @@ class ShortlistScorer(BundleScorer):
             scores[rows[:, None], candidates] = self._scorer.score_candidates(
                 texts.take(rows), gallery, candidates
             )
-        return scores
+        return scores[None]
 
 
 def _limits(coarse: Coarse, query: Modality, width: int) -> NDArray[np.float32]:

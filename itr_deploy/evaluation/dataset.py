@@ -123,15 +123,11 @@ def _features(root: Path, split: str) -> NDArray[Any]:
 def _repeats(features: NDArray[Any]) -> bool:
     """Whether the rows are every image five times, once a caption.
 
-    One region of every row is compared first; only where those repeat are whole rows read.
+    Groups of rows are compared until one is not a repeated image: mostly the first.
     """
     if len(features) % CAPTIONS_PER_IMAGE:
         return False
-    first = np.asarray(features[:, 0]).reshape(-1, CAPTIONS_PER_IMAGE, features.shape[2])
-    if not (first == first[:, :1]).all():
-        return False
-    groups = range(0, len(features), CAPTIONS_PER_IMAGE)
-    for group in groups:
+    for group in range(0, len(features), CAPTIONS_PER_IMAGE):
         if not (features[group : group + CAPTIONS_PER_IMAGE] == features[group]).all():
             return False
         release_pages(features)

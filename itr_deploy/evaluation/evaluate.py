@@ -9,7 +9,7 @@ from typing import Any
 from itr_deploy.bundle.files import output_errors, write_file, write_json
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.baseline import baseline_scores, compare_scores
-from itr_deploy.evaluation.bundle_scores import BundleScorer, ShortlistScorer
+from itr_deploy.evaluation.bundle_scores import BundleScorer, ShortlistScorer, StepScorer
 from itr_deploy.evaluation.coarse import Coarse
 from itr_deploy.evaluation.dataset import Split
 from itr_deploy.evaluation.items import SplitItems
@@ -30,6 +30,7 @@ from itr_deploy.evaluation.progress import QUIET, Bar
 from itr_deploy.evaluation.recall import Recall, fold_slices, mean_recall, ranks, recall
 from itr_deploy.evaluation.scores import fill, resume_matrix, scoring_digest
 from itr_deploy.evaluation.stages import DIRECTIONS, Staged, staged
+from itr_deploy.evaluation.steps import step_figures
 from itr_deploy.runtime.matcher import Matcher
 
 SCHEMA = 1
@@ -62,8 +63,8 @@ def evaluate(
     per = split.captions_per_image
     if options.folds > 1 and options.candidates is not None:
         raise UsageError("folds search parts of the split; give them without a shortlist")
-    if options.baseline is not None and options.candidates is not None:
-        raise UsageError("a baseline is compared on every pair; give it without a shortlist")
+    if options.candidates is not None and (options.baseline is not None or options.steps):
+        raise UsageError("a baseline and steps take every pair; give them without a shortlist")
     fold_slices(len(split.regions), options.folds, per)
     pictures = Pictures(options.images, split.image_ids)
     check_unfinished(output, force=options.force)
@@ -112,17 +113,23 @@ def split_scores(
     identity = {
         "bundle": scoring_digest(matcher.bundle.manifest),
         "data": split.digest(),
-        "shortlist": "" if options.candidates is None else str(options.candidates),
+        "kind": _kind(options),
     }
     begun = resume_matrix(root, identity, force=options.force)
+    scorer = StepScorer(items) if options.steps else BundleScorer(items)
     bar.step("encoding")
     coarse = Coarse.encode(items, root)
-    scorer = BundleScorer(items)
     if options.candidates is not None:
         scorer = ShortlistScorer(items, coarse, options.candidates)
     matrix = begun or ScoreMatrix.create(root, identity, scorer.grid, scorer.planes)
     fill(matrix, scorer, bar, "scoring pairs")
     return matrix, coarse, scorer.scored
+
+
+def _kind(options: Options) -> str:
+    if options.candidates is not None:
+        return f"shortlist of {options.candidates}"
+    return "every pair, by step" if options.steps else "every pair"
 
 
 def figures(
@@ -143,6 +150,8 @@ def figures(
             name: stages.by_query[query].to_json() for query, name in DIRECTIONS.items()
         },
     }
+    if options.steps:
+        report["steps"] = step_figures(matrix, per)
     if options.folds > 1:
         parts = fold_slices(matrix.grid.rows, options.folds, per)
         report["folds"] = folds_json([recall(ranks(scores[part], per)) for part in parts])

@@ -16,6 +16,7 @@ class Options:
         candidates: Score only the pairs that the coarse embedding shortlists, so many items a
             query; None scores every pair.
         folds: Equal folds of consecutive images to average over as well, 1 for none.
+        steps: Also the recall of the matcher's single steps.
         images: Directory of the split's pictures, named by their ids, for the page.
         save_scores: Keep the score matrix; another evaluation of the same bundle and data, with
             ``force``, then takes it as it is.
@@ -25,6 +26,7 @@ class Options:
 
     candidates: int | None = None
     folds: int = 1
+    steps: bool = False
     images: Path | None = None
     save_scores: bool = False
     force: bool = False

@@ -36,6 +36,7 @@ def page(report: dict[str, Any], stages: Staged, split: Split, pictures: Picture
             _recall_section(report),
             _baseline_section(report),
             _folds_section(report),
+            _steps_section(report),
             _curves_section(report),
             _shortlist_section(report),
             examples,
@@ -135,6 +136,14 @@ def _folds_section(report: dict[str, Any]) -> str:
     ]
     title = f"{folds['count']} folds of {size:,} images, every pair of a fold scored"
     return section(title, table(RECALL_HEADS, rows, RECALL_GROUPS))
+
+
+def _steps_section(report: dict[str, Any]) -> str:
+    rows = []
+    for entry in report.get("steps", ()):
+        rows.append(("", [f"step {entry['step']} alone", *_recall_cells(entry["alone"])]))
+        rows.append(("", [f"steps up to {entry['step']}", *_recall_cells(entry["up_to"])]))
+    return section("Matching steps", table(RECALL_HEADS, rows, RECALL_GROUPS)) if rows else ""
 
 
 def _curves_section(report: dict[str, Any]) -> str:

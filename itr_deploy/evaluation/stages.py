@@ -35,11 +35,13 @@ class Stage:
         widths: Of the shortlist, by the query's modality: 0 for none of the matcher, None for
             every item.
         ranks: Of the right answers.
+        scores: ``float32 [N, C]`` that it ranks by, None for the matcher's own.
     """
 
     name: str
     widths: Mapping[Modality, int | None]
     ranks: Ranks
+    scores: Scores | None = None
 
     def of(self, query: Modality) -> NDArray[np.int64]:
         """Ranks of one direction."""
@@ -80,7 +82,8 @@ class Staged:
         if width == 0:
             return [int(item) for item in order[:count]]
         order = order[:width]
-        found = query_scores(self.scores, query, part)[0][order]
+        scores = self.scores if stage.scores is None else stage.scores
+        found = query_scores(scores, query, part)[0][order]
         return [int(item) for item in order[np.argsort(-found, kind="stable")[:count]]]
 
 

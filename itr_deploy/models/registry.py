@@ -97,6 +97,13 @@ FAMILIES: tuple[Family, ...] = (
                 help="What is computed once an item and stored: every projection, or embeddings "
                 "only (smaller galleries, several times more work a pair).",
             ),
+            FamilyOption(
+                name="step_scores",
+                choices=("no", "yes"),
+                default="no",
+                help="Whether the matcher graphs also give every matching step's part of a score, "
+                "for evaluate --steps.",
+            ),
         ),
     ),
     Family(

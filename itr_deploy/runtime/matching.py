@@ -49,6 +49,42 @@ class PairScorer:
         if rows is None:
             rows = np.arange(len(gallery))
         scores = np.empty((len(queries), len(rows)), np.float32)
+        for place, columns, tile in self._all_tiles(queries, gallery, rows):
+            scores[np.ix_(place, columns)] = tile["scores"]
+            if observe is not None:
+                observe(tile)
+        return scores
+
+    def score_with(
+        self, queries: Encoded, gallery: Encoded, output: str
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """`score_all`, and another output of the matcher graph.
+
+        Args:
+            queries: Q encoded queries.
+            gallery: N encoded items of the other modality.
+            output: Its name.
+
+        Returns:
+            Scores ``float32 [Q, N]`` and the output's values ``float32 [Q, N, ...]``.
+
+        Raises:
+            KeyError: The graph has no such output.
+        """
+        graph = self._manifest.graphs[self._manifest.graph(ROLES[queries.modality], "float32")]
+        shape = {entry.name: entry.shape for entry in graph.outputs}[output][2:]
+        pairs = len(queries), len(gallery)
+        scores = np.empty(pairs, np.float32)
+        values = np.empty((*pairs, *map(int, shape)), np.float32)
+        for place, columns, tile in self._all_tiles(queries, gallery, np.arange(len(gallery))):
+            scores[np.ix_(place, columns)] = tile["scores"]
+            values[np.ix_(place, columns)] = tile[output]
+        return scores, values
+
+    def _all_tiles(
+        self, queries: Encoded, gallery: Encoded, rows: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], Mapping[str, NDArray[np.float32]]]]:
+        """Places of queries and of ``rows``, and the graph's outputs for all of their pairs."""
         block_of, local_of = (places[rows] for places in gallery.places)
         for number, items in enumerate(gallery.blocks):
             columns = np.flatnonzero(block_of == number)
@@ -58,10 +94,7 @@ class PairScorer:
             for query in queries.blocks:
                 for q, k in self._tiles(queries.modality, query, items, len(local)):
                     tile = self._run(queries.modality, query, q, items, local[None, k])
-                    scores[np.ix_(query.rows[q], columns[k])] = tile["scores"]
-                    if observe is not None:
-                        observe(tile)
-        return scores
+                    yield query.rows[q], columns[k], tile
 
     def score_candidates(
         self, queries: Encoded, gallery: Encoded, candidates: NDArray[np.int64]

@@ -137,7 +137,7 @@ def test_scores_of_a_shortlist_are_not_taken_for_all(
     (tmp_path / "out/evaluation.json").unlink()
     outcome = evaluate(bundle, data, tmp_path / "out")
     assert outcome.code == 1
-    assert "scores of another shortlist" in outcome.error
+    assert "scores of another kind" in outcome.error
 
 
 @pytest.mark.parametrize(

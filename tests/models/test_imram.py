@@ -213,4 +213,5 @@ def test_the_options_that_decide_scores_are_read_from_the_checkpoint() -> None:
         "image_norm": True,
         "text_norm": True,
         "precompute": "none",
+        "step_scores": "no",
     }

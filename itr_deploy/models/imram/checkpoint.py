@@ -16,12 +16,13 @@ from itr_deploy.models.imram.deployed import ImramDeployment
 from itr_deploy.models.imram.plain import Imram
 
 
-def load(checkpoint: Path, *, precompute: str = "full") -> TrainedMatcher:
+def load(checkpoint: Path, *, precompute: str = "full", step_scores: str = "no") -> TrainedMatcher:
     """Read a published IMRAM checkpoint.
 
     Args:
         checkpoint: A ``model_best.pth.tar`` of the published program.
         precompute: ``"full"`` or ``"none"``: what the encoders compute once for an item.
+        step_scores: ``"yes"`` for matcher graphs that give every step's part of a score.
 
     Raises:
         CheckpointError: It is not an IMRAM checkpoint, or has options with no defined score.
@@ -33,10 +34,10 @@ def load(checkpoint: Path, *, precompute: str = "full") -> TrainedMatcher:
     load_weights(model, _plain_linear(weights), source=checkpoint, family="IMRAM")
     return TrainedMatcher(
         plain=model.eval(),
-        deployed=ImramDeployment(model, precompute).eval(),
+        deployed=ImramDeployment(model, precompute, step_scores == "yes").eval(),
         image_dim=config.image_dim,
         vocab_size=config.vocab_size,
-        options={**vars(config), "precompute": precompute},
+        options={**vars(config), "precompute": precompute, "step_scores": step_scores},
     )
 
 

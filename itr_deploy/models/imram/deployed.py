@@ -12,7 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from itr_deploy.models.contract import DeployedMatcher, StoredTensor, Workspace
+from itr_deploy.models.contract import (
+    DeployedMatcher,
+    PairOutput,
+    StoredTensor,
+    Workspace,
+)
 from itr_deploy.models.imram.plain import Imram, first_norm
 from itr_deploy.models.layers import MASKED, NORM_EPS, bigru_two_pass, l2_norm, position_mask
 
@@ -24,9 +29,12 @@ class ImramDeployment(DeployedMatcher):
     context part. The context part commutes with the attention's weighted sum, so that with
     ``precompute="full"`` an encoder stores both parts; what is left per pair is the query part of
     the steps after the first. With ``"none"`` only the embeddings are stored.
+
+    Attributes:
+        pair_outputs: With ``step_scores=True`` each step's part of the score, of both branches.
     """
 
-    def __init__(self, model: Imram, precompute: str) -> None:
+    def __init__(self, model: Imram, precompute: str, step_scores: bool = False) -> None:
         super().__init__()
         self.model = model
         self.precompute = precompute == "full" and model.config.steps > 1
@@ -41,6 +49,8 @@ class ImramDeployment(DeployedMatcher):
             StoredTensor(name="words", width=width),
             *self._projections(query=config.has_text_branch, context=config.has_image_branch),
         )
+        if step_scores:
+            self.pair_outputs = (PairOutput("step_scores", (config.steps,)),)
         live = 8 * width
         self.workspace = Workspace(
             per_word=live * config.has_text_branch,
@@ -93,20 +103,29 @@ class ImramDeployment(DeployedMatcher):
 
     def match(self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]) -> Tensor:
         """Score every text with every image of its group, see `DeployedMatcher.match`."""
+        return self.match_outputs(texts, lengths, images)[0]
+
+    def match_outputs(
+        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        """Scores, and every step's part of them, see `DeployedMatcher.match_outputs`."""
         text = dict(zip((spec.name for spec in self.text_tensors), texts, strict=True))
         image = dict(zip((spec.name for spec in self.image_tensors), images, strict=True))
         mask = position_mask(lengths, text["words"].shape[2])
-        scores = []
+        branches = []
         if self.model.config.has_text_branch:
             query, context = _Side(text, "words", mask), _Side(image, "regions", None)
-            scores.append(self._branch("t2i", query, context).transpose(1, 2))
+            branches.append([s.transpose(1, 2) for s in self._branch("t2i", query, context)])
         if self.model.config.has_image_branch:
             query, context = _Side(image, "regions", None), _Side(text, "words", mask)
-            scores.append(self._branch("i2t", query, context))
-        return scores[0] if len(scores) == 1 else scores[0] + scores[1]
+            branches.append(self._branch("i2t", query, context))
+        scores = _sum([_sum(steps) for steps in branches])
+        if not self.pair_outputs:
+            return (scores,)
+        return scores, torch.stack([_sum(step) for step in zip(*branches, strict=True)], dim=-1)
 
-    def _branch(self, branch: str, query: _Side, context: _Side) -> Tensor:
-        """Scores ``[B, Y, X]`` of query items ``[B, X, Lq, D]`` over contexts ``[B, Y, Lc, D]``.
+    def _branch(self, branch: str, query: _Side, context: _Side) -> list[Tensor]:
+        """Every step's scores ``[B, Y, X]`` of ``[B, X, Lq, D]`` over ``[B, Y, Lc, D]``.
 
         Arrays of pairs are laid out ``[B, Y, X * Lq, ...]``, the context's item outermost, so
         that every product with a context is one matrix product for all its queries.
@@ -120,18 +139,17 @@ class ImramDeployment(DeployedMatcher):
         raw = flat_q0.squeeze(1) @ flat_c.transpose(1, 2)
         first = raw.reshape(groups, items * q_len, contexts, c_len).transpose(1, 2)
         q0_squared = (flat_q0 * flat_q0).sum(dim=-1)
-        affinity, state, total = first, flat_q0, None
+        affinity, state, scores = first, flat_q0, []
         for step in range(config.steps):
             weights = self._weights(affinity, query, context, items, q_len)
             attended = weights @ c
             cosine = self._cosine(weights, first, q0_squared, attended)
-            step_score = _masked_mean(cosine.reshape(groups, contexts, items, q_len), query.mask)
-            total = step_score if total is None else total + step_score
+            cosine = cosine.reshape(groups, contexts, items, q_len)
+            scores.append(_masked_mean(cosine, query.mask))
             if step + 1 < config.steps:
                 state = self._distil(branch, step, query, context, state, weights, attended)
                 affinity = state @ c.transpose(2, 3)
-        assert total is not None
-        return total
+        return scores
 
     def _weights(
         self, affinity: Tensor, query: _Side, context: _Side, items: int, q_len: int
@@ -195,6 +213,14 @@ class _Side:
         self.tensors = tensors
         self.embedded = tensors[embedded]
         self.mask = mask
+
+
+def _sum(terms: Sequence[Tensor]) -> Tensor:
+    """The sum of at least one tensor, added in order."""
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
 
 
 def _masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
