@@ -15,7 +15,7 @@ def pair_bar() -> Iterator[Bar]:
     """A progress bar over pairs.
 
     Raises:
-        InterruptedWorkError: Ctrl-C, once there is something that the next run can go on from.
+        InterruptedWorkError: Ctrl-C; what is finished stays for the next run.
     """
     with progress_bar() as bar:
         try:
@@ -25,10 +25,8 @@ def pair_bar() -> Iterator[Bar]:
                 lambda done: bar.update(bar.task_ids[-1], completed=done),
             )
         except KeyboardInterrupt as error:
-            if not bar.tasks:
-                raise
-            done, total = int(bar.tasks[-1].completed), int(bar.tasks[-1].total or 0)
-            raise InterruptedWorkError(
-                f"interrupted after {done:,} of {total:,} pairs; "
-                "the same command goes on from there"
-            ) from error
+            reached = "before any pair was scored; the same command begins again"
+            if bar.tasks:
+                done, total = int(bar.tasks[-1].completed), int(bar.tasks[-1].total or 0)
+                reached = f"after {done:,} of {total:,} pairs; the same command goes on from there"
+            raise InterruptedWorkError(f"interrupted {reached}") from error
