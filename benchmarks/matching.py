@@ -1,39 +1,37 @@
 """Pairs per second of the exported matcher against the model written plainly in PyTorch.
 
-    python benchmarks/matching.py [--family imram] [--images 64] [--texts 32] [--mode text_IMRAM]
+    python -m benchmarks.matching [--family imram] [--images 64] [--texts 32] [--mode text_IMRAM]
 
-Full published sizes (1024-dim embeddings, 2048-dim features, 36 regions), random weights, both
-sides timed in turn in one process. Encoding is left out on both sides. Prints a table and writes
+Full published sizes (see benchmarks/models.py), random weights, both sides timed in turn in one
+process. Encoding is left out on both sides. Prints a table and writes
 benchmarks/results/matching_<family>.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.models import IMAGE_DIM, MODELS, REGIONS, VOCAB, random_vocabulary
 from itr_deploy.bundle.files import write_json
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.export.build import Source, build_bundle
-from itr_deploy.export.text import nltk_words
 from itr_deploy.models.contract import TrainedMatcher
-from itr_deploy.models.imram import Imram, ImramConfig, ImramDeployment
-from itr_deploy.models.lhsc import Lhsc, LhscConfig, LhscDeployment
+from itr_deploy.models.dime import Dime
 from itr_deploy.runtime.matcher import Matcher
 
 RESULTS = Path(__file__).parent / "results"
-REGIONS, IMAGE_DIM, EMBED_DIM, SIM_DIM, WORD_DIM, VOCAB = 36, 2048, 1024, 256, 300, 1000
 LENGTHS = (8, 21)
 """Caption lengths, drawn evenly; their mean of 14 is that of Flickr30K's captions."""
 
@@ -41,7 +39,7 @@ LENGTHS = (8, 21)
 def main() -> None:
     """Measure one configuration."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--family", default="imram", choices=("imram", "lhsc"))
+    parser.add_argument("--family", default="imram", choices=tuple(MODELS))
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--texts", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
@@ -52,6 +50,8 @@ def main() -> None:
         "--mode", default="text_IMRAM", choices=("text_IMRAM", "image_IMRAM", "full_IMRAM")
     )
     imram.add_argument("--precompute", default="full", choices=("full", "none"))
+    dime = parser.add_argument_group("dime")
+    dime.add_argument("--direction", default="i2t", choices=("i2t", "t2i"))
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -63,9 +63,10 @@ def main() -> None:
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     """Build a bundle with random weights, time both sides, compare their scores."""
     torch.manual_seed(0)
-    trained = random_lhsc() if arguments.family == "lhsc" else random_imram(arguments)
+    trained = MODELS[arguments.family](arguments)
     matcher = exported(arguments, trained, folder)
-    regions, ids, lengths = random_inputs(arguments.images, arguments.texts)
+    width = trained.deployed.text_length
+    regions, ids, lengths = random_inputs(arguments.images, arguments.texts, width)
     images = matcher.encode_images(regions)
     texts = matcher.encode_token_ids(ids, lengths)
     plain = plain_matching(trained.plain, regions, ids, lengths)
@@ -92,69 +93,43 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     }
 
 
-def random_imram(arguments: argparse.Namespace) -> TrainedMatcher:
-    """An IMRAM of the published sizes with random weights."""
-    config = ImramConfig(
-        image_dim=IMAGE_DIM,
-        embed_dim=EMBED_DIM,
-        word_dim=WORD_DIM,
-        vocab_size=VOCAB,
-        mode=arguments.mode,
-        steps=arguments.steps,
-    )
-    model = Imram(config).eval()
-    deployed = ImramDeployment(model, arguments.precompute).eval()
-    options = {**vars(config), "precompute": arguments.precompute}
-    return TrainedMatcher(model, deployed, IMAGE_DIM, VOCAB, options)
-
-
-def random_lhsc() -> TrainedMatcher:
-    """An LHSC of the published sizes with random weights."""
-    config = LhscConfig(
-        image_dim=IMAGE_DIM,
-        embed_dim=EMBED_DIM,
-        sim_dim=SIM_DIM,
-        word_dim=WORD_DIM,
-        vocab_size=VOCAB,
-    )
-    model = Lhsc(config).eval()
-    return TrainedMatcher(model, LhscDeployment(model).eval(), IMAGE_DIM, VOCAB, vars(config))
-
-
 def exported(arguments: argparse.Namespace, trained: TrainedMatcher, folder: Path) -> Matcher:
     """The model's bundle, loaded."""
-    special = ["<pad>", "<start>", "<end>", "<unk>"]
-    words = special + [f"word{number}" for number in range(VOCAB - len(special))]
-    vocabulary, weights, root = folder / "words.json", folder / "weights.pt", folder / "bundle"
-    vocabulary.write_text(json.dumps({"word2idx": {w: n for n, w in enumerate(words)}}))
+    weights, root = folder / "weights.pt", folder / "bundle"
     torch.save({}, weights)
     root.mkdir()
-    source = Source(arguments.family, weights, trained, nltk_words(vocabulary, VOCAB))
-    build_bundle(source, root, opset=20)
+    text = random_vocabulary(arguments.family, folder)
+    build_bundle(Source(arguments.family, weights, trained, text), root, opset=20)
     assert read_bundle(root)
     return Matcher.load(root, threads=arguments.threads)
 
 
-def random_inputs(images: int, texts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Regions ``[N, 36, 2048]``, token ids and lengths."""
+def random_inputs(
+    images: int, texts: int, width: int | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Regions ``[N, 36, 2048]``, token ids and lengths, padded to ``width`` where it is given."""
     rng = np.random.default_rng(0)
     regions = rng.standard_normal((images, REGIONS, IMAGE_DIM), dtype=np.float32)
     lengths = rng.integers(*LENGTHS, size=texts)
-    ids = rng.integers(4, VOCAB, size=(texts, lengths.max()))
+    ids = rng.integers(4, VOCAB, size=(texts, width or lengths.max()))
     return regions, ids * (np.arange(ids.shape[1]) < lengths[:, None]), lengths
 
 
 def plain_matching(
-    model: Imram | Lhsc, regions: np.ndarray, ids: np.ndarray, lengths: np.ndarray
+    model: Any, regions: np.ndarray, ids: np.ndarray, lengths: np.ndarray
 ) -> Callable[[], np.ndarray]:
     """The published loop over captions, on items that are encoded already."""
+    counts = torch.from_numpy(lengths)
     with torch.inference_mode():
         images = model.encode_images(torch.from_numpy(regions))
-        words = model.encode_texts(torch.from_numpy(ids), torch.from_numpy(lengths))
+        texts = model.encode_texts(torch.from_numpy(ids), counts)
+    # DIME's texts know their lengths, and it gives its gates beside the scores.
+    arguments = (images, texts) if isinstance(model, Dime) else (images, texts, counts)
 
     def run() -> np.ndarray:
         with torch.inference_mode():
-            return model.match(images, words, torch.from_numpy(lengths)).numpy()
+            scores = model.match(*arguments)
+            return (scores[0] if isinstance(scores, tuple) else scores).numpy()
 
     return run
 

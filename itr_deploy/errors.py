@@ -48,3 +48,9 @@ class SetupError(ItrDeployError):
     """Something the machine lacks: a package, a provider, a device."""
 
     exit_code = 4
+
+
+class InterruptedWorkError(ItrDeployError):
+    """Stopped by the user with something left that the next run goes on from."""
+
+    exit_code = 130

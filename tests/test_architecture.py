@@ -27,6 +27,7 @@ def test_the_arrows_of_the_architecture_run_one_way() -> None:
     [
         "import itr_deploy.runtime",
         "import itr_deploy.runtime, itr_deploy.evaluation.dataset, itr_deploy.cli.indexing",
+        "import itr_deploy.evaluation.evaluate",
         "import itr_deploy; itr_deploy.Retriever",
     ],
 )
@@ -111,6 +112,7 @@ def test_the_public_methods_are_these(name: str) -> None:
         (errors.UsageError, 2),
         (errors.ParityError, 3),
         (errors.SetupError, 4),
+        (errors.InterruptedWorkError, 130),
     ],
 )
 def test_every_error_has_its_exit_code(error: type[errors.ItrDeployError], code: int) -> None:

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from examples.shapes.captions import CAPTIONS_PER_PICTURE
-
-CUTOFFS = (1, 5, 10)
+from itr_deploy.evaluation.recall import CUTOFFS, ranks, recall_curve
 
 
 @dataclass(frozen=True)
@@ -38,15 +37,8 @@ def recalls(scores: NDArray[np.float32]) -> Recalls:
 
     A tie counts against the right answer: a model that scores all alike has recalled nothing.
     """
-    pictures, captions = scores.shape
-    owners = np.arange(captions) // CAPTIONS_PER_PICTURE
-    right = scores[owners, np.arange(captions)]
-    picture_ranks = (scores >= right).sum(axis=0) - 1
-    best = right.reshape(pictures, CAPTIONS_PER_PICTURE).max(axis=1)
-    foreign = owners[None, :] != np.arange(pictures)[:, None]
-    caption_ranks = ((scores >= best[:, None]) & foreign).sum(axis=1)
-    return Recalls(_at_cutoffs(caption_ranks), _at_cutoffs(picture_ranks))
-
-
-def _at_cutoffs(ranks: NDArray[np.int64]) -> tuple[float, ...]:
-    return tuple(100 * float((ranks < cutoff).mean()) for cutoff in CUTOFFS)
+    found = ranks(scores, CAPTIONS_PER_PICTURE)
+    return Recalls(
+        tuple(recall_curve(found.image_to_text, CUTOFFS)),
+        tuple(recall_curve(found.text_to_image, CUTOFFS)),
+    )

@@ -128,9 +128,19 @@ TextProcessing = Annotated[NltkWords | WordPiece, Field(discriminator="kind")]
 
 
 class Pipeline(_Record):
-    """Defaults of a search; every one can be given per call."""
+    """Defaults of a search; every one can be given per call.
+
+    ``candidates`` is the shortlist's width, None for every item; ``image_query_candidates`` is
+    another one for queries that are images, where `tune` found that they need it.
+    """
 
     candidates: int | None = Field(default=200, ge=1)
+    image_query_candidates: int | None = Field(default=None, ge=1)
+
+    def width(self, query: Modality) -> int | None:
+        """The shortlist's width for queries of a modality, None for every item."""
+        own = self.image_query_candidates if query == "image" else None
+        return self.candidates if own is None else own
 
 
 class Provenance(_Record):

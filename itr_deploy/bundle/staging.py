@@ -55,8 +55,10 @@ def check_output(
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
     if not output.is_dir() or not replaceable(output):
+        article = "an" if kind[0] in "aeiou" else "a"
         raise OutputError(
-            f"{output} exists and is not a {kind}, or holds other files; choose another --output"
+            f"{output} exists and is not {article} {kind}, or holds other files; "
+            "choose another --output"
         )
     if not force:
         raise OutputError(f"{output} exists; give --force to replace this {kind}")

@@ -17,6 +17,8 @@ VERBS = {
     "index": "Encode a split's images or captions into a gallery.",
     "search": "Search a gallery.",
     "profile-routes": "Count how much a model uses its routes on a split.",
+    "evaluate": "Measure Recall@K on a split.",
+    "tune": "Choose the shortlist's width by what it must keep.",
     "inspect": "Show what is in a bundle or a gallery.",
 }
 INTERRUPTED = 130

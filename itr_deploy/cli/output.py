@@ -13,6 +13,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rich.progress import Progress
+
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output; a date becomes its text, NaN becomes null."""
@@ -63,19 +65,33 @@ def steps(quiet: bool) -> Iterator[Callable[[str], None]]:
 @contextmanager
 def item_progress(label: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
     """A progress bar with rate and time left, on standard error."""
+    with progress_bar(quiet) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def progress_bar(quiet: bool = False) -> Progress:
+    """Bars with count, rate and time left, on standard error."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
+        Task,
         TextColumn,
         TimeRemainingColumn,
     )
+    from rich.text import Text
 
-    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True, quiet=quiet)) as bar:
-        task = bar.add_task(label, total=total)
-        yield lambda done: bar.update(task, completed=done)
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:,.0f}/s")
+
+    label = TextColumn("{task.description}", markup=False)
+    columns = (label, BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True, quiet=quiet))
 
 
 @contextmanager

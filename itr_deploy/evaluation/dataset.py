@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.names import first_repeated
 from itr_deploy.errors import InputError
+from itr_deploy.evaluation.memory import release_pages
 
 CAPTIONS_PER_IMAGE = 5
 FEATURE_FILES = ("{split}_ims.npy", "{split}_feat.npy")
@@ -69,6 +70,7 @@ class Split:
         seen = hashlib.sha256(repr(self.regions.shape).encode())
         for start in range(0, len(self.regions), 64):
             seen.update(np.ascontiguousarray(self.regions[start : start + 64], "<f4").data)
+            release_pages(self.regions)
         for caption in self.captions:
             seen.update(caption.encode() + b"\n")
         return seen.hexdigest()
@@ -129,7 +131,11 @@ def _repeats(features: NDArray[Any]) -> bool:
     if not (first == first[:, :1]).all():
         return False
     groups = range(0, len(features), CAPTIONS_PER_IMAGE)
-    return all((features[g : g + CAPTIONS_PER_IMAGE] == features[g]).all() for g in groups)
+    for group in groups:
+        if not (features[group : group + CAPTIONS_PER_IMAGE] == features[group]).all():
+            return False
+        release_pages(features)
+    return True
 
 
 def _image_ids(path: Path, images: int, per_image: int) -> list[str]:

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from itr_deploy.bundle.files import sha256_of, write_json
+from itr_deploy.bundle.manifest import Manifest, Member
 from itr_deploy.bundle.store import PARITY
 from itr_deploy.errors import BundleError, CheckpointError, OutputError, UsageError
 from itr_deploy.evaluation.dataset import read_split
+from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.models.registry import family
 from itr_deploy.parity.gate import verify
 from itr_deploy.parity.report import ParityReport
@@ -51,22 +53,7 @@ def verify_again(
             "verify the members' bundles with their checkpoints"
         )
     progress(f"reading {checkpoint.name}")
-    try:
-        entry = family(manifest.family)
-        options = {
-            option.name: manifest.options[option.name] for option in entry.options if option.kept
-        }
-    except KeyError as error:
-        raise BundleError(
-            f"{bundle}: family or option {error} is not of this itr-deploy; export it again"
-        ) from error
-    trained = entry.load(checkpoint, **options)
-    if sha256_of(checkpoint) != manifest.provenance.checkpoint_sha256:
-        raise CheckpointError(
-            f"{checkpoint}: not the checkpoint of {bundle}, which was made from "
-            f"{manifest.provenance.checkpoint} "
-            f"(sha256 {manifest.provenance.checkpoint_sha256[:12]})"
-        )
+    trained = read_trained(manifest, bundle, checkpoint)
     report = verify(
         trained,
         matcher,
@@ -83,6 +70,37 @@ def verify_again(
     except OutputError as error:
         progress(f"report not kept: {error}")
     return report
+
+
+def read_trained(made: Manifest | Member, bundle: Path, checkpoint: Path) -> TrainedMatcher:
+    """The checkpoint that a bundle or one of its members was made from, with the same options.
+
+    Args:
+        made: The bundle's manifest, or the member.
+        bundle: The bundle's directory, for messages.
+        checkpoint: The checkpoint.
+
+    Raises:
+        BundleError: The family or an option is not known here.
+        CheckpointError: The checkpoint cannot be read, or is another one.
+    """
+    try:
+        entry = family(made.family)
+        options = {
+            option.name: made.options[option.name] for option in entry.options if option.kept
+        }
+    except KeyError as error:
+        raise BundleError(
+            f"{bundle}: family or option {error} is not of this itr-deploy; export it again"
+        ) from error
+    trained = entry.load(checkpoint, **options)
+    origin = made.provenance
+    if sha256_of(checkpoint) != origin.checkpoint_sha256:
+        raise CheckpointError(
+            f"{checkpoint}: not the checkpoint of {bundle}, which was made from "
+            f"{origin.checkpoint} (sha256 {origin.checkpoint_sha256[:12]})"
+        )
+    return trained
 
 
 def _real_sample(matcher: Matcher, directory: Path, split_name: str, images: int) -> Sample:

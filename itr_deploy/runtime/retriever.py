@@ -11,6 +11,7 @@ from typing import Final, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
+from itr_deploy.bundle.manifest import Modality
 from itr_deploy.errors import InputError, UsageError
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.read import stored_bytes
@@ -145,7 +146,8 @@ class Retriever:
         if not _is_positive(k):
             raise UsageError(f"k={k!r} must be a whole number, at least 1")
         if candidates is FROM_BUNDLE:
-            candidates = self.matcher.bundle.manifest.pipeline.candidates
+            modality: Modality = "text" if image is None else "image"
+            candidates = self.matcher.bundle.manifest.pipeline.width(modality)
         if candidates is not None and not _is_positive(candidates):
             raise UsageError(
                 f"candidates={candidates!r} must be a whole number, at least 1, "

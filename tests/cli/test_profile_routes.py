@@ -13,10 +13,8 @@ import pytest
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.runtime import Matcher
 from tests.support.command import Outcome, itr_deploy
+from tests.support.dime import T2I
 from tests.support.files import tree
-from tests.support.threads import one_torch_thread
-
-GOLDEN = Path(__file__).resolve().parent.parent / "data" / "dime" / "t2i"
 
 
 class World(NamedTuple):
@@ -28,19 +26,11 @@ class World(NamedTuple):
     outcome: Outcome
 
 
-def export(output: Path, *options: object) -> Outcome:
-    files = ("--checkpoint", GOLDEN / "model_best.pth.tar", "--vocab", GOLDEN / "vocab.txt")
-    config = ("--bert-config", GOLDEN / "bert_config.json")
-    with one_torch_thread():
-        return itr_deploy("export", "dime", *files, *config, "--output", output, *options)
-
-
 def write_split(directory: Path, images: int = 6) -> None:
     directory.mkdir()
-    regions = np.load(GOLDEN / "inputs.npz")["images"][:images]
-    captions = (GOLDEN / "captions.txt").read_text().splitlines()
+    regions = T2I.images[:images]
     np.save(directory / "dev_ims.npy", regions)
-    lines = [captions[n % len(captions)] for n in range(2 * len(regions))]
+    lines = [T2I.captions[n % len(T2I.captions)] for n in range(2 * len(regions))]
     (directory / "dev_caps.txt").write_text("\n".join(lines) + "\n")
 
 
@@ -48,7 +38,7 @@ def write_split(directory: Path, images: int = 6) -> None:
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     root = tmp_path_factory.mktemp("routes")
     write_split(root / "data")
-    made = export(root / "bundle", "--gates", "yes")
+    made = T2I.export(root / "bundle", "--gates", "yes")
     assert made.code == 0, made.err
     profile = root / "routes.json"
     outcome = itr_deploy(
@@ -85,7 +75,7 @@ class TestOnARealBundle:
     def test_pruning_at_0_keeps_every_score_and_says_what_it_left_out(
         self, world: World, tmp_path: Path
     ) -> None:
-        made = export(tmp_path / "pruned", "--prune-routes", world.profile, "--json")
+        made = T2I.export(tmp_path / "pruned", "--prune-routes", world.profile, "--json")
         assert made.code == 0, made.err
         names = [entry["name"] for entry in made.json["outputs"]]
         assert "dev split before pruning" in names
@@ -96,20 +86,15 @@ class TestOnARealBundle:
         assert pruning is not None
         assert set(pruning.removed) == {"layer2.glgc", "layer2.imrc"}
         assert str(world.data) not in (tmp_path / "pruned" / "manifest.json").read_text()
-        inputs = np.load(GOLDEN / "inputs.npz")
-        scores = Matcher.load(tmp_path / "pruned").score(
-            texts=(inputs["input_ids"], inputs["lengths"]), images=inputs["images"]
-        )
-        expected = np.load(GOLDEN / "expected.npz")["scores"]
-        np.testing.assert_allclose(scores, expected, atol=1e-4)
-        again = itr_deploy(
-            "verify", tmp_path / "pruned", "--checkpoint", GOLDEN / "model_best.pth.tar"
-        )
+        matcher = Matcher.load(tmp_path / "pruned")
+        scores = matcher.score(texts=T2I.texts, images=T2I.images)
+        np.testing.assert_allclose(scores, T2I.expected["scores"], atol=1e-4)
+        again = itr_deploy("verify", tmp_path / "pruned", "--checkpoint", T2I.checkpoint)
         assert again.code == 0, again.err
 
     def test_above_0_the_changes_are_reported(self, world: World, tmp_path: Path) -> None:
         options = ("--prune-routes", world.profile, "--threshold", "0.4", "--json")
-        made = export(tmp_path / "pruned", *options)
+        made = T2I.export(tmp_path / "pruned", *options)
         assert made.code == 0, made.err
         assert len(made.json["changes"]) == 2
         assert min(change["same_order"] for change in made.json["changes"]) < 1
@@ -120,20 +105,20 @@ class TestOnARealBundle:
     ) -> None:
         options = ("--prune-routes", world.profile, "--profiled-data")
         write_split(tmp_path / "other", images=4)
-        changed = export(tmp_path / "pruned", *options, tmp_path / "other")
+        changed = T2I.export(tmp_path / "pruned", *options, tmp_path / "other")
         assert changed.code == 1
         assert "is not the data of the route profile" in changed.error
-        gone = export(tmp_path / "pruned", *options, tmp_path / "nowhere")
+        gone = T2I.export(tmp_path / "pruned", *options, tmp_path / "nowhere")
         assert gone.code == 1
         assert "--profiled-data" in gone.error
         shutil.copytree(world.data, tmp_path / "moved")
         assert not (tmp_path / "pruned").exists()
-        assert export(tmp_path / "pruned", *options, tmp_path / "moved").code == 0
+        assert T2I.export(tmp_path / "pruned", *options, tmp_path / "moved").code == 0
 
     def test_a_bundle_that_does_not_tell_its_gates_is_refused(
         self, world: World, tmp_path: Path
     ) -> None:
-        assert export(tmp_path / "plain").code == 0
+        assert T2I.export(tmp_path / "plain").code == 0
         outcome = itr_deploy("profile-routes", tmp_path / "plain", "--data", world.data)
         assert outcome.code == 1
         assert "--gates yes" in outcome.error

@@ -1,0 +1,90 @@
+"""Models of the published sizes with random weights, for benchmarks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from itr_deploy.export.text import BundledText, nltk_words, wordpiece
+from itr_deploy.models.contract import TrainedMatcher
+from itr_deploy.models.dime import BertSizes, Dime, DimeConfig, DimeDeployment
+from itr_deploy.models.imram import Imram, ImramConfig, ImramDeployment
+from itr_deploy.models.lhsc import Lhsc, LhscConfig, LhscDeployment
+
+REGIONS, IMAGE_DIM, EMBED_DIM, SIM_DIM, WORD_DIM, VOCAB = 36, 2048, 1024, 256, 300, 1000
+TEMPERATURES = {"i2t": 4.0, "t2i": 9.0}
+
+
+def random_imram(arguments: argparse.Namespace) -> TrainedMatcher:
+    """An IMRAM of the published sizes with random weights."""
+    config = ImramConfig(
+        image_dim=IMAGE_DIM,
+        embed_dim=EMBED_DIM,
+        word_dim=WORD_DIM,
+        vocab_size=VOCAB,
+        mode=arguments.mode,
+        steps=arguments.steps,
+    )
+    model = Imram(config).eval()
+    deployed = ImramDeployment(model, arguments.precompute).eval()
+    options = {**vars(config), "precompute": arguments.precompute}
+    return TrainedMatcher(model, deployed, IMAGE_DIM, VOCAB, options)
+
+
+def random_lhsc(_: argparse.Namespace) -> TrainedMatcher:
+    """An LHSC of the published sizes with random weights."""
+    config = LhscConfig(
+        image_dim=IMAGE_DIM,
+        embed_dim=EMBED_DIM,
+        sim_dim=SIM_DIM,
+        word_dim=WORD_DIM,
+        vocab_size=VOCAB,
+    )
+    model = Lhsc(config).eval()
+    return TrainedMatcher(model, LhscDeployment(model).eval(), IMAGE_DIM, VOCAB, vars(config))
+
+
+def random_dime(arguments: argparse.Namespace) -> TrainedMatcher:
+    """A DIME of the published sizes with random weights.
+
+    Its BERT is small: matching, which is what is measured, comes after it. Random routers leave
+    about half of the gates open, as they do not in a router that was just initialised.
+    """
+    bert = BertSizes(
+        vocab_size=VOCAB,
+        hidden_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    direction = arguments.direction
+    config = DimeConfig(
+        direction=direction, image_dim=IMAGE_DIM, temperature=TEMPERATURES[direction], bert=bert
+    )
+    model = Dime(config).eval()
+    deployed = DimeDeployment(model).eval()
+    return TrainedMatcher(model, deployed, IMAGE_DIM, VOCAB, config.scalars())
+
+
+MODELS: dict[str, Callable[[argparse.Namespace], TrainedMatcher]] = {
+    "imram": random_imram,
+    "lhsc": random_lhsc,
+    "dime": random_dime,
+}
+
+
+def random_vocabulary(family: str, folder: Path) -> BundledText:
+    """Text processing over words that mean nothing."""
+    special = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
+    if family != "dime":
+        special = ["<pad>", "<start>", "<end>", "<unk>"]
+    words = special + [f"word{number}" for number in range(VOCAB - len(special))]
+    path = folder / "words"
+    if family == "dime":
+        path.write_text("\n".join(words))
+        return wordpiece(path, VOCAB, lower_case=True)
+    path.write_text(json.dumps({"word2idx": {w: n for n, w in enumerate(words)}}))
+    return nltk_words(path, VOCAB)

@@ -1,0 +1,52 @@
+"""An evaluation's figures as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from itr_deploy.cli.output import print_table
+
+COLUMNS = ("", "R@1", "R@5", "R@10", "median", "mean rank")
+DIRECTIONS = {"image_to_text": "image to text", "text_to_image": "text to image"}
+
+
+def print_evaluation(report: dict[str, Any]) -> None:
+    """Print the figures of an evaluation's report."""
+    data = report["data"]
+    size = f"{data['images']} images, {data['captions']} captions"
+    title = f"{data['split']}: {size}, {report['scoring']}"
+    print_table(title, COLUMNS, recall_rows(report["recall"]))
+    if "folds" in report:
+        folds = report["folds"]
+        title = f"mean of {folds['count']} folds of {data['images'] // folds['count']} images"
+        print_table(title, COLUMNS, recall_rows(folds["mean"]))
+    if "baseline" in report:
+        baseline = report["baseline"]
+        print_table(baseline["name"], COLUMNS, recall_rows(baseline["recall"]))
+        print_table("the bundle less that", COLUMNS, recall_rows(baseline["difference"]["recall"]))
+    for key, name in DIRECTIONS.items():
+        rows = report["shortlists"][key]
+        if rows:
+            shares = "share_of_top10" in rows[0]
+            heads = ("candidates", "R@1", "R@5", "R@10", *(["of the top 10"] if shares else []))
+            print_table(f"shortlists, {name}", heads, map(_shortlist_row, rows))
+
+
+def _shortlist_row(row: dict[str, Any]) -> list[str]:
+    share = [f"{100 * row['share_of_top10']:.1f} %"] if "share_of_top10" in row else []
+    figures = (f"{row[figure]:.1f}" for figure in ("r1", "r5", "r10"))
+    return [f"{row['width']}", *figures, *share]
+
+
+def recall_rows(recall: dict[str, Any]) -> Iterator[list[str]]:
+    """A row a direction, then rSum."""
+    for key, name in DIRECTIONS.items():
+        row = recall[key]
+        yield [
+            name,
+            *(f"{row[figure]:.1f}" for figure in ("r1", "r5", "r10")),
+            f"{row['median_rank']:g}",
+            f"{row['mean_rank']:.1f}",
+        ]
+    yield ["rSum", f"{recall['rsum']:.1f}", "", "", "", ""]

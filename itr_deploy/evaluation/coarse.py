@@ -1,0 +1,93 @@
+"""The coarse embeddings of a split: what a shortlist is chosen by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.files import output_errors
+from itr_deploy.bundle.manifest import Modality
+from itr_deploy.evaluation.items import SplitItems
+from itr_deploy.evaluation.memory import release_pages
+
+CHUNK = 4096
+"""Items of a gallery whose vectors are read at a time."""
+
+BLOCK_CELLS = 1 << 21
+"""Pairs that are sorted at a time, some 30 bytes each."""
+
+EMBEDDINGS = {"image": "image_embeddings.npy", "text": "text_embeddings.npy"}
+OTHER: dict[Modality, Modality] = {"image": "text", "text": "image"}
+
+
+class Coarse:
+    """Coarse scores of a split's images and captions with each other, from vectors on disk."""
+
+    def __init__(self, root: Path) -> None:
+        """Open the vectors that `encode` wrote."""
+        self._vectors: dict[str, NDArray[np.float32]] = {
+            modality: np.load(root / name, mmap_mode="r") for modality, name in EMBEDDINGS.items()
+        }
+
+    @classmethod
+    def encode(cls, items: SplitItems, root: Path) -> Coarse:
+        """Encode a split, within the matcher's memory budget, and keep its embeddings in ``root``.
+
+        Raises:
+            InputError: Regions that are not finite.
+            OutputError: The disk refuses.
+        """
+        budget, manifest = items.matcher.memory_budget // 2, items.matcher.bundle.manifest
+        parts = (
+            ("image", items.images.count, budget // items.image_bytes, items.encode_images),
+            ("text", items.captions.count, budget // items.caption_bytes, items.encode_captions),
+        )
+        with output_errors(root):
+            root.mkdir(parents=True, exist_ok=True)
+            for modality, count, fitting, encode in parts:
+                shape, step = (count, manifest.embedding_dim), max(1, fitting)
+                with (root / EMBEDDINGS[modality]).open("wb") as file:
+                    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                    np.lib.format.write_array_header_1_0(file, header)
+                    for start in range(0, count, step):
+                        encoded = encode(slice(start, min(start + step, count)))
+                        file.write(np.ascontiguousarray(encoded.embedding, "<f4").data)
+        return cls(root)
+
+    def items(self, query: Modality) -> int:
+        """How many items the gallery has for queries of this modality."""
+        return len(self._vectors[OTHER[query]])
+
+    def queries(self, query: Modality) -> int:
+        """How many queries of this modality there are."""
+        return len(self._vectors[query])
+
+    def rows(self, query: Modality, part: slice) -> NDArray[np.float32]:
+        """Coarse scores ``float32 [queries, items]`` of some queries with every item."""
+        vectors, gallery = self._vectors[query], self._vectors[OTHER[query]]
+        own = np.array(vectors[part])
+        scores = np.empty((len(own), len(gallery)), np.float32)
+        for start in range(0, len(gallery), CHUNK):
+            chunk = slice(start, start + CHUNK)
+            scores[:, chunk] = own @ np.asarray(gallery[chunk]).T
+            release_pages(gallery)
+        release_pages(vectors)
+        return scores
+
+    def tile(self, images: slice, captions: slice) -> NDArray[np.float32]:
+        """Coarse scores ``float32 [images, captions]``."""
+        image, text = self._vectors["image"], self._vectors["text"]
+        scores: NDArray[np.float32] = np.array(image[images]) @ np.array(text[captions]).T
+        release_pages(image)
+        release_pages(text)
+        return scores
+
+
+def query_blocks(queries: int, items: int, cells: int = BLOCK_CELLS) -> Iterator[slice]:
+    """Slices of queries with no more than ``cells`` pairs."""
+    step = max(1, cells // items)
+    for start in range(0, queries, step):
+        yield slice(start, min(start + step, queries))

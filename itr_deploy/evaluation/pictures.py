@@ -1,0 +1,53 @@
+"""The pictures of a split, by the ids of its images, to put into a page."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+
+from itr_deploy.errors import InputError
+
+TYPES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+}
+
+
+class Pictures:
+    """Files of a directory, called as the images are, with or without the file's ending."""
+
+    def __init__(self, root: Path | None, ids: Sequence[str]) -> None:
+        """Look for the pictures; without a directory there are none.
+
+        Raises:
+            InputError: The directory has none of them.
+        """
+        self._root, self._ids = root, ids
+        if root is not None and all(self._path(number) is None for number in range(len(ids))):
+            raise InputError(
+                f"{root}: no picture is called as an image of the split, for example "
+                f"{ids[0]!r} or {ids[0] + '.jpg'!r}; check --images and {{split}}_ids.txt"
+            )
+
+    def data_uri(self, number: int) -> str | None:
+        """A picture as a URI that holds it, None where there is none."""
+        path = self._path(number)
+        if path is None:
+            return None
+        content = base64.b64encode(path.read_bytes()).decode()
+        return f"data:{TYPES[path.suffix.lower()]};base64,{content}"
+
+    def _path(self, number: int) -> Path | None:
+        if self._root is None:
+            return None
+        name = self._ids[number]
+        for candidate in (name, *(name + ending for ending in TYPES)):
+            path = self._root / candidate
+            known = path.suffix.lower() in TYPES
+            if known and path.is_file() and path.resolve().is_relative_to(self._root.resolve()):
+                return path
+        return None

@@ -1,0 +1,188 @@
+"""The field's measures, from a matrix of scores: Recall@K, median and mean rank, rSum.
+
+The rank of a right answer is 1 plus the number of wrong ones that score at least as much: a tie
+counts against the right answer, so that a model that scores all alike has recalled nothing. The
+field's programs sort and leave the order of ties to the sort; without ties the figures are theirs.
+A score that is not a number is lost: it beats nothing, and as a wrong answer it stands above.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.errors import UsageError
+
+CUTOFFS = (1, 5, 10)
+
+BLOCK_BYTES = 64 << 20
+"""Scores that are read at a time."""
+
+
+class Scores(Protocol):
+    """A matrix ``float32 [N, C]`` that is read block by block: an array, or one on disk."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Images and captions."""
+        ...
+
+    def __getitem__(self, part: tuple[slice, slice], /) -> NDArray[np.float32]:
+        """Some rows and columns."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The rank of every query's right answer, from 1.
+
+    Attributes:
+        image_to_text: ``int64 [N]``, of an image's best caption.
+        text_to_image: ``int64 [C]``, of a caption's image.
+    """
+
+    image_to_text: NDArray[np.int64]
+    text_to_image: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Figures of one direction.
+
+    Attributes:
+        r1: Percent of the queries whose right answer is first.
+        r5: Among the first five.
+        r10: Among the first ten.
+        median_rank: Median of the ranks, rounded down as the field does.
+        mean_rank: Their mean.
+    """
+
+    r1: float
+    r5: float
+    r10: float
+    median_rank: float
+    mean_rank: float
+
+    @property
+    def recalls(self) -> tuple[float, float, float]:
+        """R@1, R@5 and R@10."""
+        return self.r1, self.r5, self.r10
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Figures of both directions."""
+
+    image_to_text: Direction
+    text_to_image: Direction
+
+    @property
+    def rsum(self) -> float:
+        """Sum of the six recalls."""
+        return sum(self.image_to_text.recalls) + sum(self.text_to_image.recalls)
+
+    def to_json(self) -> dict[str, Any]:
+        """For a report."""
+        return {**asdict(self), "rsum": self.rsum}
+
+
+def ranks(scores: Scores, captions_per_image: int, block_bytes: int = BLOCK_BYTES) -> Ranks:
+    """Ranks of the right answers.
+
+    Args:
+        scores: ``float32 [N, C]``, higher is better; read in blocks of rows, twice.
+        captions_per_image: Captions of an image; they follow each other, ``C = N * this``.
+        block_bytes: Size of a block.
+
+    Raises:
+        UsageError: The matrix has another number of captions.
+    """
+    images, captions = scores.shape
+    per = captions_per_image
+    if captions != images * per:
+        raise UsageError(
+            f"scores of {images} images and {captions} captions; expected {per} captions an image"
+        )
+    blocks = list(_row_blocks(images, captions, block_bytes))
+    right = np.concatenate(
+        [np.empty((0, per), np.float32), *(_own(scores, b, per) for b in blocks)]
+    )
+    best = right.max(axis=1, initial=-np.inf)
+    by_image = np.empty(images, np.int64)
+    below = np.zeros(captions, np.int64)
+    for rows in blocks:
+        block = scores[rows, :]
+        below += np.count_nonzero(block < right.reshape(-1), axis=0)
+        limit = best[rows, None]
+        foreign = captions - np.count_nonzero(block < limit, axis=1)
+        own = per - np.count_nonzero(right[rows] < limit, axis=1)
+        by_image[rows] = 1 + foreign - own
+    return Ranks(by_image, images - below)
+
+
+def recall(found: Ranks) -> Recall:
+    """The field's figures from ranks."""
+    return Recall(_direction(found.image_to_text), _direction(found.text_to_image))
+
+
+def mean_recall(folds: Sequence[Recall]) -> Recall:
+    """The mean of every figure over folds, as MS-COCO's 1K figures are given."""
+
+    def mean(directions: list[Direction]) -> Direction:
+        values = [list(asdict(direction).values()) for direction in directions]
+        return Direction(*np.mean(values, axis=0).tolist())
+
+    return Recall(
+        mean([fold.image_to_text for fold in folds]), mean([fold.text_to_image for fold in folds])
+    )
+
+
+def fold_slices(images: int, folds: int, captions_per_image: int) -> list[tuple[slice, slice]]:
+    """Rows and columns of equal folds of consecutive images with their captions.
+
+    Raises:
+        UsageError: The images cannot be divided so.
+    """
+    if folds < 1 or images % folds:
+        raise UsageError(f"{images} images cannot be divided into {folds} equal folds")
+    size = images // folds
+    return [
+        (slice(start, start + size), _captions(slice(start, start + size), captions_per_image))
+        for start in range(0, images, size)
+    ]
+
+
+def recall_curve(found: NDArray[np.int64], depths: Sequence[int]) -> list[float]:
+    """Percent of ranks ``int64 [Q]`` that are at most each depth."""
+    return [_percent(found <= depth) for depth in depths]
+
+
+def _direction(found: NDArray[np.int64]) -> Direction:
+    r1, r5, r10 = recall_curve(found, CUTOFFS)
+    return Direction(r1, r5, r10, float(np.floor(np.median(found))), float(found.mean()))
+
+
+def _percent(hits: NDArray[np.bool_]) -> float:
+    return 100 * float(hits.mean())
+
+
+def _own(scores: Scores, rows: slice, per: int) -> NDArray[np.float32]:
+    """Scores ``[n, per]`` of a block's images with their own captions."""
+    part = scores[rows, _captions(rows, per)]
+    count = rows.stop - rows.start
+    places = np.arange(count)
+    return part.reshape(count, count, per)[places, places]
+
+
+def _captions(images: slice, per: int) -> slice:
+    return slice(images.start * per, images.stop * per)
+
+
+def _row_blocks(rows: int, columns: int, block_bytes: int) -> Iterator[slice]:
+    step = max(1, block_bytes // max(1, 4 * columns))
+    for start in range(0, rows, step):
+        yield slice(start, min(start + step, rows))

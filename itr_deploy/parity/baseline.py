@@ -1,0 +1,103 @@
+"""The published computation in PyTorch as the baseline of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.files import sha256_of
+from itr_deploy.bundle.manifest import Manifest, Member
+from itr_deploy.errors import UsageError
+from itr_deploy.evaluation.baseline import Baseline
+from itr_deploy.evaluation.dataset import Split
+from itr_deploy.evaluation.grid import Grid
+from itr_deploy.evaluation.memory import release_pages
+from itr_deploy.models.contract import TrainedMatcher
+from itr_deploy.parity.again import read_trained
+from itr_deploy.runtime.inputs import finite_batch
+from itr_deploy.runtime.matcher import Matcher
+
+IMAGES, CAPTIONS = 128, 100
+"""Images and captions of a tile; captions go in the batches of the published evaluations."""
+
+
+def torch_baseline(matcher: Matcher, split: Split, checkpoints: Sequence[Path]) -> Baseline:
+    """Read the checkpoints of a bundle, one a member if it is an ensemble.
+
+    Args:
+        matcher: The bundle, loaded; its text processing is used.
+        split: The data.
+        checkpoints: In the order of the members.
+
+    Raises:
+        CheckpointError: One cannot be read, or is not the bundle's.
+        UsageError: There are too few or too many.
+    """
+    manifest, path = matcher.bundle.manifest, matcher.bundle.path
+    made: tuple[Manifest | Member, ...] = manifest.members or (manifest,)
+    if len(checkpoints) != len(made):
+        names = ", ".join(entry.provenance.checkpoint for entry in made)
+        raise UsageError(
+            f"{path} was made from {len(made)} checkpoints ({names}); "
+            f"give --checkpoint once for each, in this order, not {len(checkpoints)} times"
+        )
+    trained = [
+        read_trained(entry, path, file) for entry, file in zip(made, checkpoints, strict=True)
+    ]
+    weights = [member.weight for member in manifest.members] or [1.0]
+    return Baseline(
+        name=f"PyTorch {torch.__version__}",
+        scorer=TorchScorer(trained, weights, matcher, split),
+        identity={
+            "checkpoint": " ".join(map(sha256_of, checkpoints)),
+            "weights": " ".join(map(repr, weights)),
+            "options": repr([dict(entry.options) for entry in made]),
+        },
+    )
+
+
+class TorchScorer:
+    """Scores tiles as the published programs do, each encoded anew, in float32 on the CPU."""
+
+    planes = 1
+
+    def __init__(
+        self,
+        trained: Sequence[TrainedMatcher],
+        weights: Sequence[float],
+        matcher: Matcher,
+        split: Split,
+    ) -> None:
+        """Take the models, their shares of the score, and the data."""
+        self._models = trained
+        self._weights = weights
+        self._split = split
+        self._ids, self._lengths = matcher.text.token_ids(split.captions)
+
+    @property
+    def grid(self) -> Grid:
+        """See `TileScorer.grid`."""
+        images, captions = len(self._split.regions), len(self._lengths)
+        # What is padded together stays together.
+        batch = max(model.deployed.padded_together or CAPTIONS for model in self._models)
+        return Grid(images, captions, min(IMAGES, images), min(batch, captions))
+
+    def score(self, images: slice, captions: slice) -> NDArray[np.float32]:
+        """See `TileScorer.score`.
+
+        Raises:
+            InputError: Regions that are not finite.
+        """
+        part = np.array(self._split.regions[images])
+        regions = torch.from_numpy(finite_batch(part, images.start))
+        release_pages(self._split.regions)
+        lengths = torch.from_numpy(self._lengths[captions])
+        ids = torch.from_numpy(self._ids[captions, : int(lengths.max())])
+        with torch.inference_mode():
+            scores = [model.plain.score(regions, ids, lengths).numpy() for model in self._models]
+        mean = np.average(scores, axis=0, weights=self._weights)
+        return np.ascontiguousarray(mean[None], np.float32)

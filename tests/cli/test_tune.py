@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from itr_deploy.bundle.store import read_bundle
+from itr_deploy.runtime import Gallery, Matcher, Retriever
+from tests.cli.conftest import CAPTIONS
+from tests.support import items
+from tests.support.command import Outcome, itr_deploy
+from tests.support.files import tree
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> Path:
+    root = tmp_path / "data"
+    root.mkdir()
+    np.save(root / "dev_ims.npy", items.images(40))
+    (root / "dev_caps.txt").write_text("\n".join(items.captions(120)) + "\n")
+    return root
+
+
+def tune(bundle: Path, data: Path, work: Path, *options: object) -> Outcome:
+    return itr_deploy("tune", bundle, "--data", data, "--work", work, *options)
+
+
+def share(matcher: Matcher, width: int, queries: str) -> float:
+    """Share of the exhaustive top 10 within a coarse shortlist, query by query."""
+    regions, captions = items.images(40), items.captions(120)
+    scores = matcher.score(texts=captions, images=regions)
+    images, texts = matcher.encode_images(regions), matcher.encode_texts(captions)
+    coarse = images.embedding @ texts.embedding.T
+    if queries == "text":
+        scores, coarse = scores.T, coarse.T
+    kept = [
+        len(set(np.argsort(-row)[:10]) & set(np.argsort(-by_coarse)[:width]))
+        for row, by_coarse in zip(scores, coarse, strict=True)
+    ]
+    return sum(kept) / (10 * len(kept))
+
+
+def test_the_smallest_widths_that_keep_the_target_become_the_bundles(
+    bundle_copy: Path, split: Path, matcher: Matcher, tmp_path: Path
+) -> None:
+    outcome = tune(bundle_copy, split, tmp_path / "work", "--target", 0.9, "--json")
+    assert outcome.code == 0, outcome.err
+    pipeline = read_bundle(bundle_copy).manifest.pipeline
+    for query in ("text", "image"):
+        found = outcome.json[f"{query}_query"]
+        assert pipeline.width(query) == found["width"]
+        assert share(matcher, found["width"], query) == pytest.approx(found["share"], abs=0.003)
+        assert found["share"] >= 0.9 > share(matcher, found["width"] - 1, query) - 0.003
+        assert found["before"] == 200
+        assert found["share_before"] == 1
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_search_then_takes_the_bundles_width_of_its_direction(
+    bundle_copy: Path, split: Path, tmp_path: Path
+) -> None:
+    tune(bundle_copy, split, tmp_path / "work", "--target", 0.9)
+    matcher = Matcher.load(bundle_copy)
+    pipeline = matcher.bundle.manifest.pipeline
+    gallery = Gallery.create(tmp_path / "g", matcher, "text", "float32")
+    gallery.add(items.names(120), items.captions(120))
+    retriever = Retriever(matcher, gallery)
+    query = items.images(3, seed=1)
+    found = retriever.search(image=query, k=5)
+    width = pipeline.width("image")
+    assert width is not None
+    expected = retriever.search(image=query, k=5, candidates=width)
+    assert [hits.ids for hits in found] == [hits.ids for hits in expected]
+
+
+def test_nothing_but_the_manifest_changes_and_galleries_stay_valid(
+    bundle_copy: Path, split: Path, tmp_path: Path
+) -> None:
+    gallery = Gallery.create(tmp_path / "g", Matcher.load(bundle_copy))
+    gallery.add(items.names(3), items.images(3))
+    before = tree(bundle_copy)
+    tune(bundle_copy, split, tmp_path / "work", "--target", 0.9)
+    after = tree(bundle_copy)
+    assert {name for name in after if after[name] != before[name]} == {"manifest.json"}
+    assert len(Retriever.load(bundle_copy, tmp_path / "g").search(CAPTIONS[0], k=3)) == 3
+
+
+def test_the_scores_of_a_saved_evaluation_are_taken_and_stay(
+    bundle_copy: Path, split: Path, tmp_path: Path
+) -> None:
+    options = ("--data", split, "--split", "dev", "--save-scores")
+    done = itr_deploy("evaluate", bundle_copy, *options, "--output", tmp_path / "out")
+    assert done.code == 0, done.err
+    before = tree(tmp_path / "out")
+    outcome = tune(bundle_copy, split, tmp_path / "out")
+    assert "written to" in outcome.out
+    assert tree(tmp_path / "out") == before
+
+
+def test_a_work_directory_with_other_files_is_left_alone(
+    bundle_copy: Path, split: Path, tmp_path: Path
+) -> None:
+    before = tree(bundle_copy)
+    outcome = tune(bundle_copy, split, tmp_path)
+    assert outcome.code == 1
+    assert "holds other files" in outcome.error
+    assert tree(bundle_copy) == before
+
+
+@pytest.mark.parametrize("target", [0, 1.5])
+def test_a_target_that_is_no_share_is_wrong_usage(
+    bundle: Path, split: Path, tmp_path: Path, target: float
+) -> None:
+    assert tune(bundle, split, tmp_path / "work", "--target", target).code == 2
