@@ -80,6 +80,13 @@ def build(options: Namespace, split: Split) -> Subject:
             nn.init.constant_(module.mlp[2].bias, OPEN)
     gates = Gates(model)
 
+    def score(regions: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
+        # The plain model scores a caption at a time. Where words are refined, the norm would see
+        # those of one caption, and take away what tells captions apart.
+        if config.refines_words:
+            model.interaction.bn.eval()
+        return model.score(regions, ids, lengths)
+
     def evaluated(regions: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
         scores = model.score(regions, ids, lengths)
         gates.mean()
@@ -87,7 +94,7 @@ def build(options: Namespace, split: Split) -> Subject:
 
     return Subject(
         model=model,
-        score=model.score,
+        score=score,
         evaluated=evaluated,
         token_ids=token_ids(pieces),
         published=lambda: published(model, path_mapping, options),
@@ -153,7 +160,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Train or evaluate; returns the exit code."""
     description = "Train DIME on the shapes world, or evaluate a checkpoint of it."
     parser = training.parser(
-        "train_dime", description, batch_size=20, epochs=3, learning_rate=1e-3, threads=1
+        "train_dime",
+        description,
+        loss="contrastive",
+        batch_size=20,
+        epochs=2,
+        learning_rate=1e-3,
+        threads=1,
     )
     add = parser.add_argument
     add("--direction", choices=DIRECTIONS, default="i2t", help="what is refined: regions or words")

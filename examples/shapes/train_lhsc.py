@@ -77,7 +77,9 @@ def work(options: Namespace) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Train or evaluate; returns the exit code."""
     description = "Train LHSC on the shapes world, or evaluate a checkpoint of it."
-    parser = training.parser("train_lhsc", description, output=OUTPUT)
+    parser = training.parser(
+        "train_lhsc", description, output=OUTPUT, loss="contrastive", epochs=4, threads=1
+    )
     add = parser.add_argument
     add("--embed-size", type=int, default=64, help="width of the joint space")
     add("--sim-dim", type=int, default=48, help="width of a similarity vector")

@@ -23,7 +23,7 @@ from examples.shapes.dataset import (
     shuffled_pairs,
 )
 from examples.shapes.files import replacing, write_text
-from examples.shapes.losses import hinge_loss
+from examples.shapes.losses import contrastive_loss, hinge_loss
 from examples.shapes.recall import Recalls, recalls
 from itr_deploy.errors import ItrDeployError
 
@@ -88,7 +88,10 @@ class Learner:
     def step(self, regions: Tensor, ids: Tensor, lengths: Tensor, *, hardest: bool) -> float:
         """Learn from pictures and their captions, row by row; returns the loss."""
         scores = self.subject.score(regions, ids, lengths)
-        loss = hinge_loss(scores, margin=self.options.margin, hardest=hardest)
+        if self.options.loss == "contrastive":
+            loss = contrastive_loss(scores)
+        else:
+            loss = hinge_loss(scores, margin=self.options.margin, hardest=hardest)
         self.optimiser.zero_grad()
         (loss + self.subject.penalty() if self.subject.penalty else loss).backward()
         nn.utils.clip_grad_norm_(self.subject.model.parameters(), self.options.grad_clip)
@@ -178,8 +181,9 @@ def parser(name: str, description: str, **defaults: Any) -> argparse.ArgumentPar
     add = made.add_argument
     add("--data", type=Path, required=True, help="folder that make_data wrote")
     add("--output", type=Path, help="folder for the checkpoint")
+    add("--loss", choices=("hinge", "contrastive"), default="hinge", help="see losses.py")
     add("--epochs", type=int, default=5, help="times round all captions")
-    add("--warm-up", type=int, default=1, help="first epochs, with the mean of all hinges")
+    add("--warm-up", type=int, default=1, help="first epochs of hinge loss, all its hinges")
     add("--batch-size", type=int, default=32, help="pictures in a batch")
     add("--learning-rate", type=float, default=2e-3, help="the highest, early in the training")
     add("--margin", type=float, default=0.2, help="of a right pair over a wrong one")

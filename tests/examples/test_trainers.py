@@ -12,6 +12,7 @@ import torch
 from examples.shapes import train_dime, train_lhsc
 from examples.shapes.dataset import padded, read_split
 from examples.shapes.features import FEATURE_DIM
+from examples.shapes.losses import contrastive_loss
 from examples.shapes.make_data import VOCABULARY_NAME
 from examples.shapes.recall import recalls
 from examples.shapes.training import CHECKPOINT_NAME, CHECKPOINTS
@@ -93,3 +94,12 @@ def test_a_dime_starts_with_every_gate_open(small_world: Path):
     subject.score(split.regions[:3], *texts)
     assert subject.penalty is not None
     assert subject.penalty().item() > 0.8
+
+
+def test_contrastive_loss_is_the_mean_surprise_both_ways():
+    scores = torch.tensor([[0.3, 0.1], [0.0, 0.2]])
+    rows = torch.log_softmax(scores / 0.05, dim=1).diag()
+    columns = torch.log_softmax(scores / 0.05, dim=0).diag()
+    expected = -(rows.mean() + columns.mean()) / 2
+    assert contrastive_loss(scores).item() == pytest.approx(expected.item())
+    assert contrastive_loss(torch.eye(3) * 9).item() < 1e-6
