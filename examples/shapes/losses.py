@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 def hinge_loss(scores: Tensor, *, margin: float, hardest: bool) -> Tensor:
@@ -23,3 +24,16 @@ def hinge_loss(scores: Tensor, *, margin: float, hardest: bool) -> Tensor:
     if hardest:
         return captions.amax(dim=1).mean() + pictures.amax(dim=0).mean()
     return (captions + pictures).sum() / wrong.sum()
+
+
+def contrastive_loss(scores: Tensor, *, temperature: float = 0.05) -> Tensor:
+    """Cross-entropy of finding the right one among all, both ways (InfoNCE).
+
+    Args:
+        scores: `[B, B]`, the right pairs on the diagonal.
+        temperature: What scores are divided by.
+    """
+    right = torch.arange(len(scores))
+    logits = scores / temperature
+    both = functional.cross_entropy(logits, right) + functional.cross_entropy(logits.T, right)
+    return both / 2

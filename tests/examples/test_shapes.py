@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,8 @@ from examples.shapes.scenes import (
     generator,
     sample_scene,
 )
-from examples.shapes.train_imram import CHECKPOINT_NAME, OUTPUT, main, score_batch
+from examples.shapes.train_imram import OUTPUT, main, score_batch
+from examples.shapes.training import CHECKPOINT_NAME
 from examples.shapes.vocabulary import (
     END,
     SPECIAL_WORDS,
@@ -59,25 +59,6 @@ def features_of(scene: Scene) -> np.ndarray:
 
 def one_star(colour: str = "red", shape: str = "star", x: float = 0.3) -> Scene:
     return Scene("cream", (Object(shape, colour, "large", x, 0.3),))
-
-
-@pytest.fixture(autouse=True)
-def torch_settings() -> Iterator[None]:
-    """One thread, which is faster for arrays this small; what a test sets is undone after it."""
-    threads, state = torch.get_num_threads(), torch.get_rng_state()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-    torch.set_rng_state(state)
-    torch.use_deterministic_algorithms(False)
-
-
-@pytest.fixture(scope="module")
-def small_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shapes")
-    for split, size in (("train", 12), ("dev", 4), ("test", 6)):
-        make_data.make_split(split, folder, with_pictures=split == "test", size=size)
-    return folder
 
 
 def test_scenes_are_the_same_every_time_and_differ_by_index_and_split():

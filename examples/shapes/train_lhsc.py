@@ -1,0 +1,91 @@
+"""Train LHSC on the shapes world, or evaluate a checkpoint of it.
+
+The checkpoint has the published form, so that what deploys it here deploys a published one too.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from typing import Any
+
+from examples.shapes import training
+from examples.shapes.dataset import Split
+from examples.shapes.make_data import VOCABULARY_NAME
+from examples.shapes.training import CHECKPOINTS, Subject
+from examples.shapes.vocabulary import read_vocabulary, token_ids
+from itr_deploy.models.lhsc import Lhsc, LhscConfig, load
+from itr_deploy.models.lhsc.checkpoint import PARTS
+
+OUTPUT = CHECKPOINTS / "lhsc"
+
+
+def build(options: Namespace, split: Split) -> Subject:
+    """An LHSC with fresh weights."""
+    vocabulary = options.data / VOCABULARY_NAME
+    word2idx = read_vocabulary(vocabulary)
+    config = LhscConfig(
+        image_dim=split.regions.shape[-1],
+        embed_dim=options.embed_size,
+        sim_dim=options.sim_dim,
+        word_dim=options.word_dim,
+        vocab_size=len(word2idx),
+    )
+    model = Lhsc(config)
+    return Subject(
+        model=model,
+        score=model.score,
+        evaluated=model.score,
+        token_ids=lambda caption: token_ids(caption, word2idx),
+        published=lambda: published(model, options),
+        files={VOCABULARY_NAME: vocabulary.read_text(encoding="utf-8")},
+    )
+
+
+def published(model: Lhsc, options: Namespace) -> dict[str, Any]:
+    """Weights and options as the published program saves them: a state dict for each part."""
+    config = model.config
+    opt = Namespace(
+        img_dim=config.image_dim,
+        word_dim=config.word_dim,
+        embed_size=config.embed_dim,
+        sim_dim=config.sim_dim,
+        vocab_size=config.vocab_size,
+        num_layers=config.num_layers,
+        bi_gru=True,
+        no_imgnorm=not config.image_norm,
+        no_txtnorm=not config.text_norm,
+        **training.training_options(options),
+    )
+    return {"model": [model.get_submodule(part).state_dict() for part in PARTS], "opt": opt}
+
+
+def work(options: Namespace) -> None:
+    """Train, or evaluate."""
+    if not options.evaluate:
+        training.train(options, build)
+        return
+    word2idx = read_vocabulary(options.evaluate.parent / VOCABULARY_NAME)
+    training.report(
+        load(options.evaluate).plain.score,
+        lambda caption: token_ids(caption, word2idx),
+        options.data,
+        options.split,
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train or evaluate; returns the exit code."""
+    description = "Train LHSC on the shapes world, or evaluate a checkpoint of it."
+    parser = training.parser(
+        "train_lhsc", description, output=OUTPUT, loss="contrastive", epochs=4, threads=1
+    )
+    add = parser.add_argument
+    add("--embed-size", type=int, default=64, help="width of the joint space")
+    add("--sim-dim", type=int, default=48, help="width of a similarity vector")
+    add("--word-dim", type=int, default=48, help="width of a word embedding")
+    return training.run(parser.parse_args(arguments), work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
