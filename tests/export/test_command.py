@@ -51,6 +51,7 @@ def test_the_result_as_json_names_the_bundle_and_holds_its_parity(bundles: Bundl
     path, result = bundles.path(FULL), bundles.outcome(FULL).json
     assert result.keys() == {
         "bundle", "encoding_id", "passed", "backend", "outputs", "invariance", "ranks", "unchecked",
+        "changes",
     }  # fmt: skip
     assert result["bundle"] == str(path)
     assert result["passed"] is True
