@@ -75,4 +75,23 @@ def random_sample(
     ids = rng.integers(1, trained.vocab_size, size=(texts, padded))
     ids[np.arange(padded) >= lengths[:, None]] = 0
     values = rng.standard_normal((images, regions, trained.image_dim), dtype=np.float32)
-    return Sample(values, ids, lengths)
+    return Sample(values * feature_scale(trained), ids, lengths)
+
+
+def feature_scale(trained: TrainedMatcher) -> np.float32:
+    """Size of random features that the model can take: 1, or less where it would overflow.
+
+    LHSC's layers multiply what they get, four times over: weights that suit a data set of small
+    features turn larger ones into NaN, which compare with nothing. Features of four times the size
+    must pass.
+    """
+    deployed = trained.deployed
+    shape = (2, deployed.regions or 36, trained.image_dim)
+    values = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    for halvings in range(12):
+        scale = np.float32(0.5**halvings)
+        with torch.inference_mode():
+            encoded = deployed.encode_images(torch.from_numpy(4 * scale * values))
+        if all(bool(torch.isfinite(tensor).all()) for tensor in encoded):
+            return scale
+    return np.float32(1)

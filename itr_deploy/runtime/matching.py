@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -171,7 +172,9 @@ class PairScorer:
         per_call = min(most, max(1, self._budget // (pair + item)))
         k_step = min(width, per_call)
         if shared:
-            # Gathered once for all queries of a tile: more queries cost only their pairs.
+            # Gathered once for all queries of a tile: more queries cost only their pairs. Of tiles
+            # with so many pairs one about as high as it is wide gathers least.
+            k_step = min(k_step, most // min(rows, math.isqrt(most)))
             q_step = max(1, (self._budget - k_step * item) // max(1, k_step * pair))
             q_step = max(1, min(q_step, most // k_step))
         else:

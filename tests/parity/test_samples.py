@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.models.imram import load
-from itr_deploy.parity.samples import random_samples, rank_sample
+from itr_deploy.models.lhsc import load as load_lhsc
+from itr_deploy.parity.samples import feature_scale, random_samples, rank_sample
 from tests.support.golden import FULL
 
 
@@ -45,3 +49,17 @@ def test_a_model_that_fixes_regions_and_length_is_sampled_within_them() -> None:
         assert sample.regions.shape[1] == 9
         assert sample.token_ids.shape[1] == 6
         assert sample.lengths.max() <= 6
+
+
+def test_features_are_smaller_where_the_model_would_overflow(trained: TrainedMatcher) -> None:
+    """LHSC of the shapes world turns large features into NaN."""
+    shapes = Path(__file__).parents[2] / "examples/shapes/checkpoints/lhsc/model_best.pth.tar"
+    explosive = load_lhsc(shapes)
+    shape = (1, 36, explosive.image_dim)
+    large = 4 * np.random.default_rng(0).standard_normal(shape, np.float32)
+    assert feature_scale(trained) == 1
+    assert not torch.isfinite(explosive.deployed.encode_images(torch.from_numpy(large))[0]).all()
+    assert 0 < feature_scale(explosive) < 1
+    for sample in [*random_samples(explosive), rank_sample(explosive)]:
+        encoded = explosive.deployed.encode_images(torch.from_numpy(sample.regions))
+        assert all(torch.isfinite(tensor).all() for tensor in encoded)
