@@ -38,6 +38,8 @@ format: $(VENV)/.dev
 bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks.matching
 	$(BIN)/python -m benchmarks.matching --family lhsc
+	$(BIN)/python -m benchmarks.matching --family dime --direction i2t --images 1000 --texts 4
+	$(BIN)/python -m benchmarks.matching --family dime --direction t2i --images 1000 --texts 4
 
 clean:
 	rm -rf $(VENV) $(DEMO_OUTPUT) build dist

@@ -53,7 +53,7 @@ class Matcher:
         Args:
             bundle: Its directory.
             device: ``"cpu"`` or ``"cuda"``.
-            threads: Size of the process's thread pool, None for every core.
+            threads: Threads that compute on the CPU, None for every core.
             memory_budget: Bytes that `score` may use for encoded items and scratch.
 
         Raises:

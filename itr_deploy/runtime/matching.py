@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import GraphRole, Manifest
-from itr_deploy.runtime.backends.base import Backend
+from itr_deploy.runtime.backends.base import Backend, Call
 from itr_deploy.runtime.items import Block, Encoded
 
 ROLES: dict[str, GraphRole] = {"text": "match_text_to_image", "image": "match_image_to_text"}
@@ -20,8 +21,15 @@ ROLES: dict[str, GraphRole] = {"text": "match_text_to_image", "image": "match_im
 TILE_BYTES = 128 << 20
 """Scratch memory of one call at most: larger tiles were no faster (docs/performance.md)."""
 
+LEAST_PAIRS = 8
+"""A call with fewer costs as much: nothing is gained by dividing it among threads."""
 
-Observer = Callable[[Mapping[str, NDArray[np.float32]]], None]
+Outputs = Mapping[str, NDArray[np.float32]]
+Observer = Callable[[Outputs], None]
+Place = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Rows of queries, and columns of items."""
+
+T = TypeVar("T")
 
 
 class PairScorer:
@@ -31,7 +39,8 @@ class PairScorer:
         """Take the backend and the bytes that a call may use for scratch."""
         self._backend = backend
         self._manifest = manifest
-        self._budget = min(memory_budget, TILE_BYTES)
+        self._workers = backend.workers
+        self._budget = min(memory_budget, TILE_BYTES) // self._workers
         cpu_pairs = manifest.workspace.cpu_pairs if backend.device == "cpu" else None
         self._most_pairs = cpu_pairs or sys.maxsize
 
@@ -50,7 +59,7 @@ class PairScorer:
         if rows is None:
             rows = np.arange(len(gallery))
         scores = np.empty((len(queries), len(rows)), np.float32)
-        for place, columns, tile in self._all_tiles(queries, gallery, rows):
+        for (place, columns), tile in self._all_tiles(queries, gallery, rows):
             scores[np.ix_(place, columns)] = tile["scores"]
             if observe is not None:
                 observe(tile)
@@ -77,15 +86,20 @@ class PairScorer:
         pairs = len(queries), len(gallery)
         scores = np.empty(pairs, np.float32)
         values = np.empty((*pairs, *map(int, shape)), np.float32)
-        for place, columns, tile in self._all_tiles(queries, gallery, np.arange(len(gallery))):
+        for (place, columns), tile in self._all_tiles(queries, gallery, np.arange(len(gallery))):
             scores[np.ix_(place, columns)] = tile["scores"]
             values[np.ix_(place, columns)] = tile[output]
         return scores, values
 
     def _all_tiles(
         self, queries: Encoded, gallery: Encoded, rows: NDArray[np.int64]
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], Mapping[str, NDArray[np.float32]]]]:
+    ) -> Iterator[tuple[Place, Outputs]]:
         """Places of queries and of ``rows``, and the graph's outputs for all of their pairs."""
+        return self._run_all(self._jobs(queries, gallery, rows))
+
+    def _jobs(
+        self, queries: Encoded, gallery: Encoded, rows: NDArray[np.int64]
+    ) -> Iterator[tuple[Place, Call]]:
         block_of, local_of = (places[rows] for places in gallery.places)
         for number, items in enumerate(gallery.blocks):
             columns = np.flatnonzero(block_of == number)
@@ -94,8 +108,20 @@ class PairScorer:
             local = local_of[columns]
             for query in queries.blocks:
                 for q, k in self._tiles(queries.modality, query, items, len(local)):
-                    tile = self._run(queries.modality, query, q, items, local[None, k])
-                    yield query.rows[q], columns[k], tile
+                    call = self._call(queries.modality, query, q, items, local[None, k])
+                    yield (query.rows[q], columns[k]), call
+
+    def _run_all(self, jobs: Iterable[tuple[T, Call]]) -> Iterator[tuple[T, Outputs]]:
+        """Run the calls; each result comes with what came with its call."""
+        places: deque[T] = deque()
+
+        def calls() -> Iterator[Call]:
+            for place, call in jobs:
+                places.append(place)
+                yield call
+
+        for outputs in self._backend.run_all(calls()):
+            yield places.popleft(), outputs
 
     def score_candidates(
         self, queries: Encoded, gallery: Encoded, candidates: NDArray[np.int64]
@@ -138,19 +164,21 @@ class PairScorer:
         padded = np.zeros((len(counts), width), np.int64)
         padded[filled] = local[wanted]
         scores = np.empty(padded.shape, np.float32)
-        for q, k in self._tiles(modality, query, items, width, shared=False):
-            scores[q, k] = self._run(modality, query, q, items, padded[q, k])["scores"]
+        tiles = self._tiles(modality, query, items, width, shared=False)
+        jobs = (((q, k), self._call(modality, query, q, items, padded[q, k])) for q, k in tiles)
+        for place, outputs in self._run_all(jobs):
+            scores[place] = outputs["scores"]
         chosen: NDArray[np.float32] = scores[filled]
         return chosen
 
-    def _run(
+    def _call(
         self,
         modality: str,
         query: Block,
         q: slice,
         items: Block,
         candidates: NDArray[np.int64],
-    ) -> Mapping[str, NDArray[np.float32]]:
+    ) -> Call:
         other = "image" if modality == "text" else "text"
         inputs: dict[str, NDArray[Any]] = {"candidates": candidates}
         inputs |= {f"{modality}_{name}": t[q] for name, t in query.tensors.items()}
@@ -160,7 +188,7 @@ class PairScorer:
         elif items.lengths is not None:
             inputs["text_lengths"] = items.lengths
         graph = self._manifest.graph(ROLES[modality], items.dtype)  # type: ignore[arg-type]
-        return self._backend.run(graph, inputs)
+        return graph, inputs
 
     def _tiles(
         self, modality: str, query: Block, items: Block, width: int, shared: bool = True
@@ -168,7 +196,9 @@ class PairScorer:
         """Slices of queries and candidates whose scratch memory fits the budget."""
         pair, item = self._pair_bytes(modality, query, items), _item_bytes(items)
         rows = len(query.rows)
-        most = self._most_pairs
+        # One tile a worker at least.
+        share = -(-rows * width // self._workers)
+        most = min(self._most_pairs, max(LEAST_PAIRS, share))
         per_call = min(most, max(1, self._budget // (pair + item)))
         k_step = min(width, per_call)
         if shared:

@@ -70,7 +70,7 @@ class Retriever:
             bundle: The bundle's directory.
             gallery: The gallery's path, or an opened one.
             device: ``"cpu"`` or ``"cuda"``.
-            threads: Size of the process's thread pool, None for every core.
+            threads: Threads that compute on the CPU, None for every core.
             memory_budget: Bytes of gallery tensors to keep in memory.
             resident: True loads the gallery whatever its size, False leaves it on disk, None
                 decides by ``memory_budget``. The results are the same.

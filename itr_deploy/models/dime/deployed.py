@@ -23,7 +23,7 @@ from itr_deploy.models.dime.routes import CELLS, CMRC, GLGC, IMRC, OFF_THRESHOLD
 from itr_deploy.models.dime.stored import guiding_tensors, refined_tensors
 from itr_deploy.models.layers import position_mask
 
-CPU_PAIRS = 32
+CPU_PAIRS = 24
 """Measured at published sizes, see docs/performance.md."""
 
 _PARTS_OF_LAYER0 = {

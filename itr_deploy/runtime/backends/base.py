@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Arrays = Mapping[str, NDArray[Any]]
+Call = tuple[str, Arrays]
+"""A graph's name in the manifest, and every input of it."""
 
 
 class Backend(Protocol):
@@ -17,6 +19,11 @@ class Backend(Protocol):
     @property
     def device(self) -> str:
         """``"cpu"`` or ``"cuda"``."""
+        ...
+
+    @property
+    def workers(self) -> int:
+        """How many calls `run_all` makes at a time."""
         ...
 
     @property
@@ -30,5 +37,12 @@ class Backend(Protocol):
         Args:
             graph: Its name in the manifest.
             inputs: Every input of the graph, in the manifest's dtypes and axes.
+        """
+        ...
+
+    def run_all(self, calls: Iterable[Call]) -> Iterator[dict[str, NDArray[np.float32]]]:
+        """Run many graphs, `workers` at a time; the results come in the order of the calls.
+
+        Calls are taken from the iterable a few ahead of the results.
         """
         ...

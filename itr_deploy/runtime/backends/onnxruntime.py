@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,42 +14,44 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import SetupError, UsageError
-from itr_deploy.runtime.backends.base import Arrays
+from itr_deploy.runtime.backends.base import Arrays, Call
 
 if TYPE_CHECKING:
     import onnxruntime
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-
-_pool_lock = threading.Lock()
-_pool_threads: int | None = None
+MATCHERS = ("match_text_to_image", "match_image_to_text")
 
 
 class OnnxRuntimeBackend:
     """Sessions over a bundle's graphs, created on first use and kept.
 
-    All of them share one thread pool, ONNX Runtime's global one. Other sessions of the same
-    process must then be created with ``SessionOptions.use_per_session_threads = False`` too.
+    On a CPU a matcher graph runs on one thread and its tiles on as many threads as there are: so
+    the threads wait for each other once a call, not at every operator, and a slow core does fewer
+    tiles. The other graphs divide their operators among the threads.
     """
 
     def __init__(self, bundle: Bundle, device: str = "cpu", threads: int | None = None) -> None:
-        """Check the device and the thread pool; no graph is loaded yet.
+        """Check the device; no graph is loaded yet.
 
         Args:
             bundle: The opened bundle.
             device: ``"cpu"`` or ``"cuda"``.
-            threads: Threads of the pool that all sessions of this process share; the first
-                backend of a process decides. None takes every core this process may use.
+            threads: Threads that compute on the CPU; None for every core this process may use.
 
         Raises:
             SetupError: onnxruntime is not installed, or has not the device's provider.
-            UsageError: The device is not one of those named.
+            UsageError: The device is not one of those named, or the number of threads is none.
         """
+        if threads is not None and (not isinstance(threads, int) or threads < 1):
+            raise UsageError(f"threads={threads!r} must be a whole number, at least 1, or None")
         self._runtime = import_onnxruntime()
         self._bundle = bundle
         self.device = device
         self._provider = _provider(self._runtime, device)
-        self._threads = _shared_pool(self._runtime, threads)
+        self._threads = threads or _cores()
+        self.workers = self._threads if device == "cpu" else 1
+        self._pool: ThreadPoolExecutor | None = None
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
         self._lock = threading.Lock()
 
@@ -66,6 +71,31 @@ class OnnxRuntimeBackend:
         names = [output.name for output in session.get_outputs()]
         return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
+    def run_all(self, calls: Iterable[Call]) -> Iterator[dict[str, NDArray[np.float32]]]:
+        """See `Backend.run_all`.
+
+        Raises:
+            SetupError: A graph cannot be loaded on the device.
+        """
+        if self.workers == 1:
+            for graph, inputs in calls:
+                yield self.run(graph, inputs)
+            return
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self.workers, "itr-deploy")
+        running: deque[Future[dict[str, NDArray[np.float32]]]] = deque()
+        try:
+            for graph, inputs in calls:
+                running.append(self._pool.submit(self.run, graph, inputs))
+                if len(running) > 2 * self.workers:
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+        finally:
+            for future in running:
+                future.cancel()
+
     def _session(self, graph: str) -> onnxruntime.InferenceSession:
         with self._lock:
             if graph not in self._sessions:
@@ -75,7 +105,10 @@ class OnnxRuntimeBackend:
     def _create(self, graph: str) -> onnxruntime.InferenceSession:
         info = self._bundle.manifest.graphs[graph]
         options = self._runtime.SessionOptions()
-        options.use_per_session_threads = False
+        alone = self.device == "cpu" and info.role in MATCHERS
+        options.intra_op_num_threads = 1 if alone else self._threads
+        # Threads that wait for another operator after the last would take a core from the matcher.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 3
         path = str(self._bundle.file(info.file))
         try:
@@ -120,23 +153,6 @@ def _provider(runtime: Any, device: str) -> str:
             "then pip install 'itr-deploy[gpu]'"
         )
     return provider
-
-
-def _shared_pool(runtime: Any, threads: int | None) -> int:
-    """Set the process's thread pool once; several sessions with own pools would fight for cores."""
-    global _pool_threads
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
-        raise UsageError(f"threads={threads!r} must be a whole number, at least 1, or None")
-    with _pool_lock:
-        if _pool_threads is None:
-            _pool_threads = threads or _cores()
-            runtime.set_global_thread_pool_sizes(_pool_threads, 1)
-        elif threads not in (None, _pool_threads):
-            raise UsageError(
-                f"threads={threads}: this process's pool has {_pool_threads} threads already, "
-                "set by the first bundle that was loaded"
-            )
-        return _pool_threads
 
 
 def _cores() -> int:

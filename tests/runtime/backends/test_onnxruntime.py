@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
 
 from itr_deploy.bundle.manifest import Manifest
@@ -38,37 +40,39 @@ def test_a_device_that_is_none_is_wrong_usage(bundle: Path) -> None:
         Matcher.load(bundle, device="tpu")
 
 
-def test_the_pools_size_is_decided_once_a_process(bundle: Path) -> None:
-    code = """
-import sys
-from itr_deploy import Matcher
-from itr_deploy.errors import UsageError
-first = Matcher.load(sys.argv[1], threads=2)
-assert "2 threads" in first.backend.description
-Matcher.load(sys.argv[1])
-Matcher.load(sys.argv[1], threads=2)
-try:
-    Matcher.load(sys.argv[1], threads=1)
-except UsageError as error:
-    print(error)
-"""
-    outcome = python(code, bundle)
-    assert "threads=1: this process's pool has 2 threads already" in outcome.out, outcome.err
+def test_the_threads_are_each_loads_own(bundle: Path) -> None:
+    """And leave other ONNX Runtime sessions of the process alone."""
+    other = onnxruntime.InferenceSession(bundle / "graphs" / "image_encoder.onnx")
+    for threads in (1, 3):
+        backend = Matcher.load(bundle, threads=threads).backend
+        assert f"{threads} threads" in backend.description
+        assert backend.workers == threads
+    assert other.get_inputs()
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5])
 def test_a_number_of_threads_that_is_none_is_wrong_usage(threads: float, bundle: Path) -> None:
-    code = """
-import sys
-from itr_deploy import Matcher
-from itr_deploy.errors import UsageError
-try:
-    Matcher.load(sys.argv[1], threads=eval(sys.argv[2]))
-except UsageError as error:
-    print(error)
-"""
-    outcome = python(code, bundle, threads)
-    assert f"threads={threads}" in outcome.out, outcome.out + outcome.err
+    with pytest.raises(UsageError, match=f"threads={threads} must be a whole number"):
+        Matcher.load(bundle, threads=threads)  # type: ignore[arg-type]
+
+
+def test_calls_on_any_number_of_threads_give_the_same_scores_in_order(bundle: Path) -> None:
+    rng = np.random.default_rng(0)
+    regions = rng.standard_normal((40, 5, 32), dtype=np.float32)
+    ids = rng.integers(1, 40, size=(9, 6))
+    found = []
+    for threads in (1, 4):
+        matcher = Matcher.load(bundle, threads=threads, memory_budget=64 << 10)
+        images = matcher.encode_images(regions)
+        texts = matcher.encode_token_ids(ids, [6] * 9)
+        found.append(matcher.score(texts=texts, images=images))
+    np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-6)
+
+
+def test_a_call_that_fails_ends_the_others_and_is_told(matcher: Matcher) -> None:
+    calls = [("match_text_to_image", {}) for _ in range(9)]
+    with pytest.raises(Exception, match="candidates"):
+        list(matcher.backend.run_all(calls))
 
 
 def test_a_graph_that_onnxruntime_refuses_is_one_clear_error(bundle_copy: Path) -> None:
