@@ -13,7 +13,15 @@ SCHEMA_VERSION: Literal[1] = 1
 
 StorageType = Literal["float16", "float32"]
 Modality = Literal["image", "text"]
-GraphRole = Literal["image_encoder", "text_encoder", "match_text_to_image", "match_image_to_text"]
+GraphRole = Literal[
+    "image_encoder",
+    "text_encoder",
+    "match_text_to_image",
+    "match_image_to_text",
+    "rerank_text_to_image",
+    "rerank_image_to_text",
+]
+PiKind = Literal["pooled_cosine", "neighbour_lists"]
 
 
 class _Record(BaseModel):
@@ -181,6 +189,49 @@ class Pruning(_Record):
     evidence: ProfileEvidence
 
 
+class RerankDirection(_Record):
+    """How one direction is re-ranked.
+
+    Attributes:
+        rows: K, the query and the candidates that are re-scored.
+        threshold: Edges whose share of their row is not above it are left out.
+    """
+
+    rows: int = Field(ge=2)
+    threshold: float = Field(ge=0, lt=1)
+
+
+class Reranker(_Record):
+    """A re-ranker of the bundle's matcher.
+
+    Attributes:
+        family: Its name.
+        text_to_image: For a text query over images.
+        image_to_text: For an image query over texts.
+        pillars: L, the query and its pillars, the width of a block of affinities.
+        neighbours: C, the length of the neighbour lists whose overlap makes the edges.
+        heads: Of its attention; the weights do not say.
+        pi: How the similarity within a modality is made: the cosine of the bundle's pooled
+            embeddings, or lists that the user gives with the gallery.
+        base_encoding_id: Of the matcher whose rankings it re-ranks.
+        provenance: Where it came from.
+    """
+
+    family: str
+    text_to_image: RerankDirection
+    image_to_text: RerankDirection
+    pillars: int = Field(ge=2)
+    neighbours: int = Field(ge=1)
+    heads: int = Field(ge=1)
+    pi: PiKind
+    base_encoding_id: str
+    provenance: Provenance
+
+    def direction(self, query: Modality) -> RerankDirection:
+        """The direction of queries of this modality."""
+        return self.text_to_image if query == "text" else self.image_to_text
+
+
 class Member(_Record):
     """One matcher of an ensemble, its share of the score, and where it came from."""
 
@@ -210,6 +261,7 @@ class Manifest(_Record):
     graphs: dict[str, GraphInfo]
     pipeline: Pipeline = Pipeline()
     pruning: Pruning | None = None
+    reranker: Reranker | None = None
     encoding_id: str
     provenance: Provenance
     files: dict[str, FileInfo]

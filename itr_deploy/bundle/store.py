@@ -16,8 +16,9 @@ from itr_deploy.errors import BundleError
 
 MANIFEST = "manifest.json"
 PARITY = "parity.json"
-UNLISTED = frozenset({MANIFEST, PARITY})
-"""Files without a checksum in the manifest: itself, and the report that `verify` renews."""
+RERANKER_PARITY = "parity-reranker.json"
+UNLISTED = frozenset({MANIFEST, PARITY, RERANKER_PARITY})
+"""Files without a checksum in the manifest: itself, and the reports that `verify` renews."""
 
 
 @dataclass(frozen=True)

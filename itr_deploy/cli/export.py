@@ -7,10 +7,17 @@ from typing import Any
 
 import click
 
+from itr_deploy.cli.export_reranker import reranker_command
 from itr_deploy.cli.output import needs_export_half, steps
 from itr_deploy.cli.parity_table import print_made
 from itr_deploy.errors import InputError
-from itr_deploy.models.registry import DEFAULT_OPSET, FAMILIES, Family, FamilyOption
+from itr_deploy.models.registry import (
+    DEFAULT_OPSET,
+    FAMILIES,
+    RERANKERS,
+    Family,
+    FamilyOption,
+)
 
 
 @click.group("export")
@@ -123,3 +130,5 @@ def _export(
 
 for _family in FAMILIES:
     command.add_command(_family_command(_family))
+for _reranker in RERANKERS:
+    command.add_command(reranker_command(_reranker))

@@ -34,11 +34,12 @@ def command(path: Path, as_json: bool) -> None:
 
 
 def _bundle(path: Path) -> dict[str, Any]:
-    from itr_deploy.bundle.store import PARITY, read_bundle
+    from itr_deploy.bundle.store import PARITY, RERANKER_PARITY, read_bundle
 
     bundle = read_bundle(path)
     manifest = bundle.manifest
-    passed = _parity(bundle.path / PARITY)
+    passed = {True: "passed", False: "MISSED", None: "not measured"}
+    reranker = manifest.reranker
     size = sum(info.bytes for info in manifest.files.values())
     return {
         "kind": "bundle",
@@ -53,7 +54,15 @@ def _bundle(path: Path) -> dict[str, Any]:
         "pruning": None if manifest.pruning is None else manifest.pruning.model_dump(mode="json"),
         "text_processing": manifest.text_processing.model_dump(),
         "pipeline": manifest.pipeline.model_dump(),
-        "parity": {True: "passed", False: "MISSED", None: "not measured"}[passed],
+        "parity": passed[_parity(bundle.path / PARITY)],
+        **(
+            {}
+            if reranker is None
+            else {
+                "reranker": reranker.model_dump(mode="json"),
+                "reranker_parity": passed[_parity(bundle.path / RERANKER_PARITY)],
+            }
+        ),
         "bytes": size,
         "provenance": manifest.provenance.model_dump(),
         "members": [

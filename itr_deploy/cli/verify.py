@@ -15,7 +15,7 @@ from itr_deploy.cli.output import needs_export_half, print_json, steps
     "--checkpoint",
     required=True,
     type=click.Path(path_type=Path),
-    help="The checkpoint the bundle was made from.",
+    help="The checkpoint that the bundle, or its re-ranker, was made from.",
 )
 @click.option(
     "--tolerance",
@@ -64,14 +64,18 @@ def command(
         begin("loading PyTorch")
         with needs_export_half():
             from itr_deploy.parity.again import verify_again
-        report = verify_again(
-            bundle,
-            checkpoint,
-            tolerance=tolerance,
-            storage_tolerance=storage_tolerance,
-            data=(data, split, images) if data is not None else None,
-            progress=begin,
-        )
+            from itr_deploy.parity.reranker import is_rerankers, verify_reranker
+        if is_rerankers(bundle, checkpoint):
+            report = verify_reranker(bundle, checkpoint, tolerance=tolerance, progress=begin)
+        else:
+            report = verify_again(
+                bundle,
+                checkpoint,
+                tolerance=tolerance,
+                storage_tolerance=storage_tolerance,
+                data=(data, split, images) if data is not None else None,
+                progress=begin,
+            )
     if as_json:
         print_json(report.to_json())
     else:

@@ -89,7 +89,7 @@ def _write_graphs(
     with WeightsFile(root / GRAPHS / WEIGHTS) as weights:
 
         def save(name: str, model: ir.Model, info: GraphInfo) -> None:
-            _drop_traces(model)
+            drop_traces(model)
             weights.take(model)
             ir.save(model, root / info.file)
             infos[name] = info
@@ -100,15 +100,16 @@ def _write_graphs(
             stored = gallery_inputs(spec)
             if stored:
                 half = with_float16_gallery(model, stored)
-                save(spec.role, half, _info(spec, opset, spec.role, "float16"))
+                save(spec.role, half, graph_info(spec, opset, spec.role, "float16"))
                 name = f"{spec.role}_float32"
-                save(name, model, _info(spec, opset, name, "float32"))
+                save(name, model, graph_info(spec, opset, name, "float32"))
             else:
-                save(spec.role, model, _info(spec, opset, spec.role, None))
+                save(spec.role, model, graph_info(spec, opset, spec.role, None))
     return infos
 
 
-def _info(spec: GraphSpec, opset: int, name: str, storage: StorageType | None) -> GraphInfo:
+def graph_info(spec: GraphSpec, opset: int, name: str, storage: StorageType | None) -> GraphInfo:
+    """What the manifest says of a graph."""
     gallery = gallery_inputs(spec)
 
     def dtype(tensor: str, declared: torch.dtype) -> str:
@@ -129,7 +130,7 @@ def _info(spec: GraphSpec, opset: int, name: str, storage: StorageType | None) -
     )
 
 
-def _drop_traces(model: ir.Model) -> None:
+def drop_traces(model: ir.Model) -> None:
     """Remove the exporter's notes: they hold source paths of the machine that exported."""
     model.metadata_props.clear()
     model.graph.metadata_props.clear()

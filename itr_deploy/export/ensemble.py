@@ -29,6 +29,7 @@ from itr_deploy.bundle.store import Bundle, list_files, text_files, write_manife
 from itr_deploy.errors import BundleError, UsageError
 from itr_deploy.export.build import GRAPHS, WEIGHTS, tool_versions
 from itr_deploy.export.merge import add_output, apply, merge, scaled
+from itr_deploy.export.reranker import RERANK_ROLES
 from itr_deploy.export.weights import WeightsFile
 
 FAMILY = "ensemble"
@@ -61,6 +62,8 @@ def build_ensemble(
     (root / GRAPHS).mkdir()
     with WeightsFile(root / GRAPHS / WEIGHTS) as shared:
         for name, info in members[0].manifest.graphs.items():
+            if info.role in RERANK_ROLES:  # of the first member's scores, not of their mean
+                continue
             progress(f"graph {name}")
             model, graphs[name] = _merged(members, shares, name, info)
             shared.take(model)
@@ -261,6 +264,7 @@ def _manifest(
             ),
             "workspace": _workspace(manifests),
             "graphs": graphs,
+            "reranker": None,
             "encoding_id": identifier,
             "provenance": Provenance(
                 checkpoint=" + ".join(m.provenance.checkpoint for m in manifests),

@@ -22,8 +22,10 @@ __all__ = [
     "PlainMatcher",
     "PrunedFrom",
     "Pruning",
+    "RerankNetwork",
     "StoredTensor",
     "TrainedMatcher",
+    "TrainedReranker",
     "Workspace",
 ]
 
@@ -144,3 +146,47 @@ class TrainedMatcher:
     options: Mapping[str, Any] = field(default_factory=dict)
     text_options: Mapping[str, Any] = field(default_factory=dict)
     pruned_from: PrunedFrom | None = None
+
+
+class RerankNetwork(nn.Module, ABC):
+    """Re-scores the candidates of a query from similarities alone, in one direction.
+
+    What is published is what is exported, so that parity compares the two.
+
+    Attributes:
+        pillars: L, the width of a block of affinities.
+    """
+
+    pillars: int
+
+    @abstractmethod
+    def forward(self, affinities: Tensor, edges: Tensor) -> Tensor:
+        """Score a query's candidates.
+
+        Args:
+            affinities: ``float32 [B, K, 2L]``, the query's row first.
+            edges: ``float32 [B, K, K]``.
+
+        Returns:
+            ``float32 [B, K - 1]``, higher is better.
+        """
+
+
+@dataclass(frozen=True)
+class TrainedReranker:
+    """A re-ranker's checkpoint that was read: a network a direction.
+
+    Attributes:
+        text_to_image: For a text query over images.
+        image_to_text: For an image query over texts.
+        heads: Heads of their attention.
+    """
+
+    text_to_image: RerankNetwork
+    image_to_text: RerankNetwork
+    heads: int
+
+    @property
+    def pillars(self) -> int:
+        """L, which both networks share."""
+        return self.text_to_image.pillars

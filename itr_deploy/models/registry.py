@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from itr_deploy.models.contract import TrainedMatcher
+    from itr_deploy.models.contract import TrainedMatcher, TrainedReranker
     from itr_deploy.models.dime.counter import RouteCounter
 
 
@@ -171,3 +171,55 @@ def family(name: str) -> Family:
         KeyError: There is none.
     """
     return {entry.name: entry for entry in FAMILIES}[name]
+
+
+@dataclass(frozen=True)
+class RerankerFamily:
+    """A re-ranker's registration.
+
+    Attributes:
+        name: Its name on the command line and in manifests.
+        title: One line for people.
+        load: Reads a checkpoint, given the number of heads.
+        heads: Heads of the published checkpoints.
+        rows: K of the published program for text and image queries; its edge thresholds are
+            ``edge_share`` of 1 / K for these, whatever K the network is used with.
+        neighbours: C, the length of the neighbour lists.
+        edge_share: Part of a row's mean edge that an edge must exceed.
+    """
+
+    name: str
+    title: str
+    load: Callable[[Path, int], TrainedReranker]
+    heads: int
+    rows: tuple[int, int]
+    neighbours: int
+    edge_share: float
+
+
+def _load_leaprr(checkpoint: Path, heads: int) -> TrainedReranker:
+    from itr_deploy.models import leaprr
+
+    return leaprr.load(checkpoint, heads=heads)
+
+
+RERANKERS: tuple[RerankerFamily, ...] = (
+    RerankerFamily(
+        name="leaprr",
+        title="Learnable Pillar-based Re-ranking (SIGIR 2023), added to a matcher's bundle",
+        load=_load_leaprr,
+        heads=24,
+        rows=(8, 32),
+        neighbours=10,
+        edge_share=0.8,
+    ),
+)
+
+
+def reranker_family(name: str) -> RerankerFamily:
+    """The re-ranker registered as ``name``.
+
+    Raises:
+        KeyError: There is none.
+    """
+    return {entry.name: entry for entry in RERANKERS}[name]
