@@ -85,7 +85,9 @@ PUBLIC_METHODS = {
         "add", "check_bundle", "count", "create", "delete", "description", "ids",
         "metadata_columns", "modality", "open", "refresh", "snapshot", "table", "update", "version",
     },
-    "Hits": {"count", "ids", "index", "metadata", "scores"},
+    "Hits": {
+        "count", "ids", "index", "matcher_ranks", "metadata", "rerank_scores", "scores",
+    },
     "Matcher": {
         "encode_images", "encode_texts", "encode_token_ids", "item_bytes", "load", "score", "text",
     },

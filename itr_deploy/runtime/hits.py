@@ -12,12 +12,27 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Hit:
-    """One result: ``rank`` counts from 1; ``metadata`` holds the gallery's user columns."""
+    """One result.
+
+    Attributes:
+        id: The item's.
+        score: The matcher's, whether or not the hits were re-ranked.
+        rank: Counts from 1.
+        metadata: The gallery's user columns.
+        rerank_score: The re-ranker's, a cosine; None where it had no say.
+        matcher_rank: The rank by the matcher's score alone.
+    """
 
     id: str
     score: float
     rank: int
     metadata: Mapping[str, Any]
+    rerank_score: float | None = None
+    matcher_rank: int = 0
+
+    def __post_init__(self) -> None:
+        if self.matcher_rank == 0:
+            object.__setattr__(self, "matcher_rank", self.rank)
 
 
 @dataclass(frozen=True)
@@ -26,13 +41,19 @@ class Hits(Sequence[Hit]):
 
     Attributes:
         ids: Ids of the items.
-        scores: ``float32 [k]``.
+        scores: ``float32 [k]``, the matcher's.
         metadata: The user columns of every item.
+        rerank_scores: ``float32 [k]``, the re-ranker's, NaN where it had no say; None for hits
+            that were not re-ranked.
+        matcher_ranks: ``int64 [k]``, from 1, the ranks before re-ranking; None where they are the
+            ranks.
     """
 
     ids: tuple[str, ...]
     scores: NDArray[np.float32]
     metadata: tuple[Mapping[str, Any], ...]
+    rerank_scores: NDArray[np.float32] | None = None
+    matcher_ranks: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -47,8 +68,11 @@ class Hits(Sequence[Hit]):
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
         place = range(len(self))[index]
-        score = float(self.scores[place])
-        return Hit(self.ids[place], score, place + 1, self.metadata[place])
+        hit = (self.ids[place], float(self.scores[place]), place + 1, self.metadata[place])
+        if self.rerank_scores is None or self.matcher_ranks is None:
+            return Hit(*hit)
+        again = float(self.rerank_scores[place])
+        return Hit(*hit, None if np.isnan(again) else again, int(self.matcher_ranks[place]))
 
     def __iter__(self) -> Iterator[Hit]:
         return (self[place] for place in range(len(self)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
@@ -14,12 +13,13 @@ from numpy.typing import ArrayLike
 from itr_deploy.bundle.manifest import Modality
 from itr_deploy.errors import InputError, UsageError
 from itr_deploy.runtime.gallery import Gallery
-from itr_deploy.runtime.gallery.read import stored_bytes
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.inputs import as_array
 from itr_deploy.runtime.items import Encoded
+from itr_deploy.runtime.loaded import LoadedGallery
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.runtime.search import DiskSearcher, ResidentSearcher, Searcher
+from itr_deploy.runtime.rerank.neighbours import NeighbourLists, QueryNeighbours
+from itr_deploy.runtime.rerank.reranking import Reranking, check_bank, no_bank
 
 
 class Default(Enum):
@@ -43,16 +43,16 @@ class Retriever:
         gallery: Gallery,
         memory_budget: int = DEFAULT_BUDGET,
         resident: bool | None = None,
+        reranking: Reranking | None = None,
     ) -> None:
         """Put a retriever together from its parts; `load` is the usual way."""
         gallery.check_bundle(matcher)
+        if reranking is not None:
+            check_bank(gallery.modality, reranking.bank)
         self.matcher = matcher
         self.gallery = gallery
-        self._budget = memory_budget
-        self._resident = resident
-        self._lock = threading.Lock()
-        self._searcher: Searcher | None = None
-        self._version = -1
+        self._loaded = LoadedGallery(gallery, matcher.scorer, memory_budget, resident)
+        self._reranking = reranking
 
     @classmethod
     def load(
@@ -63,6 +63,10 @@ class Retriever:
         threads: int | None = None,
         memory_budget: int = DEFAULT_BUDGET,
         resident: bool | None = None,
+        *,
+        bank: str | Path | Gallery | None = None,
+        gallery_neighbours: str | Path | NeighbourLists | None = None,
+        bank_neighbours: str | Path | NeighbourLists | None = None,
     ) -> Retriever:
         """Open a bundle and a gallery made with it.
 
@@ -71,19 +75,34 @@ class Retriever:
             gallery: The gallery's path, or an opened one.
             device: ``"cpu"`` or ``"cuda"``.
             threads: Threads that compute on the CPU, None for every core.
-            memory_budget: Bytes of gallery tensors to keep in memory.
+            memory_budget: Bytes of tensors to keep in memory, of the gallery and of the bank each.
             resident: True loads the gallery whatever its size, False leaves it on disk, None
                 decides by ``memory_budget``. The results are the same.
+            bank: A gallery of the other modality, for re-ranking: texts where images are
+                searched.
+            gallery_neighbours: Nearest items of every item of the gallery, for re-ranking with a
+                similarity of your own; an ``.npz`` file or what was read from it.
+            bank_neighbours: The same of the bank.
 
         Raises:
-            BundleError: The bundle is missing or damaged.
-            GalleryError: The gallery is missing, or was made with another bundle.
+            BundleError: The bundle is missing or damaged, or has no re-ranker for the bank.
+            GalleryError: The gallery or the bank is missing, was made with another bundle, or
+                both are of one modality.
+            InputError: Neighbour lists cannot be read, or are needed.
             SetupError: onnxruntime or the device is not there.
+            UsageError: Neighbour lists are given without a bank.
         """
         matcher = Matcher.load(bundle, device=device, threads=threads)
         if not isinstance(gallery, Gallery):
             gallery = Gallery.open(gallery, matcher)
-        return cls(matcher, gallery, memory_budget, resident)
+        reranking = None
+        if bank is not None:
+            opened = bank if isinstance(bank, Gallery) else Gallery.open(bank, matcher)
+            loaded = LoadedGallery(opened, matcher.scorer, memory_budget, resident)
+            reranking = Reranking(matcher, loaded, gallery_neighbours, bank_neighbours)
+        elif gallery_neighbours is not None or bank_neighbours is not None:
+            raise UsageError("neighbour lists are for re-ranking, which needs a bank too; give it")
+        return cls(matcher, gallery, memory_budget, resident, reranking)
 
     @overload
     def search(
@@ -93,6 +112,8 @@ class Retriever:
         where: str | None = ...,
         *,
         candidates: int | Default | None = ...,
+        rerank: bool = ...,
+        query_neighbours: QueryNeighbours | None = ...,
     ) -> Hits: ...
 
     @overload
@@ -103,6 +124,8 @@ class Retriever:
         where: str | None = ...,
         *,
         candidates: int | Default | None = ...,
+        rerank: bool = ...,
+        query_neighbours: QueryNeighbours | None = ...,
     ) -> list[Hits]: ...
 
     @overload
@@ -113,6 +136,8 @@ class Retriever:
         k: int = ...,
         where: str | None = ...,
         candidates: int | Default | None = ...,
+        rerank: bool = ...,
+        query_neighbours: QueryNeighbours | None = ...,
     ) -> Hits | list[Hits]: ...
 
     def search(
@@ -123,6 +148,8 @@ class Retriever:
         *,
         image: ArrayLike | None = None,
         candidates: int | Default | None = FROM_BUNDLE,
+        rerank: bool = False,
+        query_neighbours: QueryNeighbours | None = None,
     ) -> Hits | list[Hits]:
         """Search with texts over images, or with images over texts.
 
@@ -134,15 +161,23 @@ class Retriever:
                 of texts.
             candidates: Items that the coarse embedding leaves for the matcher, never fewer than
                 ``k``; None scores every item. By default the bundle's pipeline decides.
+            rerank: Put the best hits in the order of the bundle's re-ranker; they stay above the
+                rest. A query takes part as if it were an item of the bank.
+            query_neighbours: For every query the ids of its nearest bank items, nearest first,
+                and their similarities, where these are not by pooled embeddings.
 
         Returns:
             The hits of one query, or a list of them for several.
 
         Raises:
-            InputError: The query cannot be encoded or is of the gallery's own modality.
-            GalleryError: The filter is not understood.
-            UsageError: ``k`` or ``candidates`` is not positive, or not exactly one query is given.
+            InputError: The query cannot be encoded or is of the gallery's own modality, or its
+                neighbours are missing.
+            GalleryError: The filter is not understood, or too few items are there to re-rank.
+            UsageError: ``k`` or ``candidates`` is not positive, not exactly one query is given,
+                or there is no bank to re-rank with.
         """
+        if rerank and self._reranking is None:
+            raise no_bank(self.gallery.modality)
         if not _is_positive(k):
             raise UsageError(f"k={k!r} must be a whole number, at least 1")
         if candidates is FROM_BUNDLE:
@@ -154,16 +189,28 @@ class Retriever:
                 "or None for all items"
             )
         queries, single = self._encode(query, image)
-        found = self._current().search(queries, k, candidates, where) if len(queries) else []
+        found: list[Hits] = []
+        if len(queries):
+            searcher = self._loaded.searcher()
+            if rerank and self._reranking is not None:
+                found = self._reranking.search(
+                    searcher, queries, k, candidates, where, query_neighbours
+                )
+            else:
+                found = searcher.search(queries, k, candidates, where)
         return found[0] if single else found
 
     def refresh(self) -> None:
         """Search what other processes have added or removed since the gallery was opened."""
         self.gallery.refresh()
+        if self._reranking is not None:
+            self._reranking.bank.gallery.refresh()
 
     def warm_up(self) -> None:
-        """Load the gallery now rather than with the first search."""
-        self._current()
+        """Load the gallery, and the bank, now rather than with the first search."""
+        searcher = self._loaded.searcher()
+        if self._reranking is not None:
+            self._reranking.neighbourhood(searcher)
 
     def _encode(
         self, query: str | Sequence[str] | None, image: ArrayLike | None
@@ -181,23 +228,6 @@ class Retriever:
         regions = as_array(image, "regions")
         single = regions.ndim == 2
         return self.matcher.encode_images(regions[None] if single else regions), single
-
-    def _current(self) -> Searcher:
-        """A searcher over the gallery's current version."""
-        with self._lock:
-            if self._searcher is None or self._version != self.gallery.version:
-                now = self.gallery.snapshot()
-                self._searcher = self._load(now)
-                self._version = now.version
-            return self._searcher
-
-    def _load(self, gallery: Gallery) -> Searcher:
-        resident = self._resident
-        if resident is None:
-            resident = stored_bytes(gallery) <= self._budget
-        if resident:
-            return ResidentSearcher(gallery, self.matcher.scorer)
-        return DiskSearcher(gallery, self.matcher.scorer, self._budget)
 
 
 def _is_positive(number: object) -> bool:

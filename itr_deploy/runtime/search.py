@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.runtime.gallery import Gallery, read
+from itr_deploy.runtime.gallery.read import Vectors
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.items import Encoded
 from itr_deploy.runtime.matching import PairScorer
@@ -16,6 +18,17 @@ from itr_deploy.runtime.ranking import ROUNDING, best
 
 class Searcher(Protocol):
     """Answers encoded queries from one version of a gallery."""
+
+    gallery: Gallery
+
+    @property
+    def vectors(self) -> Vectors:
+        """Every item's id and coarse embedding."""
+        ...
+
+    def encoded(self, rows: NDArray[np.int64]) -> Encoded:
+        """Items by their place in `vectors`, each at most once."""
+        ...
 
     def search(
         self, queries: Encoded, k: int, candidates: int | None, where: str | None
@@ -36,12 +49,21 @@ class ResidentSearcher:
 
     def __init__(self, gallery: Gallery, scorer: PairScorer) -> None:
         """Load the gallery."""
-        self._gallery = gallery
+        self.gallery = gallery
         self._scorer = scorer
         self._items = read.read_all(gallery)
         ids = self._items.ids
         self._tie_order = np.argsort(np.argsort(ids, kind="stable"))
         self._place = {name: place for place, name in enumerate(ids.tolist())}
+
+    @property
+    def vectors(self) -> Vectors:
+        """See `Searcher.vectors`."""
+        return Vectors(self._items.ids, self._items.encoded.embedding)
+
+    def encoded(self, rows: NDArray[np.int64]) -> Encoded:
+        """See `Searcher.encoded`."""
+        return self._items.encoded.take(rows)
 
     def search(
         self, queries: Encoded, k: int, candidates: int | None, where: str | None
@@ -59,7 +81,7 @@ class ResidentSearcher:
     def _allowed(self, where: str | None) -> NDArray[np.int64]:
         if where is None:
             return np.arange(len(self._items.ids))
-        kept = read.filtered_ids(self._gallery, where)
+        kept = read.filtered_ids(self.gallery, where)
         return np.array(sorted(self._place[name] for name in kept if name in self._place), np.int64)
 
     def _shortlist(
@@ -86,16 +108,29 @@ class DiskSearcher:
 
     def __init__(self, gallery: Gallery, scorer: PairScorer, memory_budget: int) -> None:
         """Take the bytes that the rows of one call may use."""
-        self._gallery = gallery
+        self.gallery = gallery
         self._scorer = scorer
         items = max(1, gallery.count())
         self._rows_per_read = max(1, memory_budget * items // max(1, read.stored_bytes(gallery)))
+
+    @property
+    def vectors(self) -> Vectors:
+        """See `Searcher.vectors`."""
+        return self._located[0]
+
+    def encoded(self, rows: NDArray[np.int64]) -> Encoded:
+        """See `Searcher.encoded`."""
+        return read.read_rows(self.gallery, self._located[1][rows]).encoded
+
+    @cached_property
+    def _located(self) -> tuple[Vectors, NDArray[np.int64]]:
+        return read.read_vectors(self.gallery)
 
     def search(
         self, queries: Encoded, k: int, candidates: int | None, where: str | None
     ) -> list[Hits]:
         """See `Searcher.search`."""
-        if candidates is None or max(candidates, k) >= self._gallery.count(where):
+        if candidates is None or max(candidates, k) >= self.gallery.count(where):
             return self._exhaustive(queries, k, where)
         width = max(candidates, k)
         step = max(1, self._rows_per_read // width)
@@ -108,7 +143,7 @@ class DiskSearcher:
     def _shortlisted(self, queries: Encoded, k: int, width: int, where: str | None) -> list[Hits]:
         shortlists = [self._nearest(vector, width, where) for vector in queries.embedding]
         union = np.unique(np.concatenate(shortlists))
-        items = read.read_rows(self._gallery, union)
+        items = read.read_rows(self.gallery, union)
         places = np.stack([np.searchsorted(union, rows) for rows in shortlists])
         scores = self._scorer.score_candidates(queries, items.encoded, places)
         return [
@@ -120,7 +155,7 @@ class DiskSearcher:
     ) -> NDArray[np.int64]:
         wanted = width + self.SPARE
         while True:
-            rows, vectors, ids = read.nearest_rows(self._gallery, vector, wanted, where)
+            rows, vectors, ids = read.nearest_rows(self.gallery, vector, wanted, where)
             coarse = vectors @ vector
             order = best(coarse, width, ids)[0]
             # As long as the farthest row read ties with the shortlist's last, more may tie.
@@ -131,7 +166,7 @@ class DiskSearcher:
 
     def _exhaustive(self, queries: Encoded, k: int, where: str | None) -> list[Hits]:
         found: list[list[Hits]] = [[] for _ in range(len(queries))]
-        for items in read.read_in_parts(self._gallery, where):
+        for items in read.read_in_parts(self.gallery, where):
             everything = np.arange(len(items.ids))
             scores = self._scorer.score_all(queries, items.encoded)
             for row, parts in zip(scores, found, strict=True):

@@ -57,9 +57,7 @@ def test_the_sizes_are_in_the_weights_and_the_heads_are_given() -> None:
 
 @pytest.mark.parametrize("heads", [0, 5, 48])
 def test_heads_that_do_not_divide_the_width_are_refused(heads: int) -> None:
-    with pytest.raises(
-        CheckpointError, match=f"{heads} heads do not divide the width 24"
-    ):
+    with pytest.raises(CheckpointError, match=f"{heads} heads do not divide the width 24"):
         load(SMALL.checkpoint, heads=heads)
 
 

@@ -38,6 +38,24 @@ class StoredItems:
         return tuple(self.metadata.take(pa.array(places)).to_pylist())
 
 
+@dataclass(frozen=True)
+class Vectors:
+    """Every item's id and coarse embedding: ``ids [N]``, ``embedding float32 [N, E]``."""
+
+    ids: NDArray[np.str_]
+    embedding: NDArray[np.float32]
+
+
+def read_vectors(gallery: Gallery) -> tuple[Vectors, NDArray[np.int64]]:
+    """Ids and embeddings in the order of `read_all`, and the row ids that `read_rows` takes."""
+    with gallery_errors(gallery.path):
+        query = gallery.table.search().select([ID, EMBEDDING]).with_row_id(True)
+        found = query.limit(None).to_arrow()
+    vectors = found[EMBEDDING].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    embedding = vectors.reshape(len(found), gallery.description.embedding_dim)
+    return Vectors(_id_array(found), embedding), found[ROW].to_numpy().astype(np.int64)
+
+
 def stored_bytes(gallery: Gallery) -> int:
     """Bytes of all items' tensors and embeddings in memory."""
     about, count = gallery.description, gallery.count()

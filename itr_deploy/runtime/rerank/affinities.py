@@ -1,0 +1,43 @@
+"""The affinities of a query and its candidates to the pillars: a re-ranker's first input."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+
+
+def affinities(
+    ranked_phi: Floats,
+    own_pi: Floats,
+    query_pi: Floats,
+    shortlist_pi: Floats,
+    pillar_phi: Floats,
+) -> NDArray[np.float32]:
+    """Put similarities in the order that the network was trained on.
+
+    phi is the matcher's score, pi the similarity within a modality. A query's pillars are its
+    L - 1 best candidates (the inter block) and the L - 1 bank items nearest to it (the intra
+    block), in rank order; column 0 of both is the query itself.
+
+    Args:
+        ranked_phi: ``[Q, n]``, of the query and its best candidates, n at least K - 1 and L - 1.
+        own_pi: ``[Q]``, of the query and itself.
+        query_pi: ``[Q, L - 1]``, of the query and its bank pillars.
+        shortlist_pi: ``[Q, K - 1, L - 1]``, of the shortlist and the L - 1 best candidates.
+        pillar_phi: ``[Q, L - 1, K - 1]``, of the bank pillars and the shortlist.
+
+    Returns:
+        ``float32 [Q, K, 2L]``, the query's row first.
+    """
+    queries, others, pillars = shortlist_pi.shape
+    rows, width = others + 1, pillars + 1
+    made = np.empty((queries, rows, 2, width), np.float32)
+    made[:, 0, :, 0] = own_pi[:, None]
+    made[:, 0, 0, 1:] = ranked_phi[:, :pillars]
+    made[:, 0, 1, 1:] = query_pi
+    made[:, 1:, :, 0] = ranked_phi[:, :others, None]
+    made[:, 1:, 0, 1:] = shortlist_pi
+    made[:, 1:, 1, 1:] = pillar_phi.transpose(0, 2, 1)
+    return made.reshape(queries, rows, 2 * width)

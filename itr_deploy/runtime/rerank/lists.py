@@ -1,0 +1,99 @@
+"""The bank items that the matcher likes best for gallery items, and the query's place in them."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.runtime.search import Searcher
+
+Rows = NDArray[np.int64]
+UNKNOWN = -2
+
+
+@dataclass(frozen=True)
+class BankLists:
+    """Best bank items, best first: their rows ``[n, depth]`` and scores ``float32 [n, depth]``."""
+
+    rows: Rows
+    scores: NDArray[np.float32]
+
+    def take(self, items: Rows) -> BankLists:
+        """Those of some items."""
+        return BankLists(self.rows[items], self.scores[items])
+
+    def with_query(self, phi: NDArray[np.float32], same: int, number: int) -> Rows:
+        """The lists as they would be if the query were an item of the bank like all others.
+
+        A re-ranker is trained on queries that are items of the bank, so that a query takes the
+        place in the lists that its own score earns, whether or not the bank knows it. Of equal
+        scores the bank's item stays.
+
+        Args:
+            phi: ``[n]``, the matcher's score of the query and each list's item.
+            same: The bank's row that the query is, or -1.
+            number: What stands for the query in the lists; no row of the bank.
+
+        Returns:
+            ``int64 [n, depth - 1]``.
+        """
+        others = np.argsort(self.rows == same, axis=1, kind="stable")[:, :-1]
+        rows = np.take_along_axis(self.rows, others, axis=1)
+        scores = np.take_along_axis(self.scores, others, axis=1)
+        rows[:, -1] = np.where(phi > scores[:, -1], number, rows[:, -1])
+        return rows
+
+
+def searched_lists(
+    gallery: Searcher, rows: Rows, bank: Searcher, depth: int, candidates: int | None
+) -> BankLists:
+    """Search the bank with items of the gallery.
+
+    Args:
+        gallery: Where the items are.
+        rows: ``[n]``, each at most once.
+        bank: What is searched; it has at least ``depth`` items.
+        depth: Length of the lists.
+        candidates: Width of the shortlist, None to score every bank item.
+    """
+    queries = gallery.encoded(rows).stored_as("float32")
+    found = bank.search(queries, depth, candidates, None)
+    ids = bank.vectors.ids
+    order = np.argsort(ids)
+    names = np.array([hits.ids for hits in found])
+    places = order[np.searchsorted(ids, names, sorter=order)]
+    return BankLists(places, np.stack([hits.scores for hits in found]))
+
+
+class SearchedBankLists:
+    """`searched_lists`, kept for every item that was asked for. Safe in several threads."""
+
+    def __init__(self, gallery: Searcher, bank: Searcher, depth: int) -> None:
+        """Take both sides and the length of the lists."""
+        self._gallery, self._bank, self._depth = gallery, bank, depth
+        self._lock = threading.Lock()
+        self._width: int | None = -1
+        self._known: BankLists | None = None
+
+    def take(self, items: Rows, candidates: int | None) -> BankLists:
+        """The lists of some items, from a shortlist of this width."""
+        with self._lock:
+            known = self._of_width(candidates)
+            missing = np.unique(items[known.rows[items, 0] == UNKNOWN])
+        if missing.size:
+            # Two threads may search for the same items; what they find is the same.
+            found = searched_lists(self._gallery, missing, self._bank, self._depth, candidates)
+            with self._lock:
+                known.rows[missing], known.scores[missing] = found.rows, found.scores
+        with self._lock:
+            return known.take(items)
+
+    def _of_width(self, candidates: int | None) -> BankLists:
+        if self._known is None or self._width != candidates:
+            shape = (len(self._gallery.vectors.ids), self._depth)
+            self._known = BankLists(np.full(shape, UNKNOWN), np.empty(shape, np.float32))
+            self._width = candidates
+        return self._known

@@ -1,0 +1,150 @@
+"""All similarities that a re-ranker reads of a gallery and a bank, each from where it is known."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.manifest import Reranker
+from itr_deploy.errors import GalleryError, InputError
+from itr_deploy.runtime.matching import PairScorer
+from itr_deploy.runtime.rerank.lists import BankLists, SearchedBankLists
+from itr_deploy.runtime.rerank.neighbours import ListedPi, NeighbourLists
+from itr_deploy.runtime.rerank.pooled import PooledPi
+from itr_deploy.runtime.rerank.store import PhiStore, has_store, open_store
+from itr_deploy.runtime.search import Searcher
+
+Rows = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class QueryPillars:
+    """A query among the items of the bank.
+
+    Attributes:
+        same: The bank's row that the query is, or -1.
+        own: Its similarity to itself.
+        rows: ``[max(L, C) - 1]``, the bank items nearest to it, itself left out.
+        similarities: ``float32``, of ``rows``.
+    """
+
+    same: int
+    own: float
+    rows: Rows
+    similarities: Floats
+
+
+class Neighbourhood:
+    """One version of a gallery and one of a bank. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        record: Reranker,
+        scorer: PairScorer,
+        gallery: Searcher,
+        bank: Searcher,
+        gallery_lists: NeighbourLists | None,
+        bank_lists: NeighbourLists | None,
+    ) -> None:
+        """Check that the bank is large enough, and open the gallery's phi store if it fits.
+
+        Raises:
+            GalleryError: The bank is smaller than the re-ranker's inputs.
+            InputError: Neighbour lists do not cover a gallery.
+        """
+        self.gallery, self.bank = gallery, bank
+        self._near = max(record.pillars, record.neighbours) - 1
+        self._scorer = scorer
+        depth = record.neighbours + 1
+        needed, held = max(self._near + 1, depth), len(bank.vectors.ids)
+        if held < needed:
+            raise GalleryError(
+                f"{bank.gallery.path}: {held} items; a bank for this re-ranker needs at least "
+                f"{needed}, as its number of pillars is fixed"
+            )
+        pooled = PooledPi(gallery.vectors.ids, gallery.vectors.embedding)
+        listed = _listed(gallery_lists, gallery)
+        self.gallery_pi: PooledPi | ListedPi = pooled if listed is None else listed
+        self._bank_pooled = PooledPi(bank.vectors.ids, bank.vectors.embedding)
+        self._bank_listed = _listed(bank_lists, bank)
+        self._given_pi = listed is not None
+        self._bank_rows = {name: row for row, name in enumerate(bank.vectors.ids.tolist())}
+        self.rows = {name: row for row, name in enumerate(gallery.vectors.ids.tolist())}
+        self._searched = SearchedBankLists(gallery, bank, depth)
+        self.store = _store(gallery, bank, depth)
+
+    def bank_lists(self, items: Rows, candidates: int | None) -> BankLists:
+        """The bank items that the matcher likes best for some items of the gallery."""
+        if self.store is not None:
+            return self.store.lists.take(items)
+        return self._searched.take(items, candidates)
+
+    def pillar_phi(self, pillars: Rows, shortlist: Rows) -> Floats:
+        """The matcher's scores of bank items and gallery items, ``[L - 1, K - 1]``."""
+        if self.store is not None and self.store.phi is not None:
+            return np.asarray(self.store.phi[shortlist[:, None], pillars[None, :]]).T
+        queries = self.bank.encoded(pillars).stored_as("float32")
+        return self._scorer.score_all(queries, self.gallery.encoded(shortlist))
+
+    def pillars(self, embedding: Floats, given: tuple[list[str], Floats] | None) -> QueryPillars:
+        """The bank items nearest to a query.
+
+        Args:
+            embedding: ``[E]``, its pooled embedding.
+            given: Ids of its neighbours and their similarities, where the user gives them.
+
+        Raises:
+            InputError: pi is by the user's lists, and they have none for this query.
+        """
+        count = self._near
+        same = self._bank_pooled.same(embedding)
+        if given is not None:
+            return self._from_ids(same, *given)
+        if self._bank_listed is None and not self._given_pi:
+            return QueryPillars(same, 1.0, *self._bank_pooled.nearest(embedding, count, same))
+        if same < 0 or self._bank_listed is None:
+            raise InputError(
+                "similarity within a modality is by neighbour lists here, and there is none for "
+                "a query that is no item of the bank; give query_neighbours= with the search"
+            )
+        rows = self._bank_listed.lists(np.array([same]), count + 1)[0]
+        values = self._bank_listed.similarities(same, count + 1)
+        if len(values) <= count or rows.min() < 0:
+            raise InputError(
+                f"the neighbour list of {self.bank.vectors.ids[same]!r} names "
+                f"{(rows >= 0).sum() - 1} other items of the bank; {count} are needed"
+            )
+        return QueryPillars(same, float(values[0]), rows[1:], values[1:])
+
+    def _from_ids(self, same: int, names: list[str], similarities: Floats) -> QueryPillars:
+        rows = [self._bank_rows.get(name, -1) for name in names]
+        if -1 in rows:
+            raise InputError(f"query_neighbours= names {names[rows.index(-1)]!r}, not in the bank")
+        keep = [place for place, row in enumerate(rows) if row != same][: self._near]
+        if len(keep) < self._near:
+            raise InputError(
+                f"query_neighbours= names {len(keep)} items of the bank besides the query; "
+                f"{self._near} are needed"
+            )
+        chosen = np.array(rows)[keep]
+        return QueryPillars(same, 1.0, chosen, similarities[keep])
+
+
+def _listed(lists: NeighbourLists | None, searcher: Searcher) -> ListedPi | None:
+    return None if lists is None else ListedPi(lists, searcher.vectors.ids)
+
+
+def _store(gallery: Searcher, bank: Searcher, depth: int) -> PhiStore | None:
+    if not has_store(gallery.gallery):
+        return None
+    try:
+        return open_store(gallery, bank, depth)
+    except GalleryError as error:
+        log.warning("not used, scores are computed instead: %s", error)
+        return None

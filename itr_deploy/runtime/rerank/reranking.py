@@ -1,0 +1,257 @@
+"""Search, then re-rank the best: the matcher's hits in the order that a re-ranker gives them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.manifest import GraphRole, Modality, Reranker
+from itr_deploy.errors import BundleError, GalleryError, InputError, UsageError
+from itr_deploy.runtime.hits import Hits
+from itr_deploy.runtime.items import Encoded
+from itr_deploy.runtime.loaded import LoadedGallery
+from itr_deploy.runtime.ranking import best
+from itr_deploy.runtime.rerank.affinities import affinities
+from itr_deploy.runtime.rerank.edges import edges
+from itr_deploy.runtime.rerank.neighbourhood import Neighbourhood
+from itr_deploy.runtime.rerank.neighbours import NeighbourLists, QueryNeighbours
+from itr_deploy.runtime.search import Searcher
+
+if TYPE_CHECKING:
+    from itr_deploy.runtime.matcher import Matcher
+
+Rows = NDArray[np.int64]
+Floats = NDArray[np.float32]
+Given = tuple[list[str], Floats]
+
+GRAPHS: dict[Modality, GraphRole] = {
+    "text": "rerank_text_to_image",
+    "image": "rerank_image_to_text",
+}
+"""The re-ranker's graph by the modality of the query."""
+
+BATCH = 64
+"""Queries that the re-ranker scores at once."""
+
+
+class Reranking:
+    """A bundle's re-ranker over one gallery and a bank. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        matcher: Matcher,
+        bank: LoadedGallery,
+        gallery_neighbours: NeighbourLists | str | Path | None = None,
+        bank_neighbours: NeighbourLists | str | Path | None = None,
+    ) -> None:
+        """Take the bank and, where the user gives them, neighbour lists of both sides.
+
+        Raises:
+            BundleError: The bundle has no re-ranker.
+            GalleryError: The bank was made with another bundle.
+            InputError: Neighbour lists cannot be read, or the re-ranker needs them.
+        """
+        self._matcher, self._bank = matcher, bank
+        self._record = reranker_of(matcher)
+        bank.gallery.check_bundle(matcher)
+        self._lists = _lists(gallery_neighbours), _lists(bank_neighbours)
+        if self._record.pi == "neighbour_lists" and self._lists[0] is None:
+            raise InputError(
+                f"{matcher.bundle.path}: its re-ranker was trained with neighbour lists for the "
+                "similarity within a modality; give gallery_neighbours="
+            )
+        self._lock = threading.Lock()
+        self._neighbourhood: Neighbourhood | None = None
+
+    @property
+    def bank(self) -> LoadedGallery:
+        """The bank."""
+        return self._bank
+
+    def search(
+        self,
+        gallery: Searcher,
+        queries: Encoded,
+        k: int,
+        candidates: int | None,
+        where: str | None,
+        query_neighbours: QueryNeighbours | None = None,
+    ) -> list[Hits]:
+        """The ``k`` best items of every query, the K - 1 best by the matcher in a new order.
+
+        Args:
+            gallery: Searches the gallery.
+            queries: Of the bank's modality.
+            k: Hits a query.
+            candidates: Width of the matcher's shortlist, at least what the re-ranker reads.
+            where: SQL over the gallery's columns. It narrows what is found, not the neighbour
+                lists of what is found.
+            query_neighbours: See `Retriever.search`.
+
+        Raises:
+            GalleryError: The gallery, or what the filter keeps of it, or the bank is too small.
+            InputError: Neighbours of the queries are missing or not in the bank.
+        """
+        given = _given(query_neighbours, len(queries))
+        around = self.neighbourhood(gallery)
+        shape = self._record.direction(queries.modality)
+        needed = max(shape.rows - 1, self._record.pillars - 1, self._record.neighbours)
+        found = gallery.search(queries, max(k, needed), candidates, where)
+        if found and len(found[0]) < needed:
+            kept = "" if where is None else f" that where={where!r} keeps"
+            raise GalleryError(
+                f"{gallery.gallery.path}: {len(found[0])} items{kept}; this re-ranker needs at "
+                f"least {needed}, as its sizes are fixed; search without it"
+            )
+        width = max(candidates, needed) if candidates is not None else None
+        reranked: list[Hits] = []
+        for start in range(0, len(queries), BATCH):
+            part = slice(start, start + BATCH)
+            inputs = [
+                self._inputs(around, queries.modality, hits, vector, near, width)
+                for hits, vector, near in zip(
+                    found[part], queries.embedding[part], given[part], strict=True
+                )
+            ]
+            scores = self._scores(queries.modality, inputs)
+            reranked += [
+                _reordered(hits, row, k) for hits, row in zip(found[part], scores, strict=True)
+            ]
+        return reranked
+
+    def neighbourhood(self, gallery: Searcher) -> Neighbourhood:
+        """What is known around a version of the gallery and the bank's current one.
+
+        Raises:
+            GalleryError: The bank is too small, or of the gallery's own modality.
+            InputError: Neighbour lists do not cover a gallery.
+        """
+        check_bank(gallery.gallery.modality, self._bank)
+        bank = self._bank.searcher()
+        with self._lock:
+            known = self._neighbourhood
+            if known is None or known.gallery is not gallery or known.bank is not bank:
+                known = Neighbourhood(
+                    self._record, self._matcher.scorer, gallery, bank, *self._lists
+                )
+                self._neighbourhood = known
+            return known
+
+    def _inputs(
+        self,
+        around: Neighbourhood,
+        modality: Modality,
+        hits: Hits,
+        embedding: Floats,
+        given: Given | None,
+        candidates: int | None,
+    ) -> tuple[Floats, Floats]:
+        """Affinities ``[1, K, 2L]`` and edges ``[1, K, K]`` of one query."""
+        shape, count = self._record.direction(modality), self._record.neighbours
+        ranked = np.array([around.rows[name] for name in hits.ids], np.int64)
+        pillars = self._record.pillars - 1
+        shortlist = ranked[: shape.rows - 1]
+        query = around.pillars(embedding, given)
+        made = affinities(
+            hits.scores[None],
+            np.array([query.own]),
+            query.similarities[None, :pillars],
+            around.gallery_pi.between(shortlist[None], ranked[None, :pillars]),
+            around.pillar_phi(query.rows[:pillars], shortlist)[None],
+        )
+        number = len(around.bank.vectors.ids)
+        in_bank = around.bank_lists(shortlist, candidates).with_query(
+            hits.scores[: len(shortlist)], query.same, number
+        )
+        item_lists = [ranked[None, :count], around.gallery_pi.lists(shortlist, count)]
+        bank_lists = [np.append(number, query.rows[: count - 1])[None], in_bank]
+        between = edges(
+            np.concatenate(item_lists)[None], np.concatenate(bank_lists)[None], shape.threshold
+        )
+        return made, between
+
+    def _scores(self, modality: Modality, inputs: Sequence[tuple[Floats, Floats]]) -> Floats:
+        """``[q, K - 1]``."""
+        made, between = (np.concatenate(parts) for parts in zip(*inputs, strict=True))
+        graph = self._matcher.bundle.manifest.graph(GRAPHS[modality])
+        return self._matcher.backend.run(graph, {"affinities": made, "edges": between})["scores"]
+
+
+def reranker_of(matcher: Matcher) -> Reranker:
+    """The record of a bundle's re-ranker.
+
+    Raises:
+        BundleError: It has none.
+    """
+    record = matcher.bundle.manifest.reranker
+    if record is None:
+        raise BundleError(
+            f"{matcher.bundle.path} has no re-ranker; add one with itr-deploy export leaprr"
+        )
+    return record
+
+
+def check_bank(gallery: Modality, bank: LoadedGallery) -> None:
+    """Refuse a bank of the gallery's own modality.
+
+    Raises:
+        GalleryError: It is.
+    """
+    if bank.gallery.modality == gallery:
+        other = "texts" if gallery == "image" else "images"
+        raise GalleryError(
+            f"{bank.gallery.path} holds {gallery}s; a gallery of {gallery}s is re-ranked with a "
+            f"bank of {other}"
+        )
+
+
+def no_bank(gallery: Modality) -> UsageError:
+    """What a search without a bank raises when it is to re-rank."""
+    other = "texts" if gallery == "image" else "images"
+    return UsageError(
+        f"re-ranking a gallery of {gallery}s needs a bank of {other}; "
+        "give bank= to Retriever.load, or --bank"
+    )
+
+
+def _reordered(hits: Hits, scores: Floats, k: int) -> Hits:
+    """Hits with their first ones in the order of new scores; equal ones stay as they were."""
+    count = len(scores)
+    order, settled = best(scores, count, np.arange(count))
+    places = np.concatenate([order, np.arange(count, len(hits))])[:k]
+    new = np.concatenate([settled, np.full(len(hits) - count, np.nan, np.float32)])[:k]
+    return Hits(
+        tuple(hits.ids[place] for place in places),
+        hits.scores[places],
+        tuple(hits.metadata[place] for place in places),
+        new,
+        places + 1,
+    )
+
+
+def _lists(given: NeighbourLists | str | Path | None) -> NeighbourLists | None:
+    return (
+        given if given is None or isinstance(given, NeighbourLists) else NeighbourLists.read(given)
+    )
+
+
+def _given(neighbours: QueryNeighbours | None, count: int) -> list[Given | None]:
+    if neighbours is None:
+        return [None] * count
+    if len(neighbours) != count:
+        raise InputError(f"query_neighbours= is for {len(neighbours)} queries; there are {count}")
+    made: list[Given | None] = []
+    for place, (names, similarities) in enumerate(neighbours):
+        values = np.asarray(similarities, np.float32)
+        if values.shape != (len(names),) or not np.isfinite(values).all():
+            raise InputError(
+                f"query_neighbours= of query {place}: {len(names)} ids and similarities of shape "
+                f"{list(values.shape)}; expected one finite number an id"
+            )
+        made.append((list(names), values))
+    return made

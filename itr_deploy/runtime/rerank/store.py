@@ -1,0 +1,196 @@
+"""phi of a gallery and a bank, computed once and kept inside the gallery's directory.
+
+``phi/store.json`` says what it was made of, ``lists.npy`` and ``list_scores.npy`` hold every
+item's best bank items, and ``phi.npy`` all scores ``float32 [items, bank items]`` where they fit.
+The arrays are mapped from disk. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from itr_deploy.bundle.files import output_errors, write_json
+from itr_deploy.errors import GalleryError
+from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.runtime.gallery.read import Vectors
+from itr_deploy.runtime.matching import PairScorer
+from itr_deploy.runtime.ranking import best
+from itr_deploy.runtime.rerank.lists import BankLists, searched_lists
+from itr_deploy.runtime.search import Searcher
+
+FOLDER = "phi"
+DESCRIPTION, LISTS, LIST_SCORES, PHI = "store.json", "lists.npy", "list_scores.npy", "phi.npy"
+TILE, BANK_TILE = 64, 1024
+"""Gallery items and bank items that are read and scored at once."""
+
+Progress = Callable[[int], None]
+
+
+class StoreDescription(BaseModel):
+    """What a store was made of.
+
+    Attributes:
+        gallery: `fingerprint` of the gallery.
+        bank: That of the bank.
+        depth: Length of the lists.
+        candidates: Width of the shortlist that the lists were taken from, None for all items.
+        complete: Whether all scores are kept.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    gallery: str
+    bank: str
+    depth: int
+    candidates: int | None
+    complete: bool
+
+
+@dataclass(frozen=True)
+class PhiStore:
+    """A store that fits a gallery and a bank as they are.
+
+    Attributes:
+        lists: Every item's best bank items.
+        phi: All scores ``float32 [items, bank items]``, mapped; None where they are not kept.
+    """
+
+    lists: BankLists
+    phi: NDArray[np.float32] | None
+
+
+def fingerprint(gallery: Gallery, vectors: Vectors) -> str:
+    """SHA-256 over what decides a gallery's scores: its encoding, storage, ids and embeddings."""
+    about = gallery.description
+    digest = hashlib.sha256(f"{about.encoding_id} {about.storage}\0".encode())
+    digest.update(json.dumps(vectors.ids.tolist()).encode())
+    digest.update(np.ascontiguousarray(vectors.embedding).data)
+    return digest.hexdigest()
+
+
+def has_store(gallery: Gallery) -> bool:
+    """Whether a gallery's directory holds a store, fitting or not."""
+    return "://" not in gallery.path and (Path(gallery.path) / FOLDER / DESCRIPTION).is_file()
+
+
+def is_store(path: Path) -> bool:
+    """Whether a directory is a store and holds nothing else."""
+    own = {DESCRIPTION, LISTS, LIST_SCORES, PHI}
+    return (path / DESCRIPTION).is_file() and {entry.name for entry in path.iterdir()} <= own
+
+
+def open_store(gallery: Searcher, bank: Searcher, depth: int) -> PhiStore:
+    """Map the store of a gallery.
+
+    Raises:
+        GalleryError: It is damaged, was made of another state of the gallery or of another bank,
+            or its lists are shorter than ``depth``.
+    """
+    root = Path(gallery.gallery.path) / FOLDER
+    mend = "make it again with itr-deploy index --bank"
+    try:
+        about = StoreDescription.model_validate_json((root / DESCRIPTION).read_bytes())
+        arrays = {name: np.load(root / name, mmap_mode="r") for name in (LISTS, LIST_SCORES)}
+        phi = np.load(root / PHI, mmap_mode="r") if about.complete else None
+    except (OSError, ValueError, EOFError, ValidationError) as error:
+        raise GalleryError(f"{root}: damaged: {str(error).splitlines()[0]}; {mend}") from error
+    for name, searcher in (("gallery", gallery), ("bank", bank)):
+        if getattr(about, name) != fingerprint(searcher.gallery, searcher.vectors):
+            raise GalleryError(
+                f"{root}: made of another state of the {name} {searcher.gallery.path}; {mend}"
+            )
+    items, others = len(gallery.vectors.ids), len(bank.vectors.ids)
+    shapes = [array.shape for array in (*arrays.values(), *(() if phi is None else (phi,)))]
+    if shapes[:2] != [(items, about.depth)] * 2 or shapes[2:] not in ([], [(items, others)]):
+        raise GalleryError(f"{root}: damaged: its arrays have shapes {shapes}; {mend}")
+    if about.depth < depth:
+        raise GalleryError(
+            f"{root}: its lists hold {about.depth} items, the re-ranker needs {depth}; {mend}"
+        )
+    return PhiStore(BankLists(arrays[LISTS], arrays[LIST_SCORES]), phi)
+
+
+def write_store(
+    root: Path,
+    gallery: Searcher,
+    bank: Searcher,
+    scorer: PairScorer,
+    *,
+    depth: int,
+    candidates: int | None,
+    phi_limit: int,
+    progress: Progress = lambda done: None,
+) -> StoreDescription:
+    """Score a gallery with a bank and write the store into an empty directory.
+
+    Args:
+        root: The directory.
+        gallery: The items that will be re-ranked.
+        bank: Of the other modality.
+        scorer: Of the bundle that made both.
+        depth: Length of the lists.
+        candidates: Width of the bank's shortlist, used where not all pairs are scored.
+        phi_limit: Bytes that all scores may take; where they take more, only lists are made.
+        progress: Called with the number of gallery items done.
+    """
+    items, others = len(gallery.vectors.ids), len(bank.vectors.ids)
+    complete = 4 * items * others <= phi_limit
+    lists = np.empty((items, depth), np.int64)
+    scores = np.empty((items, depth), np.float32)
+    with output_errors(root):
+        phi = None
+        if complete:
+            phi = np.lib.format.open_memmap(
+                root / PHI, mode="w+", dtype=np.float32, shape=(items, others)
+            )
+        for start in range(0, items, TILE):
+            rows = np.arange(start, min(start + TILE, items))
+            if phi is not None:
+                phi[rows] = _scored(gallery, rows, bank, scorer)
+                found = _best_of(phi[rows], bank.vectors.ids, depth)
+            else:
+                found = searched_lists(gallery, rows, bank, depth, candidates)
+            lists[rows], scores[rows] = found.rows, found.scores
+            progress(int(rows[-1]) + 1)
+        if phi is not None:
+            phi.flush()
+        np.save(root / LISTS, lists)
+        np.save(root / LIST_SCORES, scores)
+    about = StoreDescription(
+        gallery=fingerprint(gallery.gallery, gallery.vectors),
+        bank=fingerprint(bank.gallery, bank.vectors),
+        depth=depth,
+        candidates=None if complete else candidates,
+        complete=complete,
+    )
+    write_json(root / DESCRIPTION, about.model_dump(mode="json"))
+    return about
+
+
+def _scored(
+    gallery: Searcher, rows: NDArray[np.int64], bank: Searcher, scorer: PairScorer
+) -> NDArray[np.float32]:
+    """``[rows, bank items]``, scored as pillars are: bank items as queries."""
+    items, others = gallery.encoded(rows), len(bank.vectors.ids)
+    scores = np.empty((len(rows), others), np.float32)
+    for start in range(0, others, BANK_TILE):
+        columns = np.arange(start, min(start + BANK_TILE, others))
+        queries = bank.encoded(columns).stored_as("float32")
+        scores[:, columns] = scorer.score_all(queries, items).T
+    return scores
+
+
+def _best_of(scores: NDArray[np.float32], ids: NDArray[np.str_], depth: int) -> BankLists:
+    ties = np.argsort(np.argsort(ids, kind="stable"))
+    found = [best(row, depth, ties) for row in scores]
+    return BankLists(np.stack([rows for rows, _ in found]), np.stack([s for _, s in found]))
