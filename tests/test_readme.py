@@ -44,6 +44,7 @@ def user_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(folder / "model_best.pth.tar", root / f"{direction}.pth.tar")
         for name in ("vocab.txt", "bert_config.json"):
             shutil.copy(folder / name, root)
+    shutil.copy(CHECKPOINTS / "leaprr" / "checkpoint_best.pth", root)
     np.save(root / "query.npy", np.load(root / "data" / "test_ims.npy")[0])
     return root
 

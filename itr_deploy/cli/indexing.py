@@ -16,6 +16,7 @@ from itr_deploy.errors import InputError
 from itr_deploy.evaluation.dataset import Split
 from itr_deploy.runtime import Gallery, Matcher
 from itr_deploy.runtime.gallery.layout import TABLE
+from itr_deploy.runtime.rerank.store import FOLDER, is_store
 
 
 def index_split(
@@ -58,8 +59,10 @@ def index_split(
 
 
 def _is_gallery(path: Path) -> bool:
-    """Whether a directory holds a gallery's table and nothing else."""
-    return [entry.name for entry in path.iterdir()] == [f"{TABLE}.lance"]
+    """Whether a directory holds a gallery's table, with its phi store or none, and nothing else."""
+    names = {entry.name for entry in path.iterdir()}
+    stored = FOLDER in names and is_store(path / FOLDER)
+    return names - ({FOLDER} if stored else set()) == {f"{TABLE}.lance"}
 
 
 def _metadata_columns(path: Path, ids: Sequence[str]) -> dict[str, list[Any]]:

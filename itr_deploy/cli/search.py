@@ -10,7 +10,7 @@ import click
 from itr_deploy.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from itr_deploy.runtime import Hits, Retriever
+    from itr_deploy.runtime import Hit, Hits, Retriever
 
 
 @click.command("search")
@@ -26,6 +26,22 @@ if TYPE_CHECKING:
 @click.option("--where", help="SQL over the gallery's columns, for example \"split = 'test'\".")
 @click.option("--candidates", type=int, help="Width of the shortlist; the bundle's by default.")
 @click.option("--exhaustive", is_flag=True, help="Score every item, no shortlist.")
+@click.option(
+    "--bank",
+    type=click.Path(path_type=Path),
+    help="A gallery of the other modality than --gallery's, for --rerank: texts where images are "
+    "searched.",
+)
+@click.option("--rerank", is_flag=True, help="Put the best hits in the re-ranker's order.")
+@click.option(
+    "--gallery-neighbours",
+    type=click.Path(path_type=Path),
+    help="For --rerank with a similarity of your own within a modality: an .npz file with ids, "
+    "neighbours and similarities of the gallery's items.",
+)
+@click.option(
+    "--bank-neighbours", type=click.Path(path_type=Path), help="The same of the bank's items."
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--json", "as_json", is_flag=True, help="Print the hits as JSON.")
 def command(
@@ -37,6 +53,10 @@ def command(
     where: str | None,
     candidates: int | None,
     exhaustive: bool,
+    bank: Path | None,
+    rerank: bool,
+    gallery_neighbours: Path | None,
+    bank_neighbours: Path | None,
     device: str,
     as_json: bool,
 ) -> None:
@@ -48,8 +68,15 @@ def command(
     from itr_deploy.errors import GalleryError
     from itr_deploy.runtime import Retriever
 
-    retriever = Retriever.load(bundle, gallery, device=device)
-    width: dict[str, Any] = {}
+    retriever = Retriever.load(
+        bundle,
+        gallery,
+        device=device,
+        bank=bank,
+        gallery_neighbours=gallery_neighbours,
+        bank_neighbours=bank_neighbours,
+    )
+    width: dict[str, Any] = {"rerank": rerank}
     if exhaustive or candidates is not None:
         width["candidates"] = candidates
     if retriever.gallery.count() == 0:
@@ -63,7 +90,7 @@ def command(
         results = found if isinstance(found, list) else [found]
     if len(results) > len(names):
         names = [f"{image}[{number}]" for number in range(len(results))]
-    _show(names, results, retriever.gallery.metadata_columns, as_json)
+    _show(names, results, retriever.gallery.metadata_columns, as_json, rerank)
 
 
 def _regions(path: Path) -> Any:
@@ -85,24 +112,38 @@ def _warn_of_unknown_words(retriever: Retriever, queries: tuple[str, ...]) -> No
             click.echo(f"warning: the model does not know: {words}", err=True)
 
 
-def _show(names: list[str], results: list[Hits], columns: list[str], as_json: bool) -> None:
+def _show(
+    names: list[str], results: list[Hits], columns: list[str], as_json: bool, rerank: bool
+) -> None:
     if as_json:
         print_json(
             [
-                {
-                    "query": name,
-                    "hits": [
-                        {"rank": h.rank, "id": h.id, "score": h.score, "metadata": h.metadata}
-                        for h in hits
-                    ],
-                }
+                {"query": name, "hits": [_hit_json(hit, rerank) for hit in hits]}
                 for name, hits in zip(names, results, strict=True)
             ]
         )
         return
+    extra = ("re-ranked", "before") if rerank else ()
     for name, hits in zip(names, results, strict=True):
         rows = (
-            [str(hit.rank), hit.id, f"{hit.score:.4f}", *(str(hit.metadata[c]) for c in columns)]
+            [
+                *(str(hit.rank), hit.id, f"{hit.score:.4f}"),
+                *(_reranked(hit) if rerank else ()),
+                *(str(hit.metadata[c]) for c in columns),
+            ]
             for hit in hits
         )
-        print_table(name, ("rank", "id", "score", *columns), rows)
+        print_table(name, ("rank", "id", "score", *extra, *columns), rows)
+
+
+def _hit_json(hit: Hit, rerank: bool) -> dict[str, Any]:
+    shown = {"rank": hit.rank, "id": hit.id, "score": hit.score}
+    if rerank:
+        shown |= {"rerank_score": hit.rerank_score, "matcher_rank": hit.matcher_rank}
+    return {**shown, "metadata": hit.metadata}
+
+
+def _reranked(hit: Hit) -> tuple[str, str]:
+    """The re-ranker's score and the rank before."""
+    score = "" if hit.rerank_score is None else f"{hit.rerank_score:.4f}"
+    return score, str(hit.matcher_rank)

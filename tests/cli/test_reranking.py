@@ -1,0 +1,222 @@
+"""Re-ranking on the shapes world, from the command line and from Python."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from examples.shapes.make_data import make_split
+from itr_deploy.runtime import Gallery, Matcher, Retriever
+from itr_deploy.runtime.rerank.store import FOLDER
+from tests.support.command import Outcome, itr_deploy
+from tests.support.files import largest_file, tree
+from tests.support.leaprr import SMALL
+from tests.support.threads import one_torch_thread
+
+ROOT = Path(__file__).parents[2]
+CHECKPOINTS = ROOT / "examples" / "shapes" / "checkpoints" / "imram"
+PICTURES = 14
+TEXT = "a red circle above a blue square"
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shapes IMRAM with a golden re-ranker, galleries of both modalities; not to be changed."""
+    root = tmp_path_factory.mktemp("shapes")
+    make_split("test", root / "data", with_pictures=False, size=PICTURES)
+    np.save(root / "query.npy", np.load(root / "data" / "test_ims.npy")[:2])
+    imram = ("--checkpoint", CHECKPOINTS / "model_best.pth.tar")
+    imram = (*imram, "--vocab", CHECKPOINTS / "shapes_vocab.json", "--output", root / "base")
+    given = ("--checkpoint", SMALL.checkpoint, "--base", root / "base")
+    given = (*given, "--output", root / "bundle", *SMALL.export_options)
+    with one_torch_thread():
+        for command in (("imram", *imram), ("leaprr", *given)):
+            outcome = itr_deploy("export", *command)
+            assert outcome.code == 0, outcome.err
+    for modality in ("image", "text"):
+        assert index(root, root / modality, "--data", root / "data", "--modality", modality) == 0
+    return root
+
+
+def index(shapes: Path, output: Path, *options: object) -> int:
+    outcome = itr_deploy("index", shapes / "bundle", "--output", output, *options)
+    assert outcome.code == 0, outcome.err
+    return outcome.code
+
+
+def search(shapes: Path, gallery: Path, bank: Path | None, *options: object) -> Outcome:
+    given = ("--gallery", gallery, *(() if bank is None else ("--bank", bank)))
+    return itr_deploy("search", shapes / "bundle", *options, *given)
+
+
+@pytest.fixture
+def copies(shapes: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """The galleries of images and of texts, to change."""
+    return tuple(
+        Path(shutil.copytree(shapes / name, tmp_path / name)) for name in ("image", "text")
+    )
+
+
+def test_a_text_query_is_re_ranked_from_the_command_line_as_from_python(shapes: Path) -> None:
+    outcome = search(shapes, shapes / "image", shapes / "text", TEXT, "--rerank", "--json")
+    assert outcome.code == 0, outcome.err
+    (shown,) = outcome.json
+    retriever = Retriever.load(shapes / "bundle", shapes / "image", bank=shapes / "text")
+    hits = retriever.search(TEXT, rerank=True)
+    assert [hit["id"] for hit in shown["hits"]] == list(hits.ids)
+    for entry, hit in zip(shown["hits"], hits, strict=True):
+        assert entry["matcher_rank"] == hit.matcher_rank
+        assert entry["rerank_score"] == pytest.approx(hit.rerank_score, abs=1e-5)
+        assert (entry["rerank_score"] is None) == (hit.rank > 5)
+
+
+def test_image_queries_are_re_ranked_too(shapes: Path) -> None:
+    query = ("--image", shapes / "query.npy", "--rerank")
+    outcome = search(shapes, shapes / "text", shapes / "image", *query, "--json", "-k", 15)
+    assert outcome.code == 0, outcome.err
+    assert len(outcome.json) == 2
+    retriever = Retriever.load(shapes / "bundle", shapes / "text", bank=shapes / "image")
+    found = retriever.search(image=np.load(shapes / "query.npy"), k=15, rerank=True)
+    for shown, hits in zip(outcome.json, found, strict=True):
+        assert [hit["id"] for hit in shown["hits"]] == list(hits.ids)
+        before = [hit["matcher_rank"] for hit in shown["hits"]]
+        assert sorted(before) == list(range(1, 16))
+        assert before[11:] == [12, 13, 14, 15]
+
+
+def test_a_table_shows_what_changed_a_rank(shapes: Path) -> None:
+    outcome = search(shapes, shapes / "image", shapes / "text", TEXT, "--rerank")
+    assert outcome.code == 0, outcome.err
+    assert "re-ranked" in outcome.out
+    assert "before" in outcome.out
+    plain = search(shapes, shapes / "image", shapes / "text", TEXT)
+    assert "re-ranked" not in plain.out
+
+
+@pytest.mark.parametrize(
+    ("gallery", "bank", "code", "message"),
+    [
+        ("image", None, 2, "needs a bank of texts; give bank= to Retriever.load, or --bank"),
+        ("image", "image", 1, "is re-ranked with a bank of texts"),
+        ("image", "absent", 1, "no such gallery"),
+    ],
+)
+def test_a_bank_that_cannot_serve_is_one_line(
+    gallery: str, bank: str | None, code: int, message: str, shapes: Path
+) -> None:
+    path = None if bank is None else shapes / bank
+    outcome = search(shapes, shapes / gallery, path, TEXT, "--rerank")
+    assert outcome.code == code
+    assert message in outcome.error
+
+
+# What index --bank keeps
+
+
+@pytest.mark.parametrize("limit", [0, 1024])
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_a_store_changes_no_hit(
+    modality: str, limit: int, shapes: Path, copies: tuple, caplog: pytest.LogCaptureFixture
+) -> None:
+    images, texts = copies
+    gallery, bank = (images, texts) if modality == "image" else (texts, images)
+    query = (TEXT,) if modality == "image" else ("--image", shapes / "query.npy")
+    options = (*query, "--rerank", "--json", "--exhaustive", "-k", 14)
+    before = search(shapes, gallery, bank, *options)
+    outcome = itr_deploy(
+        "index", shapes / "bundle", "--output", gallery, "--bank", bank, "--phi-limit", limit,
+        "--json",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["all_scores_kept"] == (limit > 0)
+    assert outcome.json["added"] == 0
+    assert (gallery / FOLDER / "phi.npy").is_file() == (limit > 0)
+    after = search(shapes, gallery, bank, *options)
+    assert caplog.records == []
+    for one, other in zip(after.json, before.json, strict=True):
+        assert [h["id"] for h in one["hits"]] == [h["id"] for h in other["hits"]]
+        scores = [[h["rerank_score"] or 0 for h in found["hits"]] for found in (one, other)]
+        np.testing.assert_allclose(*scores, atol=2e-5)
+
+
+def test_a_store_is_read_instead_of_scoring(shapes: Path, copies: tuple) -> None:
+    images, texts = copies
+    index(shapes, images, "--bank", texts)
+    retriever = Retriever.load(shapes / "bundle", images, bank=texts)
+    retriever.warm_up()
+    matcher = Matcher.load(shapes / "bundle")
+    store = retriever._reranking.neighbourhood(retriever._loaded.searcher()).store
+    split = Gallery.open(texts, matcher)
+    captions = split.table.search().limit(None).to_arrow()["text"].to_pylist()
+    regions = np.load(shapes / "data" / "test_ims.npy")
+    exact = matcher.score(texts=captions, images=regions)
+    np.testing.assert_allclose(store.phi, exact, atol=1e-2)  # both galleries are float16
+
+
+@pytest.mark.parametrize("changed", ["gallery", "bank"])
+def test_a_store_of_another_state_is_not_used_and_says_so(
+    changed: str, shapes: Path, copies: tuple, caplog: pytest.LogCaptureFixture
+) -> None:
+    images, texts = copies
+    index(shapes, images, "--bank", texts)
+    path = images if changed == "gallery" else texts
+    opened = Gallery.open(path, Matcher.load(shapes / "bundle"))
+    opened.delete(opened.ids()[:1])
+    outcome = search(shapes, images, texts, TEXT, "--rerank", "--json")
+    assert outcome.code == 0, outcome.err
+    (record,) = caplog.records
+    assert f"made of another state of the {changed}" in record.getMessage()
+    index(shapes, images, "--bank", texts)
+    caplog.clear()
+    again = search(shapes, images, texts, TEXT, "--rerank", "--json")
+    assert caplog.records == []
+    assert [h["id"] for h in again.json[0]["hits"]] == [h["id"] for h in outcome.json[0]["hits"]]
+
+
+def test_a_gallery_and_its_store_are_made_in_one_call_and_replaced_in_one(
+    shapes: Path, tmp_path: Path
+) -> None:
+    options = ("--data", shapes / "data", "--bank", shapes / "text")
+    index(shapes, tmp_path / "g", *options)
+    assert (tmp_path / "g" / FOLDER / "phi.npy").is_file()
+    index(shapes, tmp_path / "g", "--data", shapes / "data", "--force")
+    assert not (tmp_path / "g" / FOLDER).exists()
+
+
+def test_a_full_disk_leaves_the_gallery_and_the_old_store(shapes: Path, copies: tuple) -> None:
+    images, texts = copies
+    index(shapes, images, "--bank", texts)
+    before = tree(images)
+    with largest_file(2000):
+        outcome = itr_deploy("index", shapes / "bundle", "--output", images, "--bank", texts)
+    assert outcome.code == 1
+    assert "cannot write" in outcome.error
+    assert tree(images) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        ((), 2, "give --data"),
+        (("--bank", "text", "--force"), 2, "give --data"),
+        (("--bank", "image"), 1, "is re-ranked with a bank of texts"),
+        (("--bank", "absent"), 1, "no such gallery"),
+    ],
+)
+def test_what_cannot_be_prepared_is_one_line(
+    options: tuple, code: int, message: str, shapes: Path, copies: tuple
+) -> None:
+    given = [shapes / word if place == 1 else word for place, word in enumerate(options)]
+    outcome = itr_deploy("index", shapes / "bundle", "--output", copies[0], *given)
+    assert outcome.code == code
+    assert message in outcome.err
+    assert not (copies[0] / FOLDER).exists()
+
+
+def test_a_bundle_without_a_re_ranker_prepares_nothing(shapes: Path, copies: tuple) -> None:
+    outcome = itr_deploy("index", shapes / "base", "--output", copies[0], "--bank", copies[1])
+    assert outcome.code == 1
+    assert "has no re-ranker; add one with itr-deploy export leaprr" in outcome.error
