@@ -178,6 +178,8 @@ class Retriever:
         """
         if rerank and self._reranking is None:
             raise no_bank(self.gallery.modality)
+        if query_neighbours is not None and not rerank:
+            raise UsageError("query_neighbours= is for re-ranking; give rerank=True too")
         if not _is_positive(k):
             raise UsageError(f"k={k!r} must be a whole number, at least 1")
         if candidates is FROM_BUNDLE:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from itr_deploy.runtime.rerank.affinities import affinities
 from itr_deploy.runtime.rerank.edges import ABSENT, edges
-from itr_deploy.runtime.rerank.matrices import Inputs, Shape, SimilarityMatrices
+from itr_deploy.runtime.rerank.matrices import Inputs, MatrixPi, Pi, Shape, SimilarityMatrices
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists
+from itr_deploy.runtime.rerank.pooled import PooledPi
 
 __all__ = [
     "ABSENT",
     "Inputs",
+    "MatrixPi",
     "NeighbourLists",
+    "Pi",
+    "PooledPi",
     "Shape",
     "SimilarityMatrices",
     "affinities",

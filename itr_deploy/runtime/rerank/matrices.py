@@ -1,9 +1,10 @@
-"""A re-ranker's inputs from whole similarity matrices, where the queries are the bank's items."""
+"""A re-ranker's inputs of a whole data set, where the queries are the bank's items."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from itr_deploy.runtime.rerank.edges import edges
 
 Floats = NDArray[np.floating]
 Rows = NDArray[np.int64]
+
+BLOCK = 256
+"""Rows of a matrix that are sorted at once."""
 
 
 @dataclass(frozen=True)
@@ -40,20 +44,52 @@ class Inputs:
     edges: NDArray[np.float32]
 
 
+class Pi(Protocol):
+    """Similarity within one modality, by row numbers."""
+
+    def lists(self, rows: Rows, count: int) -> Rows:
+        """The nearest items of some, each its own nearest: ``[n] -> [n, count]``."""
+        ...
+
+    def between(self, rows: Rows, others: Rows) -> NDArray[np.float32]:
+        """``[Q, a], [Q, b] -> [Q, a, b]``."""
+        ...
+
+
+class MatrixPi:
+    """Similarities that are there as a matrix ``[N, N]``.
+
+    Of equal ones the lower row comes first; an item is its own nearest whatever the matrix says.
+    """
+
+    def __init__(self, similarities: Floats) -> None:
+        self._similarities = similarities
+
+    def lists(self, rows: Rows, count: int) -> Rows:
+        """See `Pi.lists`."""
+        own = np.array(self._similarities[rows])
+        own[np.arange(len(rows)), rows] = np.inf
+        return top(own, count)
+
+    def between(self, rows: Rows, others: Rows) -> NDArray[np.float32]:
+        """See `Pi.between`."""
+        found = self._similarities[rows[:, :, None], others[:, None, :]]
+        return found.astype(np.float32)
+
+
 class SimilarityMatrices:
     """All similarities of a data set in one direction, as the published evaluation has them.
 
-    Of equal similarities the one with the lower row number comes first; an item is its own
-    nearest whatever the matrix says.
+    Of equal scores the lower row comes first.
     """
 
-    def __init__(self, phi: Floats, query_pi: Floats, item_pi: Floats, shape: Shape) -> None:
-        """Take the matrices.
+    def __init__(self, phi: Floats, query_pi: Pi, item_pi: Pi, shape: Shape) -> None:
+        """Take the similarities.
 
         Args:
-            phi: ``[Q, N]``, of queries and items.
-            query_pi: ``[Q, Q]``.
-            item_pi: ``[N, N]``.
+            phi: ``[Q, N]``, of queries and items, in memory or mapped.
+            query_pi: Of the Q queries.
+            item_pi: Of the N items.
             shape: The direction's sizes; Q is at least L and C, N at least K - 1, L - 1 and C.
         """
         self.phi, self._query_pi, self._item_pi, self.shape = phi, query_pi, item_pi, shape
@@ -65,19 +101,19 @@ class SimilarityMatrices:
 
     def inputs(self, queries: Rows) -> Inputs:
         """The inputs of the queries at these rows."""
-        shape, phi = self.shape, self.phi
-        others, pillars = shape.rows - 1, shape.pillars - 1
-        ranked = top(phi[queries], max(others, pillars, shape.neighbours))
-        nearest = self._nearest_queries[queries]
+        shape, own = self.shape, queries[:, None]
+        others, pillars, count = shape.rows - 1, shape.pillars - 1, shape.neighbours
+        phi = self.phi[queries]
+        ranked = top(phi, max(others, pillars, count))
+        nearest = self._query_pi.lists(queries, max(shape.pillars, count))
         shortlist, bank = ranked[:, :others], nearest[:, 1 : shape.pillars]
         made = affinities(
-            np.take_along_axis(phi[queries], ranked, axis=1),
-            self._query_pi[queries, queries],
-            np.take_along_axis(self._query_pi[queries], bank, axis=1),
-            self._item_pi[shortlist[:, :, None], ranked[:, None, :pillars]],
-            phi[bank[:, :, None], shortlist[:, None, :]],
+            np.take_along_axis(phi, ranked, axis=1),
+            self._query_pi.between(own, own)[:, 0, 0],
+            self._query_pi.between(own, bank)[:, 0],
+            self._item_pi.between(shortlist, ranked[:, :pillars]),
+            self.phi[bank[:, :, None], shortlist[:, None, :]],
         )
-        count = shape.neighbours
         item_lists = (ranked[:, None, :count], self._nearest_items[shortlist])
         bank_lists = (nearest[:, None, :count], self._queries_of_items[shortlist])
         between = edges(
@@ -88,13 +124,8 @@ class SimilarityMatrices:
         return Inputs(shortlist, made, between)
 
     @cached_property
-    def _nearest_queries(self) -> Rows:
-        count = max(self.shape.pillars, self.shape.neighbours)
-        return _own_first(self._query_pi, count)
-
-    @cached_property
     def _nearest_items(self) -> Rows:
-        return _own_first(self._item_pi, self.shape.neighbours)
+        return self._item_pi.lists(np.arange(self.phi.shape[1]), self.shape.neighbours)
 
     @cached_property
     def _queries_of_items(self) -> Rows:
@@ -103,10 +134,8 @@ class SimilarityMatrices:
 
 def top(similarities: Floats, count: int) -> Rows:
     """Places of the ``count`` largest of every row, largest first, ``int64 [n, count]``."""
-    return np.argsort(-similarities, axis=1, kind="stable")[:, :count]
-
-
-def _own_first(similarities: Floats, count: int) -> Rows:
-    own = np.array(similarities)
-    np.fill_diagonal(own, np.inf)
-    return top(own, count)
+    parts = [
+        np.argsort(-similarities[start : start + BLOCK], axis=1, kind="stable")[:, :count]
+        for start in range(0, len(similarities), BLOCK)
+    ]
+    return np.concatenate(parts) if parts else np.empty((0, count), np.int64)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itr_deploy.runtime.rerank import ABSENT, Shape, SimilarityMatrices, affinities, edges
+from itr_deploy.runtime.rerank import ABSENT, MatrixPi, Shape, SimilarityMatrices, affinities, edges
 from tests.support.leaprr import RERANK_CASES, RerankCase
 
 BOTH = pytest.mark.parametrize("query", ["text", "image"])
@@ -17,7 +17,8 @@ CASES = pytest.mark.parametrize("case", RERANK_CASES, ids=lambda case: case.name
 def matrices(case: RerankCase, query: str) -> SimilarityMatrices:
     options = case.options
     shape = Shape(case.rows(query), options["sim_len"], options["neighbors"], case.threshold(query))
-    return SimilarityMatrices(*case.similarities(query), shape)
+    phi, query_pi, item_pi = case.similarities(query)
+    return SimilarityMatrices(phi, MatrixPi(query_pi), MatrixPi(item_pi), shape)
 
 
 @CASES

@@ -11,7 +11,7 @@ import pytest
 
 from itr_deploy.errors import BundleError, GalleryError, InputError, UsageError
 from itr_deploy.runtime import Gallery, Hits, Retriever
-from itr_deploy.runtime.rerank import NeighbourLists, Shape, SimilarityMatrices
+from itr_deploy.runtime.rerank import MatrixPi, NeighbourLists, Shape, SimilarityMatrices
 from tests.runtime.rerank.conftest import COUNT, World, items
 from tests.support.items import images
 
@@ -57,7 +57,7 @@ class Reference:
         self.rows = direction.rows
         self.shape = Shape(direction.rows, record.pillars, record.neighbours, direction.threshold)
         self.pi = pi[query], pi[other]
-        self.inputs = SimilarityMatrices(self.phi, *self.pi, self.shape).inputs
+        self.inputs = SimilarityMatrices(self.phi, *map(MatrixPi, self.pi), self.shape).inputs
 
     def ranking(self, query: int) -> tuple[list[str], np.ndarray, np.ndarray]:
         """Ids in their final order, the new scores and the places before."""
