@@ -21,7 +21,8 @@ from examples.shapes.files import replacing, write_text
 from examples.shapes.scenes import generator, sample_scene
 from examples.shapes.vocabulary import build_vocabulary, write_vocabulary
 
-SPLIT_SIZES = {"train": 3000, "dev": 200, "test": 250}
+SPLIT_SIZES = {"train": 3000, "dev": 200, "test": 250, "rerank": 3000}
+MATCHERS_SPLITS = ("train", "dev", "test")
 VOCABULARY_NAME = "shapes_vocab.json"
 
 
@@ -70,7 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
     parser.add_argument(
-        "--splits", nargs="+", choices=SPLIT_SIZES, default=list(SPLIT_SIZES), metavar="SPLIT"
+        "--splits", nargs="+", choices=SPLIT_SIZES, default=MATCHERS_SPLITS, metavar="SPLIT"
     )
     parser.add_argument(
         "--pictures", action="store_true", help="write the pictures of train and dev too"

@@ -159,10 +159,10 @@ def train(options: Namespace) -> None:
     """Train both directions, and keep the epoch with the best rsum on dev."""
     torch.manual_seed(options.seed)
     shuffling = torch.Generator().manual_seed(options.seed)
-    training, (dev,) = (ways(options, name) for name in ("train", "dev"))
+    training, (dev,) = (ways(options, name) for name in (options.split, "dev"))
     by_caption = Learner([group.by_caption for group in training], options)
     by_picture = Learner([group.by_picture for group in training], options)
-    print(f"before: train {training[0].before()}, dev {dev.before()}", flush=True)
+    print(f"before: {options.split} {training[0].before()}, dev {dev.before()}", flush=True)
     best = 0.0
     for epoch in range(1, options.epochs + 1):
         began = time.monotonic()
@@ -238,10 +238,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--data", type=Path, required=True, help="folder that make_data wrote")
+    add("--split", default="rerank", help="to train on; one that the matcher has not seen")
     add("--bundle", type=Path, required=True, help="the exported matcher to re-rank")
     add("--scores", type=Path, required=True, help="folder that keeps the matcher's scores")
     add("--output", type=Path, default=OUTPUT, help="folder for the checkpoint")
-    add("--pictures", type=int, default=3000, help="of the training split; all captions of each")
+    add("--pictures", type=int, default=3000, help="of that split; all captions of each")
     add("--group", type=int, default=250, help="pictures that are each other's gallery")
     add("--pillars", type=int, default=16, help="L, the query counted")
     add("--embed-dim", type=int, default=96, help="width of a row in the network")

@@ -10,8 +10,11 @@ import click
 from itr_deploy.cli.output import needs_export_half, print_json
 
 if TYPE_CHECKING:
+    from itr_deploy.bundle.manifest import Modality
     from itr_deploy.evaluation.baseline import Baseline
     from itr_deploy.evaluation.dataset import Split
+    from itr_deploy.evaluation.options import RerankOptions
+    from itr_deploy.evaluation.reranked import MergeKind
     from itr_deploy.runtime import Matcher
 
 
@@ -39,6 +42,29 @@ if TYPE_CHECKING:
 )
 @click.option("--steps", is_flag=True, help="Also the Recall@K of every matching step (IMRAM).")
 @click.option(
+    "--rerank",
+    is_flag=True,
+    help="Re-rank the best of every query and merge both directions, as LeaPRR's evaluation does.",
+)
+@click.option(
+    "--merge",
+    type=click.Choice(("published", "order")),
+    default="published",
+    show_default=True,
+    help="For --rerank: write the new scores into the matcher's as they are, or hand the matcher's "
+    "out anew in the new order, where its scores are no cosines.",
+)
+@click.option(
+    "--image-neighbours",
+    type=click.Path(path_type=Path),
+    help="For --rerank: neighbour lists of the images (.npz) instead of pooled embeddings.",
+)
+@click.option(
+    "--text-neighbours",
+    type=click.Path(path_type=Path),
+    help="The same of the captions, called by their image's id, '#' and their number.",
+)
+@click.option(
     "--baseline",
     type=click.Choice(("torch",)),
     help="Also score with the PyTorch model and report the difference of every figure.",
@@ -48,7 +74,8 @@ if TYPE_CHECKING:
     "checkpoints",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="The checkpoint for --baseline; of an ensemble one a member, in their order.",
+    help="The checkpoint for --baseline; of an ensemble one a member, in their order; with "
+    "--rerank the re-ranker's last.",
 )
 @click.option(
     "--images",
@@ -72,6 +99,10 @@ def command(
     exhaustive: bool,
     candidates: int | None,
     steps: bool,
+    rerank: bool,
+    merge: MergeKind,
+    image_neighbours: Path | None,
+    text_neighbours: Path | None,
     baseline: str | None,
     checkpoints: tuple[Path, ...],
     images: Path | None,
@@ -88,6 +119,8 @@ def command(
         raise click.UsageError("--exhaustive scores every pair and --candidates does not; give one")
     if (baseline is None) != (not checkpoints):
         raise click.UsageError("--baseline torch and --checkpoint go together")
+    if not rerank and (image_neighbours is not None or text_neighbours is not None):
+        raise click.UsageError("--image-neighbours and --text-neighbours go with --rerank")
     from itr_deploy.cli.evaluation_bar import pair_bar
     from itr_deploy.cli.evaluation_table import print_evaluation
     from itr_deploy.evaluation.dataset import read_split
@@ -105,7 +138,10 @@ def command(
         images=images,
         save_scores=save_scores,
         force=force,
-        baseline=_torch_baseline(matcher, read, checkpoints) if baseline else None,
+        rerank=_rerank_options(matcher, image_neighbours, text_neighbours, merge)
+        if rerank
+        else None,
+        baseline=_torch_baseline(matcher, read, checkpoints, rerank) if baseline else None,
     )
     with pair_bar() as bar:
         report = evaluate(matcher, read, output, options, bar)
@@ -116,7 +152,26 @@ def command(
         click.echo(f"report: {output / REPORT}, {output / PAGE}")
 
 
-def _torch_baseline(matcher: Matcher, split: Split, checkpoints: tuple[Path, ...]) -> Baseline:
+def _rerank_options(
+    matcher: Matcher, images: Path | None, texts: Path | None, merge: MergeKind
+) -> RerankOptions:
+    from itr_deploy.evaluation.options import RerankOptions
+    from itr_deploy.runtime.rerank.neighbours import NeighbourLists
+    from itr_deploy.runtime.rerank.reranking import reranker_of
+
+    given: dict[Modality, Path | None] = {"image": images, "text": texts}
+    lists = {modality: path for modality, path in given.items() if path is not None}
+    if reranker_of(matcher).pi == "neighbour_lists" and len(lists) < len(given):
+        raise click.UsageError(
+            "this re-ranker was trained with neighbour lists for the similarity within a "
+            "modality; give --image-neighbours and --text-neighbours"
+        )
+    return RerankOptions({m: NeighbourLists.read(path) for m, path in lists.items()}, merge)
+
+
+def _torch_baseline(
+    matcher: Matcher, split: Split, checkpoints: tuple[Path, ...], rerank: bool
+) -> Baseline:
     with needs_export_half():
         from itr_deploy.parity.baseline import torch_baseline
-    return torch_baseline(matcher, split, checkpoints)
+    return torch_baseline(matcher, split, checkpoints, rerank=rerank)

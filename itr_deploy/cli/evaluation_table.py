@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import click
+
 from itr_deploy.cli.output import print_table
 
 COLUMNS = ("", "R@1", "R@5", "R@10", "median", "mean rank")
@@ -17,6 +19,11 @@ def print_evaluation(report: dict[str, Any]) -> None:
     size = f"{data['images']} images, {data['captions']} captions"
     title = f"{data['split']}: {size}, {report['scoring']}"
     print_table(title, COLUMNS, recall_rows(report["recall"]))
+    if "rerank" in report:
+        for stage in report["stages"][-3:-1]:
+            print_table(stage["name"], COLUMNS, recall_rows(stage["recall"]))
+        if report["rerank"]["warning"]:
+            click.echo(f"warning: {report['rerank']['warning']}", err=True)
     if "folds" in report:
         folds = report["folds"]
         title = f"mean of {folds['count']} folds of {data['images'] // folds['count']} images"

@@ -10,17 +10,11 @@ from typing import Any
 import numpy as np
 
 from itr_deploy.evaluation.dataset import Split
+from itr_deploy.evaluation.judged import Judged
 from itr_deploy.evaluation.matrix import ScoreMatrix
 from itr_deploy.evaluation.progress import QUIET, Bar
-from itr_deploy.evaluation.recall import (
-    BLOCK_BYTES,
-    Ranks,
-    Scores,
-    fold_slices,
-    mean_recall,
-    ranks,
-    recall,
-)
+from itr_deploy.evaluation.recall import BLOCK_BYTES, Ranks, Scores
+from itr_deploy.evaluation.reranked import Network
 from itr_deploy.evaluation.scores import TileScorer, fill, resume_matrix
 
 
@@ -32,11 +26,13 @@ class Baseline:
         name: For people.
         scorer: Gives its scores.
         identity: What decides them, besides the data.
+        network: The re-ranker's scores, where the evaluation re-ranks.
     """
 
     name: str
     scorer: TileScorer
     identity: Mapping[str, str]
+    network: Network | None = None
 
 
 def baseline_scores(
@@ -50,33 +46,21 @@ def baseline_scores(
     return matrix
 
 
-def compare_scores(
-    name: str, scores: Scores, baseline: Scores, captions_per_image: int, folds: int
-) -> dict[str, Any]:
+def compare_judged(name: str, own: Judged, other: Judged) -> dict[str, Any]:
     """The baseline's figures, and the difference of every one: the bundle's less the baseline's.
 
     Args:
         name: The baseline's.
-        scores: ``float32 [N, C]`` of the bundle.
-        baseline: The same of the baseline.
-        captions_per_image: Captions of an image.
-        folds: Folds to compare the mean of as well, 1 for none.
+        own: The bundle's ranks.
+        other: The baseline's.
     """
-    per = captions_per_image
-    own, other = ranks(scores, per), ranks(baseline, per)
-    found = {"recall": recall(own).to_json()}
-    theirs = {"recall": recall(other).to_json()}
-    if folds > 1:
-        parts = fold_slices(scores.shape[0], folds, per)
-        for figures, matrix in ((found, scores), (theirs, baseline)):
-            each = [recall(ranks(matrix[part], per)) for part in parts]
-            figures["folds_mean"] = mean_recall(each).to_json()
+    found, theirs = own.to_json(), other.to_json()
     return {
         "name": name,
         **theirs,
         "difference": difference(found, theirs),
-        "queries_with_another_rank": moved(own, other),
-        "largest_score_difference": largest_difference(scores, baseline),
+        "queries_with_another_rank": moved(own.ranks, other.ranks),
+        "largest_score_difference": largest_difference(own.scores, other.scores),
     }
 
 

@@ -65,6 +65,10 @@ class Coarse:
         """How many queries of this modality there are."""
         return len(self._vectors[query])
 
+    def vectors(self, modality: Modality) -> NDArray[np.float32]:
+        """The embeddings ``float32 [items, E]`` of a modality, mapped from disk."""
+        return self._vectors[modality]
+
     def rows(self, query: Modality, part: slice) -> NDArray[np.float32]:
         """Coarse scores ``float32 [queries, items]`` of some queries with every item."""
         vectors, gallery = self._vectors[query], self._vectors[OTHER[query]]

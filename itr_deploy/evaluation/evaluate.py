@@ -6,16 +6,22 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from itr_deploy.bundle.files import output_errors, write_file, write_json
+from itr_deploy.bundle.manifest import Modality
 from itr_deploy.errors import UsageError
-from itr_deploy.evaluation.baseline import baseline_scores, compare_scores
+from itr_deploy.evaluation.baseline import baseline_scores, compare_judged
 from itr_deploy.evaluation.bundle_scores import BundleScorer, ShortlistScorer, StepScorer
 from itr_deploy.evaluation.coarse import Coarse
 from itr_deploy.evaluation.dataset import Split
 from itr_deploy.evaluation.items import SplitItems
+from itr_deploy.evaluation.judged import Judged, Ranking, judged
 from itr_deploy.evaluation.matrix import ScoreMatrix
 from itr_deploy.evaluation.memory import peak_memory
-from itr_deploy.evaluation.options import Options
+from itr_deploy.evaluation.merge import TwoWayMerge
+from itr_deploy.evaluation.options import Options, RerankOptions
 from itr_deploy.evaluation.output import (
     BASELINE,
     PAGE,
@@ -27,13 +33,30 @@ from itr_deploy.evaluation.output import (
 from itr_deploy.evaluation.page import page
 from itr_deploy.evaluation.pictures import Pictures
 from itr_deploy.evaluation.progress import QUIET, Bar
-from itr_deploy.evaluation.recall import Recall, fold_slices, mean_recall, ranks, recall
+from itr_deploy.evaluation.recall import (
+    Recall,
+    Scores,
+    fold_slices,
+    mean_recall,
+    ranks,
+    recall,
+)
+from itr_deploy.evaluation.reranked import Network, SplitSimilarities, check_enough, reranked
 from itr_deploy.evaluation.scores import fill, resume_matrix, scoring_digest
-from itr_deploy.evaluation.stages import DIRECTIONS, Staged, staged
+from itr_deploy.evaluation.stages import DIRECTIONS, Staged, staged, with_reranking
 from itr_deploy.evaluation.steps import step_figures
 from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.runtime.rerank.matrices import Inputs
+from itr_deploy.runtime.rerank.reranking import network_scores, reranker_of
 
 SCHEMA = 1
+OFTEN = 0.1
+OFF_SCALE = (
+    "{:.0f} % of the queries have re-ranked items behind ones that were not re-ranked: this "
+    "matcher's scores are no cosines, as the published merge takes them to be; --merge order "
+    "merges by the new order alone"
+)
+PLURALS: dict[Modality, str] = {"image": "images", "text": "captions"}
 
 
 def evaluate(
@@ -63,9 +86,14 @@ def evaluate(
     per = split.captions_per_image
     if options.folds > 1 and options.candidates is not None:
         raise UsageError("folds search parts of the split; give them without a shortlist")
-    if options.candidates is not None and (options.baseline is not None or options.steps):
-        raise UsageError("a baseline and steps take every pair; give them without a shortlist")
-    fold_slices(len(split.regions), options.folds, per)
+    whole = options.baseline is not None or options.steps or options.rerank is not None
+    if options.candidates is not None and whole:
+        raise UsageError(
+            "a baseline, steps and re-ranking take every pair; give them without a shortlist"
+        )
+    folds = fold_slices(len(split.regions), options.folds, per)
+    if options.rerank is not None:
+        check_enough(reranker_of(matcher), *(part.stop - part.start for part in folds[0]))
     pictures = Pictures(options.images, split.image_ids)
     check_unfinished(output, force=options.force)
     saved_before = (output / REPORT).exists()
@@ -73,7 +101,9 @@ def evaluate(
     began = time.monotonic()
     matrix, coarse, scored = split_scores(matcher, split, output / SCORES, options, bar)
     seconds = time.monotonic() - began
-    found, stages = figures(matrix, coarse, matcher, per, options)
+    ranking = _Rankings(matcher, split, coarse, options, bar)
+    own = judged(ranking.of(matrix, ranking.bundle), len(split.regions), per, options.folds)
+    found, stages = figures(matrix, coarse, matcher, per, options, own)
     run = {
         "pairs_scored": scored,
         "scoring_seconds": round(seconds, 3),
@@ -84,8 +114,9 @@ def evaluate(
     if options.baseline is not None:
         other = baseline_scores(options.baseline, split, output / BASELINE, options.force, bar)
         matrices.append(other)
-        found["baseline"] = compare_scores(
-            options.baseline.name, matrix.plane(), other.plane(), per, options.folds
+        theirs = ranking.of(other, options.baseline.network)
+        found["baseline"] = compare_judged(
+            options.baseline.name, own, judged(theirs, len(split.regions), per, options.folds)
         )
     report = {
         "schema_version": SCHEMA,
@@ -102,6 +133,38 @@ def evaluate(
             for entry in matrices:
                 entry.remove()
     return report
+
+
+class _Rankings:
+    """By which scores a split is ranked: a matcher's own, or a re-ranker's of them."""
+
+    def __init__(
+        self, matcher: Matcher, split: Split, coarse: Coarse, options: Options, bar: Bar
+    ) -> None:
+        self._bar, self._rerank = bar, options.rerank
+        if self._rerank is not None:
+            self._record, self._merge = reranker_of(matcher), self._rerank.merge
+            self._similarities = SplitSimilarities(coarse, split, self._rerank.lists)
+        self._matcher = matcher
+
+    def bundle(self, query: Modality, inputs: Inputs) -> NDArray[np.float32]:
+        """The bundle's re-ranker."""
+        return network_scores(self._matcher, query, inputs.affinities, inputs.edges)
+
+    def of(self, matrix: ScoreMatrix, network: Network | None) -> Ranking:
+        """The ranking by a matrix, re-ranked where that was asked for."""
+
+        def plain(images: slice, captions: slice) -> Scores:
+            return matrix.plane().part(images, captions)
+
+        def again(images: slice, captions: slice) -> Scores:
+            assert network is not None
+            self._bar.step(f"re-ranking {images.stop - images.start} images and their captions")
+            return reranked(
+                matrix, self._similarities, images, captions, self._record, network, self._merge
+            )
+
+        return plain if self._rerank is None else again
 
 
 def split_scores(
@@ -133,14 +196,17 @@ def _kind(options: Options) -> str:
 
 
 def figures(
-    matrix: ScoreMatrix, coarse: Coarse, matcher: Matcher, per: int, options: Options
+    matrix: ScoreMatrix, coarse: Coarse, matcher: Matcher, per: int, options: Options, own: Judged
 ) -> tuple[dict[str, Any], Staged]:
     """The report's figures, and the stages they are of."""
-    scores = matrix.plane()
-    exhaustive = ranks(scores, per) if options.candidates is None else None
+    scores, exhaustive = matrix.plane(), None
+    if options.candidates is None:
+        exhaustive = ranks(scores, per) if options.rerank is not None else own.ranks
     pipeline = matcher.bundle.manifest.pipeline
     widths = {query: options.candidates or pipeline.width(query) for query in DIRECTIONS}
     stages = staged(scores, coarse, per, exhaustive=exhaustive, widths=widths)
+    if exhaustive is not None and isinstance(own.scores, TwoWayMerge):
+        stages = with_reranking(stages, own.scores, own.ranks, exhaustive, per)
     best = stages.stages[-1]
     report: dict[str, Any] = {
         "scoring": "exhaustive" if exhaustive is not None else f"shortlist of {options.candidates}",
@@ -150,11 +216,13 @@ def figures(
             name: stages.by_query[query].to_json() for query, name in DIRECTIONS.items()
         },
     }
+    if options.rerank is not None:
+        assert isinstance(own.scores, TwoWayMerge)
+        report["rerank"] = _describe_reranker(matcher, options.rerank, own.scores)
     if options.steps:
         report["steps"] = step_figures(matrix, per)
     if options.folds > 1:
-        parts = fold_slices(matrix.grid.rows, options.folds, per)
-        report["folds"] = folds_json([recall(ranks(scores[part], per)) for part in parts])
+        report["folds"] = folds_json(own.fold_recalls)
     return report, stages
 
 
@@ -177,6 +245,28 @@ def describe_bundle(matcher: Matcher) -> dict[str, Any]:
         "members": [member.family for member in manifest.members],
         "encoding_id": manifest.encoding_id,
         "checkpoint": manifest.provenance.checkpoint,
+    }
+
+
+def _describe_reranker(
+    matcher: Matcher, given: RerankOptions, merge: TwoWayMerge
+) -> dict[str, Any]:
+    record = reranker_of(matcher)
+    behind = max(merge.by_image.fallen_behind, merge.by_caption.fallen_behind)
+    return {
+        "merge": given.merge,
+        "warning": OFF_SCALE.format(100 * behind) if behind > OFTEN else None,
+        "family": record.family,
+        "checkpoint": record.provenance.checkpoint,
+        "rows": {
+            "image_to_text": record.image_to_text.rows,
+            "text_to_image": record.text_to_image.rows,
+        },
+        "pillars": record.pillars,
+        "similarity_within": {
+            name: "neighbour lists" if modality in given.lists else "pooled embeddings"
+            for modality, name in PLURALS.items()
+        },
     }
 
 

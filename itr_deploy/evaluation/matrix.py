@@ -13,7 +13,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,13 @@ class ScoreMatrix:
 
     def plane(self, number: int = 0) -> StoredPlane:
         """One plane ``float32 [rows, columns]``, read from disk part by part."""
-        return StoredPlane(self, number)
+        return StoredPlane(self, number, slice(0, self.grid.rows), slice(0, self.grid.columns))
+
+    def mapped(self, number: int = 0) -> NDArray[np.float32]:
+        """One plane ``float32 [rows, columns]``, mapped from disk; see `release_pages`."""
+        planes = np.load(self.root / SCORES, mmap_mode="r")
+        plane: NDArray[np.float32] = planes if self.planes == 1 else planes[number]
+        return plane
 
     def read(self, plane: int, rows: slice, columns: slice) -> NDArray[np.float32]:
         """A part of a plane, in memory."""
@@ -192,21 +198,36 @@ class ScoreMatrix:
 
 @dataclass(frozen=True)
 class StoredPlane:
-    """A plane of a `ScoreMatrix`, read like an array: ``plane[rows, columns]`` with two slices."""
+    """Some rows and columns of a `ScoreMatrix`'s plane, read like an array.
+
+    ``plane[rows, columns]`` takes two slices.
+    """
 
     matrix: ScoreMatrix
     number: int
+    rows: slice
+    columns: slice
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
-        return self.matrix.grid.rows, self.matrix.grid.columns
+        return length(self.rows), length(self.columns)
+
+    def part(self, rows: slice, columns: slice) -> StoredPlane:
+        """Some of its rows and columns, not read yet."""
+        return replace(self, rows=_within(self.rows, rows), columns=_within(self.columns, columns))
 
     def __getitem__(self, part: tuple[slice, slice]) -> NDArray[np.float32]:
-        rows, columns = (
-            slice(*axis.indices(size)[:2]) for axis, size in zip(part, self.shape, strict=True)
+        rows, columns = part
+        return self.matrix.read(
+            self.number, _within(self.rows, rows), _within(self.columns, columns)
         )
-        return self.matrix.read(self.number, rows, columns)
+
+
+def _within(whole: slice, part: slice) -> slice:
+    """A slice of a slice."""
+    start, stop, _ = part.indices(length(whole))
+    return slice(whole.start + start, whole.start + max(start, stop))
 
 
 def _line(number: int, checksum: int) -> str:

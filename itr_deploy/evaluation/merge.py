@@ -21,10 +21,26 @@ class Rescored:
     Attributes:
         items: ``int64 [Q, K]``, the candidates' numbers, no item twice a query.
         scores: ``float32 [Q, K]``.
+        before: ``float32 [Q, K]``, the matcher's, best first; None where nobody asks.
     """
 
     items: NDArray[np.int64]
     scores: NDArray[np.float32]
+    before: NDArray[np.float32] | None = None
+
+    def in_order(self) -> Rescored:
+        """The matcher's own scores handed out anew: the best to the best by the new ones."""
+        assert self.before is not None
+        order = np.argsort(-self.scores, axis=1, kind="stable")
+        handed = np.empty_like(self.scores)
+        np.put_along_axis(handed, order, self.before, axis=1)
+        return Rescored(self.items, handed, self.before)
+
+    @property
+    def fallen_behind(self) -> float:
+        """Share of queries all of whose new scores are below what the last candidate had."""
+        assert self.before is not None
+        return float((self.scores.max(axis=1) < self.before[:, -1]).mean())
 
     def written_into(
         self, block: NDArray[np.float32], queries: slice, items: slice

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from itr_deploy.bundle.manifest import Modality
 from itr_deploy.evaluation.baseline import Baseline
+from itr_deploy.evaluation.reranked import MergeKind
+from itr_deploy.runtime.rerank.neighbours import NeighbourLists
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,8 @@ class Options:
         save_scores: Keep the score matrix; another evaluation of the same bundle and data, with
             ``force``, then takes it as it is.
         force: Replace a finished evaluation.
+        rerank: Re-rank every query's best and merge both directions; what the re-ranker needs
+            besides the bundle.
         baseline: Score the split with this as well and report the difference of every figure.
     """
 
@@ -30,4 +35,21 @@ class Options:
     images: Path | None = None
     save_scores: bool = False
     force: bool = False
+    rerank: RerankOptions | None = None
     baseline: Baseline | None = None
+
+
+@dataclass(frozen=True)
+class RerankOptions:
+    """How a re-ranker is evaluated.
+
+    Attributes:
+        lists: Similarity within a modality as the user gives it, by modality; none where pooled
+            embeddings serve.
+        merge: ``"published"`` writes the new scores, cosines, into the matcher's matrix as they
+            are, which takes a matcher whose scores are cosines too; ``"order"`` hands the
+            matcher's own scores of a query's candidates out anew, in the new order.
+    """
+
+    lists: dict[Modality, NeighbourLists] = field(default_factory=dict)
+    merge: MergeKind = "published"

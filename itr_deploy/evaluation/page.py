@@ -74,7 +74,8 @@ def _recall_section(report: dict[str, Any]) -> str:
     ]
     rows = [(kind, [name, *_recall_cells(recall)]) for kind, name, recall in own]
     bundle = report["bundle"]
-    papers = published({bundle["family"], *bundle["members"]})
+    reranker = {report["rerank"]["family"]} if "rerank" in report else set()
+    papers = published({bundle["family"], *bundle["members"], *reranker})
     rows += [("paper", _paper_cells(row)) for row in papers]
     note = "Percent of queries whose right answer is among the first K; a tie counts against it. "
     note += (
@@ -83,6 +84,9 @@ def _recall_section(report: dict[str, Any]) -> str:
         if papers
         else "No published figures of this model are at hand."
     )
+    rerank = report.get("rerank") or {}
+    if rerank.get("warning"):
+        note = f"{rerank['warning']}. {note}"
     ranks = [
         ("", [WAYS[way], *(number(report["recall"][way][f]) for f in ("median_rank", "mean_rank"))])
         for way in WAYS

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import Modality
 from itr_deploy.evaluation.coarse import Coarse
+from itr_deploy.evaluation.merge import TwoWayMerge
 from itr_deploy.evaluation.recall import Ranks, Scores, recall, recall_curve
+from itr_deploy.evaluation.reranked import one_way_ranks, one_way_scores
 from itr_deploy.evaluation.shortlist import (
     Shortlists,
     coarse_order,
@@ -35,13 +38,14 @@ class Stage:
         widths: Of the shortlist, by the query's modality: 0 for none of the matcher, None for
             every item.
         ranks: Of the right answers.
-        scores: ``float32 [N, C]`` that it ranks by, None for the matcher's own.
+        scores: Gives ``float32 [queries, items]`` that some queries of a modality are ranked by,
+            None for the matcher's own.
     """
 
     name: str
     widths: Mapping[Modality, int | None]
     ranks: Ranks
-    scores: Scores | None = None
+    scores: Callable[[Modality, slice], NDArray[np.float32]] | None = None
 
     def of(self, query: Modality) -> NDArray[np.int64]:
         """Ranks of one direction."""
@@ -82,8 +86,8 @@ class Staged:
         if width == 0:
             return [int(item) for item in order[:count]]
         order = order[:width]
-        scores = self.scores if stage.scores is None else stage.scores
-        found = query_scores(scores, query, part)[0][order]
+        scores = stage.scores or partial(query_scores, self.scores)
+        found = scores(query, part)[0][order]
         return [int(item) for item in order[np.argsort(-found, kind="stable")[:count]]]
 
 
@@ -126,6 +130,30 @@ def staged(
     if exhaustive is not None:
         stages.append(Stage("matcher, every item", {"image": None, "text": None}, exhaustive))
     return Staged(scores, coarse, by_query, tuple(stages))
+
+
+def with_reranking(
+    stages: Staged, merge: TwoWayMerge, merged: Ranks, before: Ranks, captions_per_image: int
+) -> Staged:
+    """The stages, and those of a re-ranker: as a search has it, and merged of both directions.
+
+    Args:
+        stages: Up to the matcher scoring every pair.
+        merge: The merged scores of the re-ranker.
+        merged: Ranks by them.
+        before: Ranks by the matcher alone.
+        captions_per_image: Captions of an image.
+    """
+    every: dict[Modality, int | None] = {"image": None, "text": None}
+    one_way = Stage(
+        "re-ranked, one direction as in a search",
+        every,
+        one_way_ranks(before, merge, captions_per_image),
+        partial(one_way_scores, merge),
+    )
+    merged_scores = partial(query_scores, merge)
+    both = Stage("re-ranked, both directions merged", every, merged, merged_scores)
+    return replace(stages, stages=(*stages.stages, one_way, both))
 
 
 def _at_most(width: int | None, items: int) -> int:

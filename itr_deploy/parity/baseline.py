@@ -10,28 +10,36 @@ import torch
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.files import sha256_of
-from itr_deploy.bundle.manifest import Manifest, Member
+from itr_deploy.bundle.manifest import Manifest, Member, Modality
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.baseline import Baseline
 from itr_deploy.evaluation.dataset import Split
 from itr_deploy.evaluation.grid import Grid
 from itr_deploy.evaluation.memory import release_pages
+from itr_deploy.evaluation.reranked import Network
+from itr_deploy.export.reranker import network_of
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.parity.again import read_trained
+from itr_deploy.parity.reranker import read_reranker
 from itr_deploy.runtime.inputs import finite_batch
 from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.runtime.rerank.matrices import Inputs
+from itr_deploy.runtime.rerank.reranking import reranker_of
 
 IMAGES, CAPTIONS = 128, 100
 """Images and captions of a tile; captions go in the batches of the published evaluations."""
 
 
-def torch_baseline(matcher: Matcher, split: Split, checkpoints: Sequence[Path]) -> Baseline:
+def torch_baseline(
+    matcher: Matcher, split: Split, checkpoints: Sequence[Path], *, rerank: bool = False
+) -> Baseline:
     """Read the checkpoints of a bundle, one a member if it is an ensemble.
 
     Args:
         matcher: The bundle, loaded; its text processing is used.
         split: The data.
-        checkpoints: In the order of the members.
+        checkpoints: In the order of the members, then the re-ranker's.
+        rerank: Whether there is one of the re-ranker, whose network then comes with the baseline.
 
     Raises:
         CheckpointError: One cannot be read, or is not the bundle's.
@@ -39,25 +47,41 @@ def torch_baseline(matcher: Matcher, split: Split, checkpoints: Sequence[Path]) 
     """
     manifest, path = matcher.bundle.manifest, matcher.bundle.path
     made: tuple[Manifest | Member, ...] = manifest.members or (manifest,)
-    if len(checkpoints) != len(made):
-        names = ", ".join(entry.provenance.checkpoint for entry in made)
+    sources = [entry.provenance for entry in made]
+    if rerank:
+        sources.append(reranker_of(matcher).provenance)
+    if len(checkpoints) != len(sources):
+        names = ", ".join(source.checkpoint for source in sources)
         raise UsageError(
-            f"{path} was made from {len(made)} checkpoints ({names}); "
+            f"{path} was made from {len(sources)} checkpoints ({names}); "
             f"give --checkpoint once for each, in this order, not {len(checkpoints)} times"
         )
     trained = [
-        read_trained(entry, path, file) for entry, file in zip(made, checkpoints, strict=True)
+        read_trained(entry, path, file) for entry, file in zip(made, checkpoints, strict=False)
     ]
     weights = [member.weight for member in manifest.members] or [1.0]
     return Baseline(
         name=f"PyTorch {torch.__version__}",
         scorer=TorchScorer(trained, weights, matcher, split),
         identity={
-            "checkpoint": " ".join(map(sha256_of, checkpoints)),
+            "checkpoint": " ".join(map(sha256_of, checkpoints[: len(made)])),
             "weights": " ".join(map(repr, weights)),
             "options": repr([dict(entry.options) for entry in made]),
         },
+        network=_network(matcher, checkpoints[-1]) if rerank else None,
     )
+
+
+def _network(matcher: Matcher, checkpoint: Path) -> Network:
+    trained = read_reranker(matcher.bundle, checkpoint)
+
+    def scores(query: Modality, inputs: Inputs) -> NDArray[np.float32]:
+        given = torch.from_numpy(inputs.affinities), torch.from_numpy(inputs.edges)
+        with torch.inference_mode():
+            found: NDArray[np.float32] = network_of(trained, query)(*given).numpy()
+        return found
+
+    return scores
 
 
 class TorchScorer:

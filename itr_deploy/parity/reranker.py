@@ -108,21 +108,8 @@ def verify_reranker(
         CheckpointError: The checkpoint cannot be read.
     """
     opened = read_bundle(bundle)
-    record = opened.manifest.reranker
-    if record is None:
-        raise BundleError(f"{bundle} has no re-ranker; add one with itr-deploy export leaprr")
-    try:
-        family = reranker_family(record.family)
-    except KeyError as error:
-        raise BundleError(
-            f"{bundle}: re-ranker {error} is not of this itr-deploy; export it again"
-        ) from error
     progress(f"reading {checkpoint.name}")
-    trained = family.load(checkpoint, record.heads)
-    if trained.pillars != record.pillars:
-        raise CheckpointError(
-            f"{checkpoint}: takes {trained.pillars} pillars, {bundle} {record.pillars}"
-        )
+    trained = read_reranker(opened, checkpoint)
     progress("comparison with PyTorch")
     report = _compare(trained, opened, tolerance)
     try:
@@ -130,6 +117,30 @@ def verify_reranker(
     except OutputError as error:
         progress(f"report not kept: {error}")
     return report
+
+
+def read_reranker(bundle: Bundle, checkpoint: Path) -> TrainedReranker:
+    """Read the checkpoint of a bundle's re-ranker.
+
+    Raises:
+        BundleError: The bundle has no re-ranker known here.
+        CheckpointError: The checkpoint cannot be read, or is of other sizes.
+    """
+    record = bundle.manifest.reranker
+    if record is None:
+        raise BundleError(f"{bundle.path} has no re-ranker; add one with itr-deploy export leaprr")
+    try:
+        family = reranker_family(record.family)
+    except KeyError as error:
+        raise BundleError(
+            f"{bundle.path}: re-ranker {error} is not of this itr-deploy; export it again"
+        ) from error
+    trained = family.load(checkpoint, record.heads)
+    if trained.pillars != record.pillars:
+        raise CheckpointError(
+            f"{checkpoint}: takes {trained.pillars} pillars, {bundle.path} {record.pillars}"
+        )
+    return trained
 
 
 def _compare(trained: TrainedReranker, bundle: Bundle, tolerance: float) -> ParityReport:

@@ -178,8 +178,23 @@ class Reranking:
     def _scores(self, modality: Modality, inputs: Sequence[tuple[Floats, Floats]]) -> Floats:
         """``[q, K - 1]``."""
         made, between = (np.concatenate(parts) for parts in zip(*inputs, strict=True))
-        graph = self._matcher.bundle.manifest.graph(GRAPHS[modality])
-        return self._matcher.backend.run(graph, {"affinities": made, "edges": between})["scores"]
+        return network_scores(self._matcher, modality, made, between)
+
+
+def network_scores(matcher: Matcher, query: Modality, affinities: Floats, edges: Floats) -> Floats:
+    """Run the re-ranker's graph of one direction.
+
+    Args:
+        matcher: Has the bundle with the graph.
+        query: Modality of the queries.
+        affinities: ``float32 [q, K, 2L]``.
+        edges: ``float32 [q, K, K]``.
+
+    Returns:
+        ``float32 [q, K - 1]``, higher is better.
+    """
+    graph = matcher.bundle.manifest.graph(GRAPHS[query])
+    return matcher.backend.run(graph, {"affinities": affinities, "edges": edges})["scores"]
 
 
 def reranker_of(matcher: Matcher) -> Reranker:
