@@ -63,12 +63,14 @@ def check_enough(record: Reranker, images: int, captions: int) -> None:
     Raises:
         InputError: They are fewer than the re-ranker reads, whose sizes are fixed.
     """
-    rows = max(record.text_to_image.rows, record.image_to_text.rows)
-    needed = max(rows - 1, record.pillars, record.neighbours)
-    if min(images, captions) < needed:
+    least = max(record.pillars, record.neighbours)
+    least_images = max(least, record.text_to_image.rows - 1)
+    least_captions = max(least, record.image_to_text.rows - 1)
+    if images < least_images or captions < least_captions:
         raise InputError(
             f"{images} images and {captions} captions are ranked together; this re-ranker needs "
-            f"at least {needed} of each, as its sizes are fixed; evaluate a larger split"
+            f"at least {least_images} and {least_captions}, as its sizes are fixed; evaluate a "
+            "larger split"
         )
 
 

@@ -220,3 +220,77 @@ def test_a_bundle_without_a_re_ranker_prepares_nothing(shapes: Path, copies: tup
     outcome = itr_deploy("index", shapes / "base", "--output", copies[0], "--bank", copies[1])
     assert outcome.code == 1
     assert "has no re-ranker; add one with itr-deploy export leaprr" in outcome.error
+
+
+def evaluate(shapes: Path, output: Path, *options: object) -> Outcome:
+    given = ("--data", shapes / "data", "--output", output, "--rerank", *options)
+    return itr_deploy("evaluate", shapes / "bundle", *given)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("merge", ["published", "order"])
+def test_a_re_ranked_evaluation_has_pytorchs_figures(
+    shapes: Path, tmp_path: Path, merge: str
+) -> None:
+    checkpoints = ("--checkpoint", CHECKPOINTS / "model_best.pth.tar")
+    checkpoints = (*checkpoints, "--checkpoint", SMALL.checkpoint)
+    with one_torch_thread():
+        outcome = evaluate(
+            shapes, tmp_path, "--merge", merge, "--baseline", "torch", *checkpoints, "--json"
+        )
+    assert outcome.code == 0, outcome.err
+    report = outcome.json
+    assert report["baseline"]["queries_with_another_rank"] == {
+        "image_to_text": 0,
+        "text_to_image": 0,
+    }
+    assert report["baseline"]["largest_score_difference"] < 1e-4
+    names = [stage["name"] for stage in report["stages"]]
+    assert names[-2:] == [
+        "re-ranked, one direction as in a search",
+        "re-ranked, both directions merged",
+    ]
+    assert report["recall"] == report["stages"][-1]["recall"]
+    # IMRAM adds up its steps: cosines among its scores fall behind, and that is said.
+    assert bool(report["rerank"]["warning"]) == (merge == "published")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "re-ranked, both directions merged" in page
+    assert ("--merge order" in page) == (merge == "published")
+
+
+def test_one_direction_ranks_as_a_search_that_re_ranks(shapes: Path, tmp_path: Path) -> None:
+    outcome = evaluate(shapes, tmp_path, "--merge", "order", "--json")
+    assert outcome.code == 0, outcome.err
+    retriever = Retriever.load(shapes / "bundle", shapes / "image", bank=shapes / "text")
+    captions = (shapes / "data" / "test_caps.txt").read_text().splitlines()
+    ids = (shapes / "data" / "test_ids.txt").read_text().split()
+    found = retriever.search(captions, k=PICTURES, candidates=None, rerank=True)
+    first = [hits[0].id == ids[number // 5] for number, hits in enumerate(found)]
+    (one_way,) = (s for s in outcome.json["stages"] if "one direction" in s["name"])
+    assert one_way["recall"]["text_to_image"]["r1"] == pytest.approx(100 * np.mean(first))
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("--candidates", "3"), 2, "re-ranking take every pair"),
+        (("--folds", "2"), 1, "7 images and 35 captions are ranked together"),
+        (("--image-neighbours", "missing.npz"), 1, "missing.npz"),
+    ],
+)
+def test_an_evaluation_that_cannot_re_rank_is_one_line(
+    shapes: Path, tmp_path: Path, options: tuple, code: int, said: str
+) -> None:
+    outcome = evaluate(shapes, tmp_path / "out", *options)
+    assert outcome.code == code
+    assert said in outcome.err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bundle_without_a_re_ranker_is_not_evaluated_with_one(
+    shapes: Path, tmp_path: Path
+) -> None:
+    data = ("--data", shapes / "data", "--output", tmp_path / "out", "--rerank")
+    outcome = itr_deploy("evaluate", shapes / "base", *data)
+    assert outcome.code == 1
+    assert "has no re-ranker; add one with itr-deploy export leaprr" in outcome.err
