@@ -143,7 +143,9 @@ def test_queries_that_fell_behind_are_counted() -> None:
 
 @pytest.mark.parametrize(("images", "captions"), [(4, 99), (99, 4)])
 def test_too_few_items_are_one_clear_error(images: int, captions: int) -> None:
-    with pytest.raises(InputError, match=f"{images} images and {captions} captions .* at least 5 and 5"):
+    with pytest.raises(
+        InputError, match=f"{images} images and {captions} captions .* at least 5 and 5"
+    ):
         check_enough(RECORD, images, captions)
     check_enough(RECORD, 5, 5)
 
