@@ -88,7 +88,7 @@ def test_re_ranked_candidates_stay_above_the_rest() -> None:
 
 @pytest.mark.slow
 def test_training_makes_a_checkpoint_that_exports(base: Path, tmp_path: Path) -> None:
-    for split in ("train", "dev", "test"):
+    for split in ("rerank", "dev", "test"):
         make_split(split, tmp_path / "data", with_pictures=False, size=PICTURES)
     given = ["--data", tmp_path / "data", "--bundle", base, "--scores", tmp_path / "scores"]
     small = ["--pillars", "12", "--embed-dim", "24", "--depth", "1", "--epochs", "1"]

@@ -135,7 +135,8 @@ class SimilarityMatrices:
 def top(similarities: Floats, count: int) -> Rows:
     """Places of the ``count`` largest of every row, largest first, ``int64 [n, count]``."""
     parts = [
-        np.argsort(-similarities[start : start + BLOCK], axis=1, kind="stable")[:, :count]
+        # A copy: a view would keep every place of the block in memory.
+        np.argsort(-similarities[start : start + BLOCK], axis=1, kind="stable")[:, :count].copy()
         for start in range(0, len(similarities), BLOCK)
     ]
     return np.concatenate(parts) if parts else np.empty((0, count), np.int64)
