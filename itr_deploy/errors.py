@@ -50,6 +50,12 @@ class SetupError(ItrDeployError):
     exit_code = 4
 
 
+class EngineError(ItrDeployError):
+    """An engine cannot be built from a graph, or does not fit the machine or the bundle."""
+
+    exit_code = 4
+
+
 class InterruptedWorkError(ItrDeployError):
     """Stopped by the user with something left that the next run goes on from."""
 

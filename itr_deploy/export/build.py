@@ -24,6 +24,7 @@ from itr_deploy.bundle.manifest import (
 )
 from itr_deploy.bundle.store import list_files, write_manifest
 from itr_deploy.export.graphs import GraphSpec, gallery_inputs, graph_specs, to_onnx
+from itr_deploy.export.preflight import GraphView, lint_graph
 from itr_deploy.export.storage import with_float16_gallery
 from itr_deploy.export.text import BundledText
 from itr_deploy.export.weights import WeightsFile
@@ -93,6 +94,8 @@ def _write_graphs(
             weights.take(model)
             ir.save(model, root / info.file)
             infos[name] = info
+            for finding in lint_graph(name, GraphView.read(root / info.file), "tensorrt"):
+                progress(f"warning, TensorRT: {finding}")
 
         for spec in graph_specs(trained):
             progress(f"graph {spec.role}")
