@@ -20,7 +20,7 @@ demo: $(VENV)/.demo
 	$(BIN)/python -m examples.shapes.demo --output $(DEMO_OUTPUT)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest -m "slow or not slow" -n auto --dist loadfile
 
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest

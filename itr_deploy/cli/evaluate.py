@@ -49,10 +49,8 @@ if TYPE_CHECKING:
 @click.option(
     "--merge",
     type=click.Choice(("published", "order")),
-    default="published",
-    show_default=True,
-    help="For --rerank: write the new scores into the matcher's as they are, or hand the matcher's "
-    "out anew in the new order, where its scores are no cosines.",
+    help="For --rerank: write the new scores into the matcher's as they are (published, the "
+    "default), or hand the matcher's out anew in the new order, where its scores are no cosines.",
 )
 @click.option(
     "--image-neighbours",
@@ -100,7 +98,7 @@ def command(
     candidates: int | None,
     steps: bool,
     rerank: bool,
-    merge: MergeKind,
+    merge: MergeKind | None,
     image_neighbours: Path | None,
     text_neighbours: Path | None,
     baseline: str | None,
@@ -119,8 +117,10 @@ def command(
         raise click.UsageError("--exhaustive scores every pair and --candidates does not; give one")
     if (baseline is None) != (not checkpoints):
         raise click.UsageError("--baseline torch and --checkpoint go together")
-    if not rerank and (image_neighbours is not None or text_neighbours is not None):
-        raise click.UsageError("--image-neighbours and --text-neighbours go with --rerank")
+    if not rerank and any(
+        given is not None for given in (merge, image_neighbours, text_neighbours)
+    ):
+        raise click.UsageError("--merge and the neighbour lists go with --rerank")
     from itr_deploy.cli.evaluation_bar import pair_bar
     from itr_deploy.cli.evaluation_table import print_evaluation
     from itr_deploy.evaluation.dataset import read_split
@@ -138,7 +138,7 @@ def command(
         images=images,
         save_scores=save_scores,
         force=force,
-        rerank=_rerank_options(matcher, image_neighbours, text_neighbours, merge)
+        rerank=_rerank_options(matcher, image_neighbours, text_neighbours, merge or "published")
         if rerank
         else None,
         baseline=_torch_baseline(matcher, read, checkpoints, rerank) if baseline else None,

@@ -41,7 +41,13 @@ from itr_deploy.evaluation.recall import (
     ranks,
     recall,
 )
-from itr_deploy.evaluation.reranked import Network, SplitSimilarities, check_enough, reranked
+from itr_deploy.evaluation.reranked import (
+    Network,
+    SplitSimilarities,
+    check_enough,
+    check_lists,
+    reranked,
+)
 from itr_deploy.evaluation.scores import fill, resume_matrix, scoring_digest
 from itr_deploy.evaluation.stages import DIRECTIONS, Staged, staged, with_reranking
 from itr_deploy.evaluation.steps import step_figures
@@ -52,7 +58,8 @@ from itr_deploy.runtime.rerank.reranking import network_scores, reranker_of
 SCHEMA = 1
 OFTEN = 0.1
 OFF_SCALE = (
-    "{:.0f} % of the queries have re-ranked items behind ones that were not re-ranked: this "
+    "all new scores of {:.0f} % of the images and {:.0f} % of the captions are below what the "
+    "matcher gave the last candidate, so that what was re-ranked falls behind the rest: this "
     "matcher's scores are no cosines, as the published merge takes them to be; --merge order "
     "merges by the new order alone"
 )
@@ -93,7 +100,9 @@ def evaluate(
         )
     folds = fold_slices(len(split.regions), options.folds, per)
     if options.rerank is not None:
-        check_enough(reranker_of(matcher), *(part.stop - part.start for part in folds[0]))
+        record = reranker_of(matcher)
+        check_enough(record, *(part.stop - part.start for part in folds[0]))
+        check_lists(split, options.rerank.lists, record, folds)
     pictures = Pictures(options.images, split.image_ids)
     check_unfinished(output, force=options.force)
     saved_before = (output / REPORT).exists()
@@ -110,10 +119,11 @@ def evaluate(
         "peak_memory_bytes": peak_memory(),
         "backend": matcher.backend.description,
     }
-    matrices = [matrix]
+    own_work = [(matrix, scored > 0)]
     if options.baseline is not None:
+        kept_before = (output / BASELINE).exists() and not options.force
         other = baseline_scores(options.baseline, split, output / BASELINE, options.force, bar)
-        matrices.append(other)
+        own_work.append((other, not kept_before))
         theirs = ranking.of(other, options.baseline.network)
         found["baseline"] = compare_judged(
             options.baseline.name, own, judged(theirs, len(split.regions), per, options.folds)
@@ -129,8 +139,8 @@ def evaluate(
     write_json(output / REPORT, report)
     with output_errors(output):
         remove_embeddings(output / SCORES)
-        if not options.save_scores and not (saved_before and scored == 0):
-            for entry in matrices:
+        for entry, made_now in own_work:
+            if not options.save_scores and not (saved_before and not made_now):
                 entry.remove()
     return report
 
@@ -252,10 +262,11 @@ def _describe_reranker(
     matcher: Matcher, given: RerankOptions, merge: TwoWayMerge
 ) -> dict[str, Any]:
     record = reranker_of(matcher)
-    behind = max(merge.by_image.fallen_behind, merge.by_caption.fallen_behind)
+    images, captions = merge.by_image.fallen_behind, merge.by_caption.fallen_behind
+    behind = max(images, captions)
     return {
         "merge": given.merge,
-        "warning": OFF_SCALE.format(100 * behind) if behind > OFTEN else None,
+        "warning": OFF_SCALE.format(100 * images, 100 * captions) if behind > OFTEN else None,
         "family": record.family,
         "checkpoint": record.provenance.checkpoint,
         "rows": {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -72,6 +72,37 @@ def check_enough(record: Reranker, images: int, captions: int) -> None:
             f"at least {least_images} and {least_captions}, as its sizes are fixed; evaluate a "
             "larger split"
         )
+
+
+def check_lists(
+    split: Split,
+    lists: Mapping[Modality, NeighbourLists],
+    record: Reranker,
+    parts: Sequence[tuple[slice, slice]],
+) -> None:
+    """Refuse neighbour lists that a split, or a fold of it, cannot be re-ranked with.
+
+    Args:
+        split: The data.
+        lists: The lists by modality.
+        record: The re-ranker's sizes.
+        parts: Images and captions that are ranked together.
+
+    Raises:
+        InputError: An item has no list, or one with too few items of its part.
+    """
+    for images, captions in parts:
+        for modality, given in lists.items():
+            names = split.image_ids if modality == "image" else split.caption_ids
+            own = np.array(names[images if modality == "image" else captions])
+            found = ListedPi(given, own).lists(np.arange(len(own)), record.pillars)
+            held = (found >= 0).sum(axis=1)
+            if held.min() < record.pillars:
+                raise InputError(
+                    f"the neighbour list of {modality} {str(own[held.argmin()])!r} has "
+                    f"{held.min()} of the {len(own)} {modality}s that are ranked together, itself "
+                    f"counted; this re-ranker needs {record.pillars}: give longer lists"
+                )
 
 
 def reranked(

@@ -79,6 +79,12 @@ def fill(matrix: ScoreMatrix, scorer: TileScorer, bar: Bar = QUIET, name: str = 
 
 
 def scoring_digest(manifest: Manifest) -> str:
-    """Names all that decides a bundle's scores: everything but the defaults of its searches."""
-    content = manifest.model_dump(mode="json", exclude={"pipeline"})
+    """Names all that decides a bundle's scores of pairs.
+
+    That is everything but the defaults of its searches and a re-ranker, which reads the scores.
+    """
+    content = manifest.model_dump(mode="json", exclude={"pipeline", "reranker"})
+    for part, own in (("graphs", "rerank_"), ("files", "graphs/rerank_")):
+        kept = {name: info for name, info in content[part].items() if not name.startswith(own)}
+        content[part] = kept
     return hashlib.sha256(canonical_json(content)).hexdigest()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.files import sha256_of
 from itr_deploy.bundle.manifest import Manifest, Member, Modality
-from itr_deploy.errors import UsageError
+from itr_deploy.errors import CheckpointError, UsageError
 from itr_deploy.evaluation.baseline import Baseline
 from itr_deploy.evaluation.dataset import Split
 from itr_deploy.evaluation.grid import Grid
@@ -74,6 +74,12 @@ def torch_baseline(
 
 def _network(matcher: Matcher, checkpoint: Path) -> Network:
     trained = read_reranker(matcher.bundle, checkpoint)
+    origin = reranker_of(matcher).provenance
+    if sha256_of(checkpoint) != origin.checkpoint_sha256:
+        raise CheckpointError(
+            f"{checkpoint}: not the checkpoint of the re-ranker of {matcher.bundle.path}, which "
+            f"was made from {origin.checkpoint} (sha256 {origin.checkpoint_sha256[:12]})"
+        )
 
     def scores(query: Modality, inputs: Inputs) -> NDArray[np.float32]:
         given = torch.from_numpy(inputs.affinities), torch.from_numpy(inputs.edges)

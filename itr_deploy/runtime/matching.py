@@ -204,7 +204,7 @@ class PairScorer:
         if shared:
             # Gathered once for all queries of a tile: more queries cost only their pairs. Of tiles
             # with so many pairs one about as high as it is wide gathers least.
-            k_step = min(k_step, most // min(rows, math.isqrt(most)))
+            k_step = min(k_step, most // max(1, min(rows, math.isqrt(most))))
             q_step = max(1, (self._budget - k_step * item) // max(1, k_step * pair))
             q_step = max(1, min(q_step, most // k_step))
         else:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from examples.shapes.make_data import make_split
 from itr_deploy.runtime import Gallery, Matcher, Retriever
@@ -276,6 +278,18 @@ def test_one_direction_ranks_as_a_search_that_re_ranks(shapes: Path, tmp_path: P
         (("--candidates", "3"), 2, "re-ranking take every pair"),
         (("--folds", "2"), 1, "7 images and 35 captions are ranked together"),
         (("--image-neighbours", "missing.npz"), 1, "missing.npz"),
+        (
+            (
+                "--baseline",
+                "torch",
+                "--checkpoint",
+                CHECKPOINTS / "model_best.pth.tar",
+                "--checkpoint",
+                CHECKPOINTS / "model_best.pth.tar",
+            ),
+            1,
+            "no 'state_dict' in the checkpoint",
+        ),
     ],
 )
 def test_an_evaluation_that_cannot_re_rank_is_one_line(
@@ -294,3 +308,66 @@ def test_a_bundle_without_a_re_ranker_is_not_evaluated_with_one(
     outcome = itr_deploy("evaluate", shapes / "base", *data)
     assert outcome.code == 1
     assert "has no re-ranker; add one with itr-deploy export leaprr" in outcome.err
+
+
+def neighbours(path: Path, ids: list[str], count: int) -> Path:
+    order = (np.arange(len(ids))[:, None] + np.arange(count)) % len(ids)
+    similarities = np.linspace(1, 0.5, count, dtype=np.float32)[None].repeat(len(ids), axis=0)
+    np.savez(path, ids=np.array(ids), neighbours=order, similarities=similarities)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("count", "named", "said"),
+    [(3, PICTURES, "has 3 of the 14 images"), (12, PICTURES - 1, "no neighbour list for id")],
+)
+def test_neighbour_lists_that_do_not_serve_are_refused_before_anything_is_scored(
+    shapes: Path, tmp_path: Path, count: int, named: int, said: str
+) -> None:
+    ids = (shapes / "data" / "test_ids.txt").read_text().split()[:named]
+    path = neighbours(tmp_path / "images.npz", ids, count)
+    outcome = evaluate(shapes, tmp_path / "out", "--image-neighbours", path)
+    assert outcome.code == 1
+    assert said in outcome.err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_neighbour_lists_stand_for_pooled_embeddings(shapes: Path, tmp_path: Path) -> None:
+    ids = (shapes / "data" / "test_ids.txt").read_text().split()
+    path = neighbours(tmp_path / "images.npz", ids, 12)
+    outcome = evaluate(shapes, tmp_path / "out", "--image-neighbours", path, "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["rerank"]["similarity_within"]["images"] == "neighbour lists"
+
+
+def test_a_matchers_saved_scores_serve_with_a_re_ranker_too(shapes: Path, tmp_path: Path) -> None:
+    data = ("--data", shapes / "data", "--output", tmp_path, "--json")
+    assert itr_deploy("evaluate", shapes / "base", *data, "--save-scores").code == 0
+    outcome = evaluate(shapes, tmp_path, "--force", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["run"]["pairs_scored"] == 0
+
+
+def test_another_re_rankers_checkpoint_is_no_baseline(shapes: Path, tmp_path: Path) -> None:
+    content = torch.load(SMALL.checkpoint, weights_only=True)
+    torch.save({**content, "epoch": -1}, tmp_path / "other.pth")
+    checkpoints = (CHECKPOINTS / "model_best.pth.tar", tmp_path / "other.pth")
+    given = [word for path in checkpoints for word in ("--checkpoint", path)]
+    outcome = evaluate(shapes, tmp_path / "out", "--baseline", "torch", *given)
+    assert outcome.code == 1
+    assert "not the checkpoint of the re-ranker" in outcome.err.splitlines()[-1]
+
+
+def test_every_stage_has_a_line_of_its_own_in_the_curves(shapes: Path, tmp_path: Path) -> None:
+    assert evaluate(shapes, tmp_path).code == 0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    drawn = set(re.findall(r'class="(line-\d)"', page))
+    assert len(drawn) >= 4
+    assert all(f".{name} {{ stroke: var(--s{name[-1]})" in page for name in drawn)
+
+
+def test_merge_goes_with_rerank(shapes: Path, tmp_path: Path) -> None:
+    data = ("--data", shapes / "data", "--output", tmp_path / "out", "--merge", "order")
+    outcome = itr_deploy("evaluate", shapes / "bundle", *data)
+    assert outcome.code == 2
+    assert "go with --rerank" in outcome.err
