@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 SCHEMA_VERSION: Literal[1] = 1
 
 StorageType = Literal["float16", "float32"]
+Precision = Literal["float32", "float16", "bfloat16"]
+"""Type of a bundle's matrix products; what half precision breaks stays float32."""
 Modality = Literal["image", "text"]
 GraphRole = Literal[
     "image_encoder",
@@ -246,12 +248,13 @@ class Manifest(_Record):
     """The whole manifest.
 
     ``encoding_id`` names what decides the stored tensors (weights, options, text processing):
-    a gallery fits every bundle with the same one.
+    a gallery fits every bundle with the same one, whatever its ``precision``.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
     family: str
     options: dict[str, bool | int | float | str]
+    precision: Precision = "float32"
     members: tuple[Member, ...] = ()
     embedding_dim: int
     images: ImageItems

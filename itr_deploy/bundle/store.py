@@ -19,6 +19,8 @@ PARITY = "parity.json"
 RERANKER_PARITY = "parity-reranker.json"
 UNLISTED = frozenset({MANIFEST, PARITY, RERANKER_PARITY})
 """Files without a checksum in the manifest: itself, and the reports that `verify` renews."""
+ENGINES = "engines"
+"""Directory of what is built from the graphs (`itr_deploy.bundle.engines`); not listed either."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ def is_only_a_bundle(path: Path) -> bool:
         return False
     listed = content.get("files")
     own = UNLISTED | (listed.keys() if isinstance(listed, dict) else set())
-    return "encoding_id" in content and all(name in own for name in _files(path))
+    return "encoding_id" in content and all(
+        name in own or name.startswith(f"{ENGINES}/") for name in _files(path)
+    )
 
 
 def read_bundle(path: str | Path) -> Bundle:
@@ -91,7 +95,7 @@ def list_files(root: Path) -> dict[str, FileInfo]:
     return {
         name: FileInfo(bytes=path.stat().st_size, sha256=sha256_of(path))
         for name, path in _files(root).items()
-        if name not in UNLISTED
+        if name not in UNLISTED and not name.startswith(f"{ENGINES}/")
     }
 
 

@@ -1,0 +1,181 @@
+"""Engines built from a bundle's graphs: where they lie, and what each was built from and for.
+
+``engines/<target>-<precision>-<capability>/`` holds one file a graph and `RECORD`. A bundle's
+manifest does not list them: an engine can always be built again from the graphs, and belongs to one
+machine. What an engine was built for is its fingerprint; it is checked before an engine is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from itr_deploy.bundle.files import inside, sha256_of, write_json
+from itr_deploy.bundle.manifest import Precision
+from itr_deploy.bundle.store import ENGINES, Bundle
+from itr_deploy.errors import EngineError
+
+RECORD = "engines.json"
+ENGINE_SCHEMA: Literal[1] = 1
+
+EngineTarget = Literal["tensorrt", "tensorrt-rtx"]
+Shape = tuple[int, ...]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ShapeRange(_Record):
+    """The shapes of one input that an engine takes, and the one it is fastest at."""
+
+    min: Shape
+    opt: Shape
+    max: Shape
+
+
+class Fingerprint(_Record):
+    """What decides whether an engine may be loaded, and whether it is worth building again.
+
+    Attributes:
+        target: Whose runtime loads it.
+        version: Of the library that built it.
+        precision: Of its matrix layers.
+        capabilities: Compute capabilities of the GPUs that it runs on, such as ``"8.6"``.
+        hardware_compatibility: The builder's level, ``"none"`` for these capabilities alone.
+        version_compatible: Whether other versions of the library load it too.
+        driver: CUDA version of the driver that it was built under, None without a GPU.
+        graph_sha256: Of the ONNX graph and the weights that it reads.
+        profile: Shapes of every input.
+        optimization_level: The builder's, None for its default.
+        workspace: Bytes of scratch memory it may take, None for no limit.
+    """
+
+    target: EngineTarget
+    version: str
+    precision: Precision
+    capabilities: tuple[str, ...]
+    hardware_compatibility: str
+    version_compatible: bool
+    driver: str | None
+    graph_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    profile: dict[str, ShapeRange]
+    optimization_level: int | None
+    workspace: int | None
+
+
+class EngineInfo(_Record):
+    """One engine.
+
+    Attributes:
+        file: Its file, relative to the directory of the record.
+        bytes: Its size.
+        sha256: Its checksum.
+        fingerprint: What it was built from and for.
+        layers: Number of layers after the builder's fusions.
+        matrix_layers: Number of its layers with matrix products, by the type they compute in.
+        seconds: How long the build took.
+    """
+
+    file: str
+    bytes: int
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    fingerprint: Fingerprint
+    layers: int
+    matrix_layers: dict[str, int]
+    seconds: float
+
+
+class EngineRecord(_Record):
+    """The content of `RECORD`: engines by the name of their graph."""
+
+    schema_version: Literal[1] = ENGINE_SCHEMA
+    engines: dict[str, EngineInfo]
+
+
+@dataclass(frozen=True)
+class EngineDirectory:
+    """A directory of engines and its record."""
+
+    path: Path
+    record: EngineRecord
+
+    def file(self, graph: str) -> Path:
+        """Path of a graph's engine."""
+        return inside(self.path, self.record.engines[graph].file)
+
+
+def engine_directory(
+    bundle: Bundle, target: EngineTarget, precision: Precision, capability: str
+) -> Path:
+    """Where engines for a capability lie; ``capability`` is ``"sm86"``, or several joined."""
+    return bundle.path / ENGINES / f"{target}-{precision}-{capability}"
+
+
+def graph_digest(bundle: Bundle, graph: str) -> str:
+    """What an engine's ``graph_sha256`` must be: the checksums of a graph and of its weights."""
+    files = bundle.manifest.files
+    own = bundle.manifest.graphs[graph].file
+    weights = sorted(name for name in files if name.endswith(".bin"))
+    listed = [files[name].sha256 for name in (own, *weights)]
+    return hashlib.sha256("".join(listed).encode()).hexdigest()
+
+
+def engine_directories(bundle: Bundle) -> Iterator[EngineDirectory]:
+    """Every directory of engines of a bundle, by name.
+
+    Raises:
+        EngineError: A record cannot be read.
+    """
+    root = bundle.path / ENGINES
+    for path in sorted(root.iterdir()) if root.is_dir() else ():
+        if (path / RECORD).is_file():
+            yield EngineDirectory(path, read_record(path))
+
+
+def read_record(path: Path) -> EngineRecord:
+    """The record of a directory of engines.
+
+    Raises:
+        EngineError: It cannot be read, or is of a newer version.
+    """
+    file = path / RECORD
+    try:
+        content = json.loads(file.read_bytes())
+        return EngineRecord.model_validate(content)
+    except (OSError, ValueError, RecursionError) as error:
+        problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise EngineError(
+            f"{file}: cannot be read: {problem}; delete {path} and run itr-deploy build-engine"
+        ) from error
+
+
+def write_record(path: Path, record: EngineRecord) -> None:
+    """Write the record of a directory of engines.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    write_json(path / RECORD, record.model_dump(mode="json"))
+
+
+def check_engine_file(directory: EngineDirectory, graph: str) -> None:
+    """Compare an engine's file with its record.
+
+    Raises:
+        EngineError: It is missing or damaged.
+    """
+    info, path = directory.record.engines[graph], directory.file(graph)
+    if not path.is_file():
+        raise EngineError(f"{path}: is missing; run itr-deploy build-engine again")
+    if path.stat().st_size != info.bytes or sha256_of(path) != info.sha256:
+        raise EngineError(
+            f"{path}: does not match its checksum, it was changed or damaged; "
+            f"delete {directory.path} and run itr-deploy build-engine"
+        )

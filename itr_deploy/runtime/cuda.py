@@ -1,0 +1,84 @@
+"""What CUDA there is on this machine, asked of the driver; safe to ask where there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU: its name, compute capability such as ``"8.6"``, and memory in bytes."""
+
+    name: str
+    capability: str
+    memory: int
+
+
+@dataclass(frozen=True)
+class CudaState:
+    """What the CUDA driver says.
+
+    Attributes:
+        driver: Newest CUDA version that the driver serves, such as ``"13.0"``; None without one.
+        gpus: The GPUs this process may use, by their number.
+        problem: Why there is none to use, in words; None where there is one.
+    """
+
+    driver: str | None
+    gpus: tuple[Gpu, ...]
+    problem: str | None
+
+
+def probe() -> CudaState:
+    """Ask for driver and GPUs without starting a CUDA context. Never raises."""
+    try:
+        from cuda.bindings import driver
+    except ImportError:
+        return CudaState(None, (), "cuda-bindings is not installed")
+    try:
+        return _ask(driver)
+    except _CallError as error:
+        return CudaState(None, (), str(error))
+    except Exception as error:  # the bindings raise where no driver's library is found
+        return CudaState(None, (), f"no CUDA driver: {str(error).splitlines()[0]}")
+
+
+class _CallError(Exception):
+    """A call of the driver that did not succeed."""
+
+
+def _ask(driver: Any) -> CudaState:
+    _call(driver, driver.cuInit(0))
+    version = _call(driver, driver.cuDriverGetVersion())
+    text = f"{version // 1000}.{version % 1000 // 10}"
+    kinds = driver.CUdevice_attribute
+    major = kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR
+    minor = kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR
+    gpus = []
+    for number in range(_call(driver, driver.cuDeviceGetCount())):
+        device = _call(driver, driver.cuDeviceGet(number))
+        name = _call(driver, driver.cuDeviceGetName(128, device))
+        capability = [
+            _call(driver, driver.cuDeviceGetAttribute(kind, device)) for kind in (major, minor)
+        ]
+        gpus.append(
+            Gpu(
+                name.split(b"\0")[0].decode(errors="replace"),
+                ".".join(map(str, capability)),
+                int(_call(driver, driver.cuDeviceTotalMem(device))),
+            )
+        )
+    return CudaState(text, tuple(gpus), None if gpus else "the CUDA driver sees no GPU")
+
+
+def _call(driver: Any, returned: tuple[Any, ...]) -> Any:
+    """The value of a call ``(code, value)``.
+
+    Raises:
+        _CallError: The code is not success.
+    """
+    code, *values = returned
+    if code != driver.CUresult.CUDA_SUCCESS:
+        raise _CallError(f"the CUDA driver does not start: {code.name}")
+    return values[0] if values else None
