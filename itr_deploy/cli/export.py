@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,9 @@ from itr_deploy.models.registry import (
     Family,
     FamilyOption,
 )
+
+if TYPE_CHECKING:
+    from itr_deploy.bundle.manifest import Precision
 
 
 @click.group("export")
@@ -89,6 +92,14 @@ def _family_command(family: Family) -> click.Command:
             show_default=True,
             help="ONNX operator set; 20 is the highest that every TensorRT takes.",
         ),
+        click.Option(
+            ["--dtype", "precision"],
+            type=click.Choice(("float32", "float16", "bfloat16")),
+            default="float32",
+            show_default=True,
+            help="Type of the matrix products. Half precision is for a GPU: on a CPU it is slower, "
+            "and bfloat16 does not run.",
+        ),
         click.Option(["--force"], is_flag=True, help="Replace an existing bundle."),
         click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."),
     ]
@@ -107,6 +118,7 @@ def _export(
     vocab: Path,
     output: Path,
     opset: int,
+    precision: Precision,
     force: bool,
     as_json: bool,
     **options: Any,
@@ -121,6 +133,7 @@ def _export(
             vocabulary=vocab,
             output=output,
             opset=opset,
+            precision=precision,
             force=force,
             options=options,
             progress=begin,

@@ -20,16 +20,13 @@ from itr_deploy.cli.output import needs_export_half, print_json, steps
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0, min_open=True),
-    default=1e-4,
-    show_default=True,
-    help="For float32 graphs, on |a-b| / (1+|b|).",
+    help="Largest error of a score, on |a-b| / (1+|b|); by default 1e-4 for float32 bundles, "
+    "1e-2 for float16, 1e-1 for bfloat16.",
 )
 @click.option(
     "--storage-tolerance",
     type=click.FloatRange(min=0, min_open=True),
-    default=1e-2,
-    show_default=True,
-    help="The same for scores over float16 galleries.",
+    help="The same for scores over float16 galleries, at least 1e-2.",
 )
 @click.option(
     "--data",
@@ -48,8 +45,8 @@ from itr_deploy.cli.output import needs_export_half, print_json, steps
 def command(
     bundle: Path,
     checkpoint: Path,
-    tolerance: float,
-    storage_tolerance: float,
+    tolerance: float | None,
+    storage_tolerance: float | None,
     data: Path | None,
     split: str,
     images: int,

@@ -17,12 +17,14 @@ from itr_deploy.bundle.manifest import (
     GraphInfo,
     ImageItems,
     Manifest,
+    Precision,
     Provenance,
     StorageType,
     TensorInfo,
     TextItems,
 )
 from itr_deploy.bundle.store import list_files, write_manifest
+from itr_deploy.export.casts import cancel_casts
 from itr_deploy.export.graphs import GraphSpec, gallery_inputs, graph_specs, to_onnx
 from itr_deploy.export.preflight import GraphView, lint_graph
 from itr_deploy.export.storage import with_float16_gallery
@@ -52,7 +54,12 @@ class Source:
 
 
 def build_bundle(
-    source: Source, root: Path, *, opset: int, progress: Progress = lambda step: None
+    source: Source,
+    root: Path,
+    *,
+    opset: int,
+    precision: Precision = "float32",
+    progress: Progress = lambda step: None,
 ) -> Manifest:
     """Write graphs, weights, text files and manifest into an empty directory.
 
@@ -60,6 +67,7 @@ def build_bundle(
         source: What to export.
         root: The directory.
         opset: ONNX operator set of the graphs.
+        precision: Type of their matrix products.
         progress: Called with the name of each step as it begins.
 
     Returns:
@@ -70,9 +78,9 @@ def build_bundle(
             write_file(root / name, content)
         else:
             write_json(root / name, content)
-    graphs = _write_graphs(source.trained, root, opset, progress)
+    graphs = _write_graphs(source.trained, root, opset, precision, progress)
     progress("checksums and manifest")
-    manifest = _manifest(source, graphs, root)
+    manifest = _manifest(source, graphs, precision, root)
     write_manifest(root, manifest)
     return manifest
 
@@ -83,13 +91,15 @@ def tool_versions() -> dict[str, str]:
 
 
 def _write_graphs(
-    trained: TrainedMatcher, root: Path, opset: int, progress: Progress
+    trained: TrainedMatcher, root: Path, opset: int, precision: Precision, progress: Progress
 ) -> dict[str, GraphInfo]:
     infos: dict[str, GraphInfo] = {}
     (root / GRAPHS).mkdir()
     with WeightsFile(root / GRAPHS / WEIGHTS) as weights:
 
         def save(name: str, model: ir.Model, info: GraphInfo) -> None:
+            if precision != "float32":
+                cancel_casts(model)
             drop_traces(model)
             weights.take(model)
             ir.save(model, root / info.file)
@@ -99,7 +109,7 @@ def _write_graphs(
 
         for spec in graph_specs(trained):
             progress(f"graph {spec.role}")
-            model = to_onnx(spec, opset)
+            model = to_onnx(spec, opset, precision)
             stored = gallery_inputs(spec)
             if stored:
                 half = with_float16_gallery(model, stored)
@@ -146,7 +156,9 @@ def drop_traces(model: ir.Model) -> None:
         value.metadata_props.clear()
 
 
-def _manifest(source: Source, graphs: dict[str, GraphInfo], root: Path) -> Manifest:
+def _manifest(
+    source: Source, graphs: dict[str, GraphInfo], precision: Precision, root: Path
+) -> Manifest:
     deployed = source.trained.deployed
     options, pruned_from = dict(source.trained.options), source.trained.pruned_from
     images = ImageItems(
@@ -176,6 +188,7 @@ def _manifest(source: Source, graphs: dict[str, GraphInfo], root: Path) -> Manif
     return Manifest(
         family=source.family,
         options=options,
+        precision=precision,
         embedding_dim=deployed.embedding_dim,
         images=images,
         texts=texts,

@@ -100,6 +100,7 @@ def _inputs(bundle: Bundle) -> dict[str, object]:
         "the number of texts padded together": manifest.texts.padded_together,
         "the text processing": processing.model_dump(),
         "the vocabulary": files,
+        "the precision": manifest.precision,
         "the operator set": sorted({graph.opset for graph in manifest.graphs.values()}),
     }
 

@@ -14,10 +14,11 @@ import onnxscript.optimizer
 import torch
 from torch import Tensor, nn
 
-from itr_deploy.bundle.manifest import GraphRole, Modality, StoredTensor
+from itr_deploy.bundle.manifest import GraphRole, Modality, Precision, StoredTensor
 from itr_deploy.export.modules import (
     ImageEncoderModule,
     ImageToTextModule,
+    InPrecision,
     TextEncoderModule,
     TextToImageModule,
 )
@@ -104,8 +105,13 @@ def graph_specs(trained: TrainedMatcher) -> list[GraphSpec]:
     ]
 
 
-def to_onnx(spec: GraphSpec, opset: int) -> ir.Model:
+def to_onnx(spec: GraphSpec, opset: int, precision: Precision = "float32") -> ir.Model:
     """Translate a graph, fold its constants and name its axes.
+
+    Args:
+        spec: The graph.
+        opset: ONNX operator set.
+        precision: Type of its matrix products; inputs and outputs keep their types.
 
     Raises:
         torch.onnx.OnnxExporterError: The module cannot be translated.
@@ -113,16 +119,13 @@ def to_onnx(spec: GraphSpec, opset: int) -> ir.Model:
     flat = spec.flat_inputs
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
-            spec.module.eval(),
+            InPrecision(spec.module, precision).eval(),
             tuple(_nested(entry, _example) for entry in spec.inputs),
             dynamo=True,
             opset_version=opset,
             input_names=[tensor.name for tensor in flat],
             output_names=[tensor.name for tensor in spec.outputs],
-            dynamic_shapes={
-                name: _nested(entry, _dynamic)
-                for name, entry in zip(_parameters(spec.module), spec.inputs, strict=True)
-            },
+            dynamic_shapes={"inputs": tuple(_nested(entry, _dynamic) for entry in spec.inputs)},
             verbose=False,
         )
     assert program is not None
@@ -193,11 +196,6 @@ def _dynamic(tensor: GraphTensor) -> dict[int, Any]:
         for place, axis in enumerate(tensor.axes)
         if isinstance(axis, str)
     }
-
-
-def _parameters(module: nn.Module) -> list[str]:
-    code = type(module).forward.__code__
-    return list(code.co_varnames[1 : code.co_argcount])
 
 
 @contextlib.contextmanager

@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
+from itr_deploy.bundle.manifest import Precision
 from itr_deploy.models.contract import DeployedMatcher
+from itr_deploy.models.precision import matrix_precision
+
+
+class InPrecision(nn.Module):
+    """A module whose matrix products are computed in ``precision``."""
+
+    def __init__(self, module: nn.Module, precision: Precision) -> None:
+        super().__init__()
+        self.module = module
+        self.precision = precision
+
+    def forward(self, *inputs: Any) -> Any:
+        """As the module's."""
+        with matrix_precision(self.precision):
+            return self.module(*inputs)
 
 
 class ImageEncoderModule(nn.Module):

@@ -18,6 +18,7 @@ from itr_deploy.bundle.manifest import (
     Manifest,
     Modality,
     PiKind,
+    Precision,
     Provenance,
     RerankDirection,
     Reranker,
@@ -128,7 +129,7 @@ def build_reranked(
             progress(f"graph {role}")
             network = network_of(source.trained, modality)
             spec = rerank_spec(role, network, directions[modality].rows)
-            graphs[role] = _save(spec, opset, root, weights)
+            graphs[role] = _save(spec, opset, base.manifest.precision, root, weights)
     progress("checksums and manifest")
     manifest = base.manifest.model_copy(
         update={
@@ -159,8 +160,10 @@ def rerank_spec(role: GraphRole, network: RerankNetwork, rows: int) -> GraphSpec
     )
 
 
-def _save(spec: GraphSpec, opset: int, root: Path, weights: WeightsFile) -> GraphInfo:
-    model = to_onnx(spec, opset)
+def _save(
+    spec: GraphSpec, opset: int, precision: Precision, root: Path, weights: WeightsFile
+) -> GraphInfo:
+    model = to_onnx(spec, opset, precision)
     drop_traces(model)
     weights.take(model)
     info = graph_info(spec, opset, spec.role, None)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from itr_deploy.models.precision import full_precision, recurrent_dtype
+
 NORM_EPS = 1e-8
 """What the published programs add to a norm before dividing by it."""
 
@@ -81,17 +83,23 @@ def bigru_two_pass(rnn: nn.GRU, x: Tensor, lengths: Tensor) -> Tensor:
 
 
 def _gru_one_direction(rnn: nn.GRU, suffix: str, x: Tensor) -> Tensor:
-    """One forward GRU pass ``[B, L, in] -> [B, L, D]``.
+    """One forward GRU pass ``[B, L, in] -> [B, L, D]``, computed in `recurrent_dtype`.
 
     Under export it becomes one ONNX ``GRU`` node: the exporter's own translation of
     ``torch.nn.GRU`` freezes the time axis.
     """
+    dtype = recurrent_dtype()
     weights = [
-        getattr(rnn, f"{part}_{suffix}")
+        getattr(rnn, f"{part}_{suffix}").to(dtype)
         for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     ]
+    with full_precision():
+        return _gru(rnn.hidden_size, weights, x.to(dtype)).float()
+
+
+def _gru(hidden_size: int, weights: list[Tensor], x: Tensor) -> Tensor:
     if not torch.compiler.is_exporting():
-        start = x.new_zeros(1, x.shape[0], rnn.hidden_size)
+        start = x.new_zeros(1, x.shape[0], hidden_size)
         return torch.gru(x, start, weights, True, 1, 0.0, False, False, True)[0]
     w_ih, w_hh, b_ih, b_hh = (_gates_in_onnx_order(w) for w in weights)
     length, batch = x.shape[1], x.shape[0]
@@ -103,9 +111,9 @@ def _gru_one_direction(rnn: nn.GRU, suffix: str, x: Tensor) -> Tensor:
             w_hh.unsqueeze(0),
             torch.cat([b_ih, b_hh]).unsqueeze(0),
         ),
-        attrs={"hidden_size": rnn.hidden_size, "linear_before_reset": 1},
+        attrs={"hidden_size": hidden_size, "linear_before_reset": 1},
         dtypes=(x.dtype, x.dtype),
-        shapes=((length, 1, batch, rnn.hidden_size), (1, batch, rnn.hidden_size)),
+        shapes=((length, 1, batch, hidden_size), (1, batch, hidden_size)),
         version=14,
     )
     return y.squeeze(1).transpose(0, 1)

@@ -10,14 +10,16 @@ import numpy as np
 
 from itr_deploy.bundle.files import sha256_of, write_json
 from itr_deploy.bundle.manifest import Manifest, Member
-from itr_deploy.bundle.store import PARITY
+from itr_deploy.bundle.store import PARITY, read_bundle
 from itr_deploy.errors import BundleError, CheckpointError, OutputError, UsageError
 from itr_deploy.evaluation.dataset import read_split
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.models.registry import family
 from itr_deploy.parity.gate import verify
+from itr_deploy.parity.judging import judged_backend
 from itr_deploy.parity.report import ParityReport
 from itr_deploy.parity.samples import Sample
+from itr_deploy.parity.tolerances import Tolerances
 from itr_deploy.runtime.matcher import Matcher
 
 
@@ -25,8 +27,8 @@ def verify_again(
     bundle: Path,
     checkpoint: Path,
     *,
-    tolerance: float,
-    storage_tolerance: float,
+    tolerance: float | None = None,
+    storage_tolerance: float | None = None,
     data: tuple[Path, str, int] | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> ParityReport:
@@ -35,8 +37,8 @@ def verify_again(
     Args:
         bundle: The bundle's directory.
         checkpoint: The checkpoint it was made from.
-        tolerance: See `verify`.
-        storage_tolerance: See `verify`.
+        tolerance: Largest error of a score, the precision's by default.
+        storage_tolerance: The same over float16 galleries.
         data: Directory, split and number of images of real data to rank, or None.
         progress: Called with the name of each step as it begins.
 
@@ -45,8 +47,8 @@ def verify_again(
         CheckpointError: The checkpoint cannot be read, or is not the bundle's.
         InputError: The data cannot be read.
     """
-    matcher = Matcher.load(bundle)
-    manifest = matcher.bundle.manifest
+    opened = read_bundle(bundle)
+    manifest = opened.manifest
     if manifest.members:
         raise UsageError(
             f"{bundle} is an ensemble, compared with its members when it was made; "
@@ -54,14 +56,15 @@ def verify_again(
         )
     progress(f"reading {checkpoint.name}")
     trained = read_trained(manifest, bundle, checkpoint)
-    report = verify(
-        trained,
-        matcher,
-        tolerance=tolerance,
-        storage_tolerance=storage_tolerance,
-        sample=None if data is None else _real_sample(matcher, *data),
-        progress=progress,
-    )
+    with judged_backend(opened) as backend:
+        matcher = Matcher(opened, backend)
+        report = verify(
+            trained,
+            matcher,
+            tolerances=Tolerances.of(manifest.precision, tolerance, storage_tolerance),
+            sample=None if data is None else _real_sample(matcher, *data),
+            progress=progress,
+        )
     if trained.pruned_from is not None:
         line = "rankings of the profiled data before pruning: compared by export"
         report = replace(report, unchecked=(*report.unchecked, line))

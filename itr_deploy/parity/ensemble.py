@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.files import write_json
 from itr_deploy.bundle.staging import staged_directory
-from itr_deploy.bundle.store import PARITY, is_only_a_bundle
+from itr_deploy.bundle.store import PARITY, is_only_a_bundle, read_bundle
 from itr_deploy.errors import ParityError
 from itr_deploy.export.ensemble import build_ensemble
 from itr_deploy.parity.export import Exported, missed
+from itr_deploy.parity.judging import judged_backend
 from itr_deploy.parity.report import ParityReport, RankComparison, compare, compare_ranks
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.matching import ROLES
@@ -50,12 +52,16 @@ def ensemble_verified(
         ParityError: The ensemble differs from its members; nothing is left.
         UsageError: Fewer than two members, or weights that do not fit.
     """
-    matchers = [Matcher.load(member) for member in members]
-    bundles = [matcher.bundle for matcher in matchers]
+    bundles = [read_bundle(member) for member in members]
     with staged_directory(output, force=force, replaceable=is_only_a_bundle, kind="bundle") as root:
         manifest = build_ensemble(bundles, weights, root, progress)
         progress("comparison with the members")
-        report = _compare(Matcher.load(root), matchers, weights)
+        with ExitStack() as stack:
+            joined, *matchers = [
+                Matcher(bundle, stack.enter_context(judged_backend(bundle)))
+                for bundle in (read_bundle(root), *bundles)
+            ]
+            report = _compare(joined, matchers, weights)
         if not report.passed:
             raise ParityError(missed(report, "no bundle was written"))
         write_json(root / PARITY, report.to_json())

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from itr_deploy.bundle.files import write_json
+from itr_deploy.bundle.manifest import Precision
 from itr_deploy.bundle.staging import check_output, staged_directory
-from itr_deploy.bundle.store import PARITY, is_only_a_bundle
+from itr_deploy.bundle.store import PARITY, is_only_a_bundle, read_bundle
 from itr_deploy.errors import ParityError
 from itr_deploy.export.build import Source, build_bundle
 from itr_deploy.export.text import bundled_text
 from itr_deploy.models.registry import DEFAULT_OPSET, Family
 from itr_deploy.parity.gate import verify
+from itr_deploy.parity.judging import judged_backend
 from itr_deploy.parity.profiled import profiled_parity, profiled_split
 from itr_deploy.parity.report import ParityReport
 from itr_deploy.runtime.matcher import Matcher
@@ -38,6 +40,7 @@ def export_verified(
     vocabulary: Path,
     output: Path,
     opset: int = DEFAULT_OPSET,
+    precision: Precision = "float32",
     force: bool = False,
     options: Mapping[str, Any] | None = None,
     progress: Progress = lambda step: None,
@@ -50,6 +53,7 @@ def export_verified(
         vocabulary: The vocabulary file of its training.
         output: Directory of the bundle; must not exist unless ``force`` is given.
         opset: ONNX operator set.
+        precision: Type of the graphs' matrix products.
         force: Replace an existing bundle, once the new one is complete and verified.
         options: The family's own options.
         progress: Called with the name of each step as it begins.
@@ -69,12 +73,14 @@ def export_verified(
     origin = trained.pruned_from
     profiled = None if origin is None else profiled_split(origin)
     with staged_directory(output, force=force, **kind) as root:  # type: ignore[arg-type]
-        manifest = build_bundle(source, root, opset=opset, progress=progress)
-        matcher = Matcher.load(root)
-        report = verify(trained, matcher, progress=progress)
-        if origin is not None and profiled is not None:
-            found = profiled_parity(origin, matcher, profiled, progress)
-            report = found.added_to(report)
+        manifest = build_bundle(source, root, opset=opset, precision=precision, progress=progress)
+        bundle = read_bundle(root)
+        with judged_backend(bundle) as backend:
+            matcher = Matcher(bundle, backend)
+            report = verify(trained, matcher, progress=progress)
+            if origin is not None and profiled is not None:
+                found = profiled_parity(origin, matcher, profiled, progress)
+                report = found.added_to(report)
         if not report.passed:
             raise ParityError(missed(report, "no bundle was written"))
         write_json(root / PARITY, report.to_json())

@@ -13,18 +13,10 @@ from itr_deploy.bundle.manifest import Modality, StorageType
 from itr_deploy.models.contract import StoredTensor, TrainedMatcher
 from itr_deploy.parity.report import Comparison, ParityReport, compare, compare_ranks
 from itr_deploy.parity.samples import Sample, random_samples, rank_sample
+from itr_deploy.parity.tolerances import Tolerances
 from itr_deploy.runtime.items import Encoded, pad_positions
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.matching import ROLES
-
-TOLERANCE = 1e-4
-"""Largest error of a float32 graph."""
-
-STORAGE_TOLERANCE = 1e-2
-"""Largest score error where the gallery's tensors are float16: what rounding them costs."""
-
-INVARIANCE_SHARE = 0.1
-"""Part of the tolerance that batch and padding may use: only the order of additions differs."""
 
 Progress = Callable[[str], None]
 Pairs = list[tuple[str, NDArray[Any], NDArray[Any]]]
@@ -34,8 +26,7 @@ def verify(
     trained: TrainedMatcher,
     matcher: Matcher,
     *,
-    tolerance: float = TOLERANCE,
-    storage_tolerance: float = STORAGE_TOLERANCE,
+    tolerances: Tolerances | None = None,
     sample: Sample | None = None,
     progress: Progress = lambda step: None,
 ) -> ParityReport:
@@ -44,12 +35,13 @@ def verify(
     Args:
         trained: The checkpoint, read.
         matcher: The bundle, loaded.
-        tolerance: For float32 graphs, on ``|a - b| / (1 + |b|)``.
-        storage_tolerance: The same for scores over float16 galleries.
+        tolerances: What is allowed, on ``|a - b| / (1 + |b|)``; the precision's by default.
         sample: Real images and texts to rank; random ones by default.
         progress: Called with the name of each step as it begins.
     """
-    gate = _Gate(trained, matcher, tolerance, storage_tolerance)
+    if tolerances is None:
+        tolerances = Tolerances.of(matcher.bundle.manifest.precision)
+    gate = _Gate(trained, matcher, tolerances)
     progress("outputs of every graph")
     samples = random_samples(trained)
     outputs = [
@@ -74,12 +66,10 @@ def verify(
 
 
 class _Gate:
-    def __init__(
-        self, trained: TrainedMatcher, matcher: Matcher, tolerance: float, storage: float
-    ) -> None:
+    def __init__(self, trained: TrainedMatcher, matcher: Matcher, tolerances: Tolerances) -> None:
         self._trained = trained
         self._matcher = matcher
-        self._tolerances: dict[StorageType, float] = {"float32": tolerance, "float16": storage}
+        self._tolerances = tolerances
 
     def encoder_outputs(self, samples: list[Sample]) -> list[Comparison]:
         """Every output of both encoders, padding included."""
@@ -98,7 +88,7 @@ class _Gate:
                     key = f"{modality}_{name}"
                     pair = (sample.name, got[key], reference.numpy())
                     outputs.setdefault(key, []).append(pair)
-        tolerance = self._tolerances["float32"]
+        tolerance = self._tolerances.encoders
         return [compare(name, pairs, tolerance) for name, pairs in outputs.items()]
 
     def matcher_outputs(self, samples: list[Sample]) -> list[Comparison]:
@@ -108,11 +98,11 @@ class _Gate:
             reference = self._plain_scores(sample)
             for modality in ("text", "image"):
                 by_query = reference.T if modality == "text" else reference
-                for storage in self._tolerances:
+                for storage in self._tolerances.scores:
                     pairs = self._candidate_pairs(modality, storage, sample, by_query)
                     outputs.setdefault((ROLES[modality], storage), []).extend(pairs)
         return [
-            compare(f"{role}, {storage}", pairs, self._tolerances[storage])
+            compare(f"{role}, {storage}", pairs, self._tolerances.scores[storage])
             for (role, storage), pairs in outputs.items()
         ]
 
@@ -133,7 +123,7 @@ class _Gate:
                     expected = reference[0] if modality == "text" else reference[0].transpose(0, 1)
                     pair = (sample.name, got[output.name], expected.numpy())
                     outputs.setdefault(f"{ROLES[modality]} {output.name}", []).append(pair)
-        tolerance = self._tolerances["float32"]
+        tolerance = self._tolerances.encoders
         return [compare(name, pairs, tolerance) for name, pairs in outputs.items()]
 
     def _candidate_pairs(
@@ -174,21 +164,22 @@ class _Gate:
                 score = self._match("text", "float32", alone, np.zeros((1, 1), np.int64))
                 part = batch[text : text + 1, image : image + 1]
                 comparisons["every pair alone"].append((alone.name, score, part))
-        tolerance = self._tolerances["float32"] * INVARIANCE_SHARE
+        tolerance = self._tolerances.invariance
         return [compare(name, pairs, tolerance) for name, pairs in comparisons.items()]
 
     def ranks(self, sample: Sample) -> tuple[Any, ...]:
         """Rankings both ways, for both storage types, against the plain model's."""
         reference = self._plain_scores(sample)
         found = []
-        for storage, tolerance in self._tolerances.items():
+        for storage, tolerance in self._tolerances.scores.items():
             directions: dict[Modality, NDArray[np.floating]]
             directions = {"text": reference.T, "image": reference}
             for modality, by_query in directions.items():
                 everything = np.arange(by_query.shape[1])[None]
                 got = self._match(modality, storage, sample, everything)
                 name = f"{ROLES[modality]}, {storage}"
-                found.append(compare_ranks(name, got, by_query, 2 * tolerance))
+                keep = self._tolerances.best_kept
+                found.append(compare_ranks(name, got, by_query, 2 * tolerance, keep))
         return tuple(found)
 
     def _plain_scores(self, sample: Sample) -> NDArray[np.floating]:

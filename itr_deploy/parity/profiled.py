@@ -13,7 +13,6 @@ from itr_deploy.errors import InputError
 from itr_deploy.evaluation.dataset import Split, read_split
 from itr_deploy.models.contract import DeployedMatcher, PrunedFrom
 from itr_deploy.parity.changes import RankChange, rank_change
-from itr_deploy.parity.gate import TOLERANCE
 from itr_deploy.parity.report import (
     Comparison,
     ParityReport,
@@ -21,6 +20,7 @@ from itr_deploy.parity.report import (
     compare,
     compare_ranks,
 )
+from itr_deploy.parity.tolerances import DEFAULTS
 from itr_deploy.runtime.matcher import Matcher
 
 BATCH = 64
@@ -97,10 +97,11 @@ def profiled_parity(
         return ProfiledParity((), (), changes)
     name = f"{split.name} split before pruning"
     size = f"{got.shape[0]} images x {got.shape[1]} texts"
-    outputs = (compare(name, [(size, got, expected)], TOLERANCE),)
+    tolerance = DEFAULTS[matcher.bundle.manifest.precision]
+    outputs = (compare(name, [(size, got, expected)], tolerance),)
     ranks = (
-        compare_ranks(f"text to image, {name}", got.T, expected.T, TOLERANCE),
-        compare_ranks(f"image to text, {name}", got, expected, TOLERANCE),
+        compare_ranks(f"text to image, {name}", got.T, expected.T, tolerance),
+        compare_ranks(f"image to text, {name}", got, expected, tolerance),
     )
     return ProfiledParity(outputs, ranks, changes)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.parity.changes import RankChange, swaps, top_overlap
+
+RANKS = (1, 5, 10)
+"""The K of Recall@K."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Comparison:
         max_absolute: Largest ``|a - b|``.
         max_relative: Largest ``|a - b| / |b|`` where ``|b|`` is above 1e-3.
         needed: The tolerance that would have been needed, the largest ``|a - b| / (1 + |b|)``.
-        tolerance: The tolerance that was asked for.
+        tolerance: The tolerance that was asked for, None where the error is only reported.
         finite: Whether every value is a number.
     """
 
@@ -30,13 +33,13 @@ class Comparison:
     max_absolute: float
     max_relative: float
     needed: float
-    tolerance: float
+    tolerance: float | None
     finite: bool
 
     @property
     def passed(self) -> bool:
         """Whether the tolerance was kept and every value is finite."""
-        return self.finite and self.needed <= self.tolerance
+        return self.finite and (self.tolerance is None or self.needed <= self.tolerance)
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,11 @@ class RankComparison:
         top_overlap: Mean share of the reference's top 10 that the bundle's top 10 holds.
         same_order: Share of rankings that are equal throughout.
         largest_swap: Largest reference score gap between two items in exchanged order.
+        best_kept: Share of rankings whose best item by the reference is among the bundle's first
+            1, 5 and 10.
         tolerance: What that gap may be.
         finite: Whether every score is a number.
+        keep_within: Rank that the reference's best item must keep in every ranking, or None.
     """
 
     name: str
@@ -60,13 +66,16 @@ class RankComparison:
     top_overlap: float
     same_order: float
     largest_swap: float
+    best_kept: tuple[float, ...]
     tolerance: float
     finite: bool
+    keep_within: Literal[5] | None = None
 
     @property
     def passed(self) -> bool:
-        """Whether only items within the tolerance of each other changed places."""
-        return self.finite and self.largest_swap <= self.tolerance
+        """Whether only items within the tolerance changed places, and the best ones stayed."""
+        kept = self.keep_within is None or self.best_kept[RANKS.index(self.keep_within)] == 1
+        return self.finite and self.largest_swap <= self.tolerance and kept
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,7 @@ def _finite(fields: dict[str, Any]) -> dict[str, Any]:
 def compare(
     name: str,
     pairs: list[tuple[str, NDArray[np.floating], NDArray[np.floating]]],
-    tolerance: float,
+    tolerance: float | None,
 ) -> Comparison:
     """Compare ``(sample, got, reference)`` arrays of equal shapes."""
     absolute = relative = needed = 0.0
@@ -145,7 +154,11 @@ def compare(
 
 
 def compare_ranks(
-    name: str, got: NDArray[np.floating], reference: NDArray[np.floating], tolerance: float
+    name: str,
+    got: NDArray[np.floating],
+    reference: NDArray[np.floating],
+    tolerance: float,
+    keep_within: Literal[5] | None = None,
 ) -> RankComparison:
     """Compare the rankings of the rows of two score matrices ``[queries, items]``."""
     got_order = np.argsort(-got, axis=1, kind="stable")
@@ -157,6 +170,11 @@ def compare_ranks(
         top_overlap=top_overlap(got, reference),
         same_order=float((got_order == reference_order).all(axis=1).mean()),
         largest_swap=float(swaps(got, reference).max(initial=0)),
+        best_kept=tuple(
+            float((got_order[:, :rank] == reference_order[:, :1]).any(axis=1).mean())
+            for rank in RANKS
+        ),
         tolerance=tolerance,
+        keep_within=keep_within,
         finite=bool(np.isfinite(got).all() and np.isfinite(reference).all()),
     )

@@ -25,11 +25,10 @@ from itr_deploy.export.reranker import (
 from itr_deploy.models.contract import TrainedReranker
 from itr_deploy.models.registry import RerankerFamily, reranker_family
 from itr_deploy.parity.export import Exported, missed
+from itr_deploy.parity.judging import judged_backend
 from itr_deploy.parity.report import ParityReport, compare, compare_ranks
-from itr_deploy.runtime.backends import Backend, OnnxRuntimeBackend
-
-TOLERANCE = 1e-4
-"""Largest error of a score, which is a cosine."""
+from itr_deploy.parity.tolerances import Tolerances
+from itr_deploy.runtime.backends import Backend
 
 BATCHES = (1, 3, 17)
 """Queries of the samples; none is the export's."""
@@ -77,7 +76,7 @@ def add_reranker_verified(
         if (base / PARITY).is_file():
             shutil.copyfile(base / PARITY, root / PARITY)
         progress("comparison with PyTorch")
-        report = _compare(source.trained, read_bundle(root), TOLERANCE)
+        report = _compare(source.trained, read_bundle(root))
         if not report.passed:
             raise ParityError(missed(report, "no bundle was written"))
         write_json(root / RERANKER_PARITY, report.to_json())
@@ -98,7 +97,7 @@ def verify_reranker(
     bundle: Path,
     checkpoint: Path,
     *,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
     progress: Progress = lambda step: None,
 ) -> ParityReport:
     """Compare a bundle's re-ranker with its checkpoint again, and write the report.
@@ -143,8 +142,18 @@ def read_reranker(bundle: Bundle, checkpoint: Path) -> TrainedReranker:
     return trained
 
 
-def _compare(trained: TrainedReranker, bundle: Bundle, tolerance: float) -> ParityReport:
-    backend: Backend = OnnxRuntimeBackend(bundle)
+def _compare(
+    trained: TrainedReranker, bundle: Bundle, tolerance: float | None = None
+) -> ParityReport:
+    allowed = Tolerances.of(bundle.manifest.precision, tolerance)
+    with judged_backend(bundle) as backend:
+        return _compared(trained, bundle, backend, allowed)
+
+
+def _compared(
+    trained: TrainedReranker, bundle: Bundle, backend: Backend, allowed: Tolerances
+) -> ParityReport:
+    tolerance = allowed.scores["float32"]
     record = bundle.manifest.reranker
     assert record is not None
     rng = np.random.default_rng(0)
@@ -163,7 +172,7 @@ def _compare(trained: TrainedReranker, bundle: Bundle, tolerance: float) -> Pari
         ]
         joined = np.concatenate([one["scores"] for one in alone])
         invariance.append(compare(f"{role}, every query alone", [(name, joined, whole)], tolerance))
-        ranks.append(compare_ranks(role, whole, reference, 2 * tolerance))
+        ranks.append(compare_ranks(role, whole, reference, 2 * tolerance, allowed.best_kept))
     return ParityReport(backend.description, tuple(outputs), tuple(invariance), tuple(ranks))
 
 

@@ -22,6 +22,7 @@ from itr_deploy.models.dime.pooling import Pooling
 from itr_deploy.models.dime.routes import CELLS, CMRC, GLGC, IMRC, OFF_THRESHOLD, RIC
 from itr_deploy.models.dime.stored import guiding_tensors, refined_tensors
 from itr_deploy.models.layers import position_mask
+from itr_deploy.models.precision import full_precision
 
 CPU_PAIRS = 24
 """Measured at published sizes, see docs/performance.md."""
@@ -86,7 +87,8 @@ class DimeDeployment(DeployedMatcher):
 
     def encode_images(self, regions: Tensor) -> tuple[Tensor, ...]:
         """``float32 [B, R, Di]`` -> the `image_tensors`, then the image vector."""
-        embedded, vector = self.model.image(regions)
+        with full_precision():  # of the vector the signs are read, and they jump
+            embedded, vector = self.model.image(regions)
         side = self._guiding if self.model.config.refines_words else self._refined
         return (*side(embedded, vector), vector)
 

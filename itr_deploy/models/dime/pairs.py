@@ -22,6 +22,7 @@ from itr_deploy.models.dime.cells import (
 )
 from itr_deploy.models.dime.routes import CELLS, OFF_THRESHOLD, SUM_EPS
 from itr_deploy.models.layers import MASKED, l2_norm
+from itr_deploy.models.precision import full_precision
 
 NORMALIZE_EPS = 1e-12
 """Least norm that `torch.nn.functional.normalize` divides by."""
@@ -150,10 +151,11 @@ def _as_linear(module: nn.Module) -> nn.Linear:
     return cast(nn.Linear, module)
 
 
+@full_precision()
 def raw_gates(
     layer: DynamicLayer, inputs: Mapping[int, Tensor], may_open: Sequence[Sequence[bool]]
 ) -> Tensor:
-    """Gates ``[n, paths, 4]`` of a layer's cells.
+    """Gates ``[n, paths, 4]`` of a layer's cells, in full precision: a gate is exactly 0, or open.
 
     Args:
         layer: The layer.

@@ -18,6 +18,7 @@ from itr_deploy.models.layers import bigru_two_pass, l2_norm, position_mask
 from itr_deploy.models.lhsc.config import REGIONS, TEMPERATURE
 from itr_deploy.models.lhsc.folding import FoldedConvolution, FoldedGate, FoldedGlobalAttention
 from itr_deploy.models.lhsc.plain import Lhsc, SelfAttention
+from itr_deploy.models.precision import full_precision
 
 
 class LhscDeployment(DeployedMatcher):
@@ -93,6 +94,7 @@ class LhscDeployment(DeployedMatcher):
         return scores.squeeze(4).squeeze(3).transpose(1, 2)
 
 
+@full_precision()  # its weights go through no softmax: they are bounded by nothing
 def _self_attention(layer: SelfAttention, words: Tensor, share: Tensor) -> Tensor:
     """A `SelfAttention` in which a word reads each other with its ``share [B, L, 1]``."""
     queries, keys = layer.embedding_local(words), layer.embedding_global(words)

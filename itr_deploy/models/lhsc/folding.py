@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from itr_deploy.models.layers import MASKED, NORM_EPS, l2_norm
 from itr_deploy.models.lhsc.plain import QUARTERS, GatedSum, GlobalAttention, GraphConvolution
+from itr_deploy.models.precision import full_precision
 
 
 class FoldedConvolution(nn.Module):
@@ -50,6 +51,7 @@ class FoldedConvolution(nn.Module):
             shift=scale * _vector(conv) + shift,
         )
 
+    @full_precision()  # the relation is bounded by nothing
     def forward(self, regions: Tensor) -> Tensor:
         """``[N, R, D] -> [N, R, D]``."""
         left = functional.linear(regions, self.relation, self.relation_bias)

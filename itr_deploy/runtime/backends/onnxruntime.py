@@ -103,12 +103,22 @@ class OnnxRuntimeBackend:
             return self._sessions[graph]
 
     def _create(self, graph: str) -> onnxruntime.InferenceSession:
-        info = self._bundle.manifest.graphs[graph]
+        info, precision = self._bundle.manifest.graphs[graph], self._bundle.manifest.precision
+        if precision == "bfloat16" and self.device == "cpu":
+            raise SetupError(
+                f"{self._bundle.path}: bfloat16 graphs do not run on the CPU, ONNX Runtime has no "
+                'bfloat16 products there; use device="cuda", or export with --dtype float32'
+            )
         options = self._runtime.SessionOptions()
         alone = self.device == "cpu" and info.role in MATCHERS
         options.intra_op_num_threads = 1 if alone else self._threads
         # Threads that wait for another operator after the last would take a core from the matcher.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        if precision != "float32":
+            # Some half-precision graphs crash at the highest level.
+            options.graph_optimization_level = (
+                self._runtime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+            )
         options.log_severity_level = 3
         path = str(self._bundle.file(info.file))
         try:

@@ -1,0 +1,132 @@
+"""Half precision where it is safe: matrix products, and nothing else.
+
+Under `matrix_precision` the operands of every product are rounded to the half type and the result
+is float32 again, so that norms and their epsilons, softmax, the routers' divisions, cosines, layer
+norms and sums are float32 without a family saying so. A family marks with `full_precision` the
+products that half breaks. What PyTorch runs here is what is exported: the types are in the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from itr_deploy.bundle.manifest import Precision
+
+DTYPES: dict[Precision, torch.dtype] = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
+
+_current: ContextVar[torch.dtype] = ContextVar("matrix_dtype", default=torch.float32)
+
+
+@contextmanager
+def matrix_precision(precision: Precision) -> Iterator[None]:
+    """Compute matrix products, linear layers and convolutions in this type.
+
+    Weights and activations stay float32 outside of the products. Products that are not known here
+    raise `NotImplementedError`, so that none stays float32 unseen.
+    """
+    if precision == "float32":
+        yield
+        return
+    token = _current.set(DTYPES[precision])
+    try:
+        with _Products():
+            yield
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Within `matrix_precision`, keep products in float32."""
+    token = _current.set(torch.float32)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def recurrent_dtype() -> torch.dtype:
+    """Type of a recurrent cell: TensorRT takes float16 ones, but none in bfloat16."""
+    current = _current.get()
+    return torch.float32 if current == torch.bfloat16 else current
+
+
+class _Products(TorchFunctionMode):
+    """Intercepts the products; inside of a handler it is switched off."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        dtype = _current.get()
+        if dtype == torch.float32:
+            return func(*args, **kwargs)
+        if func in _UNKNOWN:
+            raise NotImplementedError(f"{func.__name__} has no half-precision form here")
+        if func not in _HALVED:
+            return func(*args, **kwargs)
+        return _HALVED[func](dtype, *args, **kwargs)
+
+
+def _matmul(dtype: torch.dtype, a: Tensor, b: Tensor) -> Tensor:
+    return torch.matmul(a.to(dtype), b.to(dtype)).float()
+
+
+def _addmm(dtype: torch.dtype, summand: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    return summand + _matmul(dtype, a, b)
+
+
+def _linear(dtype: torch.dtype, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    product = functional.linear(x.to(dtype), weight.to(dtype)).float()
+    return product if bias is None else product + bias
+
+
+def _conv2d(
+    dtype: torch.dtype, x: Tensor, weight: Tensor, bias: Tensor | None = None, *options: Any
+) -> Tensor:
+    product = functional.conv2d(x.to(dtype), weight.to(dtype), None, *options).float()
+    return product if bias is None else product + bias.reshape(-1, 1, 1)
+
+
+_HALVED: dict[Any, Callable[..., Tensor]] = {
+    torch.matmul: _matmul,
+    torch.bmm: _matmul,
+    Tensor.matmul: _matmul,
+    Tensor.__matmul__: _matmul,
+    torch.addmm: _addmm,
+    functional.linear: _linear,
+    functional.conv2d: _conv2d,
+}
+
+_UNKNOWN: frozenset[Any] = frozenset(
+    {
+        torch.mm,
+        torch.mv,
+        torch.dot,
+        torch.baddbmm,
+        torch.einsum,
+        torch.tensordot,
+        torch.gru,
+        functional.conv1d,
+        functional.conv3d,
+        functional.bilinear,
+        functional.scaled_dot_product_attention,
+        Tensor.mm,
+        Tensor.bmm,
+        Tensor.addmm,
+        Tensor.baddbmm,
+        Tensor.__rmatmul__,
+    }
+)
