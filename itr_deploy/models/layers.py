@@ -88,13 +88,13 @@ def _gru_one_direction(rnn: nn.GRU, suffix: str, x: Tensor) -> Tensor:
     Under export it becomes one ONNX ``GRU`` node: the exporter's own translation of
     ``torch.nn.GRU`` freezes the time axis.
     """
-    dtype = recurrent_dtype()
+    dtype = recurrent_dtype(x.dtype)
     weights = [
         getattr(rnn, f"{part}_{suffix}").to(dtype)
         for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     ]
     with full_precision():
-        return _gru(rnn.hidden_size, weights, x.to(dtype)).float()
+        return _gru(rnn.hidden_size, weights, x.to(dtype)).to(x.dtype)
 
 
 def _gru(hidden_size: int, weights: list[Tensor], x: Tensor) -> Tensor:

@@ -57,10 +57,9 @@ def full_precision() -> Iterator[None]:
         _current.reset(token)
 
 
-def recurrent_dtype() -> torch.dtype:
-    """Type of a recurrent cell: TensorRT takes float16 ones, but none in bfloat16."""
-    current = _current.get()
-    return torch.float32 if current == torch.bfloat16 else current
+def recurrent_dtype(full: torch.dtype) -> torch.dtype:
+    """Type of a recurrent cell: TensorRT takes it in float16, but not in bfloat16."""
+    return torch.float16 if _current.get() == torch.float16 else full
 
 
 class _Products(TorchFunctionMode):

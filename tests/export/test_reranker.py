@@ -12,6 +12,7 @@ from itr_deploy.bundle.store import list_files, read_bundle, write_manifest
 from itr_deploy.errors import UsageError
 from itr_deploy.export.reranker import RERANK_ROLES, RerankSettings
 from itr_deploy.models.registry import reranker_family
+from itr_deploy.parity.tolerances import DEFAULTS
 from itr_deploy.runtime import Gallery, Matcher
 from tests.support.command import Outcome, itr_deploy
 from tests.support.files import tree
@@ -130,7 +131,7 @@ def read_bundle_unchecked(path: Path):
 def test_a_graph_that_differs_from_pytorch_makes_no_bundle(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("itr_deploy.parity.reranker.TOLERANCE", 1e-12)
+    monkeypatch.setitem(DEFAULTS, "float32", 1e-12)
     outcome = add(SMALL, bundle, tmp_path / "bundle")
     assert outcome.code == 3
     assert "no bundle was written" in outcome.error

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from itr_deploy.bundle.store import list_files, read_bundle, write_manifest
+from itr_deploy.errors import SetupError
+from itr_deploy.runtime.backends import OnnxRuntimeBackend
+from itr_deploy.runtime.backends.isolated import IsolatedBackend
+from tests.support.golden import FULL
+
+REGIONS = {"regions": FULL.regions}
+
+
+def test_it_gives_what_the_same_process_gives(bundle: Path) -> None:
+    opened = read_bundle(bundle)
+    expected = OnnxRuntimeBackend(opened, threads=1).run("image_encoder", REGIONS)
+    with IsolatedBackend(opened) as backend:
+        one = backend.run("image_encoder", REGIONS)
+        [again] = backend.run_all([("image_encoder", REGIONS)])
+    for found in (one, again):
+        assert found.keys() == expected.keys()
+        for name, array in expected.items():
+            np.testing.assert_allclose(found[name], array, atol=1e-6)
+
+
+def test_a_process_that_ends_is_one_line_and_names_the_graph(bundle: Path) -> None:
+    with IsolatedBackend(read_bundle(bundle)) as backend:
+        backend.run("image_encoder", REGIONS)
+        os.kill(backend._child.pid, signal.SIGSEGV)
+        with pytest.raises(SetupError, match=r"exit code -11\) on graph text_encoder") as caught:
+            backend.run("text_encoder", {"token_ids": FULL.token_ids})
+    assert "\n" not in str(caught.value)
+
+
+def test_an_error_of_the_other_process_is_raised_here(bundle_copy: Path) -> None:
+    manifest = read_bundle(bundle_copy).manifest
+    (bundle_copy / manifest.graphs["image_encoder"].file).write_bytes(b"no graph")
+    listed = manifest.model_copy(update={"files": list_files(bundle_copy)})
+    write_manifest(bundle_copy, listed)
+    with (
+        IsolatedBackend(read_bundle(bundle_copy)) as backend,
+        pytest.raises(SetupError, match=r"image_encoder.onnx: cannot be loaded"),
+    ):
+        backend.run("image_encoder", REGIONS)
+
+
+def test_the_other_process_ends_with_the_block(bundle: Path) -> None:
+    with IsolatedBackend(read_bundle(bundle)) as backend:
+        child = backend._child
+    assert child.returncode is not None
