@@ -179,3 +179,33 @@ def check_engine_file(directory: EngineDirectory, graph: str) -> None:
             f"{path}: does not match its checksum, it was changed or damaged; "
             f"delete {directory.path} and run itr-deploy build-engine"
         )
+
+
+def check_fit(
+    bundle: Bundle, directory: EngineDirectory, graph: str, *, version: str, capability: str
+) -> None:
+    """Compare an engine's fingerprint with the bundle and the machine.
+
+    Args:
+        bundle: The bundle that it lies in.
+        directory: Its directory and record.
+        graph: Whose engine it is.
+        version: Of the target's library that is installed.
+        capability: Of the GPU, such as ``"8.6"``.
+
+    Raises:
+        EngineError: It was built from another graph, by another version, or for another GPU.
+    """
+    built, path = directory.record.engines[graph].fingerprint, directory.file(graph)
+    again = f"run itr-deploy build-engine {bundle.path} --target {built.target}"
+    if graph not in bundle.manifest.graphs or graph_digest(bundle, graph) != built.graph_sha256:
+        raise EngineError(f"{path}: was built from another graph {graph}; {again}")
+    if version != built.version:
+        raise EngineError(
+            f"{path}: was built by {built.target} {built.version}, {version} is installed; {again}"
+        )
+    if capability not in built.capabilities:
+        raise EngineError(
+            f"{path}: was built for GPUs of capability {', '.join(built.capabilities)}, "
+            f"this one has {capability}; {again}"
+        )

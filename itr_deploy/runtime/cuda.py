@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+NO_GPU = "CUDA_ERROR_NO_DEVICE"
+
 
 @dataclass(frozen=True)
 class Gpu:
@@ -23,11 +25,13 @@ class CudaState:
         driver: Newest CUDA version that the driver serves, such as ``"13.0"``; None without one.
         gpus: The GPUs this process may use, by their number.
         problem: Why there is none to use, in words; None where there is one.
+        fails: Whether there is a driver that does not work, rather than no GPU.
     """
 
     driver: str | None
     gpus: tuple[Gpu, ...]
     problem: str | None
+    fails: bool = False
 
 
 def probe() -> CudaState:
@@ -39,13 +43,17 @@ def probe() -> CudaState:
     try:
         return _ask(driver)
     except _CallError as error:
-        return CudaState(None, (), str(error))
+        return CudaState(None, (), str(error), error.code != NO_GPU)
     except Exception as error:  # the bindings raise where no driver's library is found
         return CudaState(None, (), f"no CUDA driver: {str(error).splitlines()[0]}")
 
 
 class _CallError(Exception):
-    """A call of the driver that did not succeed."""
+    """A call of the driver that did not succeed, with its code."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"the CUDA driver does not start: {code}")
+        self.code = code
 
 
 def _ask(driver: Any) -> CudaState:
@@ -80,5 +88,5 @@ def _call(driver: Any, returned: tuple[Any, ...]) -> Any:
     """
     code, *values = returned
     if code != driver.CUresult.CUDA_SUCCESS:
-        raise _CallError(f"the CUDA driver does not start: {code.name}")
+        raise _CallError(code.name)
     return values[0] if values else None

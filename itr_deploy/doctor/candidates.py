@@ -1,0 +1,60 @@
+"""The backends that the self-test runs, those that are not there included."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from itr_deploy.bundle.engines import EngineTarget
+from itr_deploy.bundle.store import Bundle
+from itr_deploy.doctor.machine import Machine
+from itr_deploy.doctor.onnxruntime import CPU, CUDA, TENSORRT, check_onnxruntime, check_provider
+from itr_deploy.doctor.tensorrt import check_library
+from itr_deploy.runtime.backends import open_backend
+from itr_deploy.runtime.matcher import Matcher
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A backend on a device.
+
+    Attributes:
+        name: Its name in the table.
+        backend: The backend's name.
+        device: ``"cpu"`` or ``"cuda"``.
+        provider: The provider of ONNX Runtime that it uses.
+        target: Whose engines it runs, where it is not ONNX Runtime.
+    """
+
+    name: str
+    backend: str
+    device: str
+    provider: str | None = None
+    target: EngineTarget | None = None
+
+    def open(self, bundle: Bundle) -> Matcher:
+        """The bundle's matcher on this backend.
+
+        Raises:
+            SetupError: It is not there after all.
+            EngineError: The bundle has no engine that fits.
+        """
+        return Matcher(bundle, open_backend(bundle, self.device, self.backend))
+
+    def absent(self, machine: Machine) -> str | None:
+        """Why it cannot be used on a machine, None if it can."""
+        if self.device == "cuda" and machine.no_gpu is not None:
+            return "no GPU"
+        if self.target is not None:
+            checks = [check_library(machine, self.target)]
+        else:
+            checks = [check_onnxruntime(machine), check_provider(machine, str(self.provider))]
+        return next((str(check) for check in checks if check.state != "ok"), None)
+
+
+CANDIDATES = (
+    Candidate("onnxruntime", "onnxruntime", "cpu", provider=CPU),
+    Candidate("onnxruntime", "onnxruntime", "cuda", provider=CUDA),
+    Candidate("onnxruntime-tensorrt", "onnxruntime-tensorrt", "cuda", provider=TENSORRT),
+    Candidate("tensorrt", "tensorrt", "cuda", target="tensorrt"),
+    Candidate("tensorrt-rtx", "tensorrt", "cuda", target="tensorrt-rtx"),
+)

@@ -1,0 +1,81 @@
+"""Checks of bundles: each is whole, and each directory of its engines fits this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from itr_deploy.bundle.engines import (
+    EngineDirectory,
+    Fingerprint,
+    check_engine_file,
+    check_fit,
+    engine_directories,
+)
+from itr_deploy.bundle.store import Bundle, read_bundle
+from itr_deploy.doctor.checks import Check, problem_of
+from itr_deploy.doctor.machine import Machine
+from itr_deploy.doctor.tensorrt import NAMES, install
+from itr_deploy.errors import BundleError, EngineError
+
+
+def check_bundle(machine: Machine, path: Path) -> Iterator[Check]:
+    """A bundle, and the engines that were built from it."""
+    try:
+        bundle = read_bundle(path)
+    except BundleError as error:
+        yield problem_of("bundle", error)
+        return
+    manifest = bundle.manifest
+    found = f"{manifest.family}, {manifest.precision}, {len(manifest.graphs)} graphs, checksums fit"
+    yield Check(f"bundle {path}", "ok", found)
+    try:
+        for directory in engine_directories(bundle):
+            yield _check_engines(machine, bundle, directory)
+    except EngineError as error:
+        yield problem_of("engines", error)
+
+
+def _check_engines(machine: Machine, bundle: Bundle, directory: EngineDirectory) -> Check:
+    name = f"engines {directory.path}"
+    engines = directory.record.engines
+    if not engines:
+        return Check(name, "info", "none in it")
+    # One build wrote them all.
+    built = next(iter(engines.values())).fingerprint
+    mend = _build_again(bundle, built)
+    said = f"{len(engines)} for {NAMES[built.target]} {built.version}, {built.precision}"
+    said = f"{said}, capability {' or '.join(built.capabilities)}"
+    library = machine.library(built.target)
+    if library is None or library.answer is None:
+        found = f"{said}; {NAMES[built.target]} is not there to load them"
+        return Check(name, "missing", found, install(built.target))
+    gpus = sorted({gpu.capability for gpu in machine.cuda.gpus})
+    tried = [
+        _unfit(bundle, directory, library.answer, capability)
+        for capability in gpus or built.capabilities[:1]
+    ]
+    if None in tried:
+        here = "fits" if gpus else "fits the bundle and the library; no GPU here to run on"
+        return Check(name, "ok" if gpus else "info", f"{said}: {here}")
+    if gpus and not set(gpus) & set(built.capabilities) and built.hardware_compatibility == "none":
+        found = f"{said}: for other GPUs than those here, {' and '.join(gpus)}"
+        return Check(name, "info", found, mend)
+    return Check(name, "problem", f"{said}: {tried[0]}", mend)
+
+
+def _unfit(bundle: Bundle, directory: EngineDirectory, version: str, capability: str) -> str | None:
+    """Why a GPU of this capability cannot run the engines; None if it can."""
+    try:
+        for graph in directory.record.engines:
+            check_fit(bundle, directory, graph, version=version, capability=capability)
+            check_engine_file(directory, graph)
+    except EngineError as error:
+        return str(error).partition("; ")[0]
+    return None
+
+
+def _build_again(bundle: Bundle, built: Fingerprint) -> str:
+    """The command that builds engines like these for this machine."""
+    precision = {"float32": "--fp32", "float16": "--fp16", "bfloat16": "--bf16"}[built.precision]
+    return f"itr-deploy build-engine {bundle.path} --target {built.target} {precision}"
