@@ -22,17 +22,16 @@ from itr_deploy.doctor.measure import DIRECTIONS, STORAGES, key, measure
 from itr_deploy.doctor.small_model import write_small_model
 from itr_deploy.models.registry import family
 from itr_deploy.parity.export import export_verified
-from itr_deploy.parity.gate import STORAGE_TOLERANCE, TOLERANCE
 from itr_deploy.parity.report import compare, compare_ranks
 from itr_deploy.parity.samples import rank_sample
+from itr_deploy.parity.tolerances import Tolerances
 
 Progress = Callable[[str], None]
 
 TIMEOUT = 900.0
 """Seconds for a backend; ONNX Runtime's TensorRT provider builds its engines in that time."""
 
-TOLERANCES = {"float32": TOLERANCE, "float16": STORAGE_TOLERANCE}
-"""By the storage of the gallery's tensors."""
+PRECISIONS: tuple[Precision, ...] = ("float32", "float16")
 
 
 @dataclass(frozen=True)
@@ -90,19 +89,22 @@ def self_test(machine: Machine, progress: Progress = lambda step: None) -> list[
     with output_errors(Path(tempfile.gettempdir())):
         place = tempfile.TemporaryDirectory(prefix="itr-deploy-")
     with place as root:
-        trial = _prepare(Path(root), progress)
+        trials = [_prepare(Path(root) / precision, precision, progress) for precision in PRECISIONS]
         return [
-            run_candidate(number, trial, machine, progress) for number in range(len(CANDIDATES))
+            run_candidate(number, trial, machine, progress)
+            for number in range(len(CANDIDATES))
+            for trial in trials
         ]
 
 
-def _prepare(root: Path, progress: Progress) -> Trial:
+def _prepare(root: Path, precision: Precision, progress: Progress) -> Trial:
     model, imram = write_small_model(root), family("imram")
     export_verified(
         imram,
         checkpoint=model.checkpoint,
         vocabulary=model.vocabulary,
         output=root / "bundle",
+        precision=precision,
         progress=progress,
     )
     trained = imram.load(model.checkpoint)
@@ -131,26 +133,32 @@ def run_candidate(
     tried = attempt(measure, number, *files, timeout=TIMEOUT)
     if tried.answer is None:
         return Row(*row, "problem", str(tried.problem))
-    error, same, finite = _compare(scores, trial.reference)
+    allowed = Tolerances.of(precision)
+    error, same, finite = _compare(scores, trial.reference, allowed)
     milliseconds = tried.answer["milliseconds"]
     if not finite:
         said = "gives scores that are NaN or infinite"
-    elif not same or error > TOLERANCE:
-        said = f"differs from PyTorch by more than {TOLERANCE:.0e} or ranks otherwise"
+    elif not same or error > allowed.scores["float32"]:
+        tolerance = allowed.scores["float32"]
+        said = f"differs from PyTorch by more than {tolerance:.0e} or ranks otherwise"
     else:
         return Row(*row, "ok", tried.answer["ran_on"], error, same, milliseconds)
     return Row(*row, "problem", said, error, same, milliseconds)
 
 
-def _compare(file: Path, reference: NDArray[np.floating]) -> tuple[float, bool, bool]:
+def _compare(
+    file: Path, reference: NDArray[np.floating], allowed: Tolerances
+) -> tuple[float, bool, bool]:
     """The largest error over float32 tensors, whether rankings agree, whether all is finite."""
     by_query = {"text": reference.T, "image": reference}
     with np.load(file) as scores:
         given = {name: scores[name] for name in scores.files}
     pairs = [(query, given[key(query, "float32")], by_query[query]) for query in DIRECTIONS]
-    largest = compare("scores", list(pairs), TOLERANCE)
+    largest = compare("scores", list(pairs), allowed.scores["float32"])
     ranks = [
-        compare_ranks(query, given[key(query, storage)], by_query[query], 2 * TOLERANCES[storage])
+        compare_ranks(
+            query, given[key(query, storage)], by_query[query], 2 * allowed.scores[storage]
+        )
         for query in DIRECTIONS
         for storage in STORAGES
     ]

@@ -1,0 +1,126 @@
+"""The providers of ONNX Runtime that we use, and their options with types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from itr_deploy.bundle.engines import ShapeRange
+from itr_deploy.bundle.manifest import Precision
+
+Options = dict[str, str]
+Named = tuple[str, Options]
+
+
+class Provider(Protocol):
+    """A provider and how it is set up."""
+
+    @property
+    def name(self) -> str:
+        """ONNX Runtime's name of it."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where it computes, ``"cpu"`` or ``"cuda"``."""
+        ...
+
+    def chain(self, graph: str) -> list[Named]:
+        """What a session for a graph is asked to use, first choice first."""
+        ...
+
+
+@dataclass(frozen=True)
+class CpuProvider:
+    """ONNX Runtime's own kernels."""
+
+    name = "CPUExecutionProvider"
+    device = "cpu"
+
+    def chain(self, graph: str) -> list[Named]:
+        """See `Provider.chain`."""
+        return [(self.name, {})]
+
+
+@dataclass(frozen=True)
+class CudaProvider:
+    """Kernels on an NVIDIA GPU.
+
+    Attributes:
+        device_id: The GPU's number.
+        memory_limit: Bytes that its memory arena may grow to, None for no limit.
+        tf32: Whether float32 products may round their operands to 10 bits, which misses parity.
+    """
+
+    name = "CUDAExecutionProvider"
+    device = "cuda"
+
+    device_id: int = 0
+    memory_limit: int | None = None
+    tf32: bool = False
+
+    def chain(self, graph: str) -> list[Named]:
+        """See `Provider.chain`."""
+        options = {
+            "device_id": str(self.device_id),
+            "use_tf32": _flag(self.tf32),
+            # Sizes vary from call to call: powers of two would hold up to twice the memory.
+            "arena_extend_strategy": "kSameAsRequested",
+        }
+        if self.memory_limit is not None:
+            options["gpu_mem_limit"] = str(self.memory_limit)
+        return [(self.name, options)]
+
+
+@dataclass(frozen=True)
+class TensorRTProvider:
+    """TensorRT inside ONNX Runtime: engines are built for a session, and cached on disk.
+
+    Attributes:
+        precision: Of the bundle's graphs. The provider's networks are typed by flags, so that the
+            graphs' own types must be allowed.
+        profiles: By graph, the shapes of every input that its engine takes.
+        cache: Directory of engines and timings; one for every bundle, GPU and version is made by
+            the provider's own file names.
+        device_id: The GPU's number.
+        workspace: Bytes of scratch memory an engine may take, None for no limit.
+    """
+
+    name = "TensorrtExecutionProvider"
+    device = "cuda"
+
+    precision: Precision
+    profiles: Mapping[str, Mapping[str, ShapeRange]]
+    cache: Path
+    device_id: int = 0
+    workspace: int | None = None
+
+    def chain(self, graph: str) -> list[Named]:
+        """See `Provider.chain`; what TensorRT does not take runs on the GPU too."""
+        profile = self.profiles[graph]
+        options = {
+            "device_id": str(self.device_id),
+            "trt_fp16_enable": _flag(self.precision == "float16"),
+            "trt_bf16_enable": _flag(self.precision == "bfloat16"),
+            "trt_engine_cache_enable": _flag(True),
+            "trt_engine_cache_path": str(self.cache),
+            "trt_engine_cache_prefix": graph,
+            "trt_timing_cache_enable": _flag(True),
+            "trt_timing_cache_path": str(self.cache),
+            "trt_profile_min_shapes": _shapes({k: v.min for k, v in profile.items()}),
+            "trt_profile_opt_shapes": _shapes({k: v.opt for k, v in profile.items()}),
+            "trt_profile_max_shapes": _shapes({k: v.max for k, v in profile.items()}),
+        }
+        if self.workspace is not None:
+            options["trt_max_workspace_size"] = str(self.workspace)
+        return [(self.name, options), *CudaProvider(self.device_id).chain(graph)]
+
+
+def _flag(value: bool) -> str:
+    return "1" if value else "0"
+
+
+def _shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ",".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in shapes.items())
