@@ -52,6 +52,7 @@ def main() -> None:
     imram.add_argument("--precompute", default="full", choices=("full", "none"))
     dime = parser.add_argument_group("dime")
     dime.add_argument("--direction", default="i2t", choices=("i2t", "t2i"))
+    dime.add_argument("--bert", default="small", choices=("small", "base"))
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)

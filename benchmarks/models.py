@@ -15,6 +15,16 @@ from itr_deploy.models.lhsc import Lhsc, LhscConfig, LhscDeployment
 
 REGIONS, IMAGE_DIM, EMBED_DIM, SIM_DIM, WORD_DIM, VOCAB = 36, 2048, 1024, 256, 300, 1000
 TEMPERATURES = {"i2t": 4.0, "t2i": 9.0}
+WORDPIECES = BertSizes().vocab_size
+"""Of bert-base-uncased."""
+SMALL_BERT = BertSizes(
+    vocab_size=VOCAB,
+    hidden_size=64,
+    num_hidden_layers=1,
+    num_attention_heads=4,
+    intermediate_size=64,
+    max_position_embeddings=64,
+)
 
 
 def random_imram(arguments: argparse.Namespace) -> TrainedMatcher:
@@ -49,24 +59,18 @@ def random_lhsc(_: argparse.Namespace) -> TrainedMatcher:
 def random_dime(arguments: argparse.Namespace) -> TrainedMatcher:
     """A DIME of the published sizes with random weights.
 
-    Its BERT is small: matching, which is what is measured, comes after it. Random routers leave
-    about half of the gates open, as they do not in a router that was just initialised.
+    Its BERT is small unless ``bert`` is ``"base"``: matching, which is what is measured, comes
+    after it. Random routers leave about half of the gates open, as they do not in a router that was
+    just initialised.
     """
-    bert = BertSizes(
-        vocab_size=VOCAB,
-        hidden_size=64,
-        num_hidden_layers=1,
-        num_attention_heads=4,
-        intermediate_size=64,
-        max_position_embeddings=64,
-    )
+    bert = BertSizes() if arguments.bert == "base" else SMALL_BERT
     direction = arguments.direction
     config = DimeConfig(
         direction=direction, image_dim=IMAGE_DIM, temperature=TEMPERATURES[direction], bert=bert
     )
     model = Dime(config).eval()
     deployed = DimeDeployment(model).eval()
-    return TrainedMatcher(model, deployed, IMAGE_DIM, VOCAB, config.scalars())
+    return TrainedMatcher(model, deployed, IMAGE_DIM, bert.vocab_size, config.scalars())
 
 
 MODELS: dict[str, Callable[[argparse.Namespace], TrainedMatcher]] = {
@@ -76,15 +80,15 @@ MODELS: dict[str, Callable[[argparse.Namespace], TrainedMatcher]] = {
 }
 
 
-def random_vocabulary(family: str, folder: Path) -> BundledText:
-    """Text processing over words that mean nothing."""
+def random_vocabulary(family: str, folder: Path, size: int | None = None) -> BundledText:
+    """Text processing over words that mean nothing, as many as the model has unless said."""
     special = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
     if family != "dime":
         special = ["<pad>", "<start>", "<end>", "<unk>"]
-    words = special + [f"word{number}" for number in range(VOCAB - len(special))]
+    words = special + [f"word{number}" for number in range((size or VOCAB) - len(special))]
     path = folder / "words"
     if family == "dime":
         path.write_text("\n".join(words))
-        return wordpiece(path, VOCAB, lower_case=True)
+        return wordpiece(path, len(words), lower_case=True)
     path.write_text(json.dumps({"word2idx": {w: n for n, w in enumerate(words)}}))
     return nltk_words(path, VOCAB)

@@ -76,7 +76,14 @@ def _print_rows(rows: list[Row]) -> None:
                 "" if row.milliseconds is None else f"{row.milliseconds:.2f}",
             )
             for row in rows
+            if row.state != "missing"
         ],
     )
-    for row in rows:
-        click.echo(f"{row.state:<8} {row.backend} on {row.device}: {row.said}")
+    # What is not there is missing in every precision.
+    for line in dict.fromkeys(f"{row.state:<8} {_place(row)}: {row.said}" for row in rows):
+        click.echo(line)
+
+
+def _place(row: Row) -> str:
+    where = f"{row.backend} on {row.device}"
+    return where if row.state == "missing" else f"{where}, {row.precision}"

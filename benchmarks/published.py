@@ -1,0 +1,74 @@
+"""Bundles of every family at its published sizes, with random weights: all graphs, no scores."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.models import (
+    WORDPIECES,
+    random_dime,
+    random_imram,
+    random_lhsc,
+    random_vocabulary,
+)
+from itr_deploy.bundle.files import write_file
+from itr_deploy.bundle.manifest import Precision
+from itr_deploy.bundle.store import Bundle, read_bundle
+from itr_deploy.export.build import Source, build_bundle
+from itr_deploy.export.reranker import RerankSettings, RerankSource, build_reranked
+from itr_deploy.models.contract import TrainedMatcher, TrainedReranker
+from itr_deploy.models.leaprr import Leaprr, LeaprrConfig
+from itr_deploy.models.registry import DEFAULT_OPSET, reranker_family
+
+
+def _imram(mode: str) -> TrainedMatcher:
+    return random_imram(argparse.Namespace(mode=mode, steps=3, precompute="full"))
+
+
+def _dime(direction: str) -> TrainedMatcher:
+    return random_dime(argparse.Namespace(direction=direction, bert="base"))
+
+
+MATCHERS: dict[str, tuple[str, Callable[[], TrainedMatcher]]] = {
+    "imram-text": ("imram", lambda: _imram("text_IMRAM")),
+    "imram-image": ("imram", lambda: _imram("image_IMRAM")),
+    "imram-full": ("imram", lambda: _imram("full_IMRAM")),
+    "dime-i2t": ("dime", lambda: _dime("i2t")),
+    "dime-t2i": ("dime", lambda: _dime("t2i")),
+    "lhsc": ("lhsc", lambda: random_lhsc(argparse.Namespace())),
+}
+"""By name: the family, and what makes its model."""
+
+RERANKED = "lhsc"
+"""The matcher whose bundle has LeaPRR's graphs too."""
+
+
+def published_bundle(name: str, precision: Precision, root: Path) -> Bundle:
+    """Write the bundle of one of `MATCHERS` below an existing directory.
+
+    Nothing is compared with PyTorch: random weights at these sizes take minutes, and the golden
+    cases do that.
+    """
+    family, make = MATCHERS[name]
+    checkpoint, trained = root / "checkpoint", make()
+    write_file(checkpoint, "random weights")
+    text = random_vocabulary(family, root, WORDPIECES if family == "dime" else None)
+    place = root / f"{name}-{precision}"
+    place.mkdir()
+    source = Source(family, checkpoint, trained, text)
+    build_bundle(source, place, opset=DEFAULT_OPSET, precision=precision)
+    if name != RERANKED:
+        return read_bundle(place)
+    together = root / f"{name}-leaprr-{precision}"
+    together.mkdir()
+    build_reranked(read_bundle(place), _leaprr(checkpoint), together)
+    return read_bundle(together)
+
+
+def _leaprr(checkpoint: Path) -> RerankSource:
+    family, config = reranker_family("leaprr"), LeaprrConfig()
+    networks = [Leaprr(config).eval() for _ in range(2)]
+    trained = TrainedReranker(*networks, heads=config.heads)
+    return RerankSource(family, checkpoint, trained, RerankSettings(rows=family.rows))
