@@ -165,6 +165,36 @@ def write_record(path: Path, record: EngineRecord) -> None:
     write_json(path / RECORD, record.model_dump(mode="json"))
 
 
+def check_fit(
+    bundle: Bundle, directory: EngineDirectory, graph: str, *, version: str, capability: str
+) -> None:
+    """Compare an engine's fingerprint with the bundle and the machine.
+
+    Args:
+        bundle: The bundle.
+        directory: Has the engine.
+        graph: Whose engine.
+        version: Of the library that is to load it.
+        capability: Of the GPU, such as ``"8.6"``.
+
+    Raises:
+        EngineError: It was built from another graph, by another version or for another GPU.
+    """
+    made = directory.record.engines[graph].fingerprint
+    if made.graph_sha256 != graph_digest(bundle, graph):
+        problem = f"was built from another {graph} than the bundle's"
+    elif made.version != version and not made.version_compatible:
+        problem = f"was built by {made.target} {made.version}, here is {version}"
+    elif capability not in made.capabilities and made.hardware_compatibility == "none":
+        problem = f"was built for GPUs of {', '.join(made.capabilities)}, here is {capability}"
+    else:
+        return
+    raise EngineError(
+        f"{directory.file(graph)}: {problem}; build it again with itr-deploy build-engine "
+        f"{bundle.path} --target {made.target}"
+    )
+
+
 def check_engine_file(directory: EngineDirectory, graph: str) -> None:
     """Compare an engine's file with its record.
 

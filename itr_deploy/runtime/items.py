@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,11 @@ class Block:
     def dtype(self) -> str:
         """Type of the stored tensors, ``float32`` or ``float16``."""
         return str(next(iter(self.tensors.values())).dtype)
+
+    @property
+    def arrays(self) -> list[NDArray[Any]]:
+        """The tensors, and the lengths where there are any."""
+        return [*self.tensors.values(), *(() if self.lengths is None else (self.lengths,))]
 
     def take(self, local: Rows | slice, rows: Rows) -> Block:
         """Some of its items, given other places."""
@@ -83,6 +89,17 @@ class Encoded:
             for b in self.blocks
         )
         return Encoded(self.modality, self.embedding, blocks, self.encoding_id)
+
+    def divided(self, most: int) -> Encoded:
+        """The same items with no more than ``most`` in a block; the tensors are not copied."""
+        if all(len(block.rows) <= most for block in self.blocks):
+            return self
+        blocks = [
+            block.take(slice(start, start + most), block.rows[start : start + most])
+            for block in self.blocks
+            for start in range(0, len(block.rows), most)
+        ]
+        return Encoded(self.modality, self.embedding, tuple(blocks), self.encoding_id)
 
     def take(self, rows: Rows | slice) -> Encoded:
         """The items at ``rows``, renumbered from 0."""
