@@ -60,7 +60,7 @@ def target_of(bundle: Bundle) -> EngineTarget:
 def make_logger(trt: Any) -> Any:
     """A logger for the library that remembers its last error, in ``last_error``."""
 
-    class Messages(trt.ILogger):  # type: ignore[misc, name-defined]
+    class Messages(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.last_error = ""
