@@ -54,6 +54,7 @@ CLASSES = (
 
 ENUMS = (
     "BuilderFlag",
+    "ComputeCapability",
     "DataType",
     "ErrorCode",
     "ExecutionContextAllocationStrategy",

@@ -121,9 +121,7 @@ def _runtime(gpu: FakeGpu) -> ModuleType:
         address = gpu.allocate(size)
         return (ok, address) if address else (CudaError.cudaErrorMemoryAllocation, None)
 
-    def copy(
-        dst: int, src: int, count: int, kind: MemcpyKind, stream: Stream
-    ) -> tuple[CudaError]:
+    def copy(dst: int, src: int, count: int, kind: MemcpyKind, stream: Stream) -> tuple[CudaError]:
         if int(stream) not in gpu.streams:
             return (CudaError.cudaErrorInvalidResourceHandle,)
         if kind == MemcpyKind.cudaMemcpyHostToDevice:

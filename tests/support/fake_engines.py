@@ -31,11 +31,11 @@ def write_engines(
     sizes: Mapping[str, int] | None = None,
     graphs: Iterable[str] | None = None,
     capability: str = "8.6",
-    **more: Any,
+    plan: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write engines of a bundle's graphs for axes from 1 to ``sizes``; their directory.
 
-    ``more`` goes into the plans, see `write_plan`.
+    ``plan`` goes into their files, see `write_plan`.
     """
     bundle = read_bundle(path)
     target: EngineTarget = "tensorrt-rtx" if version.startswith("rtx") else "tensorrt"
@@ -48,7 +48,7 @@ def write_engines(
         profile = {entry.name: _range(entry, known) for entry in graph.inputs}
         file = output / f"{name}.engine"
         shapes = {key: (r.min, r.opt, r.max) for key, r in profile.items()}
-        write_plan(file, bundle.file(graph.file), version, shapes, **more)
+        write_plan(file, bundle.file(graph.file), version, shapes, plan)
         infos[name] = EngineInfo(
             file=file.name,
             bytes=file.stat().st_size,
@@ -59,7 +59,7 @@ def write_engines(
                 precision="float32",
                 capabilities=(capability,),
                 hardware_compatibility="none",
-                version_compatible=False,
+                version_compatible=bool(plan and plan.get("lean")),
                 driver=None,
                 graph_sha256=graph_digest(bundle, name),
                 profile=profile,

@@ -2,7 +2,8 @@
 
 Every call is checked against the recorded signatures: what the version lacks is an AttributeError,
 wrong arguments are a TypeError, as with the real bindings. What the real library forbids raises
-`ForbiddenError`. An "engine" names an ONNX graph, which ONNX Runtime computes on the fake GPU's memory.
+`ForbiddenError`. An "engine" names an ONNX graph, which ONNX Runtime computes on the fake GPU's
+memory.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import enum
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,6 +39,7 @@ def fake_tensorrt(version: str, gpu: FakeGpu) -> ModuleType:
     """The module of a version, over a GPU."""
     about = api(version)
     module = ModuleType(about.module)
+    module.__spec__ = ModuleSpec(about.module, None)
     library = vars(module)
     library["__version__"] = f"{version.removeprefix('rtx-')}.0"
     for name in _enum_names(about):
@@ -58,7 +61,9 @@ _SEVERITIES = ("INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE")
 
 
 def _enum_names(about: Api) -> set[str]:
-    return {name for version in VERSIONS for name in api(version).enums if about.has(name) is not False}
+    return {
+        name for version in VERSIONS for name in api(version).enums if about.has(name) is not False
+    }
 
 
 def _enum_members(about: Api, name: str) -> dict[str, int]:
@@ -70,7 +75,9 @@ def _enum_members(about: Api, name: str) -> dict[str, int]:
 
 def _enum(name: str, members: dict[str, Any]) -> Any:
     """As pybind11's: equal to itself alone, a number only by `int`."""
-    numbered = {key: n if value is None else value for n, (key, value) in enumerate(members.items())}
+    numbered = {
+        key: n if value is None else value for n, (key, value) in enumerate(members.items())
+    }
     made = enum.Enum(name, numbered)  # type: ignore[misc]
     made.__int__ = lambda self: self.value  # type: ignore[attr-defined]
     return made
@@ -83,6 +90,14 @@ class _Object:
     gpu: FakeGpu
     trt: Any
     kind: str
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A subclass in Python has attributes of its own; the bindings' classes have none.
+        if not name.startswith("_") and "kind" in vars(type(self)):
+            if self.api.classes.get(self.kind, {}).get(name) != "property rw":
+                raise AttributeError(f"{self.kind}.{name} cannot be set")
+            name = f"_{name}"
+        object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
         members = self.api.classes.get(self.kind)
@@ -117,7 +132,9 @@ def _fits(trt: Any, signature: Signature, given: tuple[Any, ...], named: dict[st
         return False
     values |= named
     return all(
-        _suits(trt, argument, values[argument.name]) if argument.name in values else not argument.required
+        _suits(trt, argument, values[argument.name])
+        if argument.name in values
+        else not argument.required
         for argument in arguments
     )
 
@@ -152,17 +169,19 @@ class _Logger(_Object):
 
 class _Runtime(_Object):
     def __init__(self, logger: Any) -> None:
+        self._alive = {"engines": 0}
+        self._engine_host_code_allowed = False
         if not isinstance(logger, self.trt.ILogger):
             raise TypeError("Runtime(): incompatible constructor arguments")
         if not self.gpu.started:
             raise ForbiddenError("a Runtime without CUDA crashes")
         self._logger = logger
-        self._alive = {"engines": 0}
 
     def do_deserialize_cuda_engine(self, serialized_engine: bytes) -> Any:
         try:
             plan = json.loads(serialized_engine)
-            if plan["version"] != self.trt.__version__:
+            lean = plan.get("lean", False) and self._engine_host_code_allowed
+            if plan["version"] != self.trt.__version__ and not lean:
                 raise ValueError("The engine plan file is not compatible with this version")
         except ValueError as error:
             self._logger.log(self.trt.ILogger.ERROR, f"deserialization failed:\n {error}")
@@ -182,7 +201,9 @@ class _Plan:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(plan["graph"], options)
-        self.profile = {name: [tuple(s) for s in shapes] for name, shapes in plan["profile"].items()}
+        self.profile = {
+            name: [tuple(s) for s in shapes] for name, shapes in plan["profile"].items()
+        }
         self.inputs = {entry.name: entry for entry in self.session.get_inputs()}
         self.outputs = {entry.name: entry for entry in self.session.get_outputs()}
         self.contexts = 0
@@ -324,7 +345,16 @@ class _Context(_Object):
             memory[name][:] = value
 
 
-def write_plan(path: Path, graph: Path, version: str, profile: dict[str, Any], **more: Any) -> None:
-    """An engine's file that the fake of a version loads; ``fails`` makes it fail when it runs."""
+def write_plan(
+    path: Path,
+    graph: Path,
+    version: str,
+    profile: dict[str, Any],
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """An engine's file that the fake of a version loads.
+
+    ``more`` may say ``fails``: it fails when it runs; and ``lean``: a version-compatible engine.
+    """
     about = {"version": f"{version.removeprefix('rtx-')}.0", "graph": str(graph.resolve())}
-    path.write_text(json.dumps({**about, "profile": profile, **more}), encoding="utf-8")
+    path.write_text(json.dumps({**about, "profile": profile, **(more or {})}), encoding="utf-8")

@@ -42,8 +42,13 @@ class Api:
         """Whether the module has a class or an enum; None where the record does not say."""
         if name in self.classes or name in self.enums or name in self.named:
             return True
-        # Not every record has enums, and an enum that only a property holds is in no signature.
-        return None if not self.enums and any(name in api(v).enums for v in VERSIONS) else False
+        # The records of versions that are not installed leave out the same classes and enums.
+        alike = [api(v) for v in VERSIONS if self.module == "tensorrt_rtx" or "rtx" not in v]
+        if any(name in other.classes for other in alike):
+            return False
+        if self.enums and any(name in other.enums for other in alike):
+            return False
+        return None
 
     def has_member(self, kind: str, member: str) -> bool | None:
         """Whether a class or an enum has a member; None where the record does not say."""
@@ -65,7 +70,9 @@ def _signature(text: str) -> Signature:
     first_default = len(given) - len(function.args.defaults)
     return Signature(
         tuple(
-            Argument(entry.arg, ast.unparse(entry.annotation or ast.Constant(None)), n < first_default)
+            Argument(
+                entry.arg, ast.unparse(entry.annotation or ast.Constant(None)), n < first_default
+            )
             for n, entry in enumerate(given)
         ),
         ast.unparse(function.returns or ast.Constant(None)),

@@ -14,10 +14,11 @@ from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import SetupError, UsageError
 from itr_deploy.runtime.backends.ahead import RunAhead
 from itr_deploy.runtime.backends.base import Arrays, Call
+from itr_deploy.runtime.backends.tensorrt.engine import target_of
 from itr_deploy.runtime.backends.tensorrt.engines import Engines
-from itr_deploy.runtime.backends.tensorrt.library import import_library, target_of
 from itr_deploy.runtime.backends.tensorrt.memory import Device
 from itr_deploy.runtime.cuda import probe
+from itr_deploy.runtime.tensorrt_library import import_library
 
 
 class TensorRTBackend:
@@ -54,7 +55,6 @@ class TensorRTBackend:
         gpu = state.gpus[0]
         self.workers = workers
         self.description = f"{target} {trt.__version__}, {gpu.name} ({gpu.capability})"
-        self._bundle = bundle
         self._ahead = RunAhead(workers)
         self._engines = Engines(bundle, target, trt, gpu.capability, workers, Device())
         self._close = weakref.finalize(self, self._engines.close)
@@ -89,13 +89,7 @@ class TensorRTBackend:
         Raises:
             EngineError: The graph's engine is missing or does not fit.
         """
-        loaded = self._engines.loaded(graph)
-        sizes = [
-            loaded.inputs[info.name].most[info.shape.index(axis)]
-            for info in self._bundle.manifest.graphs[graph].inputs
-            if axis in info.shape and info.name in loaded.inputs
-        ]
-        return min(sizes, default=None)
+        return self._engines.loaded(graph).most(axis)
 
     def close(self) -> None:
         """Free everything on the device; the backend runs nothing more."""

@@ -15,10 +15,13 @@ from itr_deploy.bundle.engines import (
     check_engine_file,
     check_fit,
     engine_directories,
+    rebuild,
 )
+from itr_deploy.bundle.manifest import GraphInfo
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import EngineError, InputError
 from itr_deploy.runtime.backends.base import Arrays
+from itr_deploy.runtime.tensorrt_library import installed, logger
 
 TYPES = {
     "FLOAT": np.float32,
@@ -33,7 +36,7 @@ TYPES = {
 
 
 def find_engine(
-    bundle: Bundle, graph: str, target: EngineTarget, version: str, capability: str
+    bundle: Bundle, graph: str, target: EngineTarget, *, version: str, capability: str
 ) -> EngineDirectory:
     """The first of a bundle's directories with an engine of a graph that fits.
 
@@ -63,97 +66,128 @@ def find_engine(
         raise problems[0]
     raise EngineError(
         f"{bundle.path}: no engine of {graph} for {target}; "
-        f"build it with {build_command(bundle, graph, target)}"
+        f"build it with {build_command(bundle, target, graph)}"
     )
 
 
-def build_command(bundle: Bundle, graph: str, target: EngineTarget) -> str:
-    """The command that builds an engine."""
-    return f"itr-deploy build-engine {bundle.path} --target {target} --graphs {graph}"
+def build_command(bundle: Bundle, target: EngineTarget, graph: str) -> str:
+    """The command that builds a graph's engine, for a message."""
+    return f"{rebuild(bundle, target)} --graphs {graph}"
+
+
+def target_of(bundle: Bundle) -> EngineTarget:
+    """The target of a bundle's engines; of several the first whose library is installed.
+
+    Raises:
+        EngineError: The bundle has no engines.
+    """
+    built = {
+        info.fingerprint.target
+        for directory in engine_directories(bundle)
+        for info in directory.record.engines.values()
+    }
+    if not built:
+        raise EngineError(f"{bundle.path}: has no engines; build them with {rebuild(bundle)}")
+    return min(built, key=lambda target: (not installed(target), target))
 
 
 @dataclass(frozen=True)
 class EngineInput:
-    """An input: its type, and the smallest and largest shape that the engine takes."""
+    """An input: its type, the names of its dynamic axes, its smallest and largest shape."""
 
-    name: str
     dtype: np.dtype[Any]
+    axes: tuple[int | str, ...]
     least: Shape
     most: Shape
 
-
-@dataclass(frozen=True)
-class EngineOutput:
-    """An output: its type. Its shape follows from those of the inputs."""
-
-    name: str
-    dtype: np.dtype[Any]
+    @property
+    def limits(self) -> dict[str, tuple[int, int]]:
+        """Smallest and largest size of the dynamic axes."""
+        sizes = zip(self.axes, self.least, self.most, strict=True)
+        return {axis: (least, most) for axis, least, most in sizes if isinstance(axis, str)}
 
 
 class LoadedEngine:
-    """An engine on the device: what it takes and gives; `Worker` runs it."""
+    """An engine on the device: what it takes and gives; `Worker` runs it.
 
-    def __init__(self, graph: str, engine: Any, trt: Any, logger: Any, mend: str) -> None:
+    Attributes:
+        graph: The graph's name.
+        engine: What the library made of the engine's file; None once it is freed.
+        mend: The command that builds the engine again.
+        inputs: By name.
+        outputs: The outputs' types; their shapes follow from those of the inputs.
+    """
+
+    def __init__(self, graph: str, info: GraphInfo, engine: Any, trt: Any, mend: str) -> None:
         """Read the engine's inputs and outputs.
-
-        Args:
-            graph: Its graph, for messages.
-            engine: What the library made of its file.
-            trt: The library.
-            logger: Of `make_logger`, the one that the engine was loaded with.
-            mend: The command that builds it again.
 
         Raises:
             EngineError: It takes or gives what no graph of a bundle does.
         """
-        self.graph = graph
+        self.graph, self.mend = graph, mend
         self.engine: Any = engine
-        self._logger: Any = logger
-        self.mend = mend
         self.inputs: dict[str, EngineInput] = {}
-        self.outputs: dict[str, EngineOutput] = {}
+        self.outputs: dict[str, np.dtype[Any]] = {}
+        self._trt = trt
+        axes = {entry.name: entry.shape for entry in info.inputs}
         for place in range(engine.num_io_tensors):
             name = engine.get_tensor_name(place)
             kind = engine.get_tensor_dtype(name).name
             if kind not in TYPES or engine.get_tensor_location(name) == trt.TensorLocation.HOST:
                 raise EngineError(
-                    f"the engine of {graph} has a tensor {name} of type {kind} that this runtime "
-                    f"cannot give to it; {mend}"
+                    f"{graph}: the engine has a tensor {name} of type {kind} that this runtime "
+                    f"cannot give to it; build it again with {mend}"
                 )
             dtype = np.dtype(TYPES[kind])
             if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT:
                 least, _, most = map(tuple, engine.get_tensor_profile_shape(name, 0))
-                self.inputs[name] = EngineInput(name, dtype, least, most)
+                self.inputs[name] = EngineInput(dtype, axes[name], least, most)
             else:
-                self.outputs[name] = EngineOutput(name, dtype)
+                self.outputs[name] = dtype
 
     @property
     def last_error(self) -> str:
         """What the library said of its last failure."""
-        return self._logger.last_error or "it does not say why"
+        said = logger(self._trt).heard.errors
+        return said[-1] if said else "the library does not say why"
+
+    def most(self, axis: str) -> int | None:
+        """Largest size of a dynamic axis, None where no input has it."""
+        limits = (entry.limits for entry in self.inputs.values())
+        return min((sizes[axis][1] for sizes in limits if axis in sizes), default=None)
 
     def checked(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
         """The engine's inputs out of what a call gives, each contiguous.
 
         Raises:
-            InputError: One is missing, or of another type.
+            InputError: One is missing, or of another type or rank.
             EngineError: A shape is outside the engine's profile.
         """
-        return {name: self._checked(entry, arrays) for name, entry in self.inputs.items()}
+        return {name: self._checked(name, arrays) for name in self.inputs}
 
-    def _checked(self, entry: EngineInput, arrays: Arrays) -> NDArray[Any]:
-        if entry.name not in arrays:
-            raise InputError(f"{self.graph}: its input {entry.name} is missing")
-        array = arrays[entry.name]
-        if array.dtype != entry.dtype:
+    def _checked(self, name: str, arrays: Arrays) -> NDArray[Any]:
+        wanted = self.inputs[name]
+        if name not in arrays:
+            raise InputError(f"{self.graph}: its input {name} is missing")
+        array = arrays[name]
+        sizes = list(zip(wanted.axes, array.shape, strict=False))
+        fixed = array.ndim == len(wanted.axes) and all(
+            isinstance(axis, str) or axis == size for axis, size in sizes
+        )
+        if array.dtype != wanted.dtype or not fixed:
             raise InputError(
-                f"{self.graph}: its input {entry.name} is {entry.dtype}, not {array.dtype}"
+                f"{self.graph}: its input {name} is {array.dtype} {list(array.shape)}; expected "
+                f"{wanted.dtype} [{', '.join(map(str, wanted.axes))}]"
             )
-        bounds = zip(entry.least, array.shape, entry.most, strict=False)
-        if array.ndim != len(entry.most) or not all(a <= b <= c for a, b, c in bounds):
+        options = []
+        for axis, size in sizes:
+            least, most = wanted.limits.get(str(axis), (size, size))
+            if not least <= size <= most:
+                options.append(f"--{'min' if size < least else 'max'}-shapes {axis}={size}")
+        if options:
             raise EngineError(
-                f"{self.graph}: its input {entry.name} has shape {list(array.shape)}; the engine "
-                f"takes {list(entry.least)} to {list(entry.most)}; build it for more with "
-                f"{self.mend} and --min-shapes or --max-shapes"
+                f"{self.graph}: its input {name} has shape {list(array.shape)}; the engine takes "
+                f"{list(wanted.least)} to {list(wanted.most)}; build it again with {self.mend} "
+                + " ".join(options)
             )
         return np.ascontiguousarray(array)

@@ -11,11 +11,11 @@ from itr_deploy.bundle.engines import EngineTarget
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import EngineError, UsageError
 from itr_deploy.runtime.backends.tensorrt.engine import LoadedEngine, build_command, find_engine
-from itr_deploy.runtime.backends.tensorrt.library import make_logger
 from itr_deploy.runtime.backends.tensorrt.memory import Device
 from itr_deploy.runtime.backends.tensorrt.pool import BufferPool
 from itr_deploy.runtime.backends.tensorrt.resident import ResidentArrays
 from itr_deploy.runtime.backends.tensorrt.worker import Worker
+from itr_deploy.runtime.tensorrt_library import hearing, logger
 
 
 class Engines:
@@ -33,8 +33,7 @@ class Engines:
         """Start the library's runtime, which must not be done where there is no CUDA."""
         self._bundle, self._target, self._trt = bundle, target, trt
         self._capability, self._workers, self._device = capability, workers, device
-        self._logger: Any = make_logger(trt)
-        self._runtime: Any = trt.Runtime(self._logger)
+        self._runtime: Any = trt.Runtime(logger(trt))
         self._pool = BufferPool(device)
         self.resident = ResidentArrays(device, self._pool)
         self._crews: dict[str, _Crew] = {}
@@ -80,16 +79,23 @@ class Engines:
 
     def _load(self, graph: str) -> LoadedEngine:
         version = self._trt.__version__
-        directory = find_engine(self._bundle, graph, self._target, version, self._capability)
-        mend = build_command(self._bundle, graph, self._target)
-        path = directory.file(graph)
-        engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
+        directory = find_engine(
+            self._bundle, graph, self._target, version=version, capability=self._capability
+        )
+        mend = build_command(self._bundle, self._target, graph)
+        path, made = directory.file(graph), directory.record.engines[graph].fingerprint
+        # A version-compatible engine brings a small runtime of its own.
+        self._runtime.engine_host_code_allowed = made.version_compatible
+        with hearing(self._trt) as heard:
+            engine: Any = self._runtime.deserialize_cuda_engine(path.read_bytes())
         if engine is None:
+            said = heard.errors[-1] if heard.errors else "it does not say why"
             raise EngineError(
-                f"{path}: {self._target} {version} does not load it: {self._logger.last_error}; "
+                f"{path}: {self._target} {version} does not load it: {said}; "
                 f"build it again with {mend}"
             )
-        return LoadedEngine(graph, engine, self._trt, self._logger, mend)
+        info = self._bundle.manifest.graphs[graph]
+        return LoadedEngine(graph, info, engine, self._trt, mend)
 
     def close(self) -> None:
         """Free everything: contexts before their engines, those before the library's runtime."""

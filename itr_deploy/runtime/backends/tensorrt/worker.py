@@ -61,8 +61,8 @@ class Worker:
         inputs = self._loaded.checked(arrays)
         self._set_shapes({name: array.shape for name, array in inputs.items()})
         outputs = {
-            name: np.empty(self._output_shapes[name], entry.dtype)
-            for name, entry in self._loaded.outputs.items()
+            name: np.empty(self._output_shapes[name], dtype)
+            for name, dtype in self._loaded.outputs.items()
         }
         # Held until the stream has read them.
         copies = {name: self._resident.copy_of(array) for name, array in inputs.items()}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from itr_deploy.bundle.store import read_bundle
+from itr_deploy.runtime import tensorrt_library
 from itr_deploy.runtime.backends.tensorrt import TensorRTBackend
 from tests.support.fake_cuda import FakeGpu, bindings
 from tests.support.fake_engines import write_engines
@@ -24,6 +25,8 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeGpu]:
         gpu = gpu or FakeGpu()
         module = fake_tensorrt(version, gpu)
         modules = {"tensorrt": None, "tensorrt_rtx": None, **bindings(gpu), module.__name__: module}
+        # The logger of a library is one for the process.
+        monkeypatch.setattr(tensorrt_library, "_loggers", {})
         for name, value in modules.items():
             monkeypatch.setitem(sys.modules, name, value)
         return gpu

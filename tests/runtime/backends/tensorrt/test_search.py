@@ -97,7 +97,9 @@ def test_a_resident_gallery_is_copied_once_and_freed_with_it(
     retriever.warm_up()
     held = gpu.used
     tensor = 23 * 5 * matcher.bundle.manifest.images.tensors[0].width * 2
-    assert gpu.uploads.count(tensor) == held // tensor == len(matcher.bundle.manifest.images.tensors)
+    assert (
+        gpu.uploads.count(tensor) == held // tensor == len(matcher.bundle.manifest.images.tensors)
+    )
     for _ in range(3):
         retriever.search("a dog", candidates=None)
     assert gpu.uploads.count(tensor) == held // tensor
