@@ -90,17 +90,6 @@ class Encoded:
         )
         return Encoded(self.modality, self.embedding, blocks, self.encoding_id)
 
-    def divided(self, most: int) -> Encoded:
-        """The same items with no more than ``most`` in a block; the tensors are not copied."""
-        if all(len(block.rows) <= most for block in self.blocks):
-            return self
-        blocks = [
-            block.take(slice(start, start + most), block.rows[start : start + most])
-            for block in self.blocks
-            for start in range(0, len(block.rows), most)
-        ]
-        return Encoded(self.modality, self.embedding, tuple(blocks), self.encoding_id)
-
     def take(self, rows: Rows | slice) -> Encoded:
         """The items at ``rows``, renumbered from 0."""
         chosen = np.arange(len(self))[rows]
@@ -111,6 +100,18 @@ class Encoded:
             if places.size:
                 blocks.append(block.take(local_of[chosen[places]], places))
         return Encoded(self.modality, self.embedding[chosen], tuple(blocks), self.encoding_id)
+
+
+def divided(items: Encoded, most: int) -> Encoded:
+    """The same items with no more than ``most`` in a block; the tensors are not copied."""
+    if all(len(block.rows) <= most for block in items.blocks):
+        return items
+    blocks = [
+        block.take(slice(start, start + most), block.rows[start : start + most])
+        for block in items.blocks
+        for start in range(0, len(block.rows), most)
+    ]
+    return Encoded(items.modality, items.embedding, tuple(blocks), items.encoding_id)
 
 
 def length_groups(lengths: Rows, padded: int | None = None) -> list[Rows]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import GraphRole, Manifest
 from itr_deploy.runtime.backends.base import Backend, Call
-from itr_deploy.runtime.items import Block, Encoded
+from itr_deploy.runtime.items import Block, Encoded, divided
 
 ROLES: dict[str, GraphRole] = {"text": "match_text_to_image", "image": "match_image_to_text"}
 """The matcher's role by the modality of the query."""
@@ -124,17 +124,17 @@ class PairScorer:
             EngineError: The matcher's engine is missing or does not fit.
             SetupError: The GPU's memory is short.
         """
-        divided = self._divided(gallery)
-        for block in divided.blocks:
+        gallery = self._divided(gallery)
+        for block in gallery.blocks:
             self._backend.keep(block.arrays)
-        return divided
+        return gallery
 
     def _divided(self, gallery: Encoded) -> Encoded:
         """The gallery in blocks that the graph takes."""
         other = "image" if gallery.modality == "text" else "text"
         types = {block.dtype for block in gallery.blocks}
         sizes = [size for t in types for size in self._limits(self._graph(other, t), "gallery")]
-        return gallery.divided(min(sizes)) if sizes else gallery
+        return divided(gallery, min(sizes)) if sizes else gallery
 
     def _kept(self, block: Block, calls: int) -> Block:
         """A block that several calls take: the backend knows its arrays until the last of them."""

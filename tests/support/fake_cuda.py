@@ -22,11 +22,16 @@ class CudaError(enum.IntEnum):
     cudaErrorMemoryAllocation = 2  # noqa: N815
     cudaErrorInvalidResourceHandle = 400  # noqa: N815
     cudaErrorIllegalAddress = 700  # noqa: N815
+    cudaErrorStreamCaptureUnsupported = 900  # noqa: N815
 
 
 class MemcpyKind(enum.IntEnum):
     cudaMemcpyHostToDevice = 1  # noqa: N815
     cudaMemcpyDeviceToHost = 2  # noqa: N815
+
+
+class CaptureMode(enum.IntEnum):
+    cudaStreamCaptureModeThreadLocal = 1  # noqa: N815
 
 
 class Stream:
@@ -54,6 +59,10 @@ class FakeGpu:
         self.streams: dict[int, list[Callable[[], None]]] = {}
         self.allocations = 0
         self.uploads: list[int] = []
+        self.graphs: dict[int, list[Callable[[], None]]] = {}
+        self.launches = 0
+        self.no_capture = False
+        self._capturing: dict[int, list[Callable[[], None]]] = {}
         self.violations: list[str] = []
         self._next = 0x7000_0000_0000
         self._lock = threading.RLock()
@@ -88,7 +97,25 @@ class FakeGpu:
             return Stream(self._next)
 
     def later(self, stream: int, work: Callable[[], None]) -> None:
-        self.streams[stream].append(work)
+        self._capturing.get(stream, self.streams[stream]).append(work)
+
+    def begin_capture(self, stream: int) -> None:
+        self._capturing[stream] = []
+
+    def end_capture(self, stream: int) -> int | None:
+        work = self._capturing.pop(stream)
+        return None if self.no_capture else self.new_graph(work)
+
+    def new_graph(self, work: list[Callable[[], None]]) -> int:
+        with self._lock:
+            self._next += 1
+            self.graphs[self._next] = work
+            return self._next
+
+    def launch(self, graph: int, stream: int) -> None:
+        self.launches += 1
+        for work in self.graphs[graph]:
+            self.later(stream, work)
 
     def synchronise(self, stream: int) -> None:
         work = self.streams[stream]
@@ -103,6 +130,7 @@ class FakeGpu:
         assert self.violations == []
         assert self.blocks == {}
         assert self.streams == {}
+        assert self.graphs == {}
 
 
 def bindings(gpu: FakeGpu) -> dict[str, ModuleType]:
@@ -151,8 +179,30 @@ def _runtime(gpu: FakeGpu) -> ModuleType:
     def destroy(stream: Stream) -> tuple[CudaError]:
         return (ok if gpu.streams.pop(int(stream), None) is not None else invalid,)
 
+    def begin_capture(stream: Stream, mode: CaptureMode) -> tuple[CudaError]:
+        gpu.begin_capture(int(stream))
+        return (ok,)
+
+    def end_capture(stream: Stream) -> tuple[CudaError, int | None]:
+        graph = gpu.end_capture(int(stream))
+        return (ok, graph) if graph else (CudaError.cudaErrorStreamCaptureUnsupported, None)
+
+    def launch(graph_exec: int, stream: Stream) -> tuple[CudaError]:
+        gpu.launch(graph_exec, int(stream))
+        return (ok,)
+
+    def destroy_graph(graph: int) -> tuple[CudaError]:
+        return (ok if gpu.graphs.pop(graph, None) is not None else invalid,)
+
     return _module(
         "cuda.bindings.runtime",
+        cudaStreamCaptureMode=CaptureMode,
+        cudaStreamBeginCapture=begin_capture,
+        cudaStreamEndCapture=end_capture,
+        cudaGraphInstantiate=lambda graph, flags: (ok, gpu.new_graph(gpu.graphs[graph])),
+        cudaGraphLaunch=launch,
+        cudaGraphDestroy=destroy_graph,
+        cudaGraphExecDestroy=destroy_graph,
         cudaError_t=CudaError,
         cudaMemcpyKind=MemcpyKind,
         cudaStreamNonBlocking=1,

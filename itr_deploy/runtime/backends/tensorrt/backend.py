@@ -31,13 +31,19 @@ class TensorRTBackend:
     device = "cuda"
 
     def __init__(
-        self, bundle: Bundle, *, workers: int = 1, library: EngineTarget | None = None
+        self,
+        bundle: Bundle,
+        *,
+        workers: int = 1,
+        cuda_graphs: bool = False,
+        library: EngineTarget | None = None,
     ) -> None:
         """Check the GPU and the library; no engine is loaded yet.
 
         Args:
             bundle: The opened bundle.
             workers: Calls that run at a time; each takes memory for the engine's scratch.
+            cuda_graphs: Launch calls with the same shapes as the one before as a CUDA graph.
             library: ``"tensorrt"`` or ``"tensorrt-rtx"``; None for that of the bundle's engines.
 
         Raises:
@@ -56,7 +62,7 @@ class TensorRTBackend:
         self.workers = workers
         self.description = f"{target} {trt.__version__}, {gpu.name} ({gpu.capability})"
         self._ahead = RunAhead(workers)
-        self._engines = Engines(bundle, target, trt, gpu.capability, workers, Device())
+        self._engines = Engines(bundle, target, trt, gpu.capability, workers, cuda_graphs, Device())
         self._close = weakref.finalize(self, self._engines.close)
 
     def run(self, graph: str, inputs: Arrays) -> dict[str, NDArray[np.float32]]:

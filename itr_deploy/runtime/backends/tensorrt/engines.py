@@ -28,11 +28,13 @@ class Engines:
         trt: Any,
         capability: str,
         workers: int,
+        cuda_graphs: bool,
         device: Device,
     ) -> None:
         """Start the library's runtime, which must not be done where there is no CUDA."""
         self._bundle, self._target, self._trt = bundle, target, trt
-        self._capability, self._workers, self._device = capability, workers, device
+        self._capability, self._device = capability, device
+        self._workers, self._cuda_graphs = workers, cuda_graphs
         self._runtime: Any = trt.Runtime(logger(trt))
         self._pool = BufferPool(device)
         self.resident = ResidentArrays(device, self._pool)
@@ -63,7 +65,9 @@ class Engines:
             try:
                 worker = crew.idle.pop()
             except IndexError:
-                worker = Worker(crew.loaded, self._device, self._pool, self.resident)
+                worker = Worker(
+                    crew.loaded, self._device, self._pool, self.resident, self._cuda_graphs
+                )
             try:
                 yield worker
             finally:

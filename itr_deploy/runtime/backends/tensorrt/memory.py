@@ -1,4 +1,4 @@
-"""Device memory and streams of CUDA's runtime; every error code becomes one line.
+"""Device memory, streams and graphs of CUDA's runtime; every error code becomes one line.
 
 Arrays are copied from and to where numpy has them. Pinned memory between would be filled by a copy
 of our own, which costs what the driver's does.
@@ -6,6 +6,7 @@ of our own, which costs what the driver's does.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
@@ -108,6 +109,51 @@ class Device:
             SetupError: CUDA refuses.
         """
         self._check("end a stream", *self._cudart.cudaStreamDestroy(stream))
+
+    def capture(self, work: Callable[[], bool], stream: Any) -> Any | None:
+        """What ``work`` gives to a stream, as one CUDA graph for `launch`; it does not run yet.
+
+        Returns:
+            The graph, or None where ``work`` fails or cannot be captured.
+
+        Raises:
+            SetupError: CUDA refuses to begin.
+        """
+        success = self._cudart.cudaError_t.cudaSuccess
+        # Other threads go on using their streams and memory.
+        mode = self._cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        self._check("capture a graph", *self._cudart.cudaStreamBeginCapture(stream, mode))
+        worked = False
+        try:
+            worked = work()
+        finally:
+            code, recorded = self._cudart.cudaStreamEndCapture(stream)
+        if code != success:
+            return None
+        code, graph = self._cudart.cudaGraphInstantiate(recorded, 0)
+        self._check("free a graph", *self._cudart.cudaGraphDestroy(recorded))
+        if code != success:
+            return None
+        if not worked:
+            self.destroy_graph(graph)
+            return None
+        return graph
+
+    def launch(self, graph: Any, stream: Any) -> None:
+        """Run a captured graph in a stream's order.
+
+        Raises:
+            SetupError: CUDA refuses.
+        """
+        self._check("launch a graph", *self._cudart.cudaGraphLaunch(graph, stream))
+
+    def destroy_graph(self, graph: Any) -> None:
+        """End a captured graph.
+
+        Raises:
+            SetupError: CUDA refuses.
+        """
+        self._check("free a graph", *self._cudart.cudaGraphExecDestroy(graph))
 
     def _check(self, doing: str, code: Any) -> None:
         if code != self._cudart.cudaError_t.cudaSuccess:

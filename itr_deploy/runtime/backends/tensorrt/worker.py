@@ -23,19 +23,33 @@ class Worker:
     """Not safe to use from several threads: neither is an execution context."""
 
     def __init__(
-        self, loaded: LoadedEngine, device: Device, pool: BufferPool, resident: ResidentArrays
+        self,
+        loaded: LoadedEngine,
+        device: Device,
+        pool: BufferPool,
+        resident: ResidentArrays,
+        cuda_graphs: bool,
     ) -> None:
         """Make the context.
+
+        With ``cuda_graphs`` a second call with the same shapes and addresses is captured, and
+        launched from then on until a call differs: the context may not change under a graph.
 
         Raises:
             EngineError: The library does not make one: most often memory is short.
             SetupError: CUDA refuses a stream.
         """
         self._loaded, self._device = loaded, device
-        self._pool, self._resident = pool, resident
+        self._resident = resident
+        # A graph holds its buffers' addresses: nobody else may have them between its launches.
+        self._own_pool = BufferPool(device) if cuda_graphs else None
+        self._pool = self._own_pool or pool
         self._shapes: Shapes = {}
         self._output_shapes: Shapes = {}
         self._addresses: Mapping[str, int] = {}
+        self._cuda_graphs = cuda_graphs
+        self._cuda_graph: Any = None
+        self._same_calls = 0
         with ExitStack() as undo:
             self._stream = device.new_stream()
             undo.callback(device.destroy_stream, self._stream)
@@ -78,7 +92,7 @@ class Worker:
             for name, array in outputs.items():
                 addresses[name] = lease.buffer(array.nbytes)
             self._set_addresses(addresses)
-            if not self._context.execute_async_v3(int(self._stream)):
+            if not self._execute():
                 raise EngineError(
                     f"{self._loaded.graph}: the engine failed: {self._loaded.last_error}; "
                     f"build it again with {self._loaded.mend}"
@@ -90,6 +104,7 @@ class Worker:
     def _set_shapes(self, shapes: Shapes) -> None:
         if shapes == self._shapes:
             return
+        self._context_changes()
         self._shapes = {}
         refused = [
             name for name, shape in shapes.items() if not self._context.set_input_shape(name, shape)
@@ -111,6 +126,9 @@ class Worker:
             for name, address in addresses.items()
             if self._addresses.get(name) != address
         }
+        if not changed:
+            return
+        self._context_changes()
         self._addresses = {}
         for name, address in changed.items():
             if not self._context.set_tensor_address(name, address):
@@ -120,7 +138,30 @@ class Worker:
                 )
         self._addresses = addresses
 
+    def _execute(self) -> bool:
+        """Give the engine's work to the stream; False where it fails."""
+        # The first call with other shapes also prepares the context, which is not to be captured.
+        self._same_calls += 1
+        if self._cuda_graphs and self._same_calls == 2:
+            self._cuda_graph = self._device.capture(self._enqueue, self._stream)
+        if self._cuda_graph is None:
+            return self._enqueue()
+        self._device.launch(self._cuda_graph, self._stream)
+        return True
+
+    def _enqueue(self) -> bool:
+        return bool(self._context.execute_async_v3(int(self._stream)))
+
+    def _context_changes(self) -> None:
+        self._same_calls = 0
+        if self._cuda_graph is not None:
+            graph, self._cuda_graph = self._cuda_graph, None
+            self._device.destroy_graph(graph)
+
     def close(self) -> None:
-        """Free the context, then its stream."""
+        """Free the graph, the context, its own buffers and the stream."""
+        self._context_changes()
         self._context = None
+        if self._own_pool is not None:
+            self._own_pool.clear()
         self._device.destroy_stream(self._stream)

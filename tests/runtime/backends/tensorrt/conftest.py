@@ -41,10 +41,15 @@ def start(
     """A backend over a copy of the small bundle with engines, and its GPU."""
 
     def make(
-        version: str = "11.4", gpu: FakeGpu | None = None, workers: int = 1, **engines: Any
+        version: str = "11.4",
+        gpu: FakeGpu | None = None,
+        workers: int = 1,
+        cuda_graphs: bool = False,
+        **engines: Any,
     ) -> tuple[TensorRTBackend, FakeGpu]:
         gpu = install(version, gpu)
         write_engines(bundle_copy, version, **engines)
-        return TensorRTBackend(read_bundle(bundle_copy), workers=workers), gpu
+        bundle = read_bundle(bundle_copy)
+        return TensorRTBackend(bundle, workers=workers, cuda_graphs=cuda_graphs), gpu
 
     return make

@@ -201,6 +201,32 @@ def test_the_same_call_again_allocates_nothing(start: Start) -> None:
     np.testing.assert_array_equal(first["image_embedding"], again["image_embedding"])
 
 
+def test_calls_of_the_same_shapes_become_one_launch(start: Start) -> None:
+    backend, gpu = start(cuda_graphs=True)
+    given = [images(2, seed=seed) for seed in range(6)]
+    others = [images(3, seed=seed) for seed in range(3)]
+    found = [backend.run("image_encoder", {"regions": r}) for r in (*given, *others)]
+    assert gpu.launches == 5 + 2
+    assert len(gpu.graphs) == 1
+    plain, _ = start()
+    for regions, outputs in zip((*given, *others), found, strict=True):
+        wanted = plain.run("image_encoder", {"regions": regions})["image_embedding"]
+        np.testing.assert_array_equal(outputs["image_embedding"], wanted)
+    backend.close()
+    gpu.assert_clean()
+
+
+@pytest.mark.parametrize("failing", [True, False])
+def test_an_engine_that_cannot_be_captured_runs_as_before(failing: bool, start: Start) -> None:
+    backend, gpu = start(cuda_graphs=True)
+    gpu.no_capture = failing
+    for _ in range(4):
+        backend.run("image_encoder", REGIONS)
+    assert (gpu.launches == 0) is failing
+    backend.close()
+    gpu.assert_clean()
+
+
 def test_the_workers_of_an_engine_are_no_more_than_asked_for(start: Start) -> None:
     backend, gpu = start(workers=3)
     ids, lengths = texts([4, 4])

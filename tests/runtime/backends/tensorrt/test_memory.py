@@ -126,7 +126,7 @@ def test_every_cuda_name_is_in_the_real_bindings_and_in_the_stand_in() -> None:
     for name in used:
         assert hasattr(real, name), name
         assert hasattr(fake, name), name
-    for kind in ("cudaError_t", "cudaMemcpyKind"):
+    for kind in ("cudaError_t", "cudaMemcpyKind", "cudaStreamCaptureMode"):
         values = getattr(real, kind).__members__
         for name, value in getattr(fake, kind).__members__.items():
             assert int(values[name]) == int(value), name

@@ -88,6 +88,21 @@ def test_several_workers_find_the_same(
     gpu.assert_clean()
 
 
+def test_cuda_graphs_find_the_same(
+    start: Start, matcher: Matcher, galleries: dict[str, Path]
+) -> None:
+    backend, gpu = start(sizes=SMALL, workers=2, cuda_graphs=True)
+    own = on(backend, matcher)
+    assert_same(searched(own, galleries), searched(matcher, galleries))
+    retriever = Retriever(own, Gallery.open(galleries["image"], own), resident=True)
+    for _ in range(4):
+        retriever.search("a dog", candidates=4)
+    assert gpu.launches >= 4
+    del retriever
+    backend.close()
+    gpu.assert_clean()
+
+
 def test_a_resident_gallery_is_copied_once_and_freed_with_it(
     start: Start, matcher: Matcher, galleries: dict[str, Path]
 ) -> None:
