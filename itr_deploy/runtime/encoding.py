@@ -21,10 +21,10 @@ def encode_images(
     backend: Backend, manifest: Manifest, regions: NDArray[Any], first: int = 0
 ) -> Encoded:
     """Encode checked regions ``[N, R, Di]``; ``first`` numbers them in messages."""
-    starts = range(0, len(regions), BATCH)
+    batch = _batch(backend, "image_encoder")
     batches = [
-        backend.run("image_encoder", {"regions": finite_batch(regions[s : s + BATCH], first + s)})
-        for s in starts
+        backend.run("image_encoder", {"regions": finite_batch(regions[s : s + batch], first + s)})
+        for s in range(0, len(regions), batch)
     ]
     tensors, embedding = _joined(batches, manifest, "image", regions.shape[1])
     blocks = (Block(np.arange(len(regions)), tensors),)
@@ -49,13 +49,14 @@ def encode_texts(
             None where it makes no difference.
     """
     embedding = np.zeros((len(lengths), manifest.embedding_dim), np.float32)
+    batch = _batch(backend, "text_encoder")
     blocks = []
     for rows in length_groups(lengths, manifest.texts.length):
         padded = manifest.texts.length or int(lengths[rows].max())
         own = np.full(len(rows), padded) if widths is None else widths[rows]
         batches = [
             backend.run("text_encoder", {"token_ids": ids, "text_lengths": counts})
-            for ids, counts in _text_batches(token_ids[rows], lengths[rows], own)
+            for ids, counts in _text_batches(token_ids[rows], lengths[rows], own, batch)
         ]
         tensors, embedding[rows] = _joined(batches, manifest, "text", padded)
         blocks.append(Block(rows, tensors, lengths[rows]))
@@ -82,8 +83,16 @@ def padded_widths(texts: TextItems, lengths: NDArray[np.int64]) -> NDArray[np.in
     return np.repeat(np.array(longest, np.int64), size)[: len(lengths)]
 
 
+def _batch(backend: Backend, graph: str) -> int:
+    """Items that a call of an encoder takes."""
+    return min(BATCH, backend.most(graph, "batch") or BATCH)
+
+
 def _text_batches(
-    token_ids: NDArray[np.int64], lengths: NDArray[np.int64], widths: NDArray[np.int64]
+    token_ids: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    widths: NDArray[np.int64],
+    batch: int,
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Ids and lengths of consecutive texts with the same width, padded to it with 0."""
     for places in np.split(np.arange(len(widths)), np.flatnonzero(np.diff(widths)) + 1):
@@ -91,8 +100,8 @@ def _text_batches(
         missing = max(width - token_ids.shape[1], 0)
         ids = np.pad(token_ids[places], ((0, 0), (0, missing)))[:, :width]
         ids = ids * (np.arange(width) < lengths[places, None])
-        for start in range(0, len(places), BATCH):
-            part = slice(start, start + BATCH)
+        for start in range(0, len(places), batch):
+            part = slice(start, start + batch)
             yield np.ascontiguousarray(ids[part]), lengths[places[part]]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,11 @@ class Block:
     def dtype(self) -> str:
         """Type of the stored tensors, ``float32`` or ``float16``."""
         return str(next(iter(self.tensors.values())).dtype)
+
+    @property
+    def arrays(self) -> list[NDArray[Any]]:
+        """The tensors, and the lengths where there are any."""
+        return [*self.tensors.values(), *(() if self.lengths is None else (self.lengths,))]
 
     def take(self, local: Rows | slice, rows: Rows) -> Block:
         """Some of its items, given other places."""
@@ -94,6 +100,18 @@ class Encoded:
             if places.size:
                 blocks.append(block.take(local_of[chosen[places]], places))
         return Encoded(self.modality, self.embedding[chosen], tuple(blocks), self.encoding_id)
+
+
+def divided(items: Encoded, most: int) -> Encoded:
+    """The same items with no more than ``most`` in a block; the tensors are not copied."""
+    if all(len(block.rows) <= most for block in items.blocks):
+        return items
+    blocks = [
+        block.take(slice(start, start + most), block.rows[start : start + most])
+        for block in items.blocks
+        for start in range(0, len(block.rows), most)
+    ]
+    return Encoded(items.modality, items.embedding, tuple(blocks), items.encoding_id)
 
 
 def length_groups(lengths: Rows, padded: int | None = None) -> list[Rows]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import GraphRole, Manifest
 from itr_deploy.runtime.backends.base import Backend, Call
-from itr_deploy.runtime.items import Block, Encoded
+from itr_deploy.runtime.items import Block, Encoded, divided
 
 ROLES: dict[str, GraphRole] = {"text": "match_text_to_image", "image": "match_image_to_text"}
 """The matcher's role by the modality of the query."""
@@ -100,16 +100,54 @@ class PairScorer:
     def _jobs(
         self, queries: Encoded, gallery: Encoded, rows: NDArray[np.int64]
     ) -> Iterator[tuple[Place, Call]]:
+        gallery = self._divided(gallery)
         block_of, local_of = (places[rows] for places in gallery.places)
-        for number, items in enumerate(gallery.blocks):
+        for number, block in enumerate(gallery.blocks):
             columns = np.flatnonzero(block_of == number)
             if not columns.size:
                 continue
             local = local_of[columns]
-            for query in queries.blocks:
-                for q, k in self._tiles(queries.modality, query, items, len(local)):
-                    call = self._call(queries.modality, query, q, items, local[None, k])
-                    yield (query.rows[q], columns[k]), call
+            tiles = [
+                (query, q, k)
+                for query in queries.blocks
+                for q, k in self._tiles(queries.modality, query, block, len(local))
+            ]
+            items = self._kept(block, len(tiles))
+            for query, q, k in tiles:
+                call = self._call(queries.modality, query, q, items, local[None, k])
+                yield (query.rows[q], columns[k]), call
+
+    def resident(self, gallery: Encoded) -> Encoded:
+        """A gallery that stays in memory: in the blocks that are scored, and known to the backend.
+
+        Raises:
+            EngineError: The matcher's engine is missing or does not fit.
+            SetupError: The GPU's memory is short.
+        """
+        gallery = self._divided(gallery)
+        for block in gallery.blocks:
+            self._backend.keep(block.arrays)
+        return gallery
+
+    def _divided(self, gallery: Encoded) -> Encoded:
+        """The gallery in blocks that the graph takes."""
+        other = "image" if gallery.modality == "text" else "text"
+        types = {block.dtype for block in gallery.blocks}
+        sizes = [size for t in types for size in self._limits(self._graph(other, t), "gallery")]
+        return divided(gallery, min(sizes)) if sizes else gallery
+
+    def _kept(self, block: Block, calls: int) -> Block:
+        """A block that several calls take: the backend knows its arrays until the last of them."""
+        if calls < 2:
+            return block
+        # Views that die with these calls, though the block itself may live on.
+        passing = block.take(slice(None), block.rows)
+        self._backend.keep(passing.arrays)
+        return passing
+
+    def _graph(self, modality: str, storage: str) -> str:
+        """The matcher's graph for queries of a modality over items stored in a type."""
+        return self._manifest.graph(ROLES[modality], storage)  # type: ignore[arg-type]
 
     def _run_all(self, jobs: Iterable[tuple[T, Call]]) -> Iterator[tuple[T, Outputs]]:
         """Run the calls; each result comes with what came with its call."""
@@ -137,6 +175,7 @@ class PairScorer:
             ``float32 [Q, K]``.
         """
         scores = np.empty(candidates.shape, np.float32)
+        gallery = self._divided(gallery)
         block_of, local_of = gallery.places
         for query in queries.blocks:
             for number, items in enumerate(gallery.blocks):
@@ -164,7 +203,8 @@ class PairScorer:
         padded = np.zeros((len(counts), width), np.int64)
         padded[filled] = local[wanted]
         scores = np.empty(padded.shape, np.float32)
-        tiles = self._tiles(modality, query, items, width, shared=False)
+        tiles = list(self._tiles(modality, query, items, width, shared=False))
+        items = self._kept(items, len(tiles))
         jobs = (((q, k), self._call(modality, query, q, items, padded[q, k])) for q, k in tiles)
         for place, outputs in self._run_all(jobs):
             scores[place] = outputs["scores"]
@@ -187,8 +227,7 @@ class PairScorer:
             inputs["text_lengths"] = query.lengths[q]
         elif items.lengths is not None:
             inputs["text_lengths"] = items.lengths
-        graph = self._manifest.graph(ROLES[modality], items.dtype)  # type: ignore[arg-type]
-        return graph, inputs
+        return self._graph(modality, items.dtype), inputs
 
     def _tiles(
         self, modality: str, query: Block, items: Block, width: int, shared: bool = True
@@ -209,9 +248,17 @@ class PairScorer:
             q_step = max(1, min(q_step, most // k_step))
         else:
             q_step = max(1, per_call // k_step)
+        graph = self._graph(modality, items.dtype)
+        axes = ("queries",) if shared else ("queries", "groups")
+        q_step = min([q_step, *self._limits(graph, *axes)])
+        k_step = min([k_step, *self._limits(graph, "candidates")])
         for q in range(0, rows, q_step):
             for k in range(0, width, k_step):
                 yield slice(q, min(q + q_step, rows)), slice(k, min(k + k_step, width))
+
+    def _limits(self, graph: str, *axes: str) -> list[int]:
+        found = (self._backend.most(graph, axis) for axis in axes)
+        return [size for size in found if size is not None]
 
     def _pair_bytes(self, modality: str, query: Block, items: Block) -> int:
         words, regions = query.positions, items.positions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Protocol
 
@@ -51,7 +52,8 @@ class ResidentSearcher:
         """Load the gallery."""
         self.gallery = gallery
         self._scorer = scorer
-        self._items = read.read_all(gallery)
+        items = read.read_all(gallery)
+        self._items = replace(items, encoded=scorer.resident(items.encoded))
         ids = self._items.ids
         self._tie_order = np.argsort(np.argsort(ids, kind="stable"))
         self._place = {name: place for place, name in enumerate(ids.tolist())}

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itr_deploy.runtime.items import Block, Encoded, length_groups, pad_positions
+from itr_deploy.runtime.items import Block, Encoded, divided, length_groups, pad_positions
 
 LENGTHS = st.lists(st.integers(1, 256), min_size=0, max_size=40)
 
@@ -95,3 +95,12 @@ def test_padding_adds_zeros_at_the_end() -> None:
     assert padded.shape == (2, 5, 4)
     assert (padded[:, 3:] == 0).all()
     assert (padded[:, :3] == 1).all()
+
+
+@given(lengths=LENGTHS, most=st.integers(1, 9))
+def test_divided_items_are_the_same_in_blocks_of_no_more(lengths: list[int], most: int) -> None:
+    items = encoded(lengths)
+    found = divided(items, most)
+    assert values(found) == values(items)
+    assert all(len(block.rows) <= most for block in found.blocks)
+    assert divided(items, 40) is items

@@ -46,3 +46,19 @@ class Backend(Protocol):
         Calls are taken from the iterable a few ahead of the results.
         """
         ...
+
+    def keep(self, arrays: Iterable[NDArray[Any]]) -> None:
+        """Say that these arrays come again, unchanged, in later calls.
+
+        A backend with memory of its own holds copies of them for as long as they live.
+        """
+        ...
+
+    def most(self, graph: str, axis: str) -> int | None:
+        """Largest size of a dynamic axis that a graph takes; None where it takes any.
+
+        Args:
+            graph: Its name in the manifest.
+            axis: The axis's name in the shapes of its inputs.
+        """
+        ...

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import SetupError, UsageError
+from itr_deploy.runtime.backends.ahead import RunAhead
 from itr_deploy.runtime.backends.base import Arrays, Call
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ class OnnxRuntimeBackend:
         self._provider = _provider(self._runtime, device)
         self._threads = threads or _cores()
         self.workers = self._threads if device == "cpu" else 1
-        self._pool: ThreadPoolExecutor | None = None
+        self._ahead = RunAhead(self.workers)
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
         self._lock = threading.Lock()
 
@@ -77,24 +76,13 @@ class OnnxRuntimeBackend:
         Raises:
             SetupError: A graph cannot be loaded on the device.
         """
-        if self.workers == 1:
-            for graph, inputs in calls:
-                yield self.run(graph, inputs)
-            return
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self.workers, "itr-deploy")
-        running: deque[Future[dict[str, NDArray[np.float32]]]] = deque()
-        try:
-            for graph, inputs in calls:
-                running.append(self._pool.submit(self.run, graph, inputs))
-                if len(running) > 2 * self.workers:
-                    yield running.popleft().result()
-            while running:
-                yield running.popleft().result()
-        finally:
-            for future in running:
-                future.cancel()
+        return self._ahead.run_all(self.run, calls)
+
+    def keep(self, arrays: Iterable[NDArray[Any]]) -> None:
+        """See `Backend.keep`: ONNX Runtime reads arrays where they are."""
+
+    def most(self, graph: str, axis: str) -> None:
+        """See `Backend.most`: any size."""
 
     def _session(self, graph: str) -> onnxruntime.InferenceSession:
         with self._lock:

@@ -194,7 +194,10 @@ def network_scores(matcher: Matcher, query: Modality, affinities: Floats, edges:
         ``float32 [q, K - 1]``, higher is better.
     """
     graph = matcher.bundle.manifest.graph(GRAPHS[query])
-    return matcher.backend.run(graph, {"affinities": affinities, "edges": edges})["scores"]
+    batch = matcher.backend.most(graph, "batch") or len(edges)
+    parts = [slice(start, start + batch) for start in range(0, len(edges), batch)]
+    calls = [(graph, {"affinities": affinities[part], "edges": edges[part]}) for part in parts]
+    return np.concatenate([outputs["scores"] for outputs in matcher.backend.run_all(calls)])
 
 
 def reranker_of(matcher: Matcher) -> Reranker:

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 from itr_deploy.errors import BundleError, GalleryError, InputError, UsageError
-from itr_deploy.runtime import Gallery, Hits, Retriever
+from itr_deploy.runtime import Gallery, Hits, Matcher, Retriever
+from itr_deploy.runtime.backends import OnnxRuntimeBackend
 from itr_deploy.runtime.rerank import MatrixPi, NeighbourLists, Shape, SimilarityMatrices
+from itr_deploy.runtime.rerank.reranking import network_scores
 from tests.runtime.rerank.conftest import COUNT, World, items
 from tests.support.items import images
+from tests.support.leaprr import SMALL
 
 BOTH = pytest.mark.parametrize("query", ["text", "image"])
 FORMS = pytest.mark.parametrize("resident", [True, False])
@@ -321,3 +324,25 @@ def test_a_warning_says_that_a_store_does_not_fit(
     assert "damaged" in record.getMessage()
     assert "itr-deploy index --bank" in record.getMessage()
     assert found.ids == search(load(world, "text"), ["a dog"])[0].ids
+
+
+def test_a_graph_that_takes_few_queries_is_given_few(world: World) -> None:
+    class Narrow(OnnxRuntimeBackend):
+        seen: list[int]
+
+        def most(self, graph: str, axis: str) -> int:  # type: ignore[override]
+            return 3
+
+        def run(self, graph: str, inputs: Any) -> dict[str, np.ndarray]:
+            self.seen.append(len(inputs["edges"]))
+            return super().run(graph, inputs)
+
+    matcher = world.matcher
+    backend = Narrow(matcher.bundle, threads=1)
+    backend.seen = []
+    made, between = SMALL.given("text")
+    made, between = (np.tile(array, (2, 1, 1))[:7] for array in (made, between))
+    found = network_scores(Matcher(matcher.bundle, backend), "text", made, between)
+    assert backend.seen == [3, 3, 1]
+    wanted = network_scores(matcher, "text", made, between)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6)

@@ -1,0 +1,11 @@
+"""TensorRT and TensorRT for RTX: a bundle's engines on an NVIDIA GPU, without ONNX Runtime.
+
+An engine's worker (`worker.py`) copies a call's arrays to the device, runs, and copies what comes
+out back. Arrays that come again, a resident gallery's, are copied once (`resident.py`).
+"""
+
+from __future__ import annotations
+
+from itr_deploy.runtime.backends.tensorrt.backend import TensorRTBackend
+
+__all__ = ["TensorRTBackend"]

@@ -1,0 +1,103 @@
+"""The backend of native engines."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.engines import EngineTarget
+from itr_deploy.bundle.store import Bundle
+from itr_deploy.errors import SetupError, UsageError
+from itr_deploy.runtime.backends.ahead import RunAhead
+from itr_deploy.runtime.backends.base import Arrays, Call
+from itr_deploy.runtime.backends.tensorrt.engine import target_of
+from itr_deploy.runtime.backends.tensorrt.engines import Engines
+from itr_deploy.runtime.backends.tensorrt.memory import Device
+from itr_deploy.runtime.cuda import probe
+from itr_deploy.runtime.tensorrt_library import import_library
+
+
+class TensorRTBackend:
+    """Runs a bundle's engines on the first GPU that this process may use.
+
+    Engines are loaded when they are first needed, and kept. `close` frees what they and the kept
+    arrays take on the device; so does the end of the backend itself.
+    """
+
+    device = "cuda"
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        workers: int = 1,
+        cuda_graphs: bool = False,
+        library: EngineTarget | None = None,
+    ) -> None:
+        """Check the GPU and the library; no engine is loaded yet.
+
+        Args:
+            bundle: The opened bundle.
+            workers: Calls that run at a time; each takes memory for the engine's scratch.
+            cuda_graphs: Launch calls with the same shapes as the one before as a CUDA graph.
+            library: ``"tensorrt"`` or ``"tensorrt-rtx"``; None for that of the bundle's engines.
+
+        Raises:
+            EngineError: The bundle has no engines.
+            SetupError: There is no GPU, or the library or CUDA's bindings are not installed.
+            UsageError: The number of workers is none.
+        """
+        if not isinstance(workers, int) or workers < 1:
+            raise UsageError(f"workers={workers!r} must be a whole number, at least 1")
+        target = library or target_of(bundle)
+        trt = import_library(target)
+        state = probe()
+        if state.problem is not None:
+            raise SetupError(f"no GPU for {target}: {state.problem}; see itr-deploy doctor")
+        gpu = state.gpus[0]
+        self.workers = workers
+        self.description = f"{target} {trt.__version__}, {gpu.name} ({gpu.capability})"
+        self._ahead = RunAhead(workers)
+        self._engines = Engines(bundle, target, trt, gpu.capability, workers, cuda_graphs, Device())
+        self._close = weakref.finalize(self, self._engines.close)
+
+    def run(self, graph: str, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
+        """See `Backend.run`.
+
+        Raises:
+            InputError: An input is missing, or of another type.
+            EngineError: The graph's engine is missing, does not fit or fails, or a shape is outside
+                its profile.
+            SetupError: The GPU's memory is short, or its work fails.
+        """
+        with self._engines.worker(graph) as worker:
+            return worker.run(inputs)
+
+    def run_all(self, calls: Iterable[Call]) -> Iterator[dict[str, NDArray[np.float32]]]:
+        """See `Backend.run_all`; raises what `run` does."""
+        return self._ahead.run_all(self.run, calls)
+
+    def keep(self, arrays: Iterable[NDArray[Any]]) -> None:
+        """See `Backend.keep`.
+
+        Raises:
+            SetupError: The GPU's memory is short.
+        """
+        self._engines.resident.keep(arrays)
+
+    def most(self, graph: str, axis: str) -> int | None:
+        """See `Backend.most`: what the engine's profile says.
+
+        Raises:
+            EngineError: The graph's engine is missing or does not fit.
+        """
+        return self._engines.loaded(graph).most(axis)
+
+    def close(self) -> None:
+        """Free everything on the device; the backend runs nothing more."""
+        self._ahead.close()
+        self._close()

@@ -1,0 +1,193 @@
+"""A graph's engine: found among the bundle's, checked, loaded, and what it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.engines import (
+    EngineDirectory,
+    EngineTarget,
+    Shape,
+    check_engine_file,
+    check_fit,
+    engine_directories,
+    rebuild,
+)
+from itr_deploy.bundle.manifest import GraphInfo
+from itr_deploy.bundle.store import Bundle
+from itr_deploy.errors import EngineError, InputError
+from itr_deploy.runtime.backends.base import Arrays
+from itr_deploy.runtime.tensorrt_library import installed, logger
+
+TYPES = {
+    "FLOAT": np.float32,
+    "HALF": np.float16,
+    "INT64": np.int64,
+    "INT32": np.int32,
+    "INT8": np.int8,
+    "UINT8": np.uint8,
+    "BOOL": np.bool_,
+}
+"""numpy's types by the names of TensorRT's; their numbers differ between versions."""
+
+
+def find_engine(
+    bundle: Bundle, graph: str, target: EngineTarget, *, version: str, capability: str
+) -> EngineDirectory:
+    """The first of a bundle's directories with an engine of a graph that fits.
+
+    Args:
+        bundle: The bundle.
+        graph: Name of the graph.
+        target: Whose engines.
+        version: Of the target's library.
+        capability: Of the GPU.
+
+    Raises:
+        EngineError: There is none, or what is there does not fit.
+    """
+    problems = []
+    for directory in engine_directories(bundle):
+        info = directory.record.engines.get(graph)
+        if info is None or info.fingerprint.target != target:
+            continue
+        try:
+            check_fit(bundle, directory, graph, version=version, capability=capability)
+            check_engine_file(directory, graph)
+        except EngineError as error:
+            problems.append(error)
+        else:
+            return directory
+    if problems:
+        raise problems[0]
+    raise EngineError(
+        f"{bundle.path}: no engine of {graph} for {target}; "
+        f"build it with {build_command(bundle, target, graph)}"
+    )
+
+
+def build_command(bundle: Bundle, target: EngineTarget, graph: str) -> str:
+    """The command that builds a graph's engine, for a message."""
+    return f"{rebuild(bundle, target)} --graphs {graph}"
+
+
+def target_of(bundle: Bundle) -> EngineTarget:
+    """The target of a bundle's engines; of several the first whose library is installed.
+
+    Raises:
+        EngineError: The bundle has no engines.
+    """
+    built = {
+        info.fingerprint.target
+        for directory in engine_directories(bundle)
+        for info in directory.record.engines.values()
+    }
+    if not built:
+        raise EngineError(f"{bundle.path}: has no engines; build them with {rebuild(bundle)}")
+    return min(built, key=lambda target: (not installed(target), target))
+
+
+@dataclass(frozen=True)
+class EngineInput:
+    """An input: its type, the names of its dynamic axes, its smallest and largest shape."""
+
+    dtype: np.dtype[Any]
+    axes: tuple[int | str, ...]
+    least: Shape
+    most: Shape
+
+    @property
+    def limits(self) -> dict[str, tuple[int, int]]:
+        """Smallest and largest size of the dynamic axes."""
+        sizes = zip(self.axes, self.least, self.most, strict=True)
+        return {axis: (least, most) for axis, least, most in sizes if isinstance(axis, str)}
+
+
+class LoadedEngine:
+    """An engine on the device: what it takes and gives; `Worker` runs it.
+
+    Attributes:
+        graph: The graph's name.
+        engine: What the library made of the engine's file; None once it is freed.
+        mend: The command that builds the engine again.
+        inputs: By name.
+        outputs: The outputs' types; their shapes follow from those of the inputs.
+    """
+
+    def __init__(self, graph: str, info: GraphInfo, engine: Any, trt: Any, mend: str) -> None:
+        """Read the engine's inputs and outputs.
+
+        Raises:
+            EngineError: It takes or gives what no graph of a bundle does.
+        """
+        self.graph, self.mend = graph, mend
+        self.engine: Any = engine
+        self.inputs: dict[str, EngineInput] = {}
+        self.outputs: dict[str, np.dtype[Any]] = {}
+        self._trt = trt
+        axes = {entry.name: entry.shape for entry in info.inputs}
+        for place in range(engine.num_io_tensors):
+            name = engine.get_tensor_name(place)
+            kind = engine.get_tensor_dtype(name).name
+            if kind not in TYPES or engine.get_tensor_location(name) == trt.TensorLocation.HOST:
+                raise EngineError(
+                    f"{graph}: the engine has a tensor {name} of type {kind} that this runtime "
+                    f"cannot give to it; build it again with {mend}"
+                )
+            dtype = np.dtype(TYPES[kind])
+            if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT:
+                least, _, most = map(tuple, engine.get_tensor_profile_shape(name, 0))
+                self.inputs[name] = EngineInput(dtype, axes[name], least, most)
+            else:
+                self.outputs[name] = dtype
+
+    @property
+    def last_error(self) -> str:
+        """What the library said of its last failure."""
+        said = logger(self._trt).heard.errors
+        return said[-1] if said else "the library does not say why"
+
+    def most(self, axis: str) -> int | None:
+        """Largest size of a dynamic axis, None where no input has it."""
+        limits = (entry.limits for entry in self.inputs.values())
+        return min((sizes[axis][1] for sizes in limits if axis in sizes), default=None)
+
+    def checked(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
+        """The engine's inputs out of what a call gives, each contiguous.
+
+        Raises:
+            InputError: One is missing, or of another type or rank.
+            EngineError: A shape is outside the engine's profile.
+        """
+        return {name: self._checked(name, arrays) for name in self.inputs}
+
+    def _checked(self, name: str, arrays: Arrays) -> NDArray[Any]:
+        wanted = self.inputs[name]
+        if name not in arrays:
+            raise InputError(f"{self.graph}: its input {name} is missing")
+        array = arrays[name]
+        sizes = list(zip(wanted.axes, array.shape, strict=False))
+        fixed = array.ndim == len(wanted.axes) and all(
+            isinstance(axis, str) or axis == size for axis, size in sizes
+        )
+        if array.dtype != wanted.dtype or not fixed:
+            raise InputError(
+                f"{self.graph}: its input {name} is {array.dtype} {list(array.shape)}; expected "
+                f"{wanted.dtype} [{', '.join(map(str, wanted.axes))}]"
+            )
+        options = []
+        for axis, size in sizes:
+            least, most = wanted.limits.get(str(axis), (size, size))
+            if not least <= size <= most:
+                options.append(f"--{'min' if size < least else 'max'}-shapes {axis}={size}")
+        if options:
+            raise EngineError(
+                f"{self.graph}: its input {name} has shape {list(array.shape)}; the engine takes "
+                f"{list(wanted.least)} to {list(wanted.most)}; build it again with {self.mend} "
+                + " ".join(options)
+            )
+        return np.ascontiguousarray(array)

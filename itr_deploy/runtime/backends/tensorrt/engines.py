@@ -1,0 +1,124 @@
+"""The engines that a backend has loaded, and their workers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from itr_deploy.bundle.engines import EngineTarget
+from itr_deploy.bundle.store import Bundle
+from itr_deploy.errors import EngineError, UsageError
+from itr_deploy.runtime.backends.tensorrt.engine import LoadedEngine, build_command, find_engine
+from itr_deploy.runtime.backends.tensorrt.memory import Device
+from itr_deploy.runtime.backends.tensorrt.pool import BufferPool
+from itr_deploy.runtime.backends.tensorrt.resident import ResidentArrays
+from itr_deploy.runtime.backends.tensorrt.worker import Worker
+from itr_deploy.runtime.tensorrt_library import hearing, logger
+
+
+class Engines:
+    """Everything of a backend that lies on the device. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        target: EngineTarget,
+        trt: Any,
+        capability: str,
+        workers: int,
+        cuda_graphs: bool,
+        device: Device,
+    ) -> None:
+        """Start the library's runtime, which must not be done where there is no CUDA."""
+        self._bundle, self._target, self._trt = bundle, target, trt
+        self._capability, self._device = capability, device
+        self._workers, self._cuda_graphs = workers, cuda_graphs
+        self._runtime: Any = trt.Runtime(logger(trt))
+        self._pool = BufferPool(device)
+        self.resident = ResidentArrays(device, self._pool)
+        self._crews: dict[str, _Crew] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def loaded(self, graph: str) -> LoadedEngine:
+        """The engine of a graph, loaded when first asked for.
+
+        Raises:
+            EngineError: It is missing, does not fit, or is not loaded by the library.
+            UsageError: The backend is closed.
+        """
+        return self._crew(graph).loaded
+
+    @contextmanager
+    def worker(self, graph: str) -> Iterator[Worker]:
+        """A worker of a graph's engine for one call; waits where all are at work.
+
+        Raises:
+            EngineError: As for `loaded`.
+            SetupError: CUDA refuses another worker.
+            UsageError: The backend is closed.
+        """
+        crew = self._crew(graph)
+        with crew.places:
+            try:
+                worker = crew.idle.pop()
+            except IndexError:
+                worker = Worker(
+                    crew.loaded, self._device, self._pool, self.resident, self._cuda_graphs
+                )
+            try:
+                yield worker
+            finally:
+                crew.idle.append(worker)
+
+    def _crew(self, graph: str) -> _Crew:
+        with self._lock:
+            if self._closed:
+                raise UsageError("the backend is closed; load another one")
+            if graph not in self._crews:
+                self._crews[graph] = _Crew(self._load(graph), self._workers)
+            return self._crews[graph]
+
+    def _load(self, graph: str) -> LoadedEngine:
+        version = self._trt.__version__
+        directory = find_engine(
+            self._bundle, graph, self._target, version=version, capability=self._capability
+        )
+        mend = build_command(self._bundle, self._target, graph)
+        path, made = directory.file(graph), directory.record.engines[graph].fingerprint
+        # A version-compatible engine brings a small runtime of its own.
+        self._runtime.engine_host_code_allowed = made.version_compatible
+        with hearing(self._trt) as heard:
+            engine: Any = self._runtime.deserialize_cuda_engine(path.read_bytes())
+        if engine is None:
+            said = heard.errors[-1] if heard.errors else "it does not say why"
+            raise EngineError(
+                f"{path}: {self._target} {version} does not load it: {said}; "
+                f"build it again with {mend}"
+            )
+        info = self._bundle.manifest.graphs[graph]
+        return LoadedEngine(graph, info, engine, self._trt, mend)
+
+    def close(self) -> None:
+        """Free everything: contexts before their engines, those before the library's runtime."""
+        with self._lock:
+            self._closed = True
+            while self._crews:
+                _, crew = self._crews.popitem()
+                for worker in crew.idle:
+                    worker.close()
+                crew.loaded.engine = None
+            self._runtime = None
+        self.resident.clear()
+        self._pool.clear()
+
+
+class _Crew:
+    """An engine and its workers: those that are idle, and how many there may be."""
+
+    def __init__(self, loaded: LoadedEngine, workers: int) -> None:
+        self.loaded = loaded
+        self.idle: list[Worker] = []
+        self.places = threading.Semaphore(workers)
