@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 NO_GPU = "CUDA_ERROR_NO_DEVICE"
+NO_BINDINGS = "cuda-bindings is not installed"
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def probe() -> CudaState:
     try:
         from cuda.bindings import driver
     except ImportError:
-        return CudaState(None, (), "cuda-bindings is not installed")
+        return CudaState(None, (), NO_BINDINGS)
     try:
         return _ask(driver)
     except _CallError as error:

@@ -14,11 +14,12 @@ from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import SetupError, UsageError
 from itr_deploy.runtime.backends.ahead import RunAhead
 from itr_deploy.runtime.backends.base import Arrays, Call
+from itr_deploy.runtime.backends.kept import KeptArrays
+from itr_deploy.runtime.backends.providers import CpuProvider, Provider
 
 if TYPE_CHECKING:
     import onnxruntime
 
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 MATCHERS = ("match_text_to_image", "match_image_to_text")
 
 
@@ -30,35 +31,42 @@ class OnnxRuntimeBackend:
     tiles. The other graphs divide their operators among the threads.
     """
 
-    def __init__(self, bundle: Bundle, device: str = "cpu", threads: int | None = None) -> None:
-        """Check the device; no graph is loaded yet.
+    def __init__(
+        self,
+        bundle: Bundle,
+        provider: Provider | None = None,
+        threads: int | None = None,
+    ) -> None:
+        """Check the provider; no graph is loaded yet.
 
         Args:
             bundle: The opened bundle.
-            device: ``"cpu"`` or ``"cuda"``.
+            provider: What computes, the CPU by default.
             threads: Threads that compute on the CPU; None for every core this process may use.
 
         Raises:
-            SetupError: onnxruntime is not installed, or has not the device's provider.
-            UsageError: The device is not one of those named, or the number of threads is none.
+            SetupError: onnxruntime is not installed, or has not the provider.
+            UsageError: The number of threads is none.
         """
         if threads is not None and (not isinstance(threads, int) or threads < 1):
             raise UsageError(f"threads={threads!r} must be a whole number, at least 1, or None")
         self._runtime = import_onnxruntime()
         self._bundle = bundle
-        self.device = device
-        self._provider = _provider(self._runtime, device)
+        self._provider = provider or CpuProvider()
+        _check_listed(self._runtime, self._provider)
+        self.device = self._provider.device
         self._threads = threads or _cores()
-        self.workers = self._threads if device == "cpu" else 1
+        self.workers = self._threads if self.device == "cpu" else 1
+        self._kept = KeptArrays(self._copied, lambda _: None)
         self._ahead = RunAhead(self.workers)
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
         self._lock = threading.Lock()
 
     @property
     def description(self) -> str:
-        """Library, version, provider and threads."""
-        version = self._runtime.__version__
-        return f"onnxruntime {version}, {self._provider}, {self._threads} threads"
+        """Library, version, provider and, on the CPU, threads."""
+        said = f"onnxruntime {self._runtime.__version__}, {self._provider.name}"
+        return f"{said}, {self._threads} threads" if self.device == "cpu" else said
 
     def run(self, graph: str, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         """See `Backend.run`.
@@ -68,7 +76,21 @@ class OnnxRuntimeBackend:
         """
         session = self._session(graph)
         names = [output.name for output in session.get_outputs()]
-        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+        if self.device == "cpu":
+            return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+        binding = session.io_binding()
+        # Held until the run is over: a copy lives as long as its array.
+        copies = {name: self._kept.copy_of(array) for name, array in inputs.items()}
+        for name, array in inputs.items():
+            copy = copies[name]
+            if copy is None:
+                binding.bind_cpu_input(name, np.ascontiguousarray(array))
+            else:
+                binding.bind_ortvalue_input(name, copy.on_device)
+        for name in names:
+            binding.bind_output(name, "cpu")
+        session.run_with_iobinding(binding)
+        return dict(zip(names, binding.copy_outputs_to_cpu(), strict=True))
 
     def run_all(self, calls: Iterable[Call]) -> Iterator[dict[str, NDArray[np.float32]]]:
         """See `Backend.run_all`.
@@ -79,7 +101,12 @@ class OnnxRuntimeBackend:
         return self._ahead.run_all(self.run, calls)
 
     def keep(self, arrays: Iterable[NDArray[Any]]) -> None:
-        """See `Backend.keep`: ONNX Runtime reads arrays where they are."""
+        """See `Backend.keep`; on the CPU arrays are read where they are."""
+        if self.device != "cpu":
+            self._kept.keep(arrays)
+
+    def _copied(self, array: NDArray[Any]) -> Any:
+        return self._runtime.OrtValue.ortvalue_from_numpy(array, self.device, 0)
 
     def most(self, graph: str, axis: str) -> None:
         """See `Backend.most`: any size."""
@@ -110,15 +137,17 @@ class OnnxRuntimeBackend:
         options.log_severity_level = 3
         path = str(self._bundle.file(info.file))
         try:
-            session = self._runtime.InferenceSession(path, options, providers=[self._provider])
+            session = self._runtime.InferenceSession(
+                path, options, providers=self._provider.chain(graph)
+            )
         except Exception as error:
             raise SetupError(
                 f"{path}: cannot be loaded by {self.description}: {str(error).splitlines()[0]}"
             ) from error
-        if self._provider not in session.get_providers():
+        if self._provider.name not in session.get_providers():
             raise SetupError(
-                f"{self._provider} did not start for {path}; it has {session.get_providers()}; "
-                "check the GPU's driver and libraries"
+                f"{self._provider.name} did not start for {path}; it has "
+                f"{', '.join(session.get_providers())}; itr-deploy doctor says why"
             )
         return session
 
@@ -139,18 +168,22 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def _provider(runtime: Any, device: str) -> str:
-    if device not in PROVIDERS:
-        raise UsageError(f"device {device!r} is unknown; known: {', '.join(PROVIDERS)}")
-    provider = PROVIDERS[device]
+def _check_listed(runtime: Any, provider: Provider) -> None:
+    """Refuse a provider that this build of onnxruntime does not have.
+
+    Raises:
+        SetupError: It has not.
+    """
     available = runtime.get_available_providers()
-    if provider not in available:
+    if provider.name not in available:
         raise SetupError(
-            f"device {device!r} needs {provider}; this onnxruntime has {', '.join(available)}; "
-            "on a machine with an NVIDIA GPU: pip uninstall onnxruntime, "
+            f"device {provider.device!r} needs {provider.name}; this onnxruntime has "
+            f"{', '.join(available)}; on a machine with an NVIDIA GPU: pip uninstall onnxruntime, "
             "then pip install 'itr-deploy[gpu]'"
         )
-    return provider
+    if provider.device == "cuda" and hasattr(runtime, "preload_dlls"):
+        # Finds the CUDA libraries that pip installed, which the system's loader does not.
+        runtime.preload_dlls()
 
 
 def _cores() -> int:

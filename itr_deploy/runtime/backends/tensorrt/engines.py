@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from numpy.typing import NDArray
+
 from itr_deploy.bundle.engines import EngineTarget
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import EngineError, UsageError
+from itr_deploy.runtime.backends.kept import KeptArrays
 from itr_deploy.runtime.backends.tensorrt.engine import LoadedEngine, build_command, find_engine
 from itr_deploy.runtime.backends.tensorrt.memory import Device
 from itr_deploy.runtime.backends.tensorrt.pool import BufferPool
-from itr_deploy.runtime.backends.tensorrt.resident import ResidentArrays
 from itr_deploy.runtime.backends.tensorrt.worker import Worker
 from itr_deploy.runtime.tensorrt_library import hearing, logger
 
@@ -37,10 +39,25 @@ class Engines:
         self._workers, self._cuda_graphs = workers, cuda_graphs
         self._runtime: Any = trt.Runtime(logger(trt))
         self._pool = BufferPool(device)
-        self.resident = ResidentArrays(device, self._pool)
+        self.resident = KeptArrays(self._uploaded, device.free)
         self._crews: dict[str, _Crew] = {}
         self._lock = threading.Lock()
         self._closed = False
+
+    def _uploaded(self, array: NDArray[Any]) -> int:
+        """The address of a copy of an array on the device."""
+        address = self._pool.allocate(array.nbytes)
+        try:
+            stream = self._device.new_stream()
+            try:
+                self._device.upload(address, array, stream)
+                self._device.synchronise(stream)
+            finally:
+                self._device.destroy_stream(stream)
+        except BaseException:
+            self._device.free(address)
+            raise
+        return address
 
     def loaded(self, graph: str) -> LoadedEngine:
         """The engine of a graph, loaded when first asked for.

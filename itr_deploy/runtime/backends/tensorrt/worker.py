@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from itr_deploy.errors import EngineError
 from itr_deploy.runtime.backends.base import Arrays
+from itr_deploy.runtime.backends.kept import KeptArrays
 from itr_deploy.runtime.backends.tensorrt.engine import LoadedEngine
 from itr_deploy.runtime.backends.tensorrt.memory import Device
 from itr_deploy.runtime.backends.tensorrt.pool import BufferPool, Lease
-from itr_deploy.runtime.backends.tensorrt.resident import ResidentArrays
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -27,7 +27,7 @@ class Worker:
         loaded: LoadedEngine,
         device: Device,
         pool: BufferPool,
-        resident: ResidentArrays,
+        resident: KeptArrays[int],
         cuda_graphs: bool,
     ) -> None:
         """Make the context.
@@ -85,7 +85,7 @@ class Worker:
             for name, array in inputs.items():
                 copy = copies[name]
                 if copy is not None:
-                    addresses[name] = copy.address
+                    addresses[name] = copy.on_device
                 else:
                     addresses[name] = lease.buffer(array.nbytes)
                     self._device.upload(addresses[name], array, self._stream)

@@ -14,7 +14,6 @@ from itr_deploy.errors import SetupError
 from itr_deploy.runtime.backends.tensorrt import memory
 from itr_deploy.runtime.backends.tensorrt.memory import Device
 from itr_deploy.runtime.backends.tensorrt.pool import BufferPool, Lease
-from itr_deploy.runtime.backends.tensorrt.resident import ResidentArrays
 from itr_deploy.runtime.cuda import probe
 from tests.support.fake_cuda import FakeGpu, bindings
 
@@ -74,22 +73,6 @@ def test_the_first_error_is_told_and_not_the_one_after_it(gpu: FakeGpu) -> None:
 
     with pytest.raises(ValueError, match="first"):
         work()
-
-
-def test_a_copy_lives_as_long_as_its_array(gpu: FakeGpu) -> None:
-    device = Device()
-    resident = ResidentArrays(device, BufferPool(device))
-    array = np.ones((4, 3), np.float16)
-    resident.keep([array, array])
-    assert gpu.used == array.nbytes
-    found = resident.copy_of(array[:])
-    assert found is not None
-    assert found.original is array
-    assert resident.copy_of(array[:2]) is None
-    del array
-    assert gpu.used == 24
-    del found
-    gpu.assert_clean()
 
 
 def test_without_a_driver_the_real_bindings_give_one_clear_line() -> None:

@@ -1,0 +1,70 @@
+"""Copies of arrays in a device's memory, for as long as the arrays live on the host."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from numpy.typing import NDArray
+
+T = TypeVar("T")
+Key = tuple[int, int]
+"""Where an array lies on the host, and its bytes: a view of the whole array is the same."""
+
+
+@dataclass(frozen=True)
+class Copy(Generic[T]):
+    """A copy on the device. It is there as long as ``original`` is held."""
+
+    original: NDArray[Any]
+    on_device: T
+
+
+class KeptArrays(Generic[T]):
+    """Copies on a device. Safe to use from several threads."""
+
+    def __init__(self, copy: Callable[[NDArray[Any]], T], free: Callable[[T], None]) -> None:
+        """Take what makes a copy of a contiguous array, and what frees it."""
+        self._copy, self._free = copy, free
+        self._copies: dict[Key, tuple[weakref.ref[NDArray[Any]], T]] = {}
+        # An array may die, and `_drop` run, wherever this thread is: also while it holds the lock.
+        self._lock = threading.RLock()
+
+    def keep(self, arrays: Iterable[NDArray[Any]]) -> None:
+        """Copy arrays that are not there yet; a copy is freed when its array dies.
+
+        Raises:
+            SetupError: The device has not enough memory.
+        """
+        with self._lock:
+            for array in arrays:
+                key = _key(array)
+                if array.flags.c_contiguous and array.nbytes and key not in self._copies:
+                    self._copies[key] = weakref.ref(array), self._copy(array)
+                    weakref.finalize(array, self._drop, key).atexit = False
+
+    def copy_of(self, array: NDArray[Any]) -> Copy[T] | None:
+        """A contiguous array's copy, None where there is none."""
+        found = self._copies.get(_key(array))
+        original = None if found is None else found[0]()
+        return None if found is None or original is None else Copy(original, found[1])
+
+    def _drop(self, key: Key) -> None:
+        with self._lock:
+            found = self._copies.pop(key, None)
+            if found is not None:
+                self._free(found[1])
+
+    def clear(self) -> None:
+        """Free all copies."""
+        with self._lock:
+            while self._copies:
+                _, (_, on_device) = self._copies.popitem()
+                self._free(on_device)
+
+
+def _key(array: NDArray[Any]) -> Key:
+    return array.ctypes.data, array.nbytes
