@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,3 +180,63 @@ def check_engine_file(directory: EngineDirectory, graph: str) -> None:
             f"{path}: does not match its checksum, it was changed or damaged; "
             f"delete {directory.path} and run itr-deploy build-engine"
         )
+
+
+def check_fit(
+    bundle: Bundle, directory: EngineDirectory, graph: str, *, version: str, capability: str
+) -> None:
+    """Compare what an engine was built for with what is here, before it is loaded.
+
+    Args:
+        bundle: The bundle that the engine belongs to.
+        directory: Where the engine lies.
+        graph: Its graph.
+        version: Of the library that is to load it.
+        capability: Compute capability of the GPU that is to run it, such as ``"8.6"``.
+
+    Raises:
+        EngineError: There is none of this graph, or it does not fit; names what differs and the
+            command that builds it again.
+    """
+    info = directory.record.engines.get(graph)
+    if info is None:
+        raise EngineError(f"{directory.path}: has no engine of {graph}; run {rebuild(bundle)}")
+    made = info.fingerprint
+    command = rebuild(bundle, made.target)
+    if made.graph_sha256 != graph_digest(bundle, graph):
+        problem = "was built from another version of the bundle's graph"
+    elif not _loads(made, version):
+        problem = f"was built by {made.target} {made.version}, here is {version}"
+    elif not _runs_on(made, capability):
+        built = ", ".join(made.capabilities)
+        problem = f"was built for compute capability {built}, this GPU has {capability}"
+        if made.target == "tensorrt-rtx":
+            command += f" --compute-capability {capability}"
+    else:
+        return
+    raise EngineError(f"{directory.file(graph)}: {problem}; run {command}")
+
+
+def rebuild(bundle: Bundle, target: EngineTarget | None = None) -> str:
+    """The command that builds a bundle's engines, for a message."""
+    words = ["itr-deploy", "build-engine", str(bundle.path)]
+    return shlex.join([*words, "--target", target] if target else words)
+
+
+def _loads(made: Fingerprint, version: str) -> bool:
+    """Whether a library takes an engine: its own, or a later one of the same major version."""
+    if made.version == version:
+        return True
+    built, here = (_numbers(text) for text in (made.version, version))
+    return made.version_compatible and built[0] == here[0] and built <= here
+
+
+def _numbers(version: str) -> list[int]:
+    """``"10.13.3.9"`` as numbers; what follows a release, as in ``"11.4.0.dev1"``, is left out."""
+    return [int(part) if part.isdigit() else 0 for part in version.split(".")]
+
+
+def _runs_on(made: Fingerprint, capability: str) -> bool:
+    if made.hardware_compatibility == "ampere-plus":
+        return _numbers(capability) >= [8, 0]
+    return capability in made.capabilities
