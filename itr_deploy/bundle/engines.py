@@ -203,7 +203,9 @@ def check_fit(
         raise EngineError(f"{directory.path}: has no engine of {graph}; run {rebuild(bundle)}")
     made = info.fingerprint
     command = rebuild(bundle, made.target)
-    if made.graph_sha256 != graph_digest(bundle, graph):
+    if graph not in bundle.manifest.graphs:
+        problem = "was built from a graph that the bundle no longer has"
+    elif made.graph_sha256 != graph_digest(bundle, graph):
         problem = "was built from another version of the bundle's graph"
     elif not _loads(made, version):
         problem = f"was built by {made.target} {made.version}, here is {version}"
