@@ -57,6 +57,11 @@ class Workspace(_Record):
     per_word_region: int = 0
     cpu_pairs: int | None = Field(default=None, ge=1)
 
+    def pair_bytes(self, words: int, regions: int) -> int:
+        """Bytes for a pair of an image and a text of these sizes."""
+        values = self.per_word * words + self.per_region * regions
+        return 4 * (values + self.per_word_region * words * regions)
+
 
 class TensorInfo(_Record):
     """An input or output of a graph; a string in ``shape`` names a dynamic axis."""

@@ -33,10 +33,11 @@ def command(bundle: Path, target: Target, as_json: bool) -> None:
 
     with needs_export_half():
         from itr_deploy.export.preflight import RULES, lint_bundle
-        from itr_deploy.export.preflight.parse import MODULES, parse_bundle, parser_of
+        from itr_deploy.export.preflight.parse import parse_bundle
+    from itr_deploy.runtime.tensorrt_library import MODULES, import_library, installed
 
     opened = read_bundle(bundle)
-    library = parser_of(target)
+    library = import_library(target) if installed(target) else None
     found = lint_bundle(opened, target)
     if library is not None:
         found += parse_bundle(opened, library)

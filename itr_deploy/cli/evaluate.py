@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from itr_deploy.cli.devices import device_options
 from itr_deploy.cli.output import needs_export_half, print_json
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     default=1,
     help="Also average over so many folds of the images: 5 for MS-COCO's 1K figures.",
 )
+@device_options
 @click.option("--save-scores", is_flag=True, help="Keep the score matrix, scores/scores.npy.")
 @click.option("--force", is_flag=True, help="Replace a finished evaluation.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -105,6 +107,8 @@ def command(
     checkpoints: tuple[Path, ...],
     images: Path | None,
     folds: int,
+    device: str,
+    backend: str,
     save_scores: bool,
     force: bool,
     as_json: bool,
@@ -129,7 +133,7 @@ def command(
     from itr_deploy.evaluation.output import PAGE, REPORT
     from itr_deploy.runtime import Matcher
 
-    matcher = Matcher.load(bundle)
+    matcher = Matcher.load(bundle, device=device, backend=backend)
     read = read_split(data, split)
     options = Options(
         candidates=candidates,

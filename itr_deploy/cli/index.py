@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from itr_deploy.cli.devices import device_options
 from itr_deploy.cli.output import item_progress, print_json
 
 
@@ -57,6 +58,7 @@ from itr_deploy.cli.output import item_progress, print_json
     help="Megabytes that all scores of gallery and bank may take; with more, only every item's "
     "best bank items are kept, taken from the bundle's shortlist.",
 )
+@device_options
 @click.option("--force", is_flag=True, help="Replace an existing gallery.")
 @click.option("--append", is_flag=True, help="Add to an existing gallery.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -70,6 +72,8 @@ def command(
     metadata: Path | None,
     bank: Path | None,
     phi_limit: int,
+    device: str,
+    backend: str,
     force: bool,
     append: bool,
     as_json: bool,
@@ -88,7 +92,7 @@ def command(
     from itr_deploy.evaluation.dataset import read_split
     from itr_deploy.runtime import Gallery, Matcher
 
-    matcher, added = Matcher.load(bundle), 0
+    matcher, added = Matcher.load(bundle, device=device, backend=backend), 0
     if data is None:
         modality = Gallery.open(output, matcher).modality
     opened = None if bank is None else banks.open_bank(matcher, bank, modality)

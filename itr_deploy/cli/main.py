@@ -15,6 +15,7 @@ VERBS = {
     "ensemble": "Join several bundles into one that scores with all of them.",
     "verify": "Compare a bundle with its checkpoint in PyTorch.",
     "check": "Check a bundle for what TensorRT would refuse.",
+    "build-engine": "Build TensorRT engines out of a bundle.",
     "doctor": "Look at what this machine has and what truly loads.",
     "index": "Encode a split's images or captions into a gallery.",
     "search": "Search a gallery.",

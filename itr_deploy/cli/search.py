@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from itr_deploy.cli.devices import device_options
 from itr_deploy.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 @click.option(
     "--bank-neighbours", type=click.Path(path_type=Path), help="The same of the bank's items."
 )
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@device_options
 @click.option("--json", "as_json", is_flag=True, help="Print the hits as JSON.")
 def command(
     bundle: Path,
@@ -58,6 +59,7 @@ def command(
     gallery_neighbours: Path | None,
     bank_neighbours: Path | None,
     device: str,
+    backend: str,
     as_json: bool,
 ) -> None:
     """Search a gallery with a BUNDLE: texts over images, or an image over texts."""
@@ -72,6 +74,7 @@ def command(
         bundle,
         gallery,
         device=device,
+        backend=backend,
         bank=bank,
         gallery_neighbours=gallery_neighbours,
         bank_neighbours=bank_neighbours,

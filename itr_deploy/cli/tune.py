@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from itr_deploy.cli.devices import device_options
 from itr_deploy.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -44,8 +45,18 @@ DIRECTIONS: dict[Modality, str] = {"text": "text to image", "image": "image to t
     help="Directory of the scores while they are computed, or of an evaluation of the same split "
     "made with --save-scores.",
 )
+@device_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(bundle: Path, data: Path, split: str, target: float, work: Path, as_json: bool) -> None:
+def command(
+    bundle: Path,
+    data: Path,
+    split: str,
+    target: float,
+    work: Path,
+    device: str,
+    backend: str,
+    as_json: bool,
+) -> None:
     """Write the smallest shortlist widths that keep --target of the exhaustive top 10 into BUNDLE.
 
     The widths are for galleries of the split's size. Stopped or killed, the same command goes on
@@ -58,7 +69,7 @@ def command(bundle: Path, data: Path, split: str, target: float, work: Path, as_
     from itr_deploy.evaluation.tune import tune
     from itr_deploy.runtime import Matcher
 
-    matcher = Matcher.load(bundle)
+    matcher = Matcher.load(bundle, device=device, backend=backend)
     read = read_split(data, split)
     with pair_bar() as bar:
         found = tune(matcher, read, target, work, bar)

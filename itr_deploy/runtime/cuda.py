@@ -46,7 +46,7 @@ def probe() -> CudaState:
     except _CallError as error:
         return CudaState(None, (), str(error), error.code != NO_GPU)
     except Exception as error:  # the bindings raise where no driver's library is found
-        return CudaState(None, (), f"no CUDA driver: {str(error).splitlines()[0]}")
+        return CudaState(None, (), f"no CUDA driver: {str(error).splitlines()[0].rstrip('.')}")
 
 
 class _CallError(Exception):

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from itr_deploy.bundle.manifest import Modality
 from itr_deploy.bundle.store import Bundle, read_bundle
-from itr_deploy.runtime.backends import Backend, OnnxRuntimeBackend
+from itr_deploy.runtime.backends import Backend, open_backend
 from itr_deploy.runtime.items import Encoded
 from itr_deploy.runtime.matching import PairScorer
 from itr_deploy.runtime.sources import ImageSource, TextSource, source
@@ -47,6 +47,7 @@ class Matcher:
         device: str = "cpu",
         threads: int | None = None,
         memory_budget: int = DEFAULT_BUDGET,
+        backend: str = "auto",
     ) -> Matcher:
         """Open a bundle for scoring.
 
@@ -55,13 +56,17 @@ class Matcher:
             device: ``"cpu"`` or ``"cuda"``.
             threads: Threads that compute on the CPU, None for every core.
             memory_budget: Bytes that `score` may use for encoded items and scratch.
+            backend: ``"onnxruntime"``, or on a GPU ``"tensorrt"`` or ``"onnxruntime-tensorrt"``;
+                see `open_backend`.
 
         Raises:
             BundleError: The bundle is missing or damaged.
-            SetupError: onnxruntime or the device is not there.
+            EngineError: The bundle has no engines for the backend asked for.
+            SetupError: A library or the device is not there.
+            UsageError: There is no such device or backend.
         """
         opened = read_bundle(bundle)
-        return cls(opened, OnnxRuntimeBackend(opened, device, threads), memory_budget)
+        return cls(opened, open_backend(opened, device, backend, threads), memory_budget)
 
     @property
     def text(self) -> TextProcessor:

@@ -264,9 +264,7 @@ class PairScorer:
         words, regions = query.positions, items.positions
         if modality == "image":
             words, regions = regions, words
-        space = self._manifest.workspace
-        values = space.per_word * words + space.per_region * regions
-        return 4 * (values + space.per_word_region * words * regions)
+        return self._manifest.workspace.pair_bytes(words, regions)
 
 
 def _item_bytes(items: Block) -> int:

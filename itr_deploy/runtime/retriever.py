@@ -64,6 +64,7 @@ class Retriever:
         memory_budget: int = DEFAULT_BUDGET,
         resident: bool | None = None,
         *,
+        backend: str = "auto",
         bank: str | Path | Gallery | None = None,
         gallery_neighbours: str | Path | NeighbourLists | None = None,
         bank_neighbours: str | Path | NeighbourLists | None = None,
@@ -78,6 +79,8 @@ class Retriever:
             memory_budget: Bytes of tensors to keep in memory, of the gallery and of the bank each.
             resident: True loads the gallery whatever its size, False leaves it on disk, None
                 decides by ``memory_budget``. The results are the same.
+            backend: ``"onnxruntime"``, or on a GPU ``"tensorrt"`` (the bundle's engines) or
+                ``"onnxruntime-tensorrt"``; see `open_backend`.
             bank: A gallery of the other modality, for re-ranking: texts where images are
                 searched.
             gallery_neighbours: Nearest items of every item of the gallery, for re-ranking with a
@@ -89,10 +92,12 @@ class Retriever:
             GalleryError: The gallery or the bank is missing, was made with another bundle, or
                 both are of one modality.
             InputError: Neighbour lists cannot be read, or are needed.
-            SetupError: onnxruntime or the device is not there.
-            UsageError: Neighbour lists are given without a bank.
+            EngineError: The bundle has no engines for the backend asked for.
+            SetupError: A library or the device is not there.
+            UsageError: There is no such device or backend, or neighbour lists are given without a
+                bank.
         """
-        matcher = Matcher.load(bundle, device=device, threads=threads)
+        matcher = Matcher.load(bundle, device=device, threads=threads, backend=backend)
         if not isinstance(gallery, Gallery):
             gallery = Gallery.open(gallery, matcher)
         reranking = None

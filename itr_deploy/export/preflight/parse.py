@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.util import find_spec
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import onnx
 
 from itr_deploy.bundle.store import Bundle
-from itr_deploy.export.preflight.lint import Finding, module_of
+from itr_deploy.export.engines.network import Refusal, parse_graph
+from itr_deploy.export.preflight.graph import GraphView
+from itr_deploy.export.preflight.lint import Finding, lint_graph, module_of
 from itr_deploy.export.preflight.rules import Target
-
-MODULES: dict[Target, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
-"""The Python module of a target, which is also what to install."""
-
-
-def parser_of(target: Target) -> Any | None:
-    """The module of a target's parser, None where it is not installed."""
-    name = MODULES[target]
-    return import_module(name) if find_spec(name) is not None else None
 
 
 def parse_bundle(bundle: Bundle, trt: Any) -> list[Finding]:
@@ -28,35 +20,38 @@ def parse_bundle(bundle: Bundle, trt: Any) -> list[Finding]:
 
     Args:
         bundle: The bundle.
-        trt: The module, from `parser_of`.
+        trt: The library, from `itr_deploy.runtime.tensorrt_library.import_library`.
     """
     found: list[Finding] = []
     for name, info in bundle.manifest.graphs.items():
-        found += _parse(name, Path(bundle.file(info.file)), trt)
+        path = bundle.file(info.file)
+        refusals = parse_graph(trt, path).refusals
+        if refusals:
+            found += _findings(name, path, refusals, trt)
     return found
 
 
-def _parse(graph: str, path: Path, trt: Any) -> list[Finding]:
-    # What the logger would print comes back as errors.
-    logger = trt.Logger(trt.Logger.INTERNAL_ERROR)
-    builder = trt.Builder(logger)
-    flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-    network = builder.create_network(flags)
-    parser = trt.OnnxParser(network, logger)
-    if parser.parse_from_file(str(path.resolve())):
-        return []
+def explain(
+    graph: str, path: Path, refusals: Iterable[Refusal], trt: Any, target: Target
+) -> list[Finding]:
+    """What a parser said of a graph, and the rules that the graph breaks."""
+    said = _findings(graph, path, refusals, trt)
+    return [*said, *lint_graph(graph, GraphView.read(path), target)]
+
+
+def _findings(graph: str, path: Path, refusals: Iterable[Refusal], trt: Any) -> list[Finding]:
     model = onnx.load(path, load_external_data=False)
     nodes = {node.name: node for node in model.graph.node}
-    errors = [parser.get_error(number) for number in range(parser.num_errors)]
+    mend = f"refused by {trt.__name__} {trt.__version__}"
     return [
         Finding(
             graph,
             "parser",
-            error.node_name(),
-            error.node_operator(),
-            module_of(nodes[error.node_name()]) if error.node_name() in nodes else "",
-            " ".join(error.desc().split()),
-            f"refused by {trt.__name__} {trt.__version__}",
+            refusal.node,
+            refusal.operator,
+            module_of(nodes[refusal.node]) if refusal.node in nodes else "",
+            refusal.problem,
+            mend,
         )
-        for error in errors
+        for refusal in refusals
     ]

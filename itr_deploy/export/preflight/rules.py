@@ -6,14 +6,14 @@ The facts were measured with the parsers of TensorRT 10.3 to 11.4 and TensorRT f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal
 
 import numpy as np
 from onnx import NodeProto, TensorProto, defs
 
+from itr_deploy.bundle.engines import EngineTarget
 from itr_deploy.export.preflight.graph import GraphView, attribute
 
-Target = Literal["tensorrt", "tensorrt-rtx"]
+Target = EngineTarget
 Problem = tuple[NodeProto, str, str]
 """The node, what is wrong with it, and how to mend it."""
 Rule = Callable[[GraphView, Target], Iterator[Problem]]

@@ -62,7 +62,9 @@ def _check_gpu() -> None:
     """
     state = probe()
     if state.problem not in (None, NO_BINDINGS):
-        raise SetupError(f"device 'cuda' needs an NVIDIA GPU: {state.problem}; see itr-deploy doctor")
+        raise SetupError(
+            f"device 'cuda' needs an NVIDIA GPU: {state.problem}; see itr-deploy doctor"
+        )
 
 
 def _tensorrt_provider(bundle: Bundle) -> TensorRTProvider:

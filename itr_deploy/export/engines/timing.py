@@ -1,0 +1,48 @@
+"""A file of what the builder has timed: a later build with the same layers is quicker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from itr_deploy.bundle.files import write_file
+from itr_deploy.errors import EngineError
+
+
+@dataclass(frozen=True)
+class TimingCache:
+    """The cache of one build. Timings of another version or GPU are ignored and replaced."""
+
+    config: Any
+    file: Path | None
+
+    @classmethod
+    def attach(cls, config: Any, file: Path | None) -> TimingCache:
+        """Give a build the timings of a file; without one it begins with none.
+
+        Raises:
+            EngineError: The file cannot be read, or the library refuses it.
+        """
+        if file is not None:
+            try:
+                known = file.read_bytes() if file.exists() else b""
+            except OSError as error:
+                raise EngineError(f"{file}: cannot be read: {error.strerror}") from error
+            cache = config.create_timing_cache(known)
+            if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
+                raise EngineError(f"{file}: is not taken as a timing cache; delete it")
+        return cls(config, file)
+
+    def save(self) -> None:
+        """Write the file with what this build added.
+
+        Raises:
+            OutputError: It cannot be written; what was there before is untouched.
+        """
+        if self.file is None:
+            return
+        cache = self.config.get_timing_cache()
+        content = b"" if cache is None else bytes(cache.serialize())
+        if not self.file.exists() or self.file.read_bytes() != content:
+            write_file(self.file, content)
