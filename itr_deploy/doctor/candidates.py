@@ -10,7 +10,11 @@ from itr_deploy.doctor.machine import Machine
 from itr_deploy.doctor.onnxruntime import CPU, CUDA, TENSORRT, check_onnxruntime, check_provider
 from itr_deploy.doctor.tensorrt import check_library
 from itr_deploy.runtime.backends import open_backend
+from itr_deploy.runtime.backends.tensorrt import TensorRTBackend
 from itr_deploy.runtime.matcher import Matcher
+
+RTX_CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
+"""Of the GPUs that TensorRT for RTX runs on; Hopper's and other data-center GPUs' are not."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,25 @@ class Candidate:
             SetupError: It is not there after all.
             EngineError: The bundle has no engine that fits.
         """
+        if self.target is not None:
+            return Matcher(bundle, TensorRTBackend(bundle, library=self.target))
         return Matcher(bundle, open_backend(bundle, self.device, self.backend))
+
+    def builds(self, machine: Machine) -> bool:
+        """Whether its engines can be built on a machine, though nothing may be there to run them.
+
+        TensorRT times layers on a GPU; TensorRT for RTX needs none to build.
+        """
+        return self.target == "tensorrt-rtx" and check_library(machine, self.target).state == "ok"
 
     def absent(self, machine: Machine) -> str | None:
         """Why it cannot be used on a machine, None if it can."""
         if self.device == "cuda" and machine.no_gpu is not None:
             return "no GPU"
+        if self.target == "tensorrt-rtx" and machine.cuda.gpus:
+            capability = machine.cuda.gpus[0].capability
+            if capability not in RTX_CAPABILITIES:
+                return f"TensorRT for RTX is not for GPUs of capability {capability}"
         if self.target is not None:
             checks = [check_library(machine, self.target)]
         else:

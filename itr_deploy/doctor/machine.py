@@ -11,9 +11,7 @@ from itr_deploy.doctor.attempt import TIMEOUT, Attempt, attempt
 from itr_deploy.doctor.libraries import describe_onnxruntime, installed, version_of
 from itr_deploy.doctor.providers import why_not_started
 from itr_deploy.runtime.cuda import CudaState, probe
-
-MODULES: dict[EngineTarget, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
-"""The Python module of a target's library."""
+from itr_deploy.runtime.tensorrt_library import MODULES
 
 
 class Machine:

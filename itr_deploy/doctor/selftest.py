@@ -16,6 +16,7 @@ from itr_deploy.bundle.files import output_errors
 from itr_deploy.bundle.manifest import Precision
 from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.doctor.attempt import attempt
+from itr_deploy.doctor.building import build
 from itr_deploy.doctor.candidates import CANDIDATES
 from itr_deploy.doctor.machine import Machine
 from itr_deploy.doctor.measure import DIRECTIONS, STORAGES, key, measure
@@ -125,9 +126,19 @@ def run_candidate(
     precision = trial.bundle.manifest.precision
     row = (candidate.name, candidate.device, precision)
     absent = candidate.absent(machine)
-    if absent is not None:
+    if absent is not None and not candidate.builds(machine):
         return Row(*row, "missing", absent)
-    progress(f"{candidate.name} on {candidate.device}")
+    place = f"{candidate.name} on {candidate.device}, {precision}"
+    if candidate.target is not None:
+        progress(f"engines for {place}")
+        capability = machine.cuda.gpus[0].capability if absent is None else ""
+        call = (str(trial.bundle.path), candidate.target, capability)
+        built = attempt(build, *call, timeout=TIMEOUT)
+        if built.answer is None:
+            return Row(*row, "problem", f"its engines are not built: {built.problem}")
+        if absent is not None:
+            return Row(*row, "missing", f"{_engines(built.answer)} built, not run: {absent}")
+    progress(place)
     scores = trial.items.with_name(f"scores{number}.npz")
     files = (str(trial.bundle.path), str(trial.items), str(scores))
     tried = attempt(measure, number, *files, timeout=TIMEOUT)
@@ -144,6 +155,11 @@ def run_candidate(
     else:
         return Row(*row, "ok", tried.answer["ran_on"], error, same, milliseconds)
     return Row(*row, "problem", said, error, same, milliseconds)
+
+
+def _engines(built: dict[str, Any]) -> str:
+    layers = ", ".join(f"{count} {kind}" for kind, count in built["matrix_layers"].items())
+    return f"{built['engines']} engines with {layers} matrix layers"
 
 
 def _compare(
