@@ -96,7 +96,7 @@ def hearing(trt: Any) -> Iterator[Heard]:
 def _make_logger(trt: Any) -> Any:
     level = trt.ILogger.Severity
 
-    class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
+    class Logger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.heard = Heard()
