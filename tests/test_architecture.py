@@ -114,6 +114,7 @@ def test_the_public_methods_are_these(name: str) -> None:
         (errors.UsageError, 2),
         (errors.ParityError, 3),
         (errors.SetupError, 4),
+        (errors.EngineError, 4),
         (errors.InterruptedWorkError, 130),
     ],
 )

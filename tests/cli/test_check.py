@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import onnx
 import pytest
 
-from itr_deploy.bundle.manifest import Manifest
-from itr_deploy.bundle.store import list_files, write_manifest
 from tests.support.command import itr_deploy, python
-
-RTX = pytest.mark.skipif(
-    sys.platform != "linux", reason="tensorrt-rtx has wheels for Linux and Windows on x86-64"
-)
-GRAPH = "image_encoder"
+from tests.support.engines import GRAPH, RTX, rewrite_manifest
 
 
 @pytest.fixture
@@ -30,11 +23,7 @@ def broken(bundle_copy: Path) -> Path:
         node.input[:] = ["before" if name == output else name for name in node.input]
     model.graph.node.append(onnx.helper.make_node("Det", ["before"], [output], name="the_last"))
     onnx.save(model, path)
-    content = json.loads((bundle_copy / "manifest.json").read_bytes())
-    del content["checksum"]
-    content["files"] = {name: info.model_dump() for name, info in list_files(bundle_copy).items()}
-    write_manifest(bundle_copy, Manifest.model_validate_json(json.dumps(content)))
-    return bundle_copy
+    return rewrite_manifest(bundle_copy)
 
 
 @RTX

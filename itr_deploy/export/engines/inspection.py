@@ -28,7 +28,7 @@ _NODES = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
 _TENSOR = re.compile(r"Dimensions: \[(?P<shape>[^\]]*)\].*?Datatype: (?P<type>[^,}]+)")
 _PRODUCT_KINDS = re.compile(r"gemm|matrix_?multiply|conv", re.IGNORECASE)
 _FUSED_KINDS = ("kgen", "runtime_fusion", "fusion")
-_FUSED_PRODUCT = re.compile(r"gemm|mha|Fc|MatMul|Conv", re.ASCII)
+_FUSED_PRODUCT = re.compile(r"gemm|mha|Fc|MatMul|Corr")
 """In the name of a fused kernel, which lists its operators: ``__myl_FcAddDivErf``."""
 
 

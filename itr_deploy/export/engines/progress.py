@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 Progress = Callable[[str, int, int], None]
 """Told the phase that a build is in, how many of its steps are done, and all of them."""
+
+POLL = 0.2
+"""Seconds: a signal that came to another thread is seen when this one wakes."""
 
 T = TypeVar("T")
 
@@ -39,10 +42,12 @@ class Cancellation:
         with ThreadPoolExecutor(1, thread_name_prefix="build") as pool:
             result = pool.submit(build)
             try:
-                return result.result()
+                while not wait([result], timeout=POLL).done:
+                    pass
             except KeyboardInterrupt:
                 self._wanted.clear()
                 raise
+        return result.result()
 
 
 def make_monitor(trt: Any, progress: Progress, cancellation: Cancellation) -> Any:
