@@ -1,54 +1,84 @@
-"""Build time, size and layers of the engines of bundles, built here one after the other.
+"""Build time, size and layers of engines, built here one after the other.
 
     python -m benchmarks.engines bundle/ half/ --target tensorrt-rtx
+    python -m benchmarks.engines --published --target tensorrt-rtx
 
-Engines that are there are built again. Prints a table and writes benchmarks/results/engines.json.
+Engines that are there are built again. ``--published`` takes every family at its published sizes with
+random weights, in float32 and float16. Prints a table and writes benchmarks/results/engines.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.published import MATCHERS, published_bundle
+from itr_deploy.bundle.engines import EngineTarget
 from itr_deploy.bundle.files import write_json
-from itr_deploy.bundle.store import read_bundle
-from itr_deploy.export.engines import BuildRequest, build_engines
+from itr_deploy.bundle.manifest import Precision
+from itr_deploy.bundle.store import Bundle, read_bundle
+from itr_deploy.export.engines import BuildRequest, BuiltEngines, build_engines
 
 RESULTS = Path(__file__).parent / "results"
+PRECISIONS: tuple[Precision, ...] = ("float32", "float16")
+COLUMNS = ("bundle", "precision", "graph", "layers", "half", "float32", "MB", "seconds")
 
 
 def main() -> None:
     """Build the engines of the bundles named."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("bundles", type=Path, nargs="+")
-    parser.add_argument("--target", choices=("tensorrt", "tensorrt-rtx"), default="tensorrt-rtx")
+    parser.add_argument("bundles", type=Path, nargs="*")
+    parser.add_argument("--target", choices=get_args(EngineTarget), default="tensorrt-rtx")
+    parser.add_argument(
+        "--published",
+        nargs="*",
+        choices=MATCHERS,
+        help="families at their published sizes, all of them unless named",
+    )
     arguments = parser.parse_args()
-    table = Table(title=f"engines, {arguments.target}")
-    for heading in ("bundle", "precision", "graph", "layers", "half", "float32", "MB", "seconds"):
-        table.add_column(heading)
+    names = list(MATCHERS) if arguments.published == [] else arguments.published or []
+    table = Table(*COLUMNS, title=f"engines, {arguments.target}")
     found = {}
     for path in arguments.bundles:
-        bundle = read_bundle(path)
-        built = build_engines(bundle, BuildRequest(arguments.target, force=True), lambda *_: None)
-        found[str(path)] = built.to_json()
-        for graph, info in built.directory.record.engines.items():
-            counts = dict(info.matrix_layers)
-            single = counts.pop("float32", 0)
-            table.add_row(
-                path.name,
-                bundle.manifest.precision,
-                graph,
-                str(info.layers),
-                str(sum(counts.values())),
-                str(single),
-                f"{info.bytes / 1e6:.1f}",
-                f"{info.seconds:.1f}",
-            )
+        found[path.name] = build(read_bundle(path), path.name, arguments.target, table)
+    for name in names:
+        for precision in PRECISIONS:
+            with published(name, precision) as bundle:
+                place = f"{name}, {precision}"
+                found[place] = build(bundle, name, arguments.target, table)
     Console().print(table)
     write_json(RESULTS / "engines.json", {"target": arguments.target, "bundles": found})
+
+
+@contextmanager
+def published(name: str, precision: Precision) -> Iterator[Bundle]:
+    """A bundle of published sizes while the block runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield published_bundle(name, precision, Path(folder))
+
+
+def build(bundle: Bundle, name: str, target: EngineTarget, table: Table) -> dict[str, object]:
+    """Build a bundle's engines, and add a row for each."""
+    built = build_engines(bundle, BuildRequest(target, force=True), lambda *_: None)
+    for row in rows(built):
+        table.add_row(name, bundle.manifest.precision, *row)
+    return built.to_json()["engines"]
+
+
+def rows(built: BuiltEngines) -> Iterator[tuple[str, ...]]:
+    """Graph, layers, half-precision and float32 matrix layers, megabytes and seconds."""
+    for graph, info in built.directory.record.engines.items():
+        counts = dict(info.matrix_layers)
+        single = counts.pop("float32", 0)
+        figures = (str(info.layers), str(sum(counts.values())), str(single))
+        yield graph, *figures, f"{info.bytes / 1e6:.1f}", f"{info.seconds:.1f}"
 
 
 if __name__ == "__main__":
