@@ -3,8 +3,9 @@
     python -m benchmarks.engines bundle/ half/ --target tensorrt-rtx
     python -m benchmarks.engines --published --target tensorrt-rtx
 
-Engines that are there are built again. ``--published`` takes every family at its published sizes with
-random weights, in float32 and float16. Prints a table and writes benchmarks/results/engines.json.
+Engines that are there are built again. ``--published`` takes every family at its published sizes,
+with random weights, in float32 and float16. Prints a table and writes
+benchmarks/results/engines.json.
 """
 
 from __future__ import annotations

@@ -13,31 +13,12 @@ from itr_deploy.errors import SetupError, UsageError
 from itr_deploy.runtime import Matcher
 from tests.support.command import python
 
-CUDA = pytest.mark.skipif(
-    "CUDAExecutionProvider" in __import__("onnxruntime").get_available_providers(),
-    reason="this onnxruntime can use a GPU",
-)
-
 
 def test_the_backend_says_what_it_runs_on(matcher: Matcher) -> None:
     description = matcher.backend.description
     assert description.startswith("onnxruntime ")
     assert "CPUExecutionProvider" in description
     assert "threads" in description
-
-
-@CUDA
-def test_a_device_that_is_not_there_is_an_error_not_a_fallback(bundle: Path) -> None:
-    with pytest.raises(SetupError) as caught:
-        Matcher.load(bundle, device="cuda")
-    assert "CUDAExecutionProvider" in str(caught.value)
-    assert "itr-deploy[gpu]" in str(caught.value)
-    assert caught.value.exit_code == 4
-
-
-def test_a_device_that_is_none_is_wrong_usage(bundle: Path) -> None:
-    with pytest.raises(UsageError, match="device 'tpu' is unknown; known: cpu, cuda"):
-        Matcher.load(bundle, device="tpu")
 
 
 def test_the_threads_are_each_loads_own(bundle: Path) -> None:
