@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from itr_deploy.bundle.engines import engine_directories
 from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.doctor.candidates import CANDIDATES
 from itr_deploy.doctor.machine import Machine
@@ -19,7 +22,10 @@ from itr_deploy.runtime import Matcher
 @pytest.fixture(scope="module")
 def trial(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Trial:
     """A bundle that is there, and its own scores in the place of PyTorch's."""
-    opened, items = read_bundle(bundle), tmp_path_factory.mktemp("trial") / "items.npz"
+    folder = tmp_path_factory.mktemp("trial")
+    # Engines are built into it.
+    opened = read_bundle(shutil.copytree(bundle, folder / "bundle"))
+    items = folder / "items.npz"
     rng = np.random.default_rng(0)
     given = {
         "regions": rng.standard_normal((6, 9, 32), dtype=np.float32),
@@ -67,7 +73,18 @@ def test_backends_that_are_not_there_are_listed_with_the_reason(
     rows = [run_candidate(number, trial, no_gpu) for number in range(1, len(CANDIDATES))]
     names = ["onnxruntime", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rtx"]
     assert [row.backend for row in rows] == names
-    assert {(row.device, row.state, row.said) for row in rows} == {("cuda", "missing", "no GPU")}
+    assert {(row.device, row.state) for row in rows} == {("cuda", "missing")}
+    assert [row.said for row in rows[:3]] == ["no GPU"] * 3
+    assert rows[3].said.endswith("no GPU")
+
+
+def test_engines_for_rtx_are_built_where_nothing_runs_them(trial: Trial, no_gpu: Machine) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    row = run_candidate(len(CANDIDATES) - 1, trial, no_gpu)
+    assert re.fullmatch(
+        r"6 engines with \d+ float32 matrix layers built, not run: no GPU", row.said
+    )
+    assert any(engine_directories(trial.bundle))
 
 
 def test_the_small_model_is_the_same_every_time(tmp_path: Path) -> None:

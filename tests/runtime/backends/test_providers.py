@@ -115,7 +115,5 @@ def test_a_provider_that_does_not_start_is_an_error_not_a_fallback(bundle: Path)
     if Named.name not in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime lists no second provider")
     backend = OnnxRuntimeBackend(read_bundle(bundle), Named())
-    with pytest.raises(
-        SetupError, match=r"AzureExecutionProvider did not start for .*; it has CPU"
-    ):
+    with pytest.raises(SetupError, match=r"AzureExecutionProvider did not start for .*; it has"):
         backend.run("image_encoder", {"regions": FULL.regions})
