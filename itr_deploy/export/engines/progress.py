@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 Progress = Callable[[str, int, int], None]
@@ -39,15 +41,32 @@ class Cancellation:
         Raises:
             KeyboardInterrupt: It was interrupted, and has ended.
         """
-        with ThreadPoolExecutor(1, thread_name_prefix="build") as pool:
+        with self._noting_signals(), ThreadPoolExecutor(1, thread_name_prefix="build") as pool:
             result = pool.submit(build)
-            try:
-                while not wait([result], timeout=POLL).done:
-                    pass
-            except KeyboardInterrupt:
-                self._wanted.clear()
-                raise
+            while not wait([result], timeout=POLL).done:
+                pass
+        if not self.wanted:
+            raise KeyboardInterrupt
         return result.result()
+
+    @contextmanager
+    def _noting_signals(self) -> Iterator[None]:
+        """Signals that would raise `KeyboardInterrupt` end the build instead, from any place."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        kinds = [
+            kind
+            for kind in (signal.SIGINT, signal.SIGTERM)
+            if signal.getsignal(kind) is signal.default_int_handler
+        ]
+        for kind in kinds:
+            signal.signal(kind, lambda number, frame: self._wanted.clear())
+        try:
+            yield
+        finally:
+            for kind in kinds:
+                signal.signal(kind, signal.default_int_handler)
 
 
 def make_monitor(trt: Any, progress: Progress, cancellation: Cancellation) -> Any:

@@ -41,6 +41,15 @@ def test_ctrl_c_is_raised_once_the_build_has_ended() -> None:
     with pytest.raises(KeyboardInterrupt):
         cancellation.run(build)
     assert ended.is_set()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_build_runs_in_any_thread() -> None:
+    results: list[int] = []
+    thread = threading.Thread(target=lambda: results.append(Cancellation().run(lambda: 5)))
+    thread.start()
+    thread.join()
+    assert results == [5]
 
 
 @RTX
