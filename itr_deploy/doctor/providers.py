@@ -42,7 +42,8 @@ def doubled(provider: str) -> tuple[list[str], list[float]]:
 
     from itr_deploy.runtime.backends.onnxruntime import import_onnxruntime
 
-    session = import_onnxruntime().InferenceSession(DOUBLING, providers=[provider])
+    runtime = import_onnxruntime("cpu" if provider.startswith("CPU") else "cuda")
+    session = runtime.InferenceSession(DOUBLING, providers=[provider])
     (values,) = session.run(["y"], {"x": np.array(GIVEN, np.float32)})
     return session.get_providers(), values.tolist()
 

@@ -50,9 +50,9 @@ class OnnxRuntimeBackend:
         """
         if threads is not None and (not isinstance(threads, int) or threads < 1):
             raise UsageError(f"threads={threads!r} must be a whole number, at least 1, or None")
-        self._runtime = import_onnxruntime()
-        self._bundle = bundle
         self._provider = provider or CpuProvider()
+        self._runtime = import_onnxruntime(self._provider.device)
+        self._bundle = bundle
         _check_listed(self._runtime, self._provider)
         self.device = self._provider.device
         self._threads = threads or _cores()
@@ -152,8 +152,8 @@ class OnnxRuntimeBackend:
         return session
 
 
-def import_onnxruntime() -> Any:
-    """The `onnxruntime` module.
+def import_onnxruntime(device: str = "cpu") -> Any:
+    """The `onnxruntime` module, ready for ``"cpu"`` or ``"cuda"``.
 
     Raises:
         SetupError: Neither onnxruntime nor onnxruntime-gpu is installed.
@@ -165,6 +165,9 @@ def import_onnxruntime() -> Any:
             "onnxruntime is not installed; "
             "pip install 'itr-deploy[cpu]' (or 'itr-deploy[gpu]' on a machine with an NVIDIA GPU)"
         ) from error
+    if device == "cuda" and hasattr(onnxruntime, "preload_dlls"):
+        # Finds the CUDA libraries that pip installed, which the system's loader does not.
+        onnxruntime.preload_dlls()
     return onnxruntime
 
 
@@ -181,9 +184,6 @@ def _check_listed(runtime: Any, provider: Provider) -> None:
             f"{', '.join(available)}; on a machine with an NVIDIA GPU: pip uninstall onnxruntime, "
             "then pip install 'itr-deploy[gpu]'"
         )
-    if provider.device == "cuda" and hasattr(runtime, "preload_dlls"):
-        # Finds the CUDA libraries that pip installed, which the system's loader does not.
-        runtime.preload_dlls()
 
 
 def _cores() -> int:

@@ -92,7 +92,7 @@ def test_a_gallery_is_copied_to_the_device_once_and_gives_the_same_hits(
     expected = Retriever(matcher, gallery).search(list(FULL.captions), k=3)
     runtime = _Runtime()
     monkeypatch.setattr(
-        "itr_deploy.runtime.backends.onnxruntime.import_onnxruntime", lambda: runtime
+        "itr_deploy.runtime.backends.onnxruntime.import_onnxruntime", lambda device: runtime
     )
     own = Matcher(read_bundle(bundle), OnnxRuntimeBackend(read_bundle(bundle), OnCpu()))
     retriever = Retriever(own, gallery)
