@@ -20,7 +20,8 @@ demo: $(VENV)/.demo
 	$(BIN)/python -m examples.shapes.demo --output $(DEMO_OUTPUT)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "slow or not slow" -n auto --dist loadfile
+	$(BIN)/python -m pytest -m "slow or not slow" -n auto --dist loadfile --no-loadscope-reorder \
+	  --durations 25
 
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest

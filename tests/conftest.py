@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from itr_deploy.runtime import Matcher
 from tests.support.command import Outcome, itr_deploy
@@ -16,7 +20,10 @@ from tests.support.threads import one_torch_thread
 
 
 class Bundles:
-    """Exports a case when it is first asked for. Its bundles are never changed: take copies."""
+    """Exports a case when it is first asked for. Its bundles are never changed: take copies.
+
+    Processes that share the tests share the bundles.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -32,9 +39,13 @@ class Bundles:
         key = (case.name, *options)
         if key not in self._made:
             path = self._root / "-".join(key)
-            outcome = export(case, path, "--json", *options)
-            assert outcome.code == 0, outcome.err
-            self._made[key] = path, outcome
+            told = path.with_suffix(".outcome.json")
+            with FileLock(path.with_suffix(".lock")):
+                if not told.exists():
+                    outcome = export(case, path, "--json", *options)
+                    assert outcome.code == 0, outcome.err
+                    told.write_text(json.dumps(asdict(outcome)))
+            self._made[key] = path, Outcome(**json.loads(told.read_text()))
         return self._made[key]
 
 
@@ -52,7 +63,19 @@ def ctrl_c() -> None:
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Bundles:
-    return Bundles(tmp_path_factory.mktemp("bundles"))
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    (root / "bundles").mkdir(exist_ok=True)
+    return Bundles(root / "bundles")
+
+
+LONG = ("test_readme.py", "test_published_sizes.py", "test_shapes.py", "test_doctor.py")
+"""Files that take minutes: begun first, so that no process is left alone with one."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 @pytest.fixture(scope="session")

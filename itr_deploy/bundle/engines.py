@@ -25,6 +25,9 @@ from itr_deploy.errors import EngineError
 RECORD = "engines.json"
 ENGINE_SCHEMA: Literal[1] = 1
 
+RTX_RUNS_ON = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
+"""Compute capabilities of the GPUs that TensorRT for RTX is for; Hopper's is not among them."""
+
 EngineTarget = Literal["tensorrt", "tensorrt-rtx"]
 Shape = tuple[int, ...]
 
@@ -212,8 +215,10 @@ def check_fit(
     elif not _runs_on(made, capability):
         built = ", ".join(made.capabilities)
         problem = f"was built for compute capability {built}, this GPU has {capability}"
-        if made.target == "tensorrt-rtx":
+        if made.target == "tensorrt-rtx" and capability in RTX_RUNS_ON:
             command += f" --compute-capability {capability}"
+        elif made.target == "tensorrt-rtx":
+            command = rebuild(bundle, "tensorrt")
     else:
         return
     raise EngineError(f"{directory.file(graph)}: {problem}; run {command}")

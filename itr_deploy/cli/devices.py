@@ -17,7 +17,7 @@ def device_options(function: Function) -> Function:
         default="auto",
         show_default=True,
         help="onnxruntime; on a GPU also tensorrt, the bundle's engines, and onnxruntime-tensorrt. "
-        "auto takes the engines where there are some.",
+        "auto takes the engines where all are there and fit.",
     )
     device = click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
     return device(backend(function))

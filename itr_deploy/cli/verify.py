@@ -21,7 +21,7 @@ from itr_deploy.cli.output import needs_export_half, print_json, steps
     "--tolerance",
     type=click.FloatRange(min=0, min_open=True),
     help="Largest error of a score, on |a-b| / (1+|b|); by default 1e-4 for float32 bundles, "
-    "1e-2 for float16, 1e-1 for bfloat16.",
+    "1e-2 for float16, 5e-2 for bfloat16.",
 )
 @click.option(
     "--storage-tolerance",

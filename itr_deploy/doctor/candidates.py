@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from itr_deploy.bundle.engines import EngineTarget
+from itr_deploy.bundle.engines import RTX_RUNS_ON, EngineTarget
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.doctor.machine import Machine
 from itr_deploy.doctor.onnxruntime import CPU, CUDA, TENSORRT, check_onnxruntime, check_provider
@@ -12,9 +12,6 @@ from itr_deploy.doctor.tensorrt import check_library
 from itr_deploy.runtime.backends import open_backend
 from itr_deploy.runtime.backends.tensorrt import TensorRTBackend
 from itr_deploy.runtime.matcher import Matcher
-
-RTX_CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
-"""Of the GPUs that TensorRT for RTX runs on; Hopper's and other data-center GPUs' are not."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Candidate:
             return "no GPU"
         if self.target == "tensorrt-rtx" and machine.cuda.gpus:
             capability = machine.cuda.gpus[0].capability
-            if capability not in RTX_CAPABILITIES:
+            if capability not in RTX_RUNS_ON:
                 return f"TensorRT for RTX is not for GPUs of capability {capability}"
         if self.target is not None:
             checks = [check_library(machine, self.target)]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from itr_deploy.bundle.engines import (
+    RTX_RUNS_ON,
     EngineDirectory,
     Fingerprint,
     check_engine_file,
@@ -43,7 +44,7 @@ def _check_engines(machine: Machine, bundle: Bundle, directory: EngineDirectory)
         return Check(name, "info", "none in it")
     # One build wrote them all.
     built = next(iter(engines.values())).fingerprint
-    mend = _build_again(bundle, built)
+    mend = _build_again(bundle, built, [gpu.capability for gpu in machine.cuda.gpus])
     said = f"{len(engines)} for {NAMES[built.target]} {built.version}, {built.precision}"
     said = f"{said}, capability {' or '.join(built.capabilities)}"
     library = machine.library(built.target)
@@ -75,7 +76,13 @@ def _unfit(bundle: Bundle, directory: EngineDirectory, version: str, capability:
     return None
 
 
-def _build_again(bundle: Bundle, built: Fingerprint) -> str:
+def _build_again(bundle: Bundle, built: Fingerprint, gpus: Sequence[str]) -> str:
     """The command that builds engines like these for this machine."""
     precision = {"float32": "--fp32", "float16": "--fp16", "bfloat16": "--bf16"}[built.precision]
-    return f"itr-deploy build-engine {bundle.path} --target {built.target} {precision}"
+    command = f"itr-deploy build-engine {bundle.path} --target"
+    if built.target == "tensorrt" or not gpus:
+        return f"{command} {built.target} {precision}"
+    here = ",".join(sorted({gpu for gpu in gpus if gpu in RTX_RUNS_ON}))
+    if not here:
+        return f"{command} tensorrt {precision}"
+    return f"{command} tensorrt-rtx {precision} --compute-capability {here}"

@@ -41,7 +41,10 @@ def doubled(provider: str) -> tuple[list[str], list[float]]:
     import numpy as np
 
     from itr_deploy.runtime.backends.onnxruntime import import_onnxruntime
+    from itr_deploy.runtime.tensorrt_library import import_library, installed
 
+    if provider.startswith("Tensorrt") and installed("tensorrt"):
+        import_library("tensorrt")
     runtime = import_onnxruntime("cpu" if provider.startswith("CPU") else "cuda")
     session = runtime.InferenceSession(DOUBLING, providers=[provider])
     (values,) = session.run(["y"], {"x": np.array(GIVEN, np.float32)})

@@ -14,7 +14,9 @@ from itr_deploy.export.text import SPECIAL_WORDS
 from itr_deploy.models.imram import Imram, ImramConfig
 
 # GPUs compute half precision in multiples of 8.
-CONFIG = ImramConfig(image_dim=64, embed_dim=64, word_dim=32, vocab_size=64, steps=2)
+CONFIG = ImramConfig(
+    image_dim=64, embed_dim=64, word_dim=32, vocab_size=64, mode="text_IMRAM", steps=2
+)
 
 
 @dataclass(frozen=True)

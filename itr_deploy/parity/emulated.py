@@ -1,4 +1,9 @@
-"""A bfloat16 bundle in float32 operators: for a machine whose ONNX Runtime has no bfloat16."""
+"""A half-precision bundle in float32 operators, which round where the half-precision ones do.
+
+ONNX Runtime has no half-precision products on a CPU. It refuses those of bfloat16, and computes
+those of float16 in float32 without rounding their operands: what half precision breaks would not be
+seen.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +13,26 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from itr_deploy.bundle.manifest import Precision
 from itr_deploy.bundle.store import Bundle, list_files, text_files, write_manifest
 from itr_deploy.export.weights import WeightsFile
 
-BFLOAT16, FLOAT = ir.DataType.BFLOAT16, ir.DataType.FLOAT
+FLOAT = ir.DataType.FLOAT
+HALVES: dict[Precision, ir.DataType] = {
+    "float16": ir.DataType.FLOAT16,
+    "bfloat16": ir.DataType.BFLOAT16,
+}
 
 
 def write_emulated(bundle: Bundle, root: Path) -> None:
-    """Write a bundle that computes what a bfloat16 one does, into an empty directory.
+    """Write a float32 bundle that computes what a half-precision one does.
 
-    Every operator with a bfloat16 result becomes the float32 one, and its result is rounded to
-    bfloat16: the graphs are the exported ones in everything else.
+    Every operator with a half-precision result becomes the float32 one, and its result is rounded
+    to half precision: the graphs are the exported ones in everything else.
+
+    Args:
+        bundle: A bundle in half precision.
+        root: An empty directory.
     """
     manifest = bundle.manifest
     for name in text_files(manifest.text_processing):
@@ -30,36 +44,47 @@ def write_emulated(bundle: Bundle, root: Path) -> None:
     with WeightsFile(weights) as shared:
         for info in manifest.graphs.values():
             model = ir.load(bundle.file(info.file))
-            _emulate(model.graph)
+            _emulate(model.graph, HALVES[manifest.precision])
             shared.take(model)
             ir.save(model, root / info.file)
     changed = {"precision": "float32", "files": list_files(root)}
     write_manifest(root, manifest.model_copy(update=changed))
 
 
-def _emulate(graph: ir.Graph) -> None:
+def _emulate(graph: ir.Graph, half: ir.DataType) -> None:
     for value in graph.initializers.values():
-        if value.dtype == BFLOAT16 and value.const_value is not None:
+        if value.dtype == half and value.const_value is not None:
             wide = value.const_value.numpy().astype(np.float32)
             value.const_value = ir.tensor(wide, name=value.name)
             value.type = ir.TensorType(FLOAT)
     for node in list(graph):
         for value in node.outputs:
-            if value.dtype == BFLOAT16:
-                _round(graph, node, value)
+            if value.dtype == half:
+                _round(graph, node, value, half)
+    for value in graph.inputs:
+        # A gallery's tensors keep their type.
+        if value.dtype == half:
+            users = tuple(value.uses())
+            wide_input = _cast(value, FLOAT, "wide")
+            _use_instead(users, wide_input.outputs[0])
+            graph.insert_before(graph[0], wide_input)
 
 
-def _round(graph: ir.Graph, node: ir.Node, value: ir.Value) -> None:
+def _round(graph: ir.Graph, node: ir.Node, value: ir.Value, half: ir.DataType) -> None:
     """Let a node give float32, and round what it gives."""
     value.type = ir.TensorType(FLOAT)
     if node.op_type == "Cast":
         node.attributes["to"] = ir.AttrInt64("to", FLOAT.value)
-    narrow = _cast(value, BFLOAT16, "narrow")
+    users = tuple(value.uses())
+    narrow = _cast(value, half, "narrow")
     wide = _cast(narrow.outputs[0], FLOAT, "wide")
-    users = [(user, index) for user, index in value.uses() if user is not narrow]
-    for user, index in users:
-        user.replace_input_with(index, wide.outputs[0])
+    _use_instead(users, wide.outputs[0])
     graph.insert_after(node, [narrow, wide])
+
+
+def _use_instead(users: tuple[tuple[ir.Node, int], ...], value: ir.Value) -> None:
+    for user, index in users:
+        user.replace_input_with(index, value)
 
 
 def _cast(value: ir.Value, dtype: ir.DataType, suffix: str) -> ir.Node:

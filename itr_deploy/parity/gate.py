@@ -88,8 +88,12 @@ class _Gate:
                     key = f"{modality}_{name}"
                     pair = (sample.name, got[key], reference.numpy())
                     outputs.setdefault(key, []).append(pair)
-        tolerance = self._tolerances.encoders
-        return [compare(name, pairs, tolerance) for name, pairs in outputs.items()]
+        # A shortlist reads the embedding, and no score does.
+        embedding, stored = self._tolerances.scores["float32"], self._tolerances.encoders
+        return [
+            compare(name, pairs, embedding if name.endswith("_embedding") else stored)
+            for name, pairs in outputs.items()
+        ]
 
     def matcher_outputs(self, samples: list[Sample]) -> list[Comparison]:
         """Scores of every matcher graph, with shared candidates and with each query's own."""

@@ -13,6 +13,9 @@ from itr_deploy.parity.changes import RankChange, swaps, top_overlap
 RANKS = (1, 5, 10)
 """The K of Recall@K."""
 
+LEAST_OVERLAP = 0.9
+"""Share of PyTorch's top 10 that a bundle judged by its ranks must keep."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -74,7 +77,9 @@ class RankComparison:
     @property
     def passed(self) -> bool:
         """Whether only items within the tolerance changed places, and the best ones stayed."""
-        kept = self.keep_within is None or self.best_kept[RANKS.index(self.keep_within)] == 1
+        kept = self.keep_within is None or (
+            self.best_kept[RANKS.index(self.keep_within)] == 1 and self.top_overlap >= LEAST_OVERLAP
+        )
         return self.finite and self.largest_swap <= self.tolerance and kept
 
 

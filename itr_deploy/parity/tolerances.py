@@ -7,8 +7,8 @@ from typing import Literal
 
 from itr_deploy.bundle.manifest import Precision, StorageType
 
-DEFAULTS: dict[Precision, float] = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 1e-1}
-"""Largest error of a score, on ``|a - b| / (1 + |b|)``."""
+DEFAULTS: dict[Precision, float] = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
+"""Largest error of a score or a coarse embedding, on ``|a - b| / (1 + |b|)``."""
 
 STORAGE = 1e-2
 """Largest error of a score where the gallery's tensors are float16: what rounding them costs."""
@@ -21,11 +21,12 @@ INVARIANCE_SHARE = 0.1
 class Tolerances:
     """What the gate allows.
 
-    Half precision is judged by its scores and ranks: what an encoder gives may jump where a model
-    does (the sign of a number next to 0), so of that only finite values are asked.
+    Half precision is judged by its scores, ranks and coarse embeddings: what else an encoder gives
+    may jump where a model does (the sign of a number next to 0), so of that only finite values are
+    asked.
 
     Attributes:
-        encoders: For an encoder's outputs, None where they are judged by the scores.
+        encoders: For an encoder's stored tensors, None where they are judged by the scores.
         scores: For scores, by the type of the gallery's tensors.
         invariance: For scores in other batches and with other padding.
         best_kept: Rank that the best item by PyTorch must keep, None where equal order is asked.

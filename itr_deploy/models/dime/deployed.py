@@ -9,6 +9,7 @@ guide and all its gates, of the guiding side everything that the attention sums 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -87,16 +88,22 @@ class DimeDeployment(DeployedMatcher):
 
     def encode_images(self, regions: Tensor) -> tuple[Tensor, ...]:
         """``float32 [B, R, Di]`` -> the `image_tensors`, then the image vector."""
-        with full_precision():  # of the vector the signs are read, and they jump
+        with self._precision(guides=self.model.config.refines_words):
             embedded, vector = self.model.image(regions)
         side = self._guiding if self.model.config.refines_words else self._refined
         return (*side(embedded, vector), vector)
 
     def encode_texts(self, token_ids: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         """``int64 [B, W], int64 [B]`` -> the `text_tensors`, then the sentence vector."""
-        words, vector = self.model.text(token_ids, lengths)
+        with self._precision(guides=not self.model.config.refines_words):
+            words, vector = self.model.text(token_ids, lengths)
         side = self._refined if self.model.config.refines_words else self._guiding
         return (*side(words, vector), vector)
+
+    @staticmethod
+    def _precision(*, guides: bool) -> AbstractContextManager[None]:
+        """Of the guiding side's vector the signs are read: half precision would flip some."""
+        return full_precision() if guides else nullcontext()
 
     def _refined(self, local: Tensor, vector: Tensor) -> tuple[Tensor, ...]:
         """`refined_tensors` of the embeddings ``[B, P, D]``."""

@@ -1,7 +1,7 @@
 """A backend in a process of its own: requests on standard input, results on standard output.
 
 Run as ``python -m itr_deploy.runtime.backends.child BUNDLE``. A message is its length in 8 bytes
-and an ``.npz``: of a request the inputs and the graph's name, of a result the outputs or an error.
+and an ``.npz``: of a request the graph's name and the inputs, of a result the outputs or an error.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-GRAPH, ERROR = "?graph", "?error"
+RUN, LOAD, ERROR = "?run", "?load", "?error"
 """Keys that are no tensor's name."""
 
 
@@ -49,9 +49,12 @@ def main() -> None:
     os.dup2(2, 1)
     backend = OnnxRuntimeBackend(read_bundle(sys.argv[1]))
     while (request := receive(sys.stdin.buffer)) is not None:
-        graph = str(request.pop(GRAPH))
         try:
-            outputs: Mapping[str, Any] = backend.run(graph, request)
+            if LOAD in request:
+                backend.load(str(request[LOAD]))
+                outputs: Mapping[str, Any] = {}
+            else:
+                outputs = backend.run(str(request.pop(RUN)), request)
         except ItrDeployError as error:
             outputs = {ERROR: np.array(str(error))}
         send(results, outputs)

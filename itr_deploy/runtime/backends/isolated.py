@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import SetupError
 from itr_deploy.runtime.backends.base import Arrays, Call
-from itr_deploy.runtime.backends.child import ERROR, GRAPH, receive, send
+from itr_deploy.runtime.backends.child import ERROR, LOAD, RUN, receive, send
 
 
 class IsolatedBackend:
@@ -53,18 +53,29 @@ class IsolatedBackend:
 
         return f"onnxruntime {version('onnxruntime')}, CPUExecutionProvider, in its own process"
 
+    def load(self, graph: str) -> None:
+        """Create a graph's session, without running it.
+
+        Raises:
+            SetupError: The graph cannot be loaded, or ended the process.
+        """
+        self._ask({LOAD: np.array(graph)}, graph)
+
     def run(self, graph: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """See `Backend.run`.
 
         Raises:
             SetupError: The graph cannot be loaded, or ended the process.
         """
+        return self._ask({RUN: np.array(graph), **inputs}, graph)
+
+    def _ask(self, request: Arrays, graph: str) -> dict[str, NDArray[Any]]:
         stdin, stdout = self._child.stdin, self._child.stdout
         assert stdin is not None
         assert stdout is not None
         with self._lock:
             try:
-                send(stdin, {GRAPH: np.array(graph), **inputs})
+                send(stdin, request)
                 outputs = receive(stdout)
             except BrokenPipeError:
                 outputs = None

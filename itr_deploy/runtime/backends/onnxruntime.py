@@ -68,6 +68,14 @@ class OnnxRuntimeBackend:
         said = f"onnxruntime {self._runtime.__version__}, {self._provider.name}"
         return f"{said}, {self._threads} threads" if self.device == "cpu" else said
 
+    def load(self, graph: str) -> None:
+        """Create a graph's session now rather than when it is first run.
+
+        Raises:
+            SetupError: The graph cannot be loaded on the device.
+        """
+        self._session(graph)
+
     def run(self, graph: str, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         """See `Backend.run`.
 
@@ -89,7 +97,11 @@ class OnnxRuntimeBackend:
                 binding.bind_ortvalue_input(name, copy.on_device)
         for name in names:
             binding.bind_output(name, "cpu")
-        session.run_with_iobinding(binding)
+        try:
+            session.run_with_iobinding(binding)
+        except Exception as error:
+            first = str(error).splitlines()[0]
+            raise SetupError(f"{graph}: {self.description} failed: {first}") from error
         return dict(zip(names, binding.copy_outputs_to_cpu(), strict=True))
 
     def run_all(self, calls: Iterable[Call]) -> Iterator[dict[str, NDArray[np.float32]]]:
@@ -108,8 +120,19 @@ class OnnxRuntimeBackend:
     def _copied(self, array: NDArray[Any]) -> Any:
         return self._runtime.OrtValue.ortvalue_from_numpy(array, self.device, 0)
 
-    def most(self, graph: str, axis: str) -> None:
-        """See `Backend.most`: any size."""
+    def most(self, graph: str, axis: str) -> int | None:
+        """See `Backend.most`: any size, unless the provider builds for a range of shapes."""
+        profile = self._provider.profile(graph)
+        if profile is None:
+            return None
+        inputs = self._bundle.manifest.graphs[graph].inputs
+        sizes = [
+            profile[entry.name].max[place]
+            for entry in inputs
+            for place, name in enumerate(entry.shape)
+            if name == axis
+        ]
+        return min(sizes, default=None)
 
     def _session(self, graph: str) -> onnxruntime.InferenceSession:
         with self._lock:
@@ -138,7 +161,11 @@ class OnnxRuntimeBackend:
         path = str(self._bundle.file(info.file))
         try:
             session = self._runtime.InferenceSession(
-                path, options, providers=self._provider.chain(graph)
+                path,
+                options,
+                providers=self._provider.chain(graph),
+                # It would print why a provider failed, and go on with another.
+                enable_fallback=0,
             )
         except Exception as error:
             raise SetupError(

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from itr_deploy.bundle.engines import engine_directories
+import hashlib
+
+from itr_deploy.bundle.engines import (
+    EngineDirectory,
+    EngineTarget,
+    check_fit,
+    engine_directories,
+    graph_digest,
+)
+from itr_deploy.bundle.files import output_errors
 from itr_deploy.bundle.store import Bundle
-from itr_deploy.errors import SetupError, UsageError
+from itr_deploy.errors import EngineError, SetupError, UsageError
 from itr_deploy.runtime.backends.base import Backend
 from itr_deploy.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from itr_deploy.runtime.backends.providers import CudaProvider, TensorRTProvider
 from itr_deploy.runtime.cache import cache_directory
 from itr_deploy.runtime.cuda import NO_BINDINGS, probe
+from itr_deploy.runtime.tensorrt_library import MODULES, import_library, installed
 
 DEVICES = ("cpu", "cuda")
 BACKENDS = ("auto", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")
@@ -25,7 +35,8 @@ def open_backend(
         device: ``"cpu"`` or ``"cuda"``.
         backend: ``"onnxruntime"``; on a GPU also ``"tensorrt"``, which runs the bundle's engines,
             and ``"onnxruntime-tensorrt"``, ONNX Runtime's TensorRT provider. ``"auto"`` is
-            ``"tensorrt"`` on a GPU where the bundle has engines, else ``"onnxruntime"``.
+            ``"tensorrt"`` on a GPU that the bundle has an engine of every graph for, else
+            ``"onnxruntime"``.
         threads: Threads that compute on the CPU; None for every core this process may use.
 
     Raises:
@@ -42,16 +53,47 @@ def open_backend(
         if backend not in ("auto", "onnxruntime"):
             raise UsageError(f"backend {backend!r} needs a GPU; give device='cuda' with it")
         return OnnxRuntimeBackend(bundle, threads=threads)
-    if backend == "auto":
-        backend = "tensorrt" if any(engine_directories(bundle)) else "onnxruntime"
-    if backend == "tensorrt":
+    fitting = fitting_target(bundle) if backend == "auto" else None
+    if backend == "tensorrt" or fitting is not None:
         from itr_deploy.runtime.backends.tensorrt import TensorRTBackend
 
-        return TensorRTBackend(bundle)
+        return TensorRTBackend(bundle, library=fitting)
     _check_gpu()
-    if backend == "onnxruntime":
-        return OnnxRuntimeBackend(bundle, CudaProvider(), threads)
-    return OnnxRuntimeBackend(bundle, _tensorrt_provider(bundle), threads)
+    if backend == "onnxruntime-tensorrt":
+        return OnnxRuntimeBackend(bundle, _tensorrt_provider(bundle), threads)
+    return OnnxRuntimeBackend(bundle, CudaProvider(), threads)
+
+
+def fitting_target(bundle: Bundle) -> EngineTarget | None:
+    """The target whose library is here and that has an engine of every graph for this GPU.
+
+    Raises:
+        EngineError: A record of engines is damaged.
+    """
+    gpus = probe().gpus
+    for target in MODULES:
+        if gpus and installed(target):
+            version, capability = import_library(target).__version__, gpus[0].capability
+            fit = {
+                graph
+                for directory in engine_directories(bundle)
+                for graph, info in directory.record.engines.items()
+                if info.fingerprint.target == target
+                and _fits(bundle, directory, graph, version, capability)
+            }
+            if fit >= bundle.manifest.graphs.keys():
+                return target
+    return None
+
+
+def _fits(
+    bundle: Bundle, directory: EngineDirectory, graph: str, version: str, capability: str
+) -> bool:
+    try:
+        check_fit(bundle, directory, graph, version=version, capability=capability)
+    except EngineError:
+        return False
+    return True
 
 
 def _check_gpu() -> None:
@@ -70,8 +112,15 @@ def _check_gpu() -> None:
 def _tensorrt_provider(bundle: Bundle) -> TensorRTProvider:
     from itr_deploy.runtime.profiles import Overrides, profile_of
 
+    if installed("tensorrt"):
+        # Loads its libraries, which pip puts where the provider does not look.
+        import_library("tensorrt")
     manifest = bundle.manifest
-    cache = cache_directory("onnxruntime-tensorrt", manifest.encoding_id[:16])
-    cache.mkdir(parents=True, exist_ok=True)
+    # ONNX Runtime knows an engine by names alone, those of a graph whose weights have changed too.
+    graphs = "".join(graph_digest(bundle, name) for name in sorted(manifest.graphs))
+    digest = hashlib.sha256(graphs.encode()).hexdigest()[:16]
+    cache = cache_directory("onnxruntime-tensorrt", digest)
+    with output_errors(cache):
+        cache.mkdir(parents=True, exist_ok=True)
     profiles = {name: profile_of(manifest, name, Overrides()) for name in manifest.graphs}
     return TensorRTProvider(manifest.precision, profiles, cache)

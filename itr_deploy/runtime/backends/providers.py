@@ -31,6 +31,10 @@ class Provider(Protocol):
         """What a session for a graph is asked to use, first choice first."""
         ...
 
+    def profile(self, graph: str) -> Mapping[str, ShapeRange] | None:
+        """Shapes that a graph takes, None for any."""
+        ...
+
 
 @dataclass(frozen=True)
 class CpuProvider:
@@ -42,6 +46,9 @@ class CpuProvider:
     def chain(self, graph: str) -> list[Named]:
         """See `Provider.chain`."""
         return [(self.name, {})]
+
+    def profile(self, graph: str) -> None:
+        """See `Provider.profile`."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,9 @@ class CudaProvider:
             options["gpu_mem_limit"] = str(self.memory_limit)
         return [(self.name, options)]
 
+    def profile(self, graph: str) -> None:
+        """See `Provider.profile`."""
+
 
 @dataclass(frozen=True)
 class TensorRTProvider:
@@ -103,7 +113,6 @@ class TensorRTProvider:
         options = {
             "device_id": str(self.device_id),
             "trt_fp16_enable": _flag(self.precision == "float16"),
-            "trt_bf16_enable": _flag(self.precision == "bfloat16"),
             "trt_engine_cache_enable": _flag(True),
             "trt_engine_cache_path": str(self.cache),
             "trt_engine_cache_prefix": graph,
@@ -113,9 +122,16 @@ class TensorRTProvider:
             "trt_profile_opt_shapes": _shapes({k: v.opt for k, v in profile.items()}),
             "trt_profile_max_shapes": _shapes({k: v.max for k, v in profile.items()}),
         }
+        if self.precision == "bfloat16":
+            # Not known to older versions, which refuse what they do not know.
+            options["trt_bf16_enable"] = _flag(True)
         if self.workspace is not None:
             options["trt_max_workspace_size"] = str(self.workspace)
         return [(self.name, options), *CudaProvider(self.device_id).chain(graph)]
+
+    def profile(self, graph: str) -> Mapping[str, ShapeRange]:
+        """See `Provider.profile`."""
+        return self.profiles[graph]
 
 
 def _flag(value: bool) -> str:

@@ -22,6 +22,14 @@ GRAPHS = {
     "match_image_to_text_float32",
 }
 RERANKERS = {"rerank_text_to_image", "rerank_image_to_text"}
+MATCHING = {name for name in GRAPHS if name.startswith("match_")}
+IN_FLOAT32 = {
+    # Routers, and the guiding side's embeddings; unbounded relations and self-attention.
+    "dime-i2t": {"image_encoder", "text_encoder", *MATCHING},
+    "dime-t2i": {"image_encoder", "text_encoder", *MATCHING},
+    "lhsc": {"image_encoder", "text_encoder"},
+}
+"""Graphs with products that half precision would break."""
 
 
 @pytest.mark.slow
@@ -38,9 +46,8 @@ def test_every_graph_builds_and_its_layers_are_of_its_precision(
     assert engines.keys() == bundle.manifest.graphs.keys()
     for graph, info in engines.items():
         assert info.matrix_layers.get(precision, 0) > 0, graph
-        assert info.matrix_layers.keys() <= {precision, "float32"}, graph
-        # What is kept in float32 is the smaller part.
-        assert info.matrix_layers[precision] > sum(info.matrix_layers.values()) / 4, graph
+        kept = {"float32"} if graph in IN_FLOAT32.get(name, ()) else set()
+        assert info.matrix_layers.keys() == {precision, *kept}, graph
 
 
 def no_progress(graph: str, phase: str, done: int, total: int) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from itr_deploy.bundle.engines import EngineRecord, engine_directory, write_record
 from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.errors import EngineError, SetupError, UsageError
-from itr_deploy.runtime import Matcher, Retriever
+from itr_deploy.export.engines import BuildRequest, build_engines
+from itr_deploy.runtime import Retriever
 from itr_deploy.runtime.backends import OnnxRuntimeBackend, open_backend
 from itr_deploy.runtime.backends import opening as opening_module
 from itr_deploy.runtime.cuda import NO_BINDINGS, CudaState, Gpu, probe
@@ -93,12 +93,22 @@ def test_engines_that_are_asked_for_and_not_there_are_told_with_the_command(
         open_backend(opened, "cuda", "tensorrt")
 
 
-@NO_GPU
-def test_auto_takes_a_bundles_engines_and_falls_back_to_nothing(bundle_copy: Path) -> None:
+def test_auto_takes_engines_only_where_every_graph_has_one_for_this_gpu(
+    bundle_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trt = pytest.importorskip("tensorrt_rtx")
     opened = read_bundle(bundle_copy)
-    path = engine_directory(opened, "tensorrt-rtx", "float32", "sm86")
-    path.mkdir(parents=True)
-    write_record(path, EngineRecord(engines={}))
-    pytest.importorskip("tensorrt_rtx")
-    with pytest.raises((SetupError, EngineError), match=r"tensorrt-rtx|engines"):
-        Matcher.load(bundle_copy, device="cuda")
+    graphs = tuple(opened.manifest.graphs)
+    assert opening_module.fitting_target(opened) is None
+    monkeypatch.setattr(opening_module, "probe", lambda: GPU)
+    assert opening_module.fitting_target(opened) is None
+    build_engines(opened, BuildRequest("tensorrt-rtx", graphs=graphs[1:]), lambda *_: None)
+    assert opening_module.fitting_target(opened) is None
+    build_engines(opened, BuildRequest("tensorrt-rtx"), lambda *_: None)
+    assert opening_module.fitting_target(opened) == "tensorrt-rtx"
+    other = CudaState("13.0", (Gpu("another", "9.0", 1 << 30),), None)
+    monkeypatch.setattr(opening_module, "probe", lambda: other)
+    assert opening_module.fitting_target(opened) is None
+    monkeypatch.setattr(opening_module, "probe", lambda: GPU)
+    monkeypatch.setattr(trt, "__version__", "1.8.0")
+    assert opening_module.fitting_target(opened) is None

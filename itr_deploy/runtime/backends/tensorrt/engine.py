@@ -136,7 +136,7 @@ class LoadedEngine:
             if kind not in TYPES or engine.get_tensor_location(name) == trt.TensorLocation.HOST:
                 raise EngineError(
                     f"{graph}: the engine has a tensor {name} of type {kind} that this runtime "
-                    f"cannot give to it; build it again with {mend}"
+                    f"cannot give to it; build it again with {mend} --force"
                 )
             dtype = np.dtype(TYPES[kind])
             if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT:

@@ -113,7 +113,7 @@ class Engines:
             said = heard.errors[-1] if heard.errors else "it does not say why"
             raise EngineError(
                 f"{path}: {self._target} {version} does not load it: {said}; "
-                f"build it again with {mend}"
+                f"build it again with {mend} --force"
             )
         info = self._bundle.manifest.graphs[graph]
         return LoadedEngine(graph, info, engine, self._trt, mend)
@@ -124,6 +124,8 @@ class Engines:
             self._closed = True
             while self._crews:
                 _, crew = self._crews.popitem()
+                for _ in range(self._workers):  # until every call has ended
+                    crew.places.acquire()
                 for worker in crew.idle:
                     worker.close()
                 crew.loaded.engine = None

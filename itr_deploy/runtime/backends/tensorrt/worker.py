@@ -95,7 +95,7 @@ class Worker:
             if not self._execute():
                 raise EngineError(
                     f"{self._loaded.graph}: the engine failed: {self._loaded.last_error}; "
-                    f"build it again with {self._loaded.mend}"
+                    f"build it again with {self._loaded.mend} --force"
                 )
             for name, array in outputs.items():
                 self._device.download(array, addresses[name], self._stream)
