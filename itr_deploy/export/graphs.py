@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from itr_deploy.bundle.manifest import GraphRole, Modality, Precision, StoredTensor
+from itr_deploy.export.grouping import EACH, GROUPS, grouped, join_groups
 from itr_deploy.export.modules import (
     ImageEncoderModule,
     ImageToTextModule,
@@ -27,7 +28,7 @@ from itr_deploy.models.contract import DeployedMatcher, TrainedMatcher
 LARGEST_CONSTANT = 1 << 31
 """Constant folding stops at weights of this many bytes; below it nothing is left to run time."""
 
-_EXAMPLE = {"batch": 3, "queries": 6, "groups": 3, "candidates": 4, "gallery": 5}
+_EXAMPLE = {"batch": 3, EACH: 2, GROUPS: 3, "candidates": 4, "gallery": 5}
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ def to_onnx(spec: GraphSpec, opset: int, precision: Precision = "float32") -> ir
     onnxscript.optimizer.optimize(
         model, input_size_limit=LARGEST_CONSTANT, output_size_limit=LARGEST_CONSTANT
     )
+    join_groups(model, [t.axes for t in flat], [t.axes for t in spec.outputs])
     for value, tensor in zip(model.graph.inputs, flat, strict=True):
         value.shape = ir.Shape(tensor.axes)
     for value, tensor in zip(model.graph.outputs, spec.outputs, strict=True):
@@ -184,7 +186,7 @@ def _nested(entry: GraphTensor | tuple[GraphTensor, ...], make: Any) -> Any:
 def _example(tensor: GraphTensor) -> Tensor:
     """A small input; sizes differ between axes, so that none is taken for another."""
     sizes = {**_EXAMPLE, "regions": 7, "length": 8}
-    shape = [sizes[axis] if isinstance(axis, str) else axis for axis in tensor.axes]
+    shape = [sizes[axis] if isinstance(axis, str) else axis for axis in grouped(tensor.axes)]
     if tensor.dtype == torch.float32:
         return torch.rand(shape)
     return torch.ones(shape, dtype=tensor.dtype)
@@ -193,7 +195,7 @@ def _example(tensor: GraphTensor) -> Tensor:
 def _dynamic(tensor: GraphTensor) -> dict[int, Any]:
     return {
         place: torch.export.Dim.DYNAMIC
-        for place, axis in enumerate(tensor.axes)
+        for place, axis in enumerate(grouped(tensor.axes))
         if isinstance(axis, str)
     }
 

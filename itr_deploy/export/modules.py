@@ -51,7 +51,10 @@ class TextEncoderModule(nn.Module):
 
 
 class TextToImageModule(nn.Module):
-    """Scores of text queries with the candidates they name in an image gallery."""
+    """Scores of text queries with the candidates they name in an image gallery.
+
+    Queries come in groups that share a row of candidates, see `itr_deploy.export.grouping`.
+    """
 
     def __init__(self, deployed: DeployedMatcher) -> None:
         super().__init__()
@@ -64,18 +67,17 @@ class TextToImageModule(nn.Module):
         images: Sequence[Tensor],
         candidates: Tensor,
     ) -> tuple[Tensor, ...]:
-        """``texts [Q, L, ..], lengths [Q], images [N, R, ..], candidates [Q, K] -> [Q, K]``.
+        """``texts [G, Q, L, ..], lengths [G, Q], images [N, R, ..], candidates [G, K]``.
 
-        The scores, then the `DeployedMatcher.pair_outputs`.
+        Returns:
+            The scores ``[G, Q, K]``, then the `DeployedMatcher.pair_outputs`.
         """
-        grouped = [_group(text, candidates) for text in texts]
         chosen = [_gather(image, candidates) for image in images]
-        outputs = self.deployed.match_outputs(grouped, _group(lengths, candidates), chosen)
-        return tuple(_by_query(output, lengths.shape[0]) for output in outputs)
+        return self.deployed.match_outputs(texts, lengths, chosen)
 
 
 class ImageToTextModule(nn.Module):
-    """Scores of image queries with the candidates they name in a text gallery."""
+    """Scores of image queries with the candidates they name in a text gallery; see above."""
 
     def __init__(self, deployed: DeployedMatcher) -> None:
         super().__init__()
@@ -88,31 +90,17 @@ class ImageToTextModule(nn.Module):
         lengths: Tensor,
         candidates: Tensor,
     ) -> tuple[Tensor, ...]:
-        """``images [Q, R, ..], texts [N, L, ..], lengths [N], candidates [Q, K] -> [Q, K]``.
+        """``images [G, Q, R, ..], texts [N, L, ..], lengths [N], candidates [G, K]``.
 
-        The scores, then the `DeployedMatcher.pair_outputs`.
+        Returns:
+            The scores ``[G, Q, K]``, then the `DeployedMatcher.pair_outputs`.
         """
-        grouped = [_group(image, candidates) for image in images]
         chosen = [_gather(text, candidates) for text in texts]
-        outputs = self.deployed.match_outputs(chosen, _gather(lengths, candidates), grouped)
-        return tuple(_by_query(output.transpose(1, 2), images[0].shape[0]) for output in outputs)
-
-
-def _group(queries: Tensor, candidates: Tensor) -> Tensor:
-    """``[Q, ...] -> [groups, Q / groups, ...]``: the queries that share a row of candidates.
-
-    With ``[1, K]`` candidates all queries are one group, and the gallery is gathered once.
-    """
-    groups = candidates.shape[0]
-    return queries.reshape(groups, queries.shape[0] // groups, *queries.shape[1:])
+        outputs = self.deployed.match_outputs(chosen, _gather(lengths, candidates), images)
+        return tuple(output.transpose(1, 2) for output in outputs)
 
 
 def _gather(gallery: Tensor, candidates: Tensor) -> Tensor:
-    """``[N, ...], [groups, K] -> [groups, K, ...]``."""
+    """``[N, ...], [G, K] -> [G, K, ...]``."""
     rows = gallery.index_select(0, candidates.reshape(-1))
     return rows.reshape(*candidates.shape, *gallery.shape[1:])
-
-
-def _by_query(output: Tensor, queries: int) -> Tensor:
-    """``[groups, Q / groups, K, ...] -> [Q, K, ...]``."""
-    return output.reshape(queries, *output.shape[2:])

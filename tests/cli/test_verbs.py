@@ -283,7 +283,7 @@ def test_a_search_that_makes_no_sense_is_refused(
 def test_a_device_that_is_not_there_ends_with_4(bundle: Path, image_gallery: Path) -> None:
     outcome = search(bundle, image_gallery, "a dog", "--device", "cuda")
     assert outcome.code == 4
-    assert "itr-deploy[gpu]" in outcome.error
+    assert "device 'cuda' needs an NVIDIA GPU" in outcome.error
     assert outcome.err.splitlines() == [outcome.error]
 
 
