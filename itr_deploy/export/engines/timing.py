@@ -12,7 +12,7 @@ from itr_deploy.errors import EngineError
 
 @dataclass(frozen=True)
 class TimingCache:
-    """The cache of one build. Timings of another version or GPU are ignored and replaced."""
+    """The cache of one build. Timings of another version or GPU are refused."""
 
     config: Any
     file: Path | None
