@@ -83,10 +83,12 @@ def test_the_self_test_prints_a_table_of_every_backend(without_gpu: CudaState) -
     outcome = itr_deploy("doctor", "--self-test")
     assert outcome.code == 0, outcome.err
     table = outcome.out[outcome.out.index("self-test:") :]
-    (row,) = (line.split() for line in table.splitlines() if " cpu " in line)
-    assert row[:3] == ["onnxruntime", "cpu", "float32"]
-    assert float(row[3]) < 1e-5
-    assert row[4] == "yes"
-    assert float(row[5]) > 0
-    for name in ("onnxruntime", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rtx"):
+    rows = [line.split() for line in table.splitlines() if line.startswith(" onnxruntime ")]
+    for row, precision, error in zip(rows, ("float32", "float16"), (1e-5, 1e-2), strict=True):
+        assert row[:3] == ["onnxruntime", "cpu", precision]
+        assert float(row[3]) < error
+        assert row[4] == "yes"
+        assert float(row[5]) > 0
+    for name in ("onnxruntime", "onnxruntime-tensorrt", "tensorrt"):
         assert f"missing  {name} on cuda: no GPU\n" in table
+    assert table.count("missing  tensorrt-rtx on cuda: ") == 2

@@ -13,6 +13,7 @@ import torch
 
 from itr_deploy.bundle.store import PARITY, read_bundle
 from itr_deploy.parity import verify
+from itr_deploy.parity.tolerances import Tolerances
 from itr_deploy.runtime import Matcher
 from tests.conftest import Bundles
 from tests.export.test_text import no_nltk_data, trained_nltk_data
@@ -203,7 +204,7 @@ def test_a_full_disk_leaves_the_old_bundle_working_and_nothing_else(
 def test_parity_that_misses_ends_with_3_and_without_a_bundle(
     one_step: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    strict = partial(verify, tolerance=1e-12)
+    strict = partial(verify, tolerances=Tolerances.of("float32", 1e-12))
     monkeypatch.setattr("itr_deploy.parity.export.verify", strict)
     outcome = export(place / "bundle", checkpoint=one_step)
     assert outcome.code == 3

@@ -148,6 +148,13 @@ def count_products(
             f"{graph}: no matrix product of its engine is {precision}: {_counted(counts)}; "
             f"export the bundle again with --dtype {precision}"
         )
+    told = {node for layer in layers for node in layer.nodes}
+    lost = [node for node, kind in products.named.items() if kind == precision and node not in told]
+    if lost:
+        raise EngineError(
+            f"{graph}: {len(lost)} of its matrix products are in no layer that the library tells "
+            f"of, the first {lost[0]}: their precision cannot be shown"
+        )
     for layer in found:
         if not _is_meant(layer, precision, products):
             nodes = ", ".join(layer.nodes) or "no node of the graph"

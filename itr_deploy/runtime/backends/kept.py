@@ -47,10 +47,13 @@ class KeptArrays(Generic[T]):
                     weakref.finalize(array, self._drop, key).atexit = False
 
     def copy_of(self, array: NDArray[Any]) -> Copy[T] | None:
-        """A contiguous array's copy, None where there is none."""
+        """An array's copy, None where there is none."""
         found = self._copies.get(_key(array))
         original = None if found is None else found[0]()
-        return None if found is None or original is None else Copy(original, found[1])
+        if found is None or original is None or not array.flags.c_contiguous:
+            return None
+        same = (original.shape, original.dtype) == (array.shape, array.dtype)
+        return Copy(original, found[1]) if same else None
 
     def _drop(self, key: Key) -> None:
         with self._lock:

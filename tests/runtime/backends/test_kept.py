@@ -38,6 +38,9 @@ def test_a_whole_view_is_the_array_and_a_part_is_not() -> None:
     assert found is not None
     assert found.original is array
     assert device.kept.copy_of(array[:2]) is None
+    assert device.kept.copy_of(array.reshape(3, 4)) is None
+    assert device.kept.copy_of(array.T) is None
+    assert device.kept.copy_of(array.view(np.int16)) is None
 
 
 def test_who_uses_a_copy_keeps_it_alive() -> None:

@@ -44,10 +44,13 @@ def test_tensorrt_gets_the_graphs_profile_its_types_and_a_cache(tmp_path: Path) 
     assert options["trt_profile_min_shapes"] == "regions:1x36x64,lengths:1"
     assert options["trt_profile_opt_shapes"] == "regions:8x36x64,lengths:8"
     assert options["trt_profile_max_shapes"] == "regions:64x36x64,lengths:64"
-    assert (options["trt_fp16_enable"], options["trt_bf16_enable"]) == ("1", "0")
+    assert options["trt_fp16_enable"] == "1"
+    assert "trt_bf16_enable" not in options
     assert options["trt_engine_cache_path"] == options["trt_timing_cache_path"] == str(tmp_path)
     assert options["trt_max_workspace_size"] == "1048576"
     assert all(isinstance(value, str) for value in options.values())
+    [(_, options), _] = TensorRTProvider("bfloat16", PROFILES, tmp_path).chain("graph")
+    assert (options["trt_fp16_enable"], options["trt_bf16_enable"]) == ("0", "1")
 
 
 def test_every_graph_of_a_bundle_has_a_profile_for_the_provider(

@@ -61,8 +61,12 @@ class TensorRTBackend:
         gpu = state.gpus[0]
         self.workers = workers
         self.description = f"{target} {trt.__version__}, {gpu.name} ({gpu.capability})"
+        device = Device()
+        # Where CUDA does not start, as under a driver that is too old for it, the library's own
+        # runtime can end the process.
+        device.destroy_stream(device.new_stream())
         self._ahead = RunAhead(workers)
-        self._engines = Engines(bundle, target, trt, gpu.capability, workers, cuda_graphs, Device())
+        self._engines = Engines(bundle, target, trt, gpu.capability, workers, cuda_graphs, device)
         self._close = weakref.finalize(self, self._engines.close)
 
     def run(self, graph: str, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
