@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from itr_deploy.bundle.files import inside, sha256_of, write_json
 from itr_deploy.bundle.manifest import Precision
+from itr_deploy.bundle.record import Record
 from itr_deploy.bundle.store import ENGINES, Bundle
 from itr_deploy.errors import EngineError
 
@@ -32,11 +33,7 @@ EngineTarget = Literal["tensorrt", "tensorrt-rtx"]
 Shape = tuple[int, ...]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ShapeRange(_Record):
+class ShapeRange(Record):
     """The shapes of one input that an engine takes, and the one it is fastest at."""
 
     min: Shape
@@ -44,7 +41,7 @@ class ShapeRange(_Record):
     max: Shape
 
 
-class Fingerprint(_Record):
+class Fingerprint(Record):
     """What decides whether an engine may be loaded, and whether it is worth building again.
 
     Attributes:
@@ -74,7 +71,7 @@ class Fingerprint(_Record):
     workspace: int | None
 
 
-class EngineInfo(_Record):
+class EngineInfo(Record):
     """One engine.
 
     Attributes:
@@ -96,7 +93,7 @@ class EngineInfo(_Record):
     seconds: float
 
 
-class EngineRecord(_Record):
+class EngineRecord(Record):
     """The content of `RECORD`: engines by the name of their graph."""
 
     schema_version: Literal[1] = ENGINE_SCHEMA

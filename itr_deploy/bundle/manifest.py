@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from itr_deploy.bundle.record import Record
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -26,11 +28,7 @@ GraphRole = Literal[
 PiKind = Literal["pooled_cosine", "neighbour_lists"]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class StoredTensor(_Record):
+class StoredTensor(Record):
     """A tensor that a gallery stores for an item.
 
     Attributes:
@@ -44,7 +42,7 @@ class StoredTensor(_Record):
     per_position: bool = True
 
 
-class Workspace(_Record):
+class Workspace(Record):
     """Scratch memory of the matcher in float32 values a pair.
 
     ``per_word * L + per_region * R + per_word_region * L * R``; an estimate, for tiling.
@@ -63,7 +61,7 @@ class Workspace(_Record):
         return 4 * (values + self.per_word_region * words * regions)
 
 
-class TensorInfo(_Record):
+class TensorInfo(Record):
     """An input or output of a graph; a string in ``shape`` names a dynamic axis."""
 
     name: str
@@ -71,7 +69,7 @@ class TensorInfo(_Record):
     shape: tuple[int | str, ...]
 
 
-class GraphInfo(_Record):
+class GraphInfo(Record):
     """One ONNX graph. ``storage`` is the type of the gallery tensors a matcher takes."""
 
     role: GraphRole
@@ -82,14 +80,14 @@ class GraphInfo(_Record):
     outputs: tuple[TensorInfo, ...]
 
 
-class FileInfo(_Record):
+class FileInfo(Record):
     """Size and checksum of a file of the bundle."""
 
     bytes: int
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-class ImageItems(_Record):
+class ImageItems(Record):
     """What an image is: its region features, and what is stored of it."""
 
     feature_dim: int
@@ -97,7 +95,7 @@ class ImageItems(_Record):
     tensors: tuple[StoredTensor, ...]
 
 
-class TextItems(_Record):
+class TextItems(Record):
     """What a text is: its words, its length limit, and what is stored of it.
 
     ``length`` is the padded length where the model fixes one. ``padded_together`` is set where
@@ -111,7 +109,7 @@ class TextItems(_Record):
     tensors: tuple[StoredTensor, ...]
 
 
-class NltkWords(_Record):
+class NltkWords(Record):
     """nltk's word tokenisation of the lower-cased text, looked up in a vocabulary file.
 
     ``sentence_splitter`` says which Punkt splits sentences: ``trained`` has its parameters in the
@@ -129,7 +127,7 @@ class NltkWords(_Record):
         return (self.vocabulary,) if self.punkt is None else (self.vocabulary, self.punkt)
 
 
-class WordPiece(_Record):
+class WordPiece(Record):
     """BERT's WordPiece over a ``vocab.txt``, always padded or cut to the texts' fixed length."""
 
     kind: Literal["wordpiece"] = "wordpiece"
@@ -145,7 +143,7 @@ class WordPiece(_Record):
 TextProcessing = Annotated[NltkWords | WordPiece, Field(discriminator="kind")]
 
 
-class Pipeline(_Record):
+class Pipeline(Record):
     """Defaults of a search; every one can be given per call.
 
     ``candidates`` is the shortlist's width, None for every item; ``image_query_candidates`` is
@@ -161,7 +159,7 @@ class Pipeline(_Record):
         return self.candidates if own is None else own
 
 
-class Provenance(_Record):
+class Provenance(Record):
     """Where the bundle came from."""
 
     checkpoint: str
@@ -170,7 +168,7 @@ class Provenance(_Record):
     versions: dict[str, str]
 
 
-class ProfileEvidence(_Record):
+class ProfileEvidence(Record):
     """The data that a profile was made on, and the checkpoint it was made of.
 
     ``data_sha256`` is that of the features and captions, see `Split.digest`.
@@ -183,7 +181,7 @@ class ProfileEvidence(_Record):
     captions: int
 
 
-class Pruning(_Record):
+class Pruning(Record):
     """What a profile let out of the graphs.
 
     ``closed`` names the gates that are held at 0, ``removed`` the cells that are not computed for
@@ -196,7 +194,7 @@ class Pruning(_Record):
     evidence: ProfileEvidence
 
 
-class RerankDirection(_Record):
+class RerankDirection(Record):
     """How one direction is re-ranked.
 
     Attributes:
@@ -208,7 +206,7 @@ class RerankDirection(_Record):
     threshold: float = Field(ge=0, lt=1)
 
 
-class Reranker(_Record):
+class Reranker(Record):
     """A re-ranker of the bundle's matcher.
 
     Attributes:
@@ -239,7 +237,7 @@ class Reranker(_Record):
         return self.text_to_image if query == "text" else self.image_to_text
 
 
-class Member(_Record):
+class Member(Record):
     """One matcher of an ensemble, its share of the score, and where it came from."""
 
     family: str
@@ -249,7 +247,7 @@ class Member(_Record):
     provenance: Provenance
 
 
-class Manifest(_Record):
+class Manifest(Record):
     """The whole manifest.
 
     ``encoding_id`` names what decides the stored tensors (weights, options, text processing):

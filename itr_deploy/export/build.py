@@ -98,14 +98,8 @@ def _write_graphs(
     with WeightsFile(root / GRAPHS / WEIGHTS) as weights:
 
         def save(name: str, model: ir.Model, info: GraphInfo) -> None:
-            if precision != "float32":
-                cancel_casts(model)
-            drop_traces(model)
-            weights.take(model)
-            ir.save(model, root / info.file)
             infos[name] = info
-            for finding in lint_graph(name, GraphView.read(root / info.file), "tensorrt"):
-                progress(f"warning, TensorRT: {finding}")
+            save_graph(name, model, root / info.file, precision, weights, progress)
 
         for spec in graph_specs(trained):
             progress(f"graph {spec.role}")
@@ -119,6 +113,33 @@ def _write_graphs(
             else:
                 save(spec.role, model, graph_info(spec, opset, spec.role, None))
     return infos
+
+
+def save_graph(
+    name: str,
+    model: ir.Model,
+    file: Path,
+    precision: Precision,
+    weights: WeightsFile,
+    progress: Progress,
+) -> None:
+    """Write a graph, its weights among those of others; warn of what TensorRT would refuse in it.
+
+    Args:
+        name: The graph's, for warnings.
+        model: The graph; it is used up.
+        file: Where it goes.
+        precision: Of its matrix products.
+        weights: Takes its weights.
+        progress: Called with every warning.
+    """
+    if precision != "float32":
+        cancel_casts(model)
+    drop_traces(model)
+    weights.take(model)
+    ir.save(model, file)
+    for finding in lint_graph(name, GraphView.read(file), "tensorrt"):
+        progress(f"warning, TensorRT: {finding}")
 
 
 def graph_info(spec: GraphSpec, opset: int, name: str, storage: StorageType | None) -> GraphInfo:

@@ -1,4 +1,4 @@
-"""Casts that cancel out: half-precision values that are widened only to be narrowed again."""
+"""Casts: making one, and those that cancel out, widening a value only to narrow it again."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from onnx_ir.passes.common import CommonSubexpressionEliminationPass, RemoveUnus
 
 LAYOUT = ("Expand", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 """Operators that move values without changing them."""
+
+
+def cast_of(value: ir.Value, dtype: ir.DataType, suffix: str) -> ir.Node:
+    """A node, in no graph yet, that gives a value in another type, called with a suffix."""
+    cast = ir.node("Cast", [value], attributes={"to": dtype.value})
+    out = cast.outputs[0]
+    out.name, out.shape, out.type = f"{value.name}_{suffix}", value.shape, ir.TensorType(dtype)
+    return cast
 
 
 def cancel_casts(model: ir.Model) -> None:

@@ -8,24 +8,21 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-import onnx_ir as ir
 import torch
 
 from itr_deploy.bundle.files import output_errors, sha256_of
 from itr_deploy.bundle.manifest import (
-    GraphInfo,
     GraphRole,
     Manifest,
     Modality,
     PiKind,
-    Precision,
     Provenance,
     RerankDirection,
     Reranker,
 )
 from itr_deploy.bundle.store import Bundle, list_files, write_manifest
 from itr_deploy.errors import BundleError, UsageError
-from itr_deploy.export.build import GRAPHS, drop_traces, graph_info, tool_versions
+from itr_deploy.export.build import GRAPHS, graph_info, save_graph, tool_versions
 from itr_deploy.export.graphs import GraphSpec, GraphTensor, to_onnx
 from itr_deploy.export.weights import WeightsFile
 from itr_deploy.models.contract import RerankNetwork, TrainedReranker
@@ -123,13 +120,15 @@ def build_reranked(
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(base.file(name), target)
     opset = max(graph.opset for graph in base.manifest.graphs.values())
-    graphs = dict(base.manifest.graphs)
+    graphs, precision = dict(base.manifest.graphs), base.manifest.precision
     with WeightsFile(root / GRAPHS / WEIGHTS) as weights:
         for role, modality in RERANK_ROLES.items():
             progress(f"graph {role}")
             network = network_of(source.trained, modality)
             spec = rerank_spec(role, network, directions[modality].rows)
-            graphs[role] = _save(spec, opset, base.manifest.precision, root, weights)
+            info = graphs[role] = graph_info(spec, opset, role, None)
+            model = to_onnx(spec, opset, precision)
+            save_graph(role, model, root / info.file, precision, weights, progress)
     progress("checksums and manifest")
     manifest = base.manifest.model_copy(
         update={
@@ -158,17 +157,6 @@ def rerank_spec(role: GraphRole, network: RerankNetwork, rows: int) -> GraphSpec
         ),
         (GraphTensor("scores", torch.float32, ("batch", rows - 1)),),
     )
-
-
-def _save(
-    spec: GraphSpec, opset: int, precision: Precision, root: Path, weights: WeightsFile
-) -> GraphInfo:
-    model = to_onnx(spec, opset, precision)
-    drop_traces(model)
-    weights.take(model)
-    info = graph_info(spec, opset, spec.role, None)
-    ir.save(model, root / info.file)
-    return info
 
 
 def _record(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from itr_deploy.export.casts import cast_of
+
 
 def with_float16_gallery(model: ir.Model, gallery_inputs: list[str]) -> ir.Model:
     """A copy of ``model`` whose gallery inputs are float16, cast to float32 after the gather.
@@ -34,10 +36,7 @@ def _cast_output(graph: ir.Graph, gather: ir.Node) -> None:
     output = gather.outputs[0]
     consumers = tuple(output.uses())
     output.type = ir.TensorType(ir.DataType.FLOAT16)
-    cast = ir.node("Cast", [output], attributes={"to": ir.DataType.FLOAT.value})
-    cast.outputs[0].name = f"{output.name}_float32"
-    cast.outputs[0].shape = output.shape
-    cast.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+    cast = cast_of(output, ir.DataType.FLOAT, "float32")
     for node, index in consumers:
         node.replace_input_with(index, cast.outputs[0])
     graph.insert_after(gather, cast)

@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from itr_deploy.bundle.manifest import Precision
 from itr_deploy.bundle.store import Bundle, list_files, text_files, write_manifest
+from itr_deploy.export.casts import cast_of
 from itr_deploy.export.weights import WeightsFile
 
 FLOAT = ir.DataType.FLOAT
@@ -65,7 +66,7 @@ def _emulate(graph: ir.Graph, half: ir.DataType) -> None:
         # A gallery's tensors keep their type.
         if value.dtype == half:
             users = tuple(value.uses())
-            wide_input = _cast(value, FLOAT, "wide")
+            wide_input = cast_of(value, FLOAT, "wide")
             _use_instead(users, wide_input.outputs[0])
             graph.insert_before(graph[0], wide_input)
 
@@ -76,8 +77,8 @@ def _round(graph: ir.Graph, node: ir.Node, value: ir.Value, half: ir.DataType) -
     if node.op_type == "Cast":
         node.attributes["to"] = ir.AttrInt64("to", FLOAT.value)
     users = tuple(value.uses())
-    narrow = _cast(value, half, "narrow")
-    wide = _cast(narrow.outputs[0], FLOAT, "wide")
+    narrow = cast_of(value, half, "narrow")
+    wide = cast_of(narrow.outputs[0], FLOAT, "wide")
     _use_instead(users, wide.outputs[0])
     graph.insert_after(node, [narrow, wide])
 
@@ -85,10 +86,3 @@ def _round(graph: ir.Graph, node: ir.Node, value: ir.Value, half: ir.DataType) -
 def _use_instead(users: tuple[tuple[ir.Node, int], ...], value: ir.Value) -> None:
     for user, index in users:
         user.replace_input_with(index, value)
-
-
-def _cast(value: ir.Value, dtype: ir.DataType, suffix: str) -> ir.Node:
-    cast = ir.node("Cast", [value], attributes={"to": dtype.value})
-    out = cast.outputs[0]
-    out.name, out.shape, out.type = f"{value.name}_{suffix}", value.shape, ir.TensorType(dtype)
-    return cast

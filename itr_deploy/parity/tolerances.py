@@ -29,7 +29,8 @@ class Tolerances:
         encoders: For an encoder's stored tensors, None where they are judged by the scores.
         scores: For scores, by the type of the gallery's tensors.
         invariance: For scores in other batches and with other padding.
-        best_kept: Rank that the best item by PyTorch must keep, None where equal order is asked.
+        best_kept: Rank that the best item by PyTorch must keep, None where no more is asked than
+            that only items within the tolerance change places.
     """
 
     encoders: float | None

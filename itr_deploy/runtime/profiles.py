@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from itr_deploy.bundle.engines import ShapeRange
@@ -68,6 +68,19 @@ class Overrides:
 
     def _bounds(self) -> Iterator[tuple[str, Mapping[str, int]]]:
         yield from (("min", self.min), ("opt", self.opt), ("max", self.max))
+
+
+def largest(axis: str, shapes: Iterable[tuple[Sequence[int | str], Sequence[int]]]) -> int | None:
+    """Largest size of an axis that all inputs take, None where none has it.
+
+    Args:
+        axis: Its name.
+        shapes: Of every input, the axes and their largest sizes.
+    """
+    sizes = (
+        size for axes, most in shapes for name, size in zip(axes, most, strict=True) if name == axis
+    )
+    return min(sizes, default=None)
 
 
 def profile_of(manifest: Manifest, graph: str, overrides: Overrides) -> dict[str, ShapeRange]:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from itr_deploy.bundle.manifest import ProfileEvidence
+from itr_deploy.bundle.record import Record
 from itr_deploy.errors import InputError
 from itr_deploy.models.dime.routes import CELLS, PATHS, Routes, path_name
 
 _Share = Field(ge=0, le=1 + 1e-6)
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RouteUse(_Record):
+class RouteUse(Record):
     """One gate over all pairs.
 
     Attributes:
@@ -37,7 +34,7 @@ class RouteUse(_Record):
     share: float = _Share
 
 
-class SkipUse(_Record):
+class SkipUse(Record):
     """One skip connection over all pairs.
 
     Attributes:
@@ -55,7 +52,7 @@ class SkipUse(_Record):
     share: float = _Share
 
 
-class RouteProfile(_Record):
+class RouteProfile(Record):
     """The use of every gate and skip connection, and the evidence for it.
 
     ``routes`` are in the order layer, path, cell. ``data`` is the directory of the data.

@@ -16,6 +16,7 @@ from itr_deploy.runtime.backends.ahead import RunAhead
 from itr_deploy.runtime.backends.base import Arrays, Call
 from itr_deploy.runtime.backends.kept import KeptArrays
 from itr_deploy.runtime.backends.providers import CpuProvider, Provider
+from itr_deploy.runtime.profiles import largest
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -126,13 +127,7 @@ class OnnxRuntimeBackend:
         if profile is None:
             return None
         inputs = self._bundle.manifest.graphs[graph].inputs
-        sizes = [
-            profile[entry.name].max[place]
-            for entry in inputs
-            for place, name in enumerate(entry.shape)
-            if name == axis
-        ]
-        return min(sizes, default=None)
+        return largest(axis, ((entry.shape, profile[entry.name].max) for entry in inputs))
 
     def _session(self, graph: str) -> onnxruntime.InferenceSession:
         with self._lock:

@@ -70,16 +70,21 @@ def fitting_target(bundle: Bundle) -> EngineTarget | None:
     Raises:
         EngineError: A record of engines is damaged.
     """
-    gpus = probe().gpus
+    gpus, built = probe().gpus, list(engine_directories(bundle))
     for target in MODULES:
-        if gpus and installed(target):
+        engines = [
+            (directory, graph)
+            for directory in built
+            for graph, info in directory.record.engines.items()
+            if info.fingerprint.target == target
+        ]
+        # Importing a library takes seconds.
+        if gpus and engines and installed(target):
             version, capability = import_library(target).__version__, gpus[0].capability
             fit = {
                 graph
-                for directory in engine_directories(bundle)
-                for graph, info in directory.record.engines.items()
-                if info.fingerprint.target == target
-                and _fits(bundle, directory, graph, version, capability)
+                for directory, graph in engines
+                if _fits(bundle, directory, graph, version, capability)
             }
             if fit >= bundle.manifest.graphs.keys():
                 return target

@@ -21,6 +21,7 @@ from itr_deploy.bundle.manifest import GraphInfo
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import EngineError, InputError
 from itr_deploy.runtime.backends.base import Arrays
+from itr_deploy.runtime.profiles import largest
 from itr_deploy.runtime.tensorrt_library import installed, logger
 
 TYPES = {
@@ -153,8 +154,7 @@ class LoadedEngine:
 
     def most(self, axis: str) -> int | None:
         """Largest size of a dynamic axis, None where no input has it."""
-        limits = (entry.limits for entry in self.inputs.values())
-        return min((sizes[axis][1] for sizes in limits if axis in sizes), default=None)
+        return largest(axis, ((entry.axes, entry.most) for entry in self.inputs.values()))
 
     def checked(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
         """The engine's inputs out of what a call gives, each contiguous.
