@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from itr_deploy.bundle.manifest import Manifest, Modality, StorageType, StoredTensor
+from itr_deploy.bundle.record import Record
 from itr_deploy.errors import GalleryError
 
 TABLE = "items"
@@ -21,7 +22,7 @@ SCHEMA_VERSION = 1
 _VALUES = {"float16": pa.float16(), "float32": pa.float32()}
 
 
-class Description(BaseModel):
+class Description(Record):
     """What a gallery is, kept in its table's schema.
 
     Attributes:
@@ -34,8 +35,6 @@ class Description(BaseModel):
             where the model fixes it, else None.
         family: Family of the bundle, for people.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: int = SCHEMA_VERSION
     modality: Modality

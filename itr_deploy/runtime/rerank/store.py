@@ -16,9 +16,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from itr_deploy.bundle.files import output_errors, write_json
+from itr_deploy.bundle.record import Record
 from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.read import Vectors
@@ -35,7 +36,7 @@ TILE, BANK_TILE = 64, 1024
 Progress = Callable[[int], None]
 
 
-class StoreDescription(BaseModel):
+class StoreDescription(Record):
     """What a store was made of.
 
     Attributes:
@@ -45,8 +46,6 @@ class StoreDescription(BaseModel):
         candidates: Width of the shortlist that the lists were taken from, None for all items.
         complete: Whether all scores are kept.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
     gallery: str
