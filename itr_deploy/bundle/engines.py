@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,8 @@ ENGINE_SCHEMA: Literal[1] = 1
 
 RTX_RUNS_ON = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 """Compute capabilities of the GPUs that TensorRT for RTX is for; Hopper's is not among them."""
+RTX_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")
+"""What TensorRT for RTX builds for unless told otherwise: Ampere, Ada and Blackwell."""
 
 EngineTarget = Literal["tensorrt", "tensorrt-rtx"]
 Shape = tuple[int, ...]
@@ -71,6 +72,14 @@ class Fingerprint(Record):
     workspace: int | None
 
 
+class GivenSizes(Record):
+    """Sizes of axes that were given for a build in place of the defaults, by axis."""
+
+    min: dict[str, int] = Field(default_factory=dict)
+    opt: dict[str, int] = Field(default_factory=dict)
+    max: dict[str, int] = Field(default_factory=dict)
+
+
 class EngineInfo(Record):
     """One engine.
 
@@ -79,6 +88,7 @@ class EngineInfo(Record):
         bytes: Its size.
         sha256: Its checksum.
         fingerprint: What it was built from and for.
+        given: Sizes of its profile that were asked for.
         layers: Number of layers after the builder's fusions.
         matrix_layers: Number of its layers with matrix products, by the type they compute in.
         seconds: How long the build took.
@@ -88,6 +98,7 @@ class EngineInfo(Record):
     bytes: int
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     fingerprint: Fingerprint
+    given: GivenSizes = GivenSizes()
     layers: int
     matrix_layers: dict[str, int]
     seconds: float
@@ -180,67 +191,3 @@ def check_engine_file(directory: EngineDirectory, graph: str) -> None:
             f"{path}: does not match its checksum, it was changed or damaged; "
             f"delete {directory.path} and run itr-deploy build-engine"
         )
-
-
-def check_fit(
-    bundle: Bundle, directory: EngineDirectory, graph: str, *, version: str, capability: str
-) -> None:
-    """Compare what an engine was built for with what is here, before it is loaded.
-
-    Args:
-        bundle: The bundle that the engine belongs to.
-        directory: Where the engine lies.
-        graph: Its graph.
-        version: Of the library that is to load it.
-        capability: Compute capability of the GPU that is to run it, such as ``"8.6"``.
-
-    Raises:
-        EngineError: There is none of this graph, or it does not fit; names what differs and the
-            command that builds it again.
-    """
-    info = directory.record.engines.get(graph)
-    if info is None:
-        raise EngineError(f"{directory.path}: has no engine of {graph}; run {rebuild(bundle)}")
-    made = info.fingerprint
-    command = rebuild(bundle, made.target)
-    if graph not in bundle.manifest.graphs:
-        problem = "was built from a graph that the bundle no longer has"
-    elif made.graph_sha256 != graph_digest(bundle, graph):
-        problem = "was built from another version of the bundle's graph"
-    elif not _loads(made, version):
-        problem = f"was built by {made.target} {made.version}, here is {version}"
-    elif not _runs_on(made, capability):
-        built = ", ".join(made.capabilities)
-        problem = f"was built for compute capability {built}, this GPU has {capability}"
-        if made.target == "tensorrt-rtx" and capability in RTX_RUNS_ON:
-            command += f" --compute-capability {capability}"
-        elif made.target == "tensorrt-rtx":
-            command = rebuild(bundle, "tensorrt")
-    else:
-        return
-    raise EngineError(f"{directory.file(graph)}: {problem}; run {command}")
-
-
-def rebuild(bundle: Bundle, target: EngineTarget | None = None) -> str:
-    """The command that builds a bundle's engines, for a message."""
-    words = ["itr-deploy", "build-engine", str(bundle.path)]
-    return shlex.join([*words, "--target", target] if target else words)
-
-
-def _loads(made: Fingerprint, version: str) -> bool:
-    """Whether a library takes an engine: its own, or a later one of the same major version."""
-    if made.version == version:
-        return True
-    built, here = (_numbers(text) for text in (made.version, version))
-    return made.version_compatible and built[0] == here[0] and built <= here
-
-
-def _numbers(version: str) -> list[int]:
-    """``"10.13.3.9"`` as numbers; what follows a release, as in ``"11.4.0.dev1"``, is left out."""
-    return [int(part) if part.isdigit() else 0 for part in version.split(".")]
-
-
-def _runs_on(made: Fingerprint, capability: str) -> bool:
-    if made.hardware_compatibility == "ampere-plus":
-        return _numbers(capability) >= [8, 0]
-    return capability in made.capabilities

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from itr_deploy.bundle.engines import (
-    RTX_RUNS_ON,
-    EngineDirectory,
-    Fingerprint,
-    check_engine_file,
-    check_fit,
-    engine_directories,
-)
+from itr_deploy.bundle.engine_fit import EngineHost, check_fit, rebuild
+from itr_deploy.bundle.engines import EngineDirectory, check_engine_file, engine_directories
 from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.doctor.checks import Check, problem_of
 from itr_deploy.doctor.machine import Machine
@@ -43,8 +37,9 @@ def _check_engines(machine: Machine, bundle: Bundle, directory: EngineDirectory)
     if not engines:
         return Check(name, "info", "none in it")
     # One build wrote them all.
-    built = next(iter(engines.values())).fingerprint
-    mend = _build_again(bundle, built, [gpu.capability for gpu in machine.cuda.gpus])
+    one = next(iter(engines.values()))
+    built = one.fingerprint
+    mend = rebuild(bundle, one, gpus=[gpu.capability for gpu in machine.cuda.gpus])
     said = f"{len(engines)} for {NAMES[built.target]} {built.version}, {built.precision}"
     said = f"{said}, capability {' or '.join(built.capabilities)}"
     library = machine.library(built.target)
@@ -53,7 +48,7 @@ def _check_engines(machine: Machine, bundle: Bundle, directory: EngineDirectory)
         return Check(name, "missing", found, install(built.target))
     gpus = sorted({gpu.capability for gpu in machine.cuda.gpus})
     tried = [
-        _unfit(bundle, directory, library.answer, capability)
+        _unfit(bundle, directory, EngineHost(library.answer, capability, machine.cuda.driver))
         for capability in gpus or built.capabilities[:1]
     ]
     if None in tried:
@@ -65,24 +60,12 @@ def _check_engines(machine: Machine, bundle: Bundle, directory: EngineDirectory)
     return Check(name, "problem", f"{said}: {tried[0]}", mend)
 
 
-def _unfit(bundle: Bundle, directory: EngineDirectory, version: str, capability: str) -> str | None:
-    """Why a GPU of this capability cannot run the engines; None if it can."""
+def _unfit(bundle: Bundle, directory: EngineDirectory, host: EngineHost) -> str | None:
+    """Why this host cannot run the engines; None if it can."""
     try:
         for graph in directory.record.engines:
-            check_fit(bundle, directory, graph, version=version, capability=capability)
+            check_fit(bundle, directory, graph, host)
             check_engine_file(directory, graph)
     except EngineError as error:
         return str(error).partition("; ")[0]
     return None
-
-
-def _build_again(bundle: Bundle, built: Fingerprint, gpus: Sequence[str]) -> str:
-    """The command that builds engines like these for this machine."""
-    precision = {"float32": "--fp32", "float16": "--fp16", "bfloat16": "--bf16"}[built.precision]
-    command = f"itr-deploy build-engine {bundle.path} --target"
-    if built.target == "tensorrt" or not gpus:
-        return f"{command} {built.target} {precision}"
-    here = ",".join(sorted({gpu for gpu in gpus if gpu in RTX_RUNS_ON}))
-    if not here:
-        return f"{command} tensorrt {precision}"
-    return f"{command} tensorrt-rtx {precision} --compute-capability {here}"

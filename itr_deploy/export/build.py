@@ -25,8 +25,9 @@ from itr_deploy.bundle.manifest import (
 )
 from itr_deploy.bundle.store import list_files, write_manifest
 from itr_deploy.export.casts import cancel_casts
-from itr_deploy.export.graphs import GraphSpec, gallery_inputs, graph_specs, to_onnx
+from itr_deploy.export.graphs import traced_graphs
 from itr_deploy.export.preflight import GraphView, lint_graph
+from itr_deploy.export.specs import GraphSpec
 from itr_deploy.export.storage import with_float16_gallery
 from itr_deploy.export.text import BundledText
 from itr_deploy.export.weights import WeightsFile
@@ -101,12 +102,9 @@ def _write_graphs(
             infos[name] = info
             save_graph(name, model, root / info.file, precision, weights, progress)
 
-        for spec in graph_specs(trained):
-            progress(f"graph {spec.role}")
-            model = to_onnx(spec, opset, precision)
-            stored = gallery_inputs(spec)
-            if stored:
-                half = with_float16_gallery(model, stored)
+        for spec, model in traced_graphs(trained, opset, precision, progress):
+            if spec.gallery_inputs:
+                half = with_float16_gallery(model, spec.gallery_inputs)
                 save(spec.role, half, graph_info(spec, opset, spec.role, "float16"))
                 name = f"{spec.role}_float32"
                 save(name, model, graph_info(spec, opset, name, "float32"))
@@ -144,10 +142,9 @@ def save_graph(
 
 def graph_info(spec: GraphSpec, opset: int, name: str, storage: StorageType | None) -> GraphInfo:
     """What the manifest says of a graph."""
-    gallery = gallery_inputs(spec)
 
     def dtype(tensor: str, declared: torch.dtype) -> str:
-        return storage if storage and tensor in gallery else _DTYPES[declared]
+        return storage if storage and tensor in spec.gallery_inputs else _DTYPES[declared]
 
     return GraphInfo(
         role=spec.role,
@@ -155,8 +152,7 @@ def graph_info(spec: GraphSpec, opset: int, name: str, storage: StorageType | No
         opset=opset,
         storage=storage,
         inputs=tuple(
-            TensorInfo(name=t.name, dtype=dtype(t.name, t.dtype), shape=t.axes)
-            for t in spec.flat_inputs
+            TensorInfo(name=t.name, dtype=dtype(t.name, t.dtype), shape=t.axes) for t in spec.inputs
         ),
         outputs=tuple(
             TensorInfo(name=t.name, dtype=_DTYPES[t.dtype], shape=t.axes) for t in spec.outputs

@@ -27,7 +27,7 @@ from itr_deploy.bundle.manifest import (
 )
 from itr_deploy.bundle.store import Bundle, list_files, text_files, write_manifest
 from itr_deploy.errors import BundleError, UsageError
-from itr_deploy.export.build import GRAPHS, WEIGHTS, tool_versions
+from itr_deploy.export.build import GRAPHS, WEIGHTS, save_graph, tool_versions
 from itr_deploy.export.merge import add_output, apply, merge, scaled
 from itr_deploy.export.reranker import RERANK_ROLES
 from itr_deploy.export.weights import WeightsFile
@@ -66,8 +66,8 @@ def build_ensemble(
                 continue
             progress(f"graph {name}")
             model, graphs[name] = _merged(members, shares, name, info)
-            shared.take(model)
-            ir.save(model, root / info.file)
+            precision = members[0].manifest.precision
+            save_graph(name, model, root / info.file, precision, shared, progress)
     manifest = _manifest(members, shares, graphs, root)
     write_manifest(root, manifest)
     return manifest

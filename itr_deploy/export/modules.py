@@ -50,57 +50,15 @@ class TextEncoderModule(nn.Module):
         return self.deployed.encode_texts(token_ids, lengths)
 
 
-class TextToImageModule(nn.Module):
-    """Scores of text queries with the candidates they name in an image gallery.
-
-    Queries come in groups that share a row of candidates, see `itr_deploy.export.grouping`.
-    """
+class MatcherModule(nn.Module):
+    """Every text of a group with every image of it, for `itr_deploy.export.directions`."""
 
     def __init__(self, deployed: DeployedMatcher) -> None:
         super().__init__()
         self.deployed = deployed
 
     def forward(
-        self,
-        texts: Sequence[Tensor],
-        lengths: Tensor,
-        images: Sequence[Tensor],
-        candidates: Tensor,
+        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """``texts [G, Q, L, ..], lengths [G, Q], images [N, R, ..], candidates [G, K]``.
-
-        Returns:
-            The scores ``[G, Q, K]``, then the `DeployedMatcher.pair_outputs`.
-        """
-        chosen = [_gather(image, candidates) for image in images]
-        return self.deployed.match_outputs(texts, lengths, chosen)
-
-
-class ImageToTextModule(nn.Module):
-    """Scores of image queries with the candidates they name in a text gallery; see above."""
-
-    def __init__(self, deployed: DeployedMatcher) -> None:
-        super().__init__()
-        self.deployed = deployed
-
-    def forward(
-        self,
-        images: Sequence[Tensor],
-        texts: Sequence[Tensor],
-        lengths: Tensor,
-        candidates: Tensor,
-    ) -> tuple[Tensor, ...]:
-        """``images [G, Q, R, ..], texts [N, L, ..], lengths [N], candidates [G, K]``.
-
-        Returns:
-            The scores ``[G, Q, K]``, then the `DeployedMatcher.pair_outputs`.
-        """
-        chosen = [_gather(text, candidates) for text in texts]
-        outputs = self.deployed.match_outputs(chosen, _gather(lengths, candidates), images)
-        return tuple(output.transpose(1, 2) for output in outputs)
-
-
-def _gather(gallery: Tensor, candidates: Tensor) -> Tensor:
-    """``[N, ...], [G, K] -> [G, K, ...]``."""
-    rows = gallery.index_select(0, candidates.reshape(-1))
-    return rows.reshape(*candidates.shape, *gallery.shape[1:])
+        """See `DeployedMatcher.match_outputs`."""
+        return self.deployed.match_outputs(texts, lengths, images)

@@ -23,7 +23,8 @@ from itr_deploy.bundle.manifest import (
 from itr_deploy.bundle.store import Bundle, list_files, write_manifest
 from itr_deploy.errors import BundleError, UsageError
 from itr_deploy.export.build import GRAPHS, graph_info, save_graph, tool_versions
-from itr_deploy.export.graphs import GraphSpec, GraphTensor, to_onnx
+from itr_deploy.export.specs import GraphSpec, GraphTensor
+from itr_deploy.export.tracing import to_onnx
 from itr_deploy.export.weights import WeightsFile
 from itr_deploy.models.contract import RerankNetwork, TrainedReranker
 from itr_deploy.models.registry import RerankerFamily
@@ -127,7 +128,7 @@ def build_reranked(
             network = network_of(source.trained, modality)
             spec = rerank_spec(role, network, directions[modality].rows)
             info = graphs[role] = graph_info(spec, opset, role, None)
-            model = to_onnx(spec, opset, precision)
+            model = to_onnx(network, spec.inputs, spec.outputs, opset, precision)
             save_graph(role, model, root / info.file, precision, weights, progress)
     progress("checksums and manifest")
     manifest = base.manifest.model_copy(
@@ -150,7 +151,6 @@ def rerank_spec(role: GraphRole, network: RerankNetwork, rows: int) -> GraphSpec
     """The graph of one direction with K fixed; only the number of queries is free."""
     return GraphSpec(
         role,
-        network,
         (
             GraphTensor("affinities", torch.float32, ("batch", rows, 2 * network.pillars)),
             GraphTensor("edges", torch.float32, ("batch", rows, rows)),

@@ -91,10 +91,7 @@ def missed(report: ParityReport, consequence: str) -> str:
     """The message of a failed gate: the first comparison that missed, and its figures."""
     worst = next(entry for entry in report.entries if not entry.passed)
     count = sum(not entry.passed for entry in report.entries)
-    figure = getattr(worst, "needed", None)
-    if figure is None:
-        figure = worst.largest_swap  # type: ignore[union-attr]
-    found = f"{figure:.1e} where {worst.tolerance:.0e} is allowed"
+    found = worst.shortfall
     if not worst.finite:
         found = "values that are NaN or infinite"
     return (

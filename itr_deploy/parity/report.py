@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -44,6 +45,11 @@ class Comparison:
         """Whether the tolerance was kept and every value is finite."""
         return self.finite and (self.tolerance is None or self.needed <= self.tolerance)
 
+    @property
+    def shortfall(self) -> str:
+        """What was found and what is allowed, for a message."""
+        return f"{self.needed:.1e} where {self.tolerance or math.inf:.0e} is allowed"
+
 
 @dataclass(frozen=True)
 class RankComparison:
@@ -77,10 +83,26 @@ class RankComparison:
     @property
     def passed(self) -> bool:
         """Whether only items within the tolerance changed places, and the best ones stayed."""
-        kept = self.keep_within is None or (
-            self.best_kept[RANKS.index(self.keep_within)] == 1 and self.top_overlap >= LEAST_OVERLAP
-        )
-        return self.finite and self.largest_swap <= self.tolerance and kept
+        return self.finite and self.largest_swap <= self.tolerance and not self._lost
+
+    @property
+    def shortfall(self) -> str:
+        """What was found and what is allowed, for a message."""
+        if self.largest_swap > self.tolerance:
+            return f"{self.largest_swap:.1e} where {self.tolerance:.0e} is allowed"
+        return self._lost
+
+    @property
+    def _lost(self) -> str:
+        """Which of the best items were lost, nothing where they are kept or need not be."""
+        if self.keep_within is None:
+            return ""
+        kept = self.best_kept[RANKS.index(self.keep_within)]
+        if kept < 1:
+            return f"the best item among the first {self.keep_within} in {kept:.1%} of the rankings"
+        if self.top_overlap < LEAST_OVERLAP:
+            return f"{self.top_overlap:.1%} of the top 10 where {LEAST_OVERLAP:.0%} must be kept"
+        return ""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class Matcher:
         device: str = "cpu",
         threads: int | None = None,
         memory_budget: int = DEFAULT_BUDGET,
-        backend: str = "auto",
+        backend: str | Backend = "auto",
     ) -> Matcher:
         """Open a bundle for scoring.
 
@@ -56,8 +56,10 @@ class Matcher:
             device: ``"cpu"`` or ``"cuda"``.
             threads: Threads that compute on the CPU, None for every core.
             memory_budget: Bytes that `score` may use for encoded items and scratch.
-            backend: ``"onnxruntime"``, or on a GPU ``"tensorrt"`` or ``"onnxruntime-tensorrt"``;
-                see `open_backend`.
+            backend: ``"onnxruntime"``, or on a GPU ``"tensorrt"`` or ``"onnxruntime-tensorrt"``,
+                see `open_backend`; or one that was made over this bundle, such as
+                ``TensorRTBackend(read_bundle(path), workers=4, cuda_graphs=True)``, and then
+                ``device`` and ``threads`` have been decided.
 
         Raises:
             BundleError: The bundle is missing or damaged.
@@ -66,7 +68,9 @@ class Matcher:
             UsageError: There is no such device or backend.
         """
         opened = read_bundle(bundle)
-        return cls(opened, open_backend(opened, device, backend, threads), memory_budget)
+        if isinstance(backend, str):
+            backend = open_backend(opened, device, backend, threads)
+        return cls(opened, backend, memory_budget)
 
     @property
     def text(self) -> TextProcessor:

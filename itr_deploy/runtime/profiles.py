@@ -46,7 +46,7 @@ class Overrides:
             UsageError: One is not; names those that are.
         """
         known = {axis for name in graphs for axis in _axes(manifest.graphs[name])}
-        for bound, sizes in self._bounds():
+        for bound, sizes in self.bounds():
             for axis in sizes.keys() - known:
                 there = ", ".join(sorted(known))
                 raise UsageError(f"--{bound}-shapes: no axis {axis!r}; the graphs have {there}")
@@ -57,7 +57,7 @@ class Overrides:
         Raises:
             UsageError: The sizes given for this axis contradict each other.
         """
-        given = {bound: sizes[axis] for bound, sizes in self._bounds() if axis in sizes}
+        given = {bound: sizes[axis] for bound, sizes in self.bounds() if axis in sizes}
         if sorted(given.values()) != list(given.values()) or min(given.values(), default=1) < 1:
             said = ", ".join(f"{bound} {size}" for bound, size in given.items())
             raise UsageError(f"axis {axis}: {said}; must be 1 <= min <= opt <= max")
@@ -66,7 +66,8 @@ class Overrides:
         most = given.get("max", max(default.max, largest))
         return Range(least, given.get("opt", min(max(default.opt, least), most)), most)
 
-    def _bounds(self) -> Iterator[tuple[str, Mapping[str, int]]]:
+    def bounds(self) -> Iterator[tuple[str, Mapping[str, int]]]:
+        """The sizes with the name of what they bound."""
         yield from (("min", self.min), ("opt", self.opt), ("max", self.max))
 
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from itr_deploy.bundle.manifest import Modality
 from itr_deploy.errors import InputError, UsageError
+from itr_deploy.runtime.backends import Backend
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.inputs import as_array
@@ -64,7 +65,7 @@ class Retriever:
         memory_budget: int = DEFAULT_BUDGET,
         resident: bool | None = None,
         *,
-        backend: str = "auto",
+        backend: str | Backend = "auto",
         bank: str | Path | Gallery | None = None,
         gallery_neighbours: str | Path | NeighbourLists | None = None,
         bank_neighbours: str | Path | NeighbourLists | None = None,
@@ -80,7 +81,8 @@ class Retriever:
             resident: True loads the gallery whatever its size, False leaves it on disk, None
                 decides by ``memory_budget``. The results are the same.
             backend: ``"onnxruntime"``, or on a GPU ``"tensorrt"`` (the bundle's engines) or
-                ``"onnxruntime-tensorrt"``; see `open_backend`.
+                ``"onnxruntime-tensorrt"``, see `open_backend`; or one made over this bundle, see
+                `Matcher.load`.
             bank: A gallery of the other modality, for re-ranking: texts where images are
                 searched.
             gallery_neighbours: Nearest items of every item of the gallery, for re-ranking with a

@@ -6,6 +6,7 @@ differ between versions.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ MODULES: dict[EngineTarget, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "ten
 """The Python module of a target."""
 LAYERS = "Layers:\n"
 """How the message begins in which a builder tells the layers of the engine it has made."""
+REMEMBERED = 100
+"""Warnings, and errors, that are kept: a service may run for months."""
 
 _loggers: dict[str, Any] = {}
 
@@ -64,10 +67,10 @@ def default_target() -> EngineTarget:
 
 @dataclass
 class Heard:
-    """What a library said: its warnings and errors, one line each, and an engine's layers."""
+    """What a library said last: its warnings and errors, one line each, and an engine's layers."""
 
-    warnings: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
+    warnings: deque[str] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    errors: deque[str] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     layers: str = ""
 
 

@@ -17,7 +17,7 @@ from itr_deploy.bundle.manifest import (
     TextItems,
     Workspace,
 )
-from itr_deploy.bundle.store import list_files, write_manifest
+from itr_deploy.bundle.store import Bundle, list_files, read_bundle, write_manifest
 
 
 def manifest_of(root: Path) -> Manifest:
@@ -60,3 +60,8 @@ def small(tmp_path: Path) -> Path:
     (root / "vocab.json").write_text('{"word2idx": {}}')
     write_manifest(root, manifest_of(root))
     return root
+
+
+@pytest.fixture
+def opened(small: Path) -> Bundle:
+    return read_bundle(small)

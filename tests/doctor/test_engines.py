@@ -115,7 +115,7 @@ def test_engines_of_another_version_are_a_problem_with_the_command_that_builds_t
     assert check.state == "problem"
     assert "10.3.0.26" in check.found
     assert VERSION in check.found
-    assert check.mend == f"itr-deploy build-engine {bundle_copy} --target tensorrt --fp16"
+    assert check.mend == f"itr-deploy build-engine {bundle_copy} --target tensorrt"
 
 
 def test_engines_of_a_graph_that_changed_are_a_problem(

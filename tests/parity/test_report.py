@@ -140,3 +140,12 @@ def test_the_message_of_a_failed_gate_names_the_first_miss_and_its_figures() -> 
     assert "broken: values that are NaN or infinite; no bundle" in message
     swapped = ranks([[1, 2]], [[2, 1]], 0.5)
     assert "x: 1.0e+00 where 5e-01" in missed(ParityReport("cpu", (good,), (), (swapped,)), "")
+    lost = compare_ranks("x", np.arange(20.0)[None], np.arange(20.0)[None, ::-1], 100.0, 5)
+    message = missed(ParityReport("cpu", (good,), (), (lost,)), "")
+    assert "x: the best item among the first 5 in 0.0% of the rankings" in message
+    others = np.array([[30.0, *range(10), *range(10, 20)]])
+    elsewhere = np.array([[30.0, *range(20, 10, -1), *range(10)]])
+    message = missed(
+        ParityReport("cpu", (), (), (compare_ranks("x", others, elsewhere, 100.0, 5),)), ""
+    )
+    assert "x: 10.0% of the top 10 where 90% must be kept" in message

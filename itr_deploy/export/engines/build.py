@@ -195,4 +195,4 @@ def _level(trt: Any, name: HardwareCompatibility) -> Any:
 
 def _last(heard: Heard) -> str:
     """The end of what the library said, short enough for a line."""
-    return " ... ".join(text[:400] for text in heard.errors[-2:]) or "it does not say why"
+    return " ... ".join(text[:400] for text in list(heard.errors)[-2:]) or "it does not say why"

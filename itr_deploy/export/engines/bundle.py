@@ -8,11 +8,13 @@ from typing import Any, Literal
 
 from itr_deploy.bundle.engines import (
     RECORD,
+    RTX_CAPABILITIES,
     EngineDirectory,
     EngineInfo,
     EngineRecord,
     EngineTarget,
     Fingerprint,
+    GivenSizes,
     ShapeRange,
     check_engine_file,
     engine_directory,
@@ -28,9 +30,6 @@ from itr_deploy.export.engines.build import BuildOptions, Engine, EngineBuilder,
 from itr_deploy.runtime.cuda import CudaState, probe
 from itr_deploy.runtime.profiles import Overrides, profile_of
 from itr_deploy.runtime.tensorrt_library import import_library
-
-RTX_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")
-"""What TensorRT for RTX builds for unless told otherwise: Ampere, Ada and Blackwell."""
 
 Outcome = Literal["built", "up to date"]
 BundleProgress = Callable[[str, str, int, int], None]
@@ -136,6 +135,8 @@ class _Place:
         if request.options.hardware_compatibility == "ampere-plus":
             label = "ampere-plus"
         self._path = engine_directory(bundle, request.target, bundle.manifest.precision, label)
+        given = {bound: dict(sizes) for bound, sizes in request.shapes.bounds()}
+        self._given = GivenSizes.model_validate(given)
 
     @property
     def directory(self) -> EngineDirectory:
@@ -167,6 +168,7 @@ class _Place:
             bytes=len(engine.plan),
             sha256=sha256_of(file),
             fingerprint=fingerprint,
+            given=self._given,
             layers=engine.layers,
             matrix_layers=engine.matrix_layers,
             seconds=round(engine.seconds, 3),

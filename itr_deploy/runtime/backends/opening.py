@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
+from itr_deploy.bundle.engine_fit import EngineHost, check_fit
 from itr_deploy.bundle.engines import (
     EngineDirectory,
     EngineTarget,
-    check_fit,
     engine_directories,
     graph_digest,
 )
@@ -70,7 +70,7 @@ def fitting_target(bundle: Bundle) -> EngineTarget | None:
     Raises:
         EngineError: A record of engines is damaged.
     """
-    gpus, built = probe().gpus, list(engine_directories(bundle))
+    cuda, built = probe(), list(engine_directories(bundle))
     for target in MODULES:
         engines = [
             (directory, graph)
@@ -79,23 +79,18 @@ def fitting_target(bundle: Bundle) -> EngineTarget | None:
             if info.fingerprint.target == target
         ]
         # Importing a library takes seconds.
-        if gpus and engines and installed(target):
-            version, capability = import_library(target).__version__, gpus[0].capability
-            fit = {
-                graph
-                for directory, graph in engines
-                if _fits(bundle, directory, graph, version, capability)
-            }
+        if cuda.gpus and engines and installed(target):
+            version = import_library(target).__version__
+            host = EngineHost(version, cuda.gpus[0].capability, cuda.driver)
+            fit = {graph for directory, graph in engines if _fits(bundle, directory, graph, host)}
             if fit >= bundle.manifest.graphs.keys():
                 return target
     return None
 
 
-def _fits(
-    bundle: Bundle, directory: EngineDirectory, graph: str, version: str, capability: str
-) -> bool:
+def _fits(bundle: Bundle, directory: EngineDirectory, graph: str, host: EngineHost) -> bool:
     try:
-        check_fit(bundle, directory, graph, version=version, capability=capability)
+        check_fit(bundle, directory, graph, host)
     except EngineError:
         return False
     return True

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from itr_deploy.bundle.engine_fit import EngineHost
 from itr_deploy.bundle.engines import EngineTarget
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import SetupError, UsageError
@@ -66,7 +67,8 @@ class TensorRTBackend:
         # runtime can end the process.
         device.destroy_stream(device.new_stream())
         self._ahead = RunAhead(workers)
-        self._engines = Engines(bundle, target, trt, gpu.capability, workers, cuda_graphs, device)
+        host = EngineHost(trt.__version__, gpu.capability, state.driver)
+        self._engines = Engines(bundle, target, trt, host, workers, cuda_graphs, device)
         self._close = weakref.finalize(self, self._engines.close)
 
     def run(self, graph: str, inputs: Arrays) -> dict[str, NDArray[np.float32]]:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from itr_deploy.bundle.engine_fit import EngineHost, check_fit, rebuild
 from itr_deploy.bundle.engines import (
     EngineDirectory,
+    EngineInfo,
     EngineTarget,
     Shape,
     check_engine_file,
-    check_fit,
     engine_directories,
-    rebuild,
 )
 from itr_deploy.bundle.manifest import GraphInfo
 from itr_deploy.bundle.store import Bundle
@@ -37,7 +37,7 @@ TYPES = {
 
 
 def find_engine(
-    bundle: Bundle, graph: str, target: EngineTarget, *, version: str, capability: str
+    bundle: Bundle, graph: str, target: EngineTarget, host: EngineHost
 ) -> EngineDirectory:
     """The first of a bundle's directories with an engine of a graph that fits.
 
@@ -45,8 +45,7 @@ def find_engine(
         bundle: The bundle.
         graph: Name of the graph.
         target: Whose engines.
-        version: Of the target's library.
-        capability: Of the GPU.
+        host: What is to load and run it.
 
     Raises:
         EngineError: There is none, or what is there does not fit.
@@ -57,7 +56,7 @@ def find_engine(
         if info is None or info.fingerprint.target != target:
             continue
         try:
-            check_fit(bundle, directory, graph, version=version, capability=capability)
+            check_fit(bundle, directory, graph, host)
             check_engine_file(directory, graph)
         except EngineError as error:
             problems.append(error)
@@ -67,13 +66,13 @@ def find_engine(
         raise problems[0]
     raise EngineError(
         f"{bundle.path}: no engine of {graph} for {target}; "
-        f"build it with {build_command(bundle, target, graph)}"
+        f"build it with {rebuild(bundle, target=target)} --graphs {graph}"
     )
 
 
-def build_command(bundle: Bundle, target: EngineTarget, graph: str) -> str:
-    """The command that builds a graph's engine, for a message."""
-    return f"{rebuild(bundle, target)} --graphs {graph}"
+def build_again(bundle: Bundle, graph: str, info: EngineInfo) -> str:
+    """The command that builds a graph's engine as it was built, for a message."""
+    return f"{rebuild(bundle, info)} --graphs {graph}"
 
 
 def target_of(bundle: Bundle) -> EngineTarget:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,15 +10,19 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from itr_deploy.bundle.engine_fit import EngineHost, rebuild
 from itr_deploy.bundle.engines import EngineTarget
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import EngineError, UsageError
 from itr_deploy.runtime.backends.kept import KeptArrays
-from itr_deploy.runtime.backends.tensorrt.engine import LoadedEngine, build_command, find_engine
+from itr_deploy.runtime.backends.tensorrt.engine import LoadedEngine, build_again, find_engine
 from itr_deploy.runtime.backends.tensorrt.memory import Device
 from itr_deploy.runtime.backends.tensorrt.pool import BufferPool
 from itr_deploy.runtime.backends.tensorrt.worker import Worker
 from itr_deploy.runtime.tensorrt_library import hearing, logger
+
+HOST_CODE = "ITR_DEPLOY_ALLOW_ENGINE_CODE"
+"""Environment variable, ``1`` lets engines that hold code be loaded."""
 
 
 class Engines:
@@ -28,14 +33,14 @@ class Engines:
         bundle: Bundle,
         target: EngineTarget,
         trt: Any,
-        capability: str,
+        host: EngineHost,
         workers: int,
         cuda_graphs: bool,
         device: Device,
     ) -> None:
         """Start the library's runtime, which must not be done where there is no CUDA."""
         self._bundle, self._target, self._trt = bundle, target, trt
-        self._capability, self._device = capability, device
+        self._host, self._device = host, device
         self._workers, self._cuda_graphs = workers, cuda_graphs
         self._runtime: Any = trt.Runtime(logger(trt))
         self._pool = BufferPool(device)
@@ -99,20 +104,24 @@ class Engines:
             return self._crews[graph]
 
     def _load(self, graph: str) -> LoadedEngine:
-        version = self._trt.__version__
-        directory = find_engine(
-            self._bundle, graph, self._target, version=version, capability=self._capability
-        )
-        mend = build_command(self._bundle, self._target, graph)
-        path, made = directory.file(graph), directory.record.engines[graph].fingerprint
-        # A version-compatible engine brings a small runtime of its own.
-        self._runtime.engine_host_code_allowed = made.version_compatible
+        directory = find_engine(self._bundle, graph, self._target, self._host)
+        path, built = directory.file(graph), directory.record.engines[graph]
+        mend = build_again(self._bundle, graph, built)
+        if built.fingerprint.version_compatible and self._target == "tensorrt":
+            # It brings a small runtime of its own: code, and the record beside it proves nothing.
+            if os.environ.get(HOST_CODE) != "1":
+                raise EngineError(
+                    f"{path}: is version-compatible, it holds code that would run here; set "
+                    f"{HOST_CODE}=1 if you built it or trust who did, or build one without: "
+                    f"{rebuild(self._bundle, target=self._target)} --graphs {graph}"
+                )
+            self._runtime.engine_host_code_allowed = True
         with hearing(self._trt) as heard:
             engine: Any = self._runtime.deserialize_cuda_engine(path.read_bytes())
         if engine is None:
             said = heard.errors[-1] if heard.errors else "it does not say why"
             raise EngineError(
-                f"{path}: {self._target} {version} does not load it: {said}; "
+                f"{path}: {self._target} {self._host.version} does not load it: {said}; "
                 f"build it again with {mend} --force"
             )
         info = self._bundle.manifest.graphs[graph]

@@ -99,12 +99,16 @@ def test_an_engine_of_another_version_is_refused(
     assert "11.4.0" in said
 
 
-def test_a_version_compatible_engine_of_an_older_version_runs(
-    install: Callable[..., FakeGpu], bundle_copy: Path
+def test_a_version_compatible_engine_holds_code_that_runs_where_the_user_lets_it(
+    install: Callable[..., FakeGpu], bundle_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install("11.4")
     write_engines(bundle_copy, "11.0", plan={"lean": True})
     backend = TensorRTBackend(read_bundle(bundle_copy))
+    said = message(EngineError, lambda: backend.run("image_encoder", REGIONS))
+    assert "it holds code that would run here; set ITR_DEPLOY_ALLOW_ENGINE_CODE=1" in said
+    assert said.endswith("--target tensorrt --graphs image_encoder")
+    monkeypatch.setenv("ITR_DEPLOY_ALLOW_ENGINE_CODE", "1")
     assert backend.run("image_encoder", REGIONS)["image_embedding"].shape[0] == 2
 
 

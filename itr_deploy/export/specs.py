@@ -1,0 +1,132 @@
+"""Inputs and outputs of a bundle's graphs: names, types, axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from itr_deploy.bundle.manifest import GraphRole, Modality, StoredTensor
+from itr_deploy.models.contract import DeployedMatcher, TrainedMatcher
+
+Axes = tuple[int | str, ...]
+"""A string is a dynamic axis."""
+
+
+@dataclass(frozen=True)
+class GraphTensor:
+    """One tensor of a graph: its name, dtype, and axes."""
+
+    name: str
+    dtype: torch.dtype
+    axes: Axes
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """What a graph takes and gives."""
+
+    role: GraphRole
+    inputs: tuple[GraphTensor, ...]
+    outputs: tuple[GraphTensor, ...]
+
+    @property
+    def gallery_inputs(self) -> list[str]:
+        """Names of the stored tensors that a matcher graph gathers its candidates from."""
+        return [
+            tensor.name
+            for tensor in self.inputs
+            if tensor.axes[0] == "gallery" and tensor.dtype == torch.float32
+        ]
+
+
+@dataclass(frozen=True)
+class PairTensors:
+    """What scoring pairs takes and gives, before it has a direction.
+
+    Attributes:
+        texts: ``[groups, texts, ...]``.
+        lengths: ``[groups, texts]``.
+        images: ``[groups, images, ...]``.
+        outputs: ``[groups, texts, images, ...]``.
+    """
+
+    texts: tuple[GraphTensor, ...]
+    lengths: GraphTensor
+    images: tuple[GraphTensor, ...]
+    outputs: tuple[GraphTensor, ...]
+
+
+def image_encoder_spec(trained: TrainedMatcher) -> GraphSpec:
+    """``regions`` -> the stored image tensors, then the embedding."""
+    deployed = trained.deployed
+    axes = ("batch", deployed.regions or "regions", trained.image_dim)
+    outputs = (*_stored(deployed, "image", "batch"), _embedding(deployed, "image"))
+    return GraphSpec("image_encoder", (GraphTensor("regions", torch.float32, axes),), outputs)
+
+
+def text_encoder_spec(trained: TrainedMatcher) -> GraphSpec:
+    """``token_ids, text_lengths`` -> the stored text tensors, then the embedding."""
+    deployed = trained.deployed
+    ids = GraphTensor("token_ids", torch.int64, ("batch", deployed.text_length or "length"))
+    outputs = (*_stored(deployed, "text", "batch"), _embedding(deployed, "text"))
+    return GraphSpec("text_encoder", (ids, _lengths("batch")), outputs)
+
+
+def pair_tensors(deployed: DeployedMatcher) -> PairTensors:
+    """Of the matcher: the score of every pair, then its `DeployedMatcher.pair_outputs`."""
+    pairs = ("groups", "texts", "images")
+    told = (
+        GraphTensor(output.name, torch.float32, (*pairs, *output.shape))
+        for output in deployed.pair_outputs
+    )
+    return PairTensors(
+        _stored(deployed, "text", "groups", "texts"),
+        _lengths("groups", "texts"),
+        _stored(deployed, "image", "groups", "images"),
+        (GraphTensor("scores", torch.float32, pairs), *told),
+    )
+
+
+def direction_spec(role: GraphRole, query: Modality, pairs: PairTensors) -> GraphSpec:
+    """One direction of what scores pairs: queries, and the candidates they name in a gallery."""
+    queries, gallery = (*pairs.texts, pairs.lengths), pairs.images
+    if query == "image":
+        queries, gallery = gallery, queries
+    inputs = (
+        *(_leading(tensor, "queries") for tensor in queries),
+        *(_leading(tensor, "gallery") for tensor in gallery),
+        GraphTensor("candidates", torch.int64, ("groups", "candidates")),
+    )
+    outputs = tuple(
+        GraphTensor(tensor.name, tensor.dtype, ("queries", "candidates", *tensor.axes[3:]))
+        for tensor in pairs.outputs
+    )
+    return GraphSpec(role, inputs, outputs)
+
+
+def _leading(tensor: GraphTensor, first: str) -> GraphTensor:
+    """An item tensor with one axis where pairs have two."""
+    return GraphTensor(tensor.name, tensor.dtype, (first, *tensor.axes[2:]))
+
+
+def _stored(deployed: DeployedMatcher, modality: Modality, *first: str) -> tuple[GraphTensor, ...]:
+    if modality == "image":
+        specs, positions = deployed.image_tensors, deployed.regions or "regions"
+    else:
+        specs, positions = deployed.text_tensors, deployed.text_length or "length"
+
+    def axes(spec: StoredTensor) -> Axes:
+        return (*first, positions, spec.width) if spec.per_position else (*first, spec.width)
+
+    return tuple(
+        GraphTensor(f"{modality}_{spec.name}", torch.float32, axes(spec)) for spec in specs
+    )
+
+
+def _embedding(deployed: DeployedMatcher, modality: Modality) -> GraphTensor:
+    return GraphTensor(f"{modality}_embedding", torch.float32, ("batch", deployed.embedding_dim))
+
+
+def _lengths(*first: str) -> GraphTensor:
+    return GraphTensor("text_lengths", torch.int64, first)
