@@ -1,5 +1,5 @@
 # make demo   export, verify, index and search the example world; writes a page
-# make test   every test, the slow ones too; make test-published: more models of published sizes
+# make test   every test, the slow ones too
 # make lint   formatting, lint, types, import rules
 # make bench  the benchmarks, each prints a table
 #
@@ -14,17 +14,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_INSTALL_ARGS) -c constraints.txt
 DEMO_OUTPUT ?= demo-output
 
-.PHONY: demo test test-published test-fast lint format bench clean
+.PHONY: demo test test-fast lint format bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m examples.shapes.demo --output $(DEMO_OUTPUT)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not published" -n auto --dist loadfile --no-loadscope-reorder \
+	$(BIN)/python -m pytest -m "" -n auto --dist loadfile --no-loadscope-reorder \
 	  --durations 25
-
-test-published: $(VENV)/.dev
-	$(BIN)/python -m pytest -m published
 
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest

@@ -32,19 +32,9 @@ IN_FLOAT32 = {
 """Graphs with products that half precision would break."""
 
 
-OF_THEIR_KIND = ("imram-full", "dime-t2i", "lhsc")
-"""One of every kind, with all of its graphs; the others have fewer of the same operators."""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "float16"])
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name in OF_THEIR_KIND else pytest.mark.published)
-        for name in MATCHERS
-    ],
-)
+@pytest.mark.parametrize("name", MATCHERS)
 def test_every_graph_builds_and_its_layers_are_of_its_precision(
     name: str, precision: Precision, tmp_path: Path
 ) -> None:
