@@ -1,4 +1,4 @@
-"""A benchmark from beginning to end: gallery, cold start, searches, trace, baseline, files."""
+"""A benchmark from beginning to end: gallery, searches, baseline, cold start, profile, files."""
 
 from __future__ import annotations
 
@@ -101,14 +101,7 @@ def _measurements(
     progress: Progress,
 ) -> dict[str, Any]:
     """Everything that is measured, one thing after the other, each with the machine to itself."""
-    progress("cold start in fresh processes")
-    first = {"bundle": str(bundle), "gallery": str(gallery), **options.loading(options.threads[0])}
-    found: dict[str, Any] = {
-        "cold_start": cold_start(
-            first, options.searching(options.widths[0]), items.make(options.query, 1)[0]
-        ),
-        "searches": [],
-    }
+    found: dict[str, Any] = {"searches": []}
     for threads in options.threads:
         progress("searching" if threads is None else f"searching on {threads} threads")
         retriever = Retriever.load(bundle, gallery, **options.loading(threads))
@@ -119,9 +112,14 @@ def _measurements(
 
         progress("plain model in PyTorch")
         found["baseline"] = compared(models, retriever, options.threads[-1], options, items)
+    # Its tensors, before others load them again.
+    del retriever
+    progress("cold start in fresh processes")
+    first = {"bundle": str(bundle), "gallery": str(gallery), **options.loading(options.threads[0])}
+    found["cold_start"] = cold_start(
+        first, options.searching(options.widths[0]), items.make(options.query, 1)[0]
+    )
     if options.trace:
-        # Its tensors, before they are loaded a second time.
-        del retriever
         progress("ONNX Runtime's profile")
         fresh = Matcher.load(bundle, options.device, options.threads[0], backend=options.backend)
         found["trace"] = trace(fresh, gallery, root, options, items)

@@ -2,8 +2,8 @@
 
 The first `ENCODED` items are random ones that the bundle's own encoder encoded, so that the stored
 tensors are of the kind that a search meets. Those after them are the same again, each moved by
-noise of its own: no two are equal, and 100,000 items take no more memory while they are made than
-256, and little more time than writing them.
+noise of its own: no two are equal, and the memory that making them takes does not grow with their
+number, nor the time with the encoder's.
 """
 
 from __future__ import annotations

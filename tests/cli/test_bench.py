@@ -154,6 +154,16 @@ def test_queries_of_the_gallerys_own_modality_are_refused(
     assert outcome.error.endswith("holds texts; search it with --query image")
 
 
+def test_a_bundle_without_a_re_ranker_is_refused(
+    bundle: Path, captions_gallery: Path, tmp_path: Path
+) -> None:
+    outcome = bench(
+        bundle, tmp_path / "out", "--synthetic", 4, "--rerank", "--bank", captions_gallery
+    )
+    assert outcome.code == 1
+    assert outcome.error.endswith("has no re-ranker; add one with itr-deploy export leaprr")
+
+
 def test_an_empty_gallery_is_refused(bundle: Path, matcher: Matcher, tmp_path: Path) -> None:
     Gallery.create(tmp_path / "empty", matcher)
     outcome = bench(bundle, tmp_path / "out", "--gallery", tmp_path / "empty")
@@ -168,7 +178,7 @@ def test_the_wrong_number_of_checkpoints_is_told_before_anything_is_measured(
     outcome = bench(bundle, tmp_path / "out", "--synthetic", 4, "--baseline", "torch", *twice)
     assert outcome.code == 2
     assert "was made from 1 checkpoints" in outcome.error
-    assert "cold start" not in outcome.err
+    assert "searching" not in outcome.err
 
 
 def test_timing_loads_no_torch() -> None:
