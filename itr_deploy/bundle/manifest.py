@@ -236,6 +236,10 @@ class Reranker(Record):
         """The direction of queries of this modality."""
         return self.text_to_image if query == "text" else self.image_to_text
 
+    def depth(self, query: Modality) -> int:
+        """How many of the matcher's hits re-ranking needs at least."""
+        return max(self.direction(query).rows - 1, self.pillars - 1, self.neighbours)
+
 
 class Member(Record):
     """One matcher of an ensemble, its share of the score, and where it came from."""

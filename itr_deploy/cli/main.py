@@ -22,6 +22,7 @@ VERBS = {
     "profile-routes": "Count how much a model uses its routes on a split.",
     "evaluate": "Measure Recall@K on a split.",
     "tune": "Choose the shortlist's width by what it must keep.",
+    "bench": "Measure how fast a bundle searches, and where the time goes.",
     "inspect": "Show what is in a bundle or a gallery.",
 }
 INTERRUPTED = 130

@@ -21,6 +21,7 @@ from itr_deploy.runtime.loaded import LoadedGallery
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists, QueryNeighbours
 from itr_deploy.runtime.rerank.reranking import Reranking, check_bank, no_bank
+from itr_deploy.runtime.stages import stage
 
 
 class Default(Enum):
@@ -197,7 +198,8 @@ class Retriever:
                 f"candidates={candidates!r} must be a whole number, at least 1, "
                 "or None for all items"
             )
-        queries, single = self._encode(query, image)
+        with stage("encode"):
+            queries, single = self._encode(query, image)
         found: list[Hits] = []
         if len(queries):
             searcher = self._loaded.searcher()

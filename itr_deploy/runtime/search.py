@@ -15,6 +15,7 @@ from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.items import Encoded
 from itr_deploy.runtime.matching import PairScorer
 from itr_deploy.runtime.ranking import ROUNDING, best
+from itr_deploy.runtime.stages import each, stage
 
 
 class Searcher(Protocol):
@@ -74,10 +75,13 @@ class ResidentSearcher:
         allowed = self._allowed(where)
         width = len(allowed) if candidates is None else max(candidates, k)
         if width >= len(allowed):
-            scores = self._scorer.score_all(queries, self._items.encoded, allowed)
+            with stage("match"):
+                scores = self._scorer.score_all(queries, self._items.encoded, allowed)
             return [self._hits(row, allowed, k) for row in scores]
-        shortlist = self._shortlist(queries, allowed, width)
-        scores = self._scorer.score_candidates(queries, self._items.encoded, shortlist)
+        with stage("shortlist"):
+            shortlist = self._shortlist(queries, allowed, width)
+        with stage("match"):
+            scores = self._scorer.score_candidates(queries, self._items.encoded, shortlist)
         return [self._hits(row, list_, k) for row, list_ in zip(scores, shortlist, strict=True)]
 
     def _allowed(self, where: str | None) -> NDArray[np.int64]:
@@ -143,11 +147,14 @@ class DiskSearcher:
         ]
 
     def _shortlisted(self, queries: Encoded, k: int, width: int, where: str | None) -> list[Hits]:
-        shortlists = [self._nearest(vector, width, where) for vector in queries.embedding]
-        union = np.unique(np.concatenate(shortlists))
-        items = read.read_rows(self.gallery, union)
-        places = np.stack([np.searchsorted(union, rows) for rows in shortlists])
-        scores = self._scorer.score_candidates(queries, items.encoded, places)
+        with stage("shortlist"):
+            shortlists = [self._nearest(vector, width, where) for vector in queries.embedding]
+            union = np.unique(np.concatenate(shortlists))
+            places = np.stack([np.searchsorted(union, rows) for rows in shortlists])
+        with stage("gather"):
+            items = read.read_rows(self.gallery, union)
+        with stage("match"):
+            scores = self._scorer.score_candidates(queries, items.encoded, places)
         return [
             _stored_hits(row, items, chosen, k) for row, chosen in zip(scores, places, strict=True)
         ]
@@ -168,9 +175,10 @@ class DiskSearcher:
 
     def _exhaustive(self, queries: Encoded, k: int, where: str | None) -> list[Hits]:
         found: list[list[Hits]] = [[] for _ in range(len(queries))]
-        for items in read.read_in_parts(self.gallery, where):
+        for items in each("gather", read.read_in_parts(self.gallery, where)):
             everything = np.arange(len(items.ids))
-            scores = self._scorer.score_all(queries, items.encoded)
+            with stage("match"):
+                scores = self._scorer.score_all(queries, items.encoded)
             for row, parts in zip(scores, found, strict=True):
                 parts.append(_stored_hits(row, items, everything, k))
         return [_merged(parts, k) for parts in found]

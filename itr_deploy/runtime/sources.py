@@ -33,8 +33,8 @@ class Source(Protocol):
         ...
 
 
-class _RawSource(ABC):
-    """Shared by the sources that have to be encoded."""
+class SlicedSource(ABC):
+    """Shared by the sources whose items are made slice by slice."""
 
     modality: Modality
     count: int
@@ -55,7 +55,7 @@ class _RawSource(ABC):
         """See `Source.encode`."""
 
 
-class ImageSource(_RawSource):
+class ImageSource(SlicedSource):
     """Region features ``[N, R, Di]``, in memory or mapped from disk."""
 
     modality: Modality = "image"
@@ -74,7 +74,7 @@ class ImageSource(_RawSource):
         )
 
 
-class TextSource(_RawSource):
+class TextSource(SlicedSource):
     """Texts, or ``(token_ids, lengths)``."""
 
     modality: Modality = "text"
@@ -132,11 +132,13 @@ class EncodedSource:
 
 
 def source(matcher: Matcher, items: Any, modality: Modality) -> Source:
-    """The source for what a user gave.
+    """The source for what a user gave; what is one already is taken as it is.
 
     Raises:
         InputError: It is not what a matcher takes for this modality.
     """
+    if isinstance(items, SlicedSource):
+        return items
     if isinstance(items, Encoded):
         return EncodedSource(matcher, items, modality)
     return ImageSource(matcher, items) if modality == "image" else TextSource(matcher, items)

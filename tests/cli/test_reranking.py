@@ -371,3 +371,13 @@ def test_merge_goes_with_rerank(shapes: Path, tmp_path: Path) -> None:
     outcome = itr_deploy("evaluate", shapes / "bundle", *data)
     assert outcome.code == 2
     assert "go with --rerank" in outcome.err
+
+
+def test_a_benchmark_has_re_ranking_among_its_stages(shapes: Path, tmp_path: Path) -> None:
+    given = ("--gallery", shapes / "image", "--rerank", "--bank", shapes / "text")
+    options = ("--rounds", 1, "--batch", 1, "--output", tmp_path / "out", "--json")
+    outcome = itr_deploy("bench", shapes / "bundle", *given, *options)
+    assert outcome.code == 0, outcome.err
+    (entry,) = outcome.json["searches"]
+    assert list(entry["milliseconds"])[-3:] == ["rerank", "rest", "total"]
+    assert outcome.json["rerank"] is True

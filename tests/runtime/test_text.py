@@ -144,3 +144,8 @@ def test_the_bundles_processor_is_that_of_its_vocabulary(matcher: Matcher) -> No
     padded, _ = matcher.text.token_ids(FULL.captions)
     np.testing.assert_array_equal(padded, FULL.token_ids[:, : padded.shape[1]])
     assert matcher.text is matcher.text
+
+
+def test_words_are_those_of_the_vocabulary_without_marks() -> None:
+    vocabulary = {"<start>": 0, "<end>": 1, "<unk>": 2, "dog": 3, "'s": 4, "2nd": 5, ",": 6}
+    assert NltkWordProcessor(vocabulary, None, 16).words == ["dog", "2nd"]

@@ -131,3 +131,8 @@ class TestVocabularyFiles:
         content = I2T.vocab.read_bytes()
         tokens = self.check(tmp_path / "vocab.txt", content, 60)
         assert tokens == content.decode().splitlines()
+
+
+def test_words_are_the_tokens_that_are_whole_words() -> None:
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "cat", "##s", ",", "一"]
+    assert WordPieceProcessor(tokens, lower_case=True, length=12).words == ["cat", "一"]

@@ -21,6 +21,7 @@ from itr_deploy.runtime.rerank.edges import edges
 from itr_deploy.runtime.rerank.neighbourhood import Neighbourhood
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists, QueryNeighbours
 from itr_deploy.runtime.search import Searcher
+from itr_deploy.runtime.stages import stage
 
 if TYPE_CHECKING:
     from itr_deploy.runtime.matcher import Matcher
@@ -99,8 +100,7 @@ class Reranking:
         """
         given = _given(query_neighbours, len(queries))
         around = self.neighbourhood(gallery)
-        shape = self._record.direction(queries.modality)
-        needed = max(shape.rows - 1, self._record.pillars - 1, self._record.neighbours)
+        needed = self._record.depth(queries.modality)
         found = gallery.search(queries, max(k, needed), candidates, where)
         if found and len(found[0]) < needed:
             kept = "" if where is None else f" that where={where!r} keeps"
@@ -112,16 +112,17 @@ class Reranking:
         reranked: list[Hits] = []
         for start in range(0, len(queries), BATCH):
             part = slice(start, start + BATCH)
-            inputs = [
-                self._inputs(around, queries.modality, hits, vector, near, width)
-                for hits, vector, near in zip(
-                    found[part], queries.embedding[part], given[part], strict=True
-                )
-            ]
-            scores = self._scores(queries.modality, inputs)
-            reranked += [
-                _reordered(hits, row, k) for hits, row in zip(found[part], scores, strict=True)
-            ]
+            with stage("rerank"):
+                inputs = [
+                    self._inputs(around, queries.modality, hits, vector, near, width)
+                    for hits, vector, near in zip(
+                        found[part], queries.embedding[part], given[part], strict=True
+                    )
+                ]
+                scores = self._scores(queries.modality, inputs)
+                reranked += [
+                    _reordered(hits, row, k) for hits, row in zip(found[part], scores, strict=True)
+                ]
         return reranked
 
     def neighbourhood(self, gallery: Searcher) -> Neighbourhood:

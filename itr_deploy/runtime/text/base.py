@@ -14,6 +14,11 @@ from itr_deploy.errors import InputError
 class TextProcessor(Protocol):
     """Turns texts into token ids."""
 
+    @property
+    def words(self) -> list[str]:
+        """Words that the model knows, letters and digits alone."""
+        ...
+
     def token_ids(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Texts to ``int64 [C, L]`` padded with 0 and lengths ``int64 [C]``.
 

@@ -35,6 +35,7 @@ class WordPieceProcessor:
 
         vocabulary = {token: number for number, token in enumerate(tokens)}
         self._length = length
+        self._vocabulary = vocabulary
         self._start, self._end = vocabulary[START], vocabulary[END]
         self._normalizer = BertNormalizer(lowercase=lower_case)
         self._words = BertPreTokenizer()
@@ -46,6 +47,11 @@ class WordPieceProcessor:
         content = bundle.file(processing.vocabulary).read_bytes().decode("utf-8")
         tokens = content.removesuffix("\n").split("\n")
         return cls(tokens, processing.lower_case, bundle.manifest.texts.max_tokens)
+
+    @property
+    def words(self) -> list[str]:
+        """See `TextProcessor.words`: the tokens that are whole words."""
+        return [token for token in self._vocabulary if token.isalnum()]
 
     def token_ids(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """See `TextProcessor.token_ids`; no text is too long."""

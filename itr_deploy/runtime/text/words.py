@@ -47,6 +47,11 @@ class NltkWordProcessor:
             punkt = json.loads(bundle.file(processing.punkt).read_bytes())
         return cls(vocabulary, punkt, bundle.manifest.texts.max_tokens)
 
+    @property
+    def words(self) -> list[str]:
+        """See `TextProcessor.words`."""
+        return [word for word in self._vocabulary if word.isalnum()]
+
     def token_ids(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """See `TextProcessor.token_ids`."""
         check_texts(texts)

@@ -8,10 +8,12 @@ import onnxruntime
 import pytest
 
 from itr_deploy.bundle.manifest import Manifest
-from itr_deploy.bundle.store import list_files, write_manifest
+from itr_deploy.bundle.store import list_files, read_bundle, write_manifest
 from itr_deploy.errors import SetupError, UsageError
 from itr_deploy.runtime import Matcher
+from itr_deploy.runtime.backends import OnnxRuntimeBackend
 from tests.support.command import python
+from tests.support.items import images
 
 
 def test_the_backend_says_what_it_runs_on(matcher: Matcher) -> None:
@@ -82,3 +84,14 @@ except SetupError as error:
 """
     outcome = python(code, bundle)
     assert "pip install 'itr-deploy[cpu]'" in outcome.out, outcome.err
+
+
+def test_profiles_are_written_of_the_graphs_that_ran(bundle: Path, tmp_path: Path) -> None:
+    backend = OnnxRuntimeBackend(read_bundle(bundle))
+    backend.profile_into(tmp_path)
+    backend.run("image_encoder", {"regions": images(1)})
+    profiles = backend.end_profiles()
+    assert list(profiles) == ["image_encoder"]
+    assert profiles["image_encoder"].parent == tmp_path
+    events = json.loads(profiles["image_encoder"].read_bytes())
+    assert any(event["name"].endswith("_kernel_time") for event in events)

@@ -1,0 +1,68 @@
+"""Random queries and items that a bundle takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.manifest import Modality
+from itr_deploy.errors import BundleError
+from itr_deploy.runtime.matcher import Matcher
+
+REGIONS = 36
+"""Of an image, where the model does not fix them: what the published features have."""
+WORDS = (8, 16)
+"""Of a caption, from and to: the usual lengths of Flickr30K and MS-COCO."""
+MARGIN, HALVINGS = 4, 12
+
+
+class RandomItems:
+    """Captions out of the words that a model knows, and regions that it does not overflow on."""
+
+    def __init__(self, matcher: Matcher, seed: int = 0) -> None:
+        """Read the vocabulary and the sizes.
+
+        Raises:
+            BundleError: The vocabulary has no words.
+        """
+        manifest = matcher.bundle.manifest
+        self._rng = np.random.default_rng(seed)
+        self._words = np.array(matcher.text.words)
+        if not len(self._words):
+            raise BundleError(
+                f"{matcher.bundle.path}: its vocabulary has no word to make queries of"
+            )
+        # Start and end are tokens too.
+        most = max(1, manifest.texts.max_tokens - 2)
+        self._lengths = min(WORDS[0], most), min(WORDS[1], most)
+        self._shape = manifest.images.regions or REGIONS, manifest.images.feature_dim
+        self._scale = self._bearable(matcher)
+
+    def make(self, modality: Modality, count: int) -> Any:
+        """Captions, or regions ``float32 [count, R, Di]``."""
+        return self.regions(count) if modality == "image" else self.captions(count)
+
+    def captions(self, count: int) -> list[str]:
+        """Texts of 8 to 16 words; fewer where the model takes fewer tokens."""
+        lengths = self._rng.integers(*self._lengths, size=count, endpoint=True)
+        return [" ".join(self._rng.choice(self._words, length)) for length in lengths]
+
+    def regions(self, count: int) -> NDArray[np.float32]:
+        """Region features ``float32 [count, R, Di]``, normally distributed."""
+        return self._scale * self._rng.standard_normal((count, *self._shape), np.float32)
+
+    def _bearable(self, matcher: Matcher) -> np.float32:
+        """Size of features that the encoder can take: 1, or less where it would overflow.
+
+        LHSC's layers multiply what they get, so that large features become NaN, which no search
+        takes. Features of `MARGIN` times the size must pass.
+        """
+        sample = self._rng.standard_normal((2, *self._shape), np.float32)
+        for halvings in range(HALVINGS):
+            scale = np.float32(0.5**halvings)
+            encoded = matcher.encode_images(MARGIN * scale * sample)
+            if all(np.isfinite(t).all() for t in encoded.blocks[0].tensors.values()):
+                return scale
+        return np.float32(1)

@@ -1,0 +1,176 @@
+"""``itr-deploy bench``: how fast a bundle searches, and where the time goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from itr_deploy.cli.devices import device_options
+from itr_deploy.cli.numbers import Numbers
+from itr_deploy.cli.output import needs_export_half, print_json, steps
+
+if TYPE_CHECKING:
+    from itr_deploy.bundle.manifest import Modality
+
+
+@click.command("bench")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--gallery", type=click.Path(path_type=Path), help="The gallery to search.")
+@click.option(
+    "--synthetic",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Search a temporary gallery of so many random items of the bundle's sizes instead.",
+)
+@click.option(
+    "--query",
+    type=click.Choice(("text", "image")),
+    help="What the random queries are; by default what the gallery takes, text for --synthetic.",
+)
+@click.option(
+    "--batch",
+    "batches",
+    type=Numbers(),
+    default="1,8",
+    show_default=True,
+    help="Queries a search, several numbers with commas between.",
+)
+@click.option(
+    "--candidates",
+    "widths",
+    type=Numbers(none="all"),
+    default=(),
+    help="Widths of the shortlist, 'all' for none; the bundle's by default.",
+)
+@click.option(
+    "--threads",
+    type=Numbers(none="all"),
+    default="all",
+    show_default=True,
+    help="Threads that compute on the CPU, 'all' for one a core.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="Searches of every setting.",
+)
+@click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Hits a query.")
+@click.option(
+    "--resident/--on-disk",
+    default=None,
+    help="Keep the gallery in memory, or read candidates from disk; by its size by default.",
+)
+@click.option("--rerank", is_flag=True, help="Re-rank the best hits; needs --bank.")
+@click.option(
+    "--bank",
+    type=click.Path(path_type=Path),
+    help="A gallery of the queries' modality, for --rerank.",
+)
+@click.option(
+    "--baseline",
+    type=click.Choice(("torch",)),
+    help="Also time the plain PyTorch model over as many items, and print the ratio.",
+)
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="The checkpoint for --baseline; of an ensemble one a member, in their order.",
+)
+@click.option(
+    "--trace", is_flag=True, help="Also keep ONNX Runtime's profile and list its operators."
+)
+@device_options
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("bench"),
+    show_default=True,
+    help="Directory of bench.json, bench.svg and the profiles.",
+)
+@click.option("--force", is_flag=True, help="Replace an earlier benchmark.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def command(
+    bundle: Path,
+    gallery: Path | None,
+    synthetic: int | None,
+    query: Modality | None,
+    batches: tuple[int, ...],
+    widths: tuple[int | None, ...],
+    threads: tuple[int | None, ...],
+    rounds: int,
+    k: int,
+    resident: bool | None,
+    rerank: bool,
+    bank: Path | None,
+    baseline: str | None,
+    checkpoints: tuple[Path, ...],
+    trace: bool,
+    device: str,
+    backend: str,
+    output: Path,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Search with a BUNDLE and measure every stage: encode, shortlist, gather, match, re-rank."""
+    if rerank != (bank is not None):
+        raise click.UsageError("--rerank and --bank go together")
+    if (baseline is None) != (not checkpoints):
+        raise click.UsageError("--baseline torch and --checkpoint go together")
+    if baseline and device != "cpu":
+        raise click.UsageError("--baseline torch computes on the CPU; leave out --device")
+    if baseline and rerank:
+        raise click.UsageError("--baseline torch does not re-rank; leave out --rerank")
+    searched = _one_of(gallery, synthetic)
+    if baseline:
+        with needs_export_half():
+            import itr_deploy.bench.plain  # noqa: F401  # missing torch is told before all work
+    from itr_deploy.bench.benchmark import PICTURE, REPORT, benchmark
+    from itr_deploy.bench.options import Options
+    from itr_deploy.cli.bench_table import print_benchmark
+
+    options = Options(
+        query=query or _taken_by(searched),
+        batches=batches,
+        widths=widths,
+        threads=threads,
+        rounds=rounds,
+        k=k,
+        device=device,
+        backend=backend,
+        resident=resident,
+        bank=bank,
+        trace=trace,
+        checkpoints=checkpoints,
+    )
+    with steps(quiet=as_json) as begin:
+        report: dict[str, Any] = benchmark(
+            bundle, searched, output, options, force=force, progress=begin
+        )
+    if as_json:
+        print_json(report)
+        return
+    print_benchmark(report)
+    click.echo(f"report: {output / REPORT}, {output / PICTURE}")
+
+
+def _one_of(gallery: Path | None, synthetic: int | None) -> Path | int:
+    if gallery is not None and synthetic is None:
+        return gallery
+    if synthetic is not None and gallery is None:
+        return synthetic
+    raise click.UsageError("give --gallery or --synthetic, one of them")
+
+
+def _taken_by(searched: Path | int) -> Modality:
+    """What a gallery is searched with; a synthetic one is of images unless asked otherwise."""
+    from itr_deploy.runtime import Gallery
+
+    if isinstance(searched, Path) and Gallery.open(searched).modality == "text":
+        return "image"
+    return "text"

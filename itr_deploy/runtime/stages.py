@@ -1,0 +1,89 @@
+"""The stages of a search, and a clock for whoever wants to know how long each takes.
+
+A search marks its stages with `stage`. That does nothing until a caller opens `timed_stages` around
+it, in the same thread; searches in other threads are not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Literal, TypeVar, get_args
+
+Stage = Literal["encode", "shortlist", "gather", "match", "rerank"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+"""In the order in which a search comes to them."""
+
+T = TypeVar("T")
+
+
+@dataclass
+class StageTimes:
+    """How long the stages took; complete when the block of `timed_stages` has ended.
+
+    Attributes:
+        seconds: By stage, of those that were come to. No two overlap: what runs inside of a stage
+            is part of it, such as the searches of the bank inside of re-ranking.
+        total: Seconds of the whole block.
+    """
+
+    seconds: dict[Stage, float] = field(default_factory=dict)
+    total: float = 0.0
+    _inside: bool = False
+
+    @property
+    def rest(self) -> float:
+        """Seconds that belong to no stage: loading, ranking the scores, making hits."""
+        return self.total - sum(self.seconds.values())
+
+    def measured(self, name: Stage) -> AbstractContextManager[None]:
+        """See `stage`."""
+        return _NOTHING if self._inside else self._measured(name)
+
+    @contextmanager
+    def _measured(self, name: Stage) -> Iterator[None]:
+        self._inside = True
+        begun = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - begun
+            self._inside = False
+
+
+_NOTHING = nullcontext()
+_clock: ContextVar[StageTimes | None] = ContextVar("stage_times", default=None)
+
+
+@contextmanager
+def timed_stages() -> Iterator[StageTimes]:
+    """Measure the stages of what this thread searches inside of the block."""
+    times = StageTimes()
+    token = _clock.set(times)
+    begun = perf_counter()
+    try:
+        yield times
+    finally:
+        times.total = perf_counter() - begun
+        _clock.reset(token)
+
+
+def stage(name: Stage) -> AbstractContextManager[None]:
+    """Mark what the block does as a stage."""
+    times = _clock.get()
+    return _NOTHING if times is None else times.measured(name)
+
+
+def each(name: Stage, items: Iterable[T]) -> Iterator[T]:
+    """Items as they come; waiting for one is a stage, what is done with it is not."""
+    iterator = iter(items)
+    while True:
+        with stage(name):
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+        yield item
