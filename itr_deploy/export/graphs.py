@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ from itr_deploy.export.modules import (
     ImageEncoderModule,
     ImageToTextModule,
     InPrecision,
+    PairModule,
+    Prefilter,
     TextEncoderModule,
     TextToImageModule,
 )
@@ -27,6 +29,7 @@ from itr_deploy.models.contract import DeployedMatcher, TrainedMatcher
 LARGEST_CONSTANT = 1 << 31
 """Constant folding stops at weights of this many bytes; below it nothing is left to run time."""
 
+_PAIRS = ("queries", "candidates")
 _EXAMPLE = {"batch": 3, "queries": 6, "groups": 3, "candidates": 4, "gallery": 5}
 
 
@@ -62,22 +65,7 @@ def graph_specs(trained: TrainedMatcher) -> list[GraphSpec]:
     regions = GraphTensor(
         "regions", torch.float32, ("batch", _image_axis(deployed), trained.image_dim)
     )
-    candidates = GraphTensor("candidates", torch.int64, ("groups", "candidates"))
-    pairs = ("queries", "candidates")
-    outputs = (
-        GraphTensor("scores", torch.float32, pairs),
-        *(
-            GraphTensor(output.name, torch.float32, (*pairs, *output.shape))
-            for output in deployed.pair_outputs
-        ),
-    )
-    text_query, text_gallery = (
-        _stored(deployed, "text", "queries"),
-        _stored(deployed, "text", "gallery"),
-    )
-    image_query = _stored(deployed, "image", "queries")
-    image_gallery = _stored(deployed, "image", "gallery")
-    return [
+    encoders = [
         GraphSpec(
             "image_encoder",
             ImageEncoderModule(deployed),
@@ -90,18 +78,49 @@ def graph_specs(trained: TrainedMatcher) -> list[GraphSpec]:
             (ids, _lengths("batch")),
             (*_stored(deployed, "text", "batch"), _embedding(deployed, "text")),
         ),
-        GraphSpec(
-            "match_text_to_image",
-            TextToImageModule(deployed),
-            (text_query, _lengths("queries"), image_gallery, candidates),
-            outputs,
-        ),
-        GraphSpec(
-            "match_image_to_text",
-            ImageToTextModule(deployed),
-            (image_query, text_gallery, _lengths("gallery"), candidates),
-            outputs,
-        ),
+    ]
+    told = tuple(
+        GraphTensor(output.name, torch.float32, (*_PAIRS, *output.shape))
+        for output in deployed.pair_outputs
+    )
+    everything: dict[Modality, Sequence[str]] = {
+        "image": [spec.name for spec in deployed.image_tensors],
+        "text": [spec.name for spec in deployed.text_tensors],
+    }
+    roles: tuple[GraphRole, GraphRole] = ("match_text_to_image", "match_image_to_text")
+    matchers = _pair_specs(roles, deployed, deployed, everything, told)
+    if not deployed.prefilter_image_tensors:
+        return [*encoders, *matchers]
+    some: dict[Modality, Sequence[str]] = {
+        "image": deployed.prefilter_image_tensors,
+        "text": deployed.prefilter_text_tensors,
+    }
+    roles = "prefilter_text_to_image", "prefilter_image_to_text"
+    return [*encoders, *matchers, *_pair_specs(roles, deployed, Prefilter(deployed), some, ())]
+
+
+def _pair_specs(
+    roles: tuple[GraphRole, GraphRole],
+    deployed: DeployedMatcher,
+    module: PairModule,
+    read: Mapping[Modality, Sequence[str]],
+    told: tuple[GraphTensor, ...],
+) -> list[GraphSpec]:
+    """Both directions of what scores pairs from the stored tensors named in ``read``."""
+
+    def stored(modality: Modality, first: str) -> tuple[GraphTensor, ...]:
+        names = [f"{modality}_{name}" for name in read[modality]]
+        return tuple(t for t in _stored(deployed, modality, first) if t.name in names)
+
+    candidates = GraphTensor("candidates", torch.int64, ("groups", "candidates"))
+    outputs = (GraphTensor("scores", torch.float32, _PAIRS), *told)
+    texts, images = stored("text", "queries"), stored("image", "gallery")
+    to_image = (texts, _lengths("queries"), images, candidates)
+    images, texts = stored("image", "queries"), stored("text", "gallery")
+    to_text = (images, texts, _lengths("gallery"), candidates)
+    return [
+        GraphSpec(roles[0], TextToImageModule(module), to_image, outputs),
+        GraphSpec(roles[1], ImageToTextModule(module), to_text, outputs),
     ]
 
 

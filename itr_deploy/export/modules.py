@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -50,12 +50,36 @@ class TextEncoderModule(nn.Module):
         return self.deployed.encode_texts(token_ids, lengths)
 
 
-class TextToImageModule(nn.Module):
-    """Scores of text queries with the candidates they name in an image gallery."""
+class PairModule(Protocol):
+    """Scores every text with every image of its group."""
+
+    def match_outputs(
+        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        """See `DeployedMatcher.match_outputs`."""
+        ...
+
+
+class Prefilter(nn.Module):
+    """A family's prefilter in its matcher's place."""
 
     def __init__(self, deployed: DeployedMatcher) -> None:
         super().__init__()
         self.deployed = deployed
+
+    def match_outputs(
+        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        """See `DeployedMatcher.prefilter`."""
+        return (self.deployed.prefilter(texts, lengths, images),)
+
+
+class TextToImageModule(nn.Module):
+    """Scores of text queries with the candidates they name in an image gallery."""
+
+    def __init__(self, matcher: PairModule) -> None:
+        super().__init__()
+        self.matcher = matcher
 
     def forward(
         self,
@@ -70,16 +94,16 @@ class TextToImageModule(nn.Module):
         """
         grouped = [_group(text, candidates) for text in texts]
         chosen = [_gather(image, candidates) for image in images]
-        outputs = self.deployed.match_outputs(grouped, _group(lengths, candidates), chosen)
+        outputs = self.matcher.match_outputs(grouped, _group(lengths, candidates), chosen)
         return tuple(_by_query(output, lengths.shape[0]) for output in outputs)
 
 
 class ImageToTextModule(nn.Module):
     """Scores of image queries with the candidates they name in a text gallery."""
 
-    def __init__(self, deployed: DeployedMatcher) -> None:
+    def __init__(self, matcher: PairModule) -> None:
         super().__init__()
-        self.deployed = deployed
+        self.matcher = matcher
 
     def forward(
         self,
@@ -94,7 +118,7 @@ class ImageToTextModule(nn.Module):
         """
         grouped = [_group(image, candidates) for image in images]
         chosen = [_gather(text, candidates) for text in texts]
-        outputs = self.deployed.match_outputs(chosen, _gather(lengths, candidates), grouped)
+        outputs = self.matcher.match_outputs(chosen, _gather(lengths, candidates), grouped)
         return tuple(_by_query(output.transpose(1, 2), images[0].shape[0]) for output in outputs)
 
 
