@@ -1,11 +1,12 @@
 """One text query over a gallery: the cascade against every item scored.
 
-    python -m benchmarks.cascade [--images 1000] [--prefilter 300] [--candidates 30]
+    python -m benchmarks.cascade [--images 1000] [--widths 200:20 300:30 1000:50]
 
 IMRAM at its published sizes (see benchmarks/models.py), random weights. The plain PyTorch model
 scores every image, and so does an exhaustive search of a float16 gallery in memory, which the
-cascade searches too. All sides encode the text, the images are encoded beforehand; they take turns in one process. Prints
-a table, with the time of the cascade's stages, and writes benchmarks/results/cascade.json.
+cascade searches too. All sides encode the text, the images are encoded beforehand; they take turns
+in one process. A cascade's widths are those of the prefilter's and of the matcher's shortlist.
+Prints a table and writes benchmarks/results/cascade.json.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from benchmarks.models import IMAGE_DIM, REGIONS, random_imram
 from itr_deploy.bundle.files import write_json
 from itr_deploy.models.imram import Imram
 from itr_deploy.runtime import Gallery, Matcher, Retriever
-from itr_deploy.runtime.gallery.read import read_all
 
 WORDS = 12
 """Of the query, 14 tokens with its start and end: the mean of Flickr30K's captions."""
@@ -38,8 +38,7 @@ def main() -> None:
     """Measure one configuration."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--prefilter", type=int, default=300)
-    parser.add_argument("--candidates", type=int, default=30)
+    parser.add_argument("--widths", nargs="+", default=["200:20", "300:30", "1000:50"])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument(
@@ -93,7 +92,6 @@ def _sides(
     gallery.add([f"image{number}" for number in range(len(regions))], regions)
     retriever = Retriever(matcher, gallery)
     ids, lengths = map(torch.from_numpy, matcher.text.token_ids([query]))
-    stored = read_all(gallery).encoded
     with torch.inference_mode():
         parts = torch.from_numpy(regions).split(64)
         embedded = torch.cat([plain.encode_images(part) for part in parts])
@@ -102,26 +100,22 @@ def _sides(
         with torch.inference_mode():
             return plain.match(embedded, plain.encode_texts(ids, lengths), lengths)
 
-    texts = matcher.encode_texts([query])
-    assert matcher.prefilter is not None
-    prefilter = matcher.prefilter
-    wide, narrow = (np.arange(n)[None] for n in (arguments.prefilter, arguments.candidates))
-    cascade = {"candidates": arguments.candidates, "prefilter": arguments.prefilter}
+    def cascade(widths: str) -> Callable[[], object]:
+        prefilter, candidates = map(int, widths.split(":"))
+        return lambda: retriever.search(query, candidates=candidates, prefilter=prefilter)
+
     return {
         "plain PyTorch, every image": scored_plainly,
         "matcher, every image": lambda: retriever.search(query, candidates=None),
-        "cascade": lambda: retriever.search(query, **cascade),
-        "cascade: text encoder": lambda: matcher.encode_texts([query]),
-        "cascade: prefilter": lambda: prefilter.score_candidates(texts, stored, wide),
-        "cascade: matcher": lambda: matcher.scorer.score_candidates(texts, stored, narrow),
+        **{f"cascade {widths}": cascade(widths) for widths in arguments.widths},
+        "text encoder alone": lambda: matcher.encode_texts([query]),
     }
 
 
 def report(result: dict[str, object]) -> None:
     """Print the table and write the JSON."""
     configuration: dict[str, object] = result["configuration"]  # type: ignore[assignment]
-    sizes = "{mode}, {images} images, prefilter {prefilter}, candidates {candidates}"
-    table = Table(title=f"one text query: {sizes.format(**configuration)}")
+    table = Table(title="one text query, {mode}, {images} images".format(**configuration))
     for heading in ("side", "ms", "times as fast"):
         table.add_column(heading)
     ratios: dict[str, float] = result["ratio"]  # type: ignore[assignment]
