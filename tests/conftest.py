@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from itr_deploy.bundle.store import list_files, read_bundle, write_manifest
 from itr_deploy.runtime import Matcher
 from tests.support.command import Outcome, itr_deploy
 from tests.support.golden import FULL, Case
@@ -88,6 +89,19 @@ def bundle(bundles: Bundles) -> Path:
 def bundle_copy(bundle: Path, tmp_path: Path) -> Path:
     """A copy of `bundle` to damage."""
     return Path(shutil.copytree(bundle, tmp_path / "bundle"))
+
+
+@pytest.fixture(scope="session")
+def without_prefilter(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle as a family without a prefilter has it; not to be changed."""
+    copy = Path(shutil.copytree(bundle, tmp_path_factory.mktemp("plain") / "bundle"))
+    for path in (copy / "graphs").glob("prefilter_*"):
+        path.unlink()
+    manifest = read_bundle(bundle).manifest
+    graphs = {n: info for n, info in manifest.graphs.items() if not n.startswith("prefilter")}
+    changed = manifest.model_copy(update={"graphs": graphs, "files": list_files(copy)})
+    write_manifest(copy, changed)
+    return copy
 
 
 @pytest.fixture(scope="session")

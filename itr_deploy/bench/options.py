@@ -18,6 +18,7 @@ class Options:
         batches: Queries a search.
         widths: Candidates that the coarse embedding leaves for the matcher; None scores all items.
             Empty for what the bundle's pipeline says.
+        prefilter: Items that it leaves for the prefilter, None for what the bundle says.
         threads: Threads that compute on the CPU; None for every core.
         rounds: Searches of every setting.
         k: Hits a query.
@@ -32,6 +33,7 @@ class Options:
     query: Modality
     batches: tuple[int, ...]
     widths: tuple[int | None, ...]
+    prefilter: int | None
     threads: tuple[int | None, ...]
     rounds: int
     k: int
@@ -54,4 +56,5 @@ class Options:
 
     def searching(self, width: int | None) -> dict[str, Any]:
         """Arguments of `Retriever.search` besides the query."""
-        return {"k": self.k, "candidates": width, "rerank": self.bank is not None}
+        given = {} if self.prefilter is None else {"prefilter": self.prefilter}
+        return {"k": self.k, "candidates": width, "rerank": self.bank is not None, **given}

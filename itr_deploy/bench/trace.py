@@ -12,7 +12,7 @@ from itr_deploy.bench.options import Options
 from itr_deploy.bench.random_items import RandomItems
 from itr_deploy.errors import UsageError
 from itr_deploy.runtime.backends.base import Backend
-from itr_deploy.runtime.backends.onnxruntime import MATCHERS, OnnxRuntimeBackend
+from itr_deploy.runtime.backends.onnxruntime import SCORERS, OnnxRuntimeBackend
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.retriever import Retriever
@@ -65,14 +65,13 @@ def trace(
         query = items.make(options.query, options.batches[0])
         retriever.search(
             **{"query" if options.query == "text" else "image": query},
-            k=options.k,
-            candidates=options.widths[0],
+            **{**options.searching(options.widths[0]), "rerank": False},
         )
     graphs = matcher.bundle.manifest.graphs
     found = {}
     for graph, path in backend.end_profiles().items():
         profile = path.rename(folder / f"{graph}.json")
-        if graphs[graph].role in MATCHERS:
+        if graphs[graph].role in SCORERS:
             found[graph] = operators(json.loads(profile.read_bytes()))
     return {"searches": SEARCHES, "operators": found}
 

@@ -22,6 +22,8 @@ GraphRole = Literal[
     "text_encoder",
     "match_text_to_image",
     "match_image_to_text",
+    "prefilter_text_to_image",
+    "prefilter_image_to_text",
     "rerank_text_to_image",
     "rerank_image_to_text",
 ]
@@ -147,16 +149,25 @@ class Pipeline(Record):
     """Defaults of a search; every one can be given per call.
 
     ``candidates`` is the shortlist's width, None for every item; ``image_query_candidates`` is
-    another one for queries that are images, where `tune` found that they need it.
+    another one for queries that are images, where `tune` found that they need it. ``prefilter``
+    and ``image_query_prefilter`` are the same of the wider shortlist that the bundle's prefilter
+    cuts down to ``candidates``; one that is not wider is left out, and so is any with None.
     """
 
     candidates: int | None = Field(default=200, ge=1)
     image_query_candidates: int | None = Field(default=None, ge=1)
+    prefilter: int | None = Field(default=None, ge=1)
+    image_query_prefilter: int | None = Field(default=None, ge=1)
 
     def width(self, query: Modality) -> int | None:
         """The shortlist's width for queries of a modality, None for every item."""
         own = self.image_query_candidates if query == "image" else None
         return self.candidates if own is None else own
+
+    def prefilter_width(self, query: Modality) -> int | None:
+        """The width of the shortlist that the prefilter reads, None for no prefilter."""
+        own = self.image_query_prefilter if query == "image" else None
+        return self.prefilter if own is None else own
 
 
 class Provenance(Record):
@@ -286,3 +297,8 @@ class Manifest(Record):
             if graph.role == role and graph.storage == storage:
                 return name
         raise KeyError(f"{role} ({storage})")
+
+    @property
+    def has_prefilter(self) -> bool:
+        """Whether the bundle can narrow a wide shortlist before its matcher."""
+        return any(graph.role == "prefilter_text_to_image" for graph in self.graphs.values())

@@ -45,6 +45,12 @@ if TYPE_CHECKING:
     help="Widths of the shortlist, 'all' for none; the bundle's by default.",
 )
 @click.option(
+    "--prefilter",
+    type=click.IntRange(min=1),
+    help="Width of the shortlist that the prefilter cuts down to --candidates; the bundle's by "
+    "default.",
+)
+@click.option(
     "--threads",
     type=Numbers(none="all"),
     default="all",
@@ -102,6 +108,7 @@ def command(
     query: Modality | None,
     batches: tuple[int, ...],
     widths: tuple[int | None, ...],
+    prefilter: int | None,
     threads: tuple[int | None, ...],
     rounds: int,
     k: int,
@@ -117,7 +124,7 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Search with a BUNDLE and measure every stage: encode, shortlist, gather, match, re-rank."""
+    """Search with a BUNDLE and measure every stage: from encoding to re-ranking."""
     if rerank != (bank is not None):
         raise click.UsageError("--rerank and --bank go together")
     if (baseline is None) != (not checkpoints):
@@ -138,6 +145,7 @@ def command(
         query=query or _taken_by(searched),
         batches=batches,
         widths=widths,
+        prefilter=prefilter,
         threads=threads,
         rounds=rounds,
         k=k,

@@ -36,7 +36,7 @@ def print_evaluation(report: dict[str, Any]) -> None:
         print_table(baseline["name"], COLUMNS, recall_rows(baseline["recall"]))
         print_table("the bundle less that", COLUMNS, recall_rows(baseline["difference"]["recall"]))
     for key, name in DIRECTIONS.items():
-        rows = report["shortlists"][key]
+        rows = [*report["shortlists"][key], *report.get("cascade", {}).get(key, ())]
         if rows:
             shares = "share_of_top10" in rows[0]
             heads = ("candidates", "R@1", "R@5", "R@10", *(["of the top 10"] if shares else []))
@@ -46,7 +46,8 @@ def print_evaluation(report: dict[str, Any]) -> None:
 def _shortlist_row(row: dict[str, Any]) -> list[str]:
     share = [f"{100 * row['share_of_top10']:.1f} %"] if "share_of_top10" in row else []
     figures = (f"{row[figure]:.1f}" for figure in ("r1", "r5", "r10"))
-    return [f"{row['width']}", *figures, *share]
+    prefilter = f" of {row['prefilter']} prefiltered" if "prefilter" in row else ""
+    return [f"{row['width']}{prefilter}", *figures, *share]
 
 
 def recall_rows(recall: dict[str, Any]) -> Iterator[list[str]]:

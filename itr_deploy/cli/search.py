@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 @click.option("-k", type=int, default=10, show_default=True, help="Hits a query.")
 @click.option("--where", help="SQL over the gallery's columns, for example \"split = 'test'\".")
 @click.option("--candidates", type=int, help="Width of the shortlist; the bundle's by default.")
+@click.option(
+    "--prefilter",
+    type=int,
+    help="Width of the shortlist that the prefilter cuts down to --candidates; the bundle's by "
+    "default.",
+)
 @click.option("--exhaustive", is_flag=True, help="Score every item, no shortlist.")
 @click.option(
     "--bank",
@@ -53,6 +59,7 @@ def command(
     k: int,
     where: str | None,
     candidates: int | None,
+    prefilter: int | None,
     exhaustive: bool,
     bank: Path | None,
     rerank: bool,
@@ -65,6 +72,8 @@ def command(
     """Search a gallery with a BUNDLE: texts over images, or an image over texts."""
     if exhaustive and candidates is not None:
         raise click.UsageError("--exhaustive scores every item, --candidates some; give one")
+    if exhaustive and prefilter is not None:
+        raise click.UsageError("--exhaustive scores every item, --prefilter fewer; give one")
     if bool(queries) == (image is not None):
         raise click.UsageError("give queries, or --image, one of them")
     from itr_deploy.errors import GalleryError
@@ -82,6 +91,8 @@ def command(
     width: dict[str, Any] = {"rerank": rerank}
     if exhaustive or candidates is not None:
         width["candidates"] = candidates
+    if prefilter is not None:
+        width["prefilter"] = prefilter
     if retriever.gallery.count() == 0:
         raise GalleryError(f"{gallery}: the gallery is empty; add items with itr-deploy index")
     _warn_of_unknown_words(retriever, queries)

@@ -1,4 +1,4 @@
-"""``itr-deploy tune``: the shortlist's width, measured and written into the bundle."""
+"""``itr-deploy tune``: the widths of a search, measured and written into the bundle."""
 
 from __future__ import annotations
 
@@ -57,10 +57,11 @@ def command(
     backend: str,
     as_json: bool,
 ) -> None:
-    """Write the smallest shortlist widths that keep --target of the exhaustive top 10 into BUNDLE.
+    """Write the cheapest shortlist widths that keep --target of the exhaustive top 10 into BUNDLE.
 
-    The widths are for galleries of the split's size. Stopped or killed, the same command goes on
-    where it was.
+    Where the bundle has a prefilter, they are the width that the prefilter reads and the width that
+    it leaves for the matcher. The widths are for galleries of the split's size. Stopped or killed,
+    the same command goes on where it was.
     """
     from dataclasses import asdict
 
@@ -80,9 +81,9 @@ def command(
         [
             name,
             f"{found[query].items}",
-            f"{found[query].before or 'all'}",
+            _widths(found[query].prefilter_before, found[query].before),
             f"{100 * found[query].share_before:.1f} %",
-            f"{found[query].width}",
+            _widths(found[query].prefilter, found[query].width),
             f"{100 * found[query].share:.1f} %",
         ]
         for query, name in DIRECTIONS.items()
@@ -90,3 +91,8 @@ def command(
     columns = ("", "items", "width before", "of the top 10", "width now", "of the top 10")
     print_table(f"shortlists that keep {100 * target:g} %", columns, rows)
     click.echo(f"written to {bundle}")
+
+
+def _widths(prefilter: int | None, candidates: int | None) -> str:
+    narrow = "all" if candidates is None else str(candidates)
+    return narrow if prefilter is None else f"{narrow} of {prefilter} prefiltered"

@@ -16,6 +16,7 @@ from itr_deploy.evaluation.coarse import Coarse, query_blocks
 from itr_deploy.evaluation.grid import Grid
 from itr_deploy.evaluation.items import SplitItems
 from itr_deploy.runtime.items import Encoded
+from itr_deploy.runtime.matching import PairScorer
 from itr_deploy.runtime.ranking import ROUNDING
 
 TILE_PAIRS = 1 << 14
@@ -38,11 +39,11 @@ class BundleScorer:
     planes = 1
     tile_pairs = TILE_PAIRS
 
-    def __init__(self, items: SplitItems) -> None:
-        """Take the split."""
+    def __init__(self, items: SplitItems, scorer: PairScorer | None = None) -> None:
+        """Take the split, and what scores its pairs: by default its matcher."""
         self.scored = 0
         self._items = items
-        self._scorer = items.matcher.scorer
+        self._scorer = scorer or items.matcher.scorer
         self._room = items.matcher.memory_budget // 2
         self._kept: dict[tuple[int, int], Encoded] = {}
         self._band: tuple[slice, Encoded] | None = None

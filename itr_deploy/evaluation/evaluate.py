@@ -14,6 +14,7 @@ from itr_deploy.bundle.manifest import Modality
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.baseline import baseline_scores, compare_judged
 from itr_deploy.evaluation.bundle_scores import BundleScorer, ShortlistScorer, StepScorer
+from itr_deploy.evaluation.cascade import Cascade, cascade_widths, prefilter_scores
 from itr_deploy.evaluation.coarse import Coarse
 from itr_deploy.evaluation.dataset import Split
 from itr_deploy.evaluation.items import SplitItems
@@ -25,6 +26,7 @@ from itr_deploy.evaluation.options import Options, RerankOptions
 from itr_deploy.evaluation.output import (
     BASELINE,
     PAGE,
+    PREFILTER,
     REPORT,
     SCORES,
     check_unfinished,
@@ -112,14 +114,21 @@ def evaluate(
     seconds = time.monotonic() - began
     ranking = _Rankings(matcher, split, coarse, options, bar)
     own = judged(ranking.of(matrix, ranking.bundle), len(split.regions), per, options.folds)
-    found, stages = figures(matrix, coarse, matcher, per, options, own)
+    own_work = [(matrix, scored > 0)]
+    cascade = None
+    widths = cascade_widths(matcher.bundle.manifest.pipeline, coarse)
+    if matcher.prefilter is not None and options.candidates is None and any(widths.values()):
+        kept_before = (output / PREFILTER).exists() and not options.force
+        first = prefilter_scores(matcher, split, output / PREFILTER, options.force, bar)
+        own_work.append((first, not kept_before))
+        cascade = Cascade(first.plane(), widths)
+    found, stages = figures(matrix, coarse, matcher, per, options, own, cascade)
     run = {
         "pairs_scored": scored,
         "scoring_seconds": round(seconds, 3),
         "peak_memory_bytes": peak_memory(),
         "backend": matcher.backend.description,
     }
-    own_work = [(matrix, scored > 0)]
     if options.baseline is not None:
         kept_before = (output / BASELINE).exists() and not options.force
         other = baseline_scores(options.baseline, split, output / BASELINE, options.force, bar)
@@ -206,7 +215,13 @@ def _kind(options: Options) -> str:
 
 
 def figures(
-    matrix: ScoreMatrix, coarse: Coarse, matcher: Matcher, per: int, options: Options, own: Judged
+    matrix: ScoreMatrix,
+    coarse: Coarse,
+    matcher: Matcher,
+    per: int,
+    options: Options,
+    own: Judged,
+    cascade: Cascade | None,
 ) -> tuple[dict[str, Any], Staged]:
     """The report's figures, and the stages they are of."""
     scores, exhaustive = matrix.plane(), None
@@ -214,7 +229,7 @@ def figures(
         exhaustive = ranks(scores, per) if options.rerank is not None else own.ranks
     pipeline = matcher.bundle.manifest.pipeline
     widths = {query: options.candidates or pipeline.width(query) for query in DIRECTIONS}
-    stages = staged(scores, coarse, per, exhaustive=exhaustive, widths=widths)
+    stages = staged(scores, coarse, per, exhaustive=exhaustive, widths=widths, cascade=cascade)
     if exhaustive is not None and isinstance(own.scores, TwoWayMerge):
         stages = with_reranking(stages, own.scores, own.ranks, exhaustive, per)
     best = stages.stages[-1]
@@ -226,6 +241,15 @@ def figures(
             name: stages.by_query[query].to_json() for query, name in DIRECTIONS.items()
         },
     }
+    if cascade is not None:
+        report["cascade"] = {
+            name: [
+                {"prefilter": cascade.widths[query], **row}
+                for row in stages.behind[query].to_json()
+                if cascade.widths[query] is not None
+            ]
+            for query, name in DIRECTIONS.items()
+        }
     if options.rerank is not None:
         assert isinstance(own.scores, TwoWayMerge)
         report["rerank"] = _describe_reranker(matcher, options.rerank, own.scores)

@@ -12,6 +12,7 @@ REPORT = "evaluation.json"
 PAGE = "report.html"
 SCORES = "scores"
 BASELINE = "baseline"
+PREFILTER = "prefilter"
 
 
 def check_unfinished(output: Path, *, force: bool) -> None:
@@ -30,7 +31,8 @@ def is_only_an_evaluation(path: Path) -> bool:
     if not path.is_dir():
         return False
     names = (*FILES, *EMBEDDINGS.values())
-    own = {REPORT, PAGE, *(f"{root}/{name}" for root in (SCORES, BASELINE) for name in names)}
+    roots = (SCORES, BASELINE, PREFILTER)
+    own = {REPORT, PAGE, *(f"{root}/{name}" for root in roots for name in names)}
     files = {entry.relative_to(path).as_posix() for entry in path.rglob("*") if entry.is_file()}
     return bool(files) and files <= own
 

@@ -170,7 +170,7 @@ def _curves_section(report: dict[str, Any]) -> str:
 def _shortlist_section(report: dict[str, Any]) -> str:
     content = ""
     for way, title in WAYS.items():
-        found = report["shortlists"][way]
+        found = [*report["shortlists"][way], *report.get("cascade", {}).get(way, ())]
         if not found:
             continue
         shares = "share_of_top10" in found[0]
@@ -179,7 +179,7 @@ def _shortlist_section(report: dict[str, Any]) -> str:
             (
                 "",
                 [
-                    f"{row['width']:,} candidates",
+                    _candidates(row),
                     *(number(row[figure]) for figure in CUTOFFS),
                     *([f"{100 * row['share_of_top10']:.1f} %"] if shares else []),
                 ],
@@ -188,6 +188,11 @@ def _shortlist_section(report: dict[str, Any]) -> str:
         ]
         content += table(heads, rows)
     return section("What a shortlist costs", content) if content else ""
+
+
+def _candidates(row: dict[str, Any]) -> str:
+    prefilter = f" of {row['prefilter']:,} by the prefilter" if "prefilter" in row else ""
+    return f"{row['width']:,} candidates{prefilter}"
 
 
 def _footer(report: dict[str, Any]) -> str:

@@ -1,14 +1,16 @@
 """What a shortlist costs: ranks behind one of any width, and its share of the exhaustive top 10.
 
-A shortlist is the coarse embedding's best items. The matcher ranks those; what lies behind them
-keeps the coarse order, so that every right answer has a rank. Equal coarse scores are put in the
+A shortlist is the coarse embedding's best items, or what a prefilter puts first among more of them.
+The matcher ranks those; what lies behind them keeps its order, so that every right answer has a
+rank. Equal coarse scores are put in the
 order of the split; a search puts them in the order of the ids.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,13 +24,17 @@ TOP = 10
 """A shortlist is judged by how many of so many best items it holds."""
 
 
+Order = Callable[[slice], NDArray[np.int64]]
+"""Gives the items ``int64 [queries, items]`` of some queries, best first."""
+
+
 @dataclass(frozen=True)
 class Shortlists:
     """Queries of one modality, Q of them, behind shortlists of several widths.
 
     Attributes:
         items: Items of the gallery.
-        coarse: ``int64 [Q]``, ranks from 1 of the right answers by the coarse embedding alone.
+        coarse: ``int64 [Q]``, ranks from 1 of the right answers by the coarse order alone.
         ranks: For every width ``int64 [Q]``, their ranks with a shortlist so wide.
         places: ``int64 [Q, min(TOP, items)]``, where from 0 the coarse order has the exhaustively
             best items; None if not every pair was scored.
@@ -77,6 +83,7 @@ def shortlists(
     widths: Sequence[int],
     *,
     exhaustive: bool,
+    order: Order | None = None,
     block_cells: int = BLOCK_CELLS,
 ) -> Shortlists:
     """Ranks of the right answers behind shortlists.
@@ -89,17 +96,19 @@ def shortlists(
         captions_per_image: Captions of an image.
         widths: The shortlists' widths.
         exhaustive: Whether every pair has a score.
+        order: What the shortlists are the first of, by default the coarse order.
         block_cells: Pairs to look at together.
     """
     queries, items = coarse.queries(query), coarse.items(query)
     first = np.empty(queries, np.int64)
     ranks = {width: np.empty(queries, np.int64) for width in widths}
     places = np.empty((queries, min(TOP, items)), np.int64) if exhaustive else None
+    order = order or partial(coarse_order, coarse, query)
     for part in query_blocks(queries, items, block_cells):
-        order = coarse_order(coarse, query, part)
-        own = is_right(order, query, part, captions_per_image)
+        found = order(part)
+        own = is_right(found, query, part, captions_per_image)
         first[part] = own.argmax(axis=1)
-        ordered = np.take_along_axis(query_scores(scores, query, part), order, axis=1)
+        ordered = np.take_along_axis(query_scores(scores, query, part), found, axis=1)
         for width in widths:
             ranks[width][part] = _ranks(ordered[:, :width], own[:, :width], first[part])
         if places is not None:
@@ -111,6 +120,27 @@ def shortlists(
 def coarse_order(coarse: Coarse, query: Modality, part: slice) -> NDArray[np.int64]:
     """Items ``int64 [queries, items]``, the coarse embedding's best first."""
     return np.argsort(-coarse.rows(query, part), axis=1, kind="stable")
+
+
+def prefiltered_order(coarse: Coarse, prefilter: Scores, query: Modality, width: int) -> Order:
+    """The coarse order, its first ``width`` items in the order of their prefilter scores.
+
+    Args:
+        coarse: The split's embeddings.
+        prefilter: Scores ``float32 [N, C]`` of every pair.
+        query: Modality of the queries.
+        width: Width of the shortlist that the prefilter reads.
+    """
+
+    def order(part: slice) -> NDArray[np.int64]:
+        found = coarse_order(coarse, query, part)
+        wide = found[:, :width]
+        scores = np.take_along_axis(query_scores(prefilter, query, part), wide, axis=1)
+        places = np.argsort(-scores, axis=1, kind="stable")
+        found[:, :width] = np.take_along_axis(wide, places, axis=1)
+        return found
+
+    return order
 
 
 def query_scores(scores: Scores, query: Modality, part: slice) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import Modality
+from itr_deploy.evaluation.cascade import Cascade
 from itr_deploy.evaluation.coarse import Coarse
 from itr_deploy.evaluation.merge import TwoWayMerge
 from itr_deploy.evaluation.recall import Ranks, Scores, recall, recall_curve
 from itr_deploy.evaluation.reranked import one_way_ranks, one_way_scores
 from itr_deploy.evaluation.shortlist import (
+    Order,
     Shortlists,
     coarse_order,
     default_widths,
@@ -40,12 +42,15 @@ class Stage:
         ranks: Of the right answers.
         scores: Gives ``float32 [queries, items]`` that some queries of a modality are ranked by,
             None for the matcher's own.
+        orders: What the shortlist is the first of, by the query's modality, where that is not the
+            coarse order.
     """
 
     name: str
     widths: Mapping[Modality, int | None]
     ranks: Ranks
     scores: Callable[[Modality, slice], NDArray[np.float32]] | None = None
+    orders: Mapping[Modality, Order] = field(default_factory=dict)
 
     def of(self, query: Modality) -> NDArray[np.int64]:
         """Ranks of one direction."""
@@ -69,19 +74,22 @@ class Staged:
     Attributes:
         scores: ``float32 [N, C]``.
         coarse: The coarse embeddings.
-        by_query: Shortlists of the two directions.
+        by_query: Shortlists of the two directions by the coarse embedding.
+        behind: Those of a search: by the prefilter, in a direction that has one.
         stages: From the cheapest to the dearest.
     """
 
     scores: Scores
     coarse: Coarse
     by_query: dict[Modality, Shortlists]
+    behind: dict[Modality, Shortlists]
     stages: tuple[Stage, ...]
 
     def top(self, stage: Stage, query: Modality, number: int, count: int) -> list[int]:
         """The best items of one query at a stage, by number."""
         part = slice(number, number + 1)
-        order = coarse_order(self.coarse, query, part)[0]
+        ordered = stage.orders.get(query) or partial(coarse_order, self.coarse, query)
+        order = ordered(part)[0]
         width = stage.widths[query]
         if width == 0:
             return [int(item) for item in order[:count]]
@@ -98,6 +106,7 @@ def staged(
     *,
     exhaustive: Ranks | None,
     widths: Mapping[Modality, int | None],
+    cascade: Cascade | None = None,
 ) -> Staged:
     """Rank a split at every stage.
 
@@ -108,6 +117,7 @@ def staged(
         exhaustive: Ranks by every pair's score, None where not every pair has one.
         widths: Of the shortlist that is a stage of its own, by the query's modality; None takes
             every item.
+        cascade: The prefilter of that stage, where it has one.
     """
     every = exhaustive is not None
     own = {query: _at_most(widths[query], coarse.items(query)) for query in DIRECTIONS}
@@ -122,14 +132,21 @@ def staged(
         )
         for query in DIRECTIONS
     }
+    orders = {} if cascade is None else cascade.orders(coarse)
+    behind = by_query | {
+        query: shortlists(
+            scores, coarse, query, captions_per_image, [own[query]], exhaustive=every, order=order
+        )
+        for query, order in orders.items()
+    }
     image, text = by_query["image"], by_query["text"]
     stages = [Stage("coarse embedding", {"image": 0, "text": 0}, Ranks(image.coarse, text.coarse))]
     if exhaustive is None or any(own[query] < coarse.items(query) for query in DIRECTIONS):
-        behind = Ranks(image.ranks[own["image"]], text.ranks[own["text"]])
-        stages.append(Stage(_shortlist_name(widths), {**own}, behind))
+        ranks = Ranks(behind["image"].ranks[own["image"]], behind["text"].ranks[own["text"]])
+        stages.append(Stage(_shortlist_name(widths, cascade), {**own}, ranks, orders=orders))
     if exhaustive is not None:
         stages.append(Stage("matcher, every item", {"image": None, "text": None}, exhaustive))
-    return Staged(scores, coarse, by_query, tuple(stages))
+    return Staged(scores, coarse, by_query, behind, tuple(stages))
 
 
 def with_reranking(
@@ -166,7 +183,11 @@ def _reported(items: int, own: int, every: bool) -> list[int]:
     return sorted({width for width in (*default_widths(items), own) if width <= most})
 
 
-def _shortlist_name(widths: Mapping[Modality, int | None]) -> str:
-    images, captions = (widths[query] or "all" for query in reversed(DIRECTIONS))
-    both = f"{images}" if images == captions else f"{images} images or {captions} captions"
-    return f"matcher, shortlist of {both}"
+def _shortlist_name(widths: Mapping[Modality, int | None], cascade: Cascade | None) -> str:
+    name = f"matcher, shortlist of {_both(widths, 'all')}"
+    return name if cascade is None else f"{name} by a prefilter of {_both(cascade.widths, 'no')}"
+
+
+def _both(widths: Mapping[Modality, int | None], without: str) -> str:
+    images, captions = (widths[query] or without for query in reversed(DIRECTIONS))
+    return f"{images}" if images == captions else f"{images} images or {captions} captions"

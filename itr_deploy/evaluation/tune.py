@@ -1,7 +1,8 @@
-"""The shortlist's smallest widths that keep a share of the exhaustive top 10, into the bundle."""
+"""The cheapest widths of a search that keep a share of the exhaustive top 10, into the bundle."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +10,22 @@ from itr_deploy.bundle.files import output_errors
 from itr_deploy.bundle.manifest import Modality, Pipeline
 from itr_deploy.bundle.staging import check_output
 from itr_deploy.bundle.store import write_manifest
+from itr_deploy.evaluation.cascade import cascade_widths, prefilter_scores
 from itr_deploy.evaluation.dataset import Split
 from itr_deploy.evaluation.evaluate import split_scores
+from itr_deploy.evaluation.items import SplitItems
 from itr_deploy.evaluation.options import Options
-from itr_deploy.evaluation.output import REPORT, SCORES, is_only_an_evaluation, remove_embeddings
+from itr_deploy.evaluation.output import (
+    PREFILTER,
+    REPORT,
+    SCORES,
+    is_only_an_evaluation,
+    remove_embeddings,
+)
 from itr_deploy.evaluation.progress import QUIET, Bar
-from itr_deploy.evaluation.shortlist import shortlists
+from itr_deploy.evaluation.shortlist import prefiltered_order, shortlists
 from itr_deploy.evaluation.stages import DIRECTIONS
+from itr_deploy.evaluation.widths import Widths, cheapest, measured_cost
 from itr_deploy.runtime.matcher import Matcher
 
 
@@ -25,15 +35,19 @@ class Tuned:
 
     Attributes:
         items: Items of the gallery they search.
-        width: The shortlist's smallest width.
-        share: Share of the exhaustive top 10 that it keeps.
-        before: The width that the bundle had, None for every item.
-        share_before: Its share.
+        prefilter: The width of the prefilter's shortlist, None for no prefilter.
+        width: That of the matcher's.
+        share: Share of the exhaustive top 10 that they keep.
+        prefilter_before: The widths that the bundle had.
+        before: That of the matcher's, None for every item.
+        share_before: Their share.
     """
 
     items: int
+    prefilter: int | None
     width: int
     share: float
+    prefilter_before: int | None
     before: int | None
     share_before: float
 
@@ -42,6 +56,9 @@ def tune(
     matcher: Matcher, split: Split, target: float, work: Path, bar: Bar = QUIET
 ) -> dict[Modality, Tuned]:
     """Find the widths on a split and make them the bundle's defaults.
+
+    Of a bundle with a prefilter they are those of both shortlists that cost a query least, by the
+    time that a pair takes here; of another the smallest width.
 
     Scores every pair of the split; stopped or killed, the same call goes on from there. The
     scores of an evaluation in ``work`` that was made with ``save_scores`` are taken as they are.
@@ -62,16 +79,32 @@ def tune(
     saved_before = (work / REPORT).exists()
     matrix, coarse, _ = split_scores(matcher, split, work / SCORES, Options(), bar)
     pipeline = matcher.bundle.manifest.pipeline
+    first, first_before = None, (work / PREFILTER).exists()
+    if matcher.prefilter is not None:
+        first = prefilter_scores(matcher, split, work / PREFILTER, False, bar)
+    items, widths_before = SplitItems(matcher, split), cascade_widths(pipeline, coarse)
     found: dict[Modality, Tuned] = {}
     for query in DIRECTIONS:
-        per = split.captions_per_image
-        lists = shortlists(matrix.plane(), coarse, query, per, [], exhaustive=True)
-        width, before = lists.smallest_width(target), pipeline.width(query)
-        share_before = 1.0 if before is None else lists.share(before)
-        found[query] = Tuned(lists.items, width, lists.share(width), before, share_before)
-    write_widths(matcher, found["text"].width, found["image"].width)
+        data = matrix.plane(), coarse, query, split.captions_per_image
+        lists = old = shortlists(*data, [], exhaustive=True)
+        least = lists.smallest_width(target)
+        chosen = Widths(None, least, lists.share(least))
+        wide, before = widths_before[query], pipeline.width(query)
+        if first is not None:
+            chosen = cheapest(lists, *data, first.plane(), target, measured_cost(items, query))
+            if wide is not None:
+                order = prefiltered_order(coarse, first.plane(), query, wide)
+                old = shortlists(*data, [], exhaustive=True, order=order)
+        share_before = 1.0 if before is None else old.share(before)
+        found[query] = Tuned(
+            *(lists.items, chosen.prefilter, chosen.candidates, chosen.share),
+            *(None if first is None else wide, before, share_before),
+        )
+    write_widths(matcher, found)
     with output_errors(work):
         remove_embeddings(work / SCORES)
+        if first is not None and not (saved_before and first_before):
+            first.remove()
         if not saved_before:
             matrix.remove()
             if not any(work.iterdir()):
@@ -79,8 +112,8 @@ def tune(
     return found
 
 
-def write_widths(matcher: Matcher, text: int, image: int) -> None:
-    """Make these the shortlist's widths for text and image queries, in the bundle's manifest.
+def write_widths(matcher: Matcher, found: Mapping[Modality, Tuned]) -> None:
+    """Make these the widths for text and image queries, in the bundle's manifest.
 
     Nothing that decides scores or encodings changes: galleries stay valid.
 
@@ -88,6 +121,14 @@ def write_widths(matcher: Matcher, text: int, image: int) -> None:
         OutputError: The bundle cannot be written.
     """
     bundle = matcher.bundle
-    changes = {"candidates": text, "image_query_candidates": image if image != text else None}
+    text, image = found["text"], found["image"]
+    # A width of its own that is not above the matcher's leaves the prefilter out.
+    wide = image.prefilter or (image.width if text.prefilter else None)
+    changes = {
+        "candidates": text.width,
+        "image_query_candidates": image.width if image.width != text.width else None,
+        "prefilter": text.prefilter,
+        "image_query_prefilter": wide if wide != text.prefilter else None,
+    }
     pipeline = Pipeline.model_validate({**bundle.manifest.pipeline.model_dump(), **changes})
     write_manifest(bundle.path, bundle.manifest.model_copy(update={"pipeline": pipeline}))

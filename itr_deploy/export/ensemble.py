@@ -64,6 +64,8 @@ def build_ensemble(
         for name, info in members[0].manifest.graphs.items():
             if info.role in RERANK_ROLES:  # of the first member's scores, not of their mean
                 continue
+            if not all(name in member.manifest.graphs for member in members):
+                continue  # a prefilter that not every member has
             progress(f"graph {name}")
             model, graphs[name] = _merged(members, shares, name, info)
             precision = members[0].manifest.precision

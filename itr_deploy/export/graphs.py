@@ -5,25 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import onnx_ir as ir
+from torch import nn
 
-from itr_deploy.bundle.manifest import GraphRole, Modality, Precision
+from itr_deploy.bundle.manifest import Precision
 from itr_deploy.export.directions import directed
-from itr_deploy.export.modules import ImageEncoderModule, MatcherModule, TextEncoderModule
+from itr_deploy.export.modules import (
+    ImageEncoderModule,
+    MatcherModule,
+    PrefilterModule,
+    TextEncoderModule,
+)
 from itr_deploy.export.specs import (
     GraphSpec,
+    PairTensors,
     direction_spec,
     image_encoder_spec,
     pair_tensors,
+    prefilter_tensors,
     text_encoder_spec,
 )
 from itr_deploy.export.tracing import to_onnx
 from itr_deploy.models.contract import TrainedMatcher
-
-MATCHERS: dict[GraphRole, Modality] = {
-    "match_text_to_image": "text",
-    "match_image_to_text": "image",
-}
-"""The graphs of a matcher, and the modality of the queries that each serves."""
+from itr_deploy.runtime.roles import MATCHERS, PREFILTERS, Roles
 
 
 def traced_graphs(
@@ -50,11 +53,16 @@ def traced_graphs(
     ):
         progress(f"graph {spec.role}")
         yield spec, to_onnx(encoder, spec.inputs, spec.outputs, opset, precision)
-    pairs = pair_tensors(deployed)
-    progress("the matcher, for both directions")
-    inputs = (pairs.texts, pairs.lengths, pairs.images)
-    both = to_onnx(MatcherModule(deployed), inputs, pairs.outputs, opset, precision)
-    for role, query in MATCHERS.items():
-        spec = direction_spec(role, query, pairs)
-        progress(f"graph {role}")
-        yield spec, directed(both, spec, query)
+    scorers: list[tuple[str, Roles, nn.Module, PairTensors]]
+    scorers = [("the matcher", MATCHERS, MatcherModule(deployed), pair_tensors(deployed))]
+    if deployed.prefilter_image_tensors:
+        prefilter = PrefilterModule(deployed)
+        scorers.append(("the prefilter", PREFILTERS, prefilter, prefilter_tensors(deployed)))
+    for name, roles, module, pairs in scorers:
+        progress(f"{name}, for both directions")
+        inputs = (pairs.texts, pairs.lengths, pairs.images)
+        both = to_onnx(module, inputs, pairs.outputs, opset, precision)
+        for query, role in roles.items():
+            spec = direction_spec(role, query, pairs)
+            progress(f"graph {role}")
+            yield spec, directed(both, spec, query)

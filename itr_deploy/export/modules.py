@@ -62,3 +62,17 @@ class MatcherModule(nn.Module):
     ) -> tuple[Tensor, ...]:
         """See `DeployedMatcher.match_outputs`."""
         return self.deployed.match_outputs(texts, lengths, images)
+
+
+class PrefilterModule(nn.Module):
+    """The family's prefilter in its matcher's place."""
+
+    def __init__(self, deployed: DeployedMatcher) -> None:
+        super().__init__()
+        self.deployed = deployed
+
+    def forward(
+        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        """See `DeployedMatcher.prefilter`."""
+        return (self.deployed.prefilter(texts, lengths, images),)

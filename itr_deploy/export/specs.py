@@ -88,6 +88,19 @@ def pair_tensors(deployed: DeployedMatcher) -> PairTensors:
     )
 
 
+def prefilter_tensors(deployed: DeployedMatcher) -> PairTensors:
+    """Of the prefilter: it reads some of the stored tensors, and tells the score alone."""
+    pairs = pair_tensors(deployed)
+    texts = {f"text_{name}" for name in deployed.prefilter_text_tensors}
+    images = {f"image_{name}" for name in deployed.prefilter_image_tensors}
+    return PairTensors(
+        tuple(tensor for tensor in pairs.texts if tensor.name in texts),
+        pairs.lengths,
+        tuple(tensor for tensor in pairs.images if tensor.name in images),
+        pairs.outputs[:1],
+    )
+
+
 def direction_spec(role: GraphRole, query: Modality, pairs: PairTensors) -> GraphSpec:
     """One direction of what scores pairs: queries, and the candidates they name in a gallery."""
     queries, gallery = (*pairs.texts, pairs.lengths), pairs.images

@@ -65,6 +65,9 @@ class DeployedMatcher(nn.Module, ABC):
             whose padding takes part in their encoding, None where padding never matters.
         workspace: Estimate of the matcher's scratch memory a pair.
         pair_outputs: What `match_outputs` gives of a pair besides its score.
+        prefilter_image_tensors: Names of the image tensors that `prefilter` reads; none where
+            the family has no prefilter.
+        prefilter_text_tensors: The same of the text tensors.
     """
 
     image_tensors: tuple[StoredTensor, ...]
@@ -75,6 +78,8 @@ class DeployedMatcher(nn.Module, ABC):
     padded_together: int | None = None
     workspace: Workspace
     pair_outputs: tuple[PairOutput, ...] = ()
+    prefilter_image_tensors: tuple[str, ...] = ()
+    prefilter_text_tensors: tuple[str, ...] = ()
 
     @abstractmethod
     def encode_images(self, regions: Tensor) -> tuple[Tensor, ...]:
@@ -107,6 +112,23 @@ class DeployedMatcher(nn.Module, ABC):
         A family with pair outputs overrides this.
         """
         return (self.match(texts, lengths, images),)
+
+    def prefilter(
+        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
+    ) -> Tensor:
+        """A cheap part of the score, by which a search narrows a wide shortlist before `match`.
+
+        A family that names prefilter tensors overrides this.
+
+        Args:
+            texts: The `prefilter_text_tensors`, in the axes of `match`.
+            lengths: ``int64 [B, T]``.
+            images: The `prefilter_image_tensors`.
+
+        Returns:
+            ``[B, T, I]``, higher is better.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no prefilter")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from itr_deploy.parity.export import Exported, missed
 from itr_deploy.parity.judging import judged_backend
 from itr_deploy.parity.report import ParityReport, RankComparison, compare, compare_ranks
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.runtime.matching import ROLES
+from itr_deploy.runtime.roles import MATCHERS, PREFILTERS
 
 TOLERANCE = 1e-5
 """Largest error: the members' graphs are unchanged, only their mean is new."""
@@ -93,13 +93,17 @@ def _figures(
     ids: NDArray[np.int64],
     lengths: NDArray[np.int64],
 ) -> dict[str, NDArray[np.float32]]:
-    """Scores ``[queries, items]`` of every matcher graph, and the coarse product."""
+    """Scores ``[queries, items]`` of every graph that gives some, and the coarse product."""
     images, texts = matcher.encode_images(regions), matcher.encode_token_ids(ids, lengths)
     figures = {"coarse product": texts.embedding @ images.embedding.T}
     for storage in ("float32", "float16"):
         for query, gallery in ((texts, images), (images, texts)):
-            scores = matcher.scorer.score_all(query, gallery.stored_as(storage))
-            figures[f"{ROLES[query.modality]}, {storage}"] = scores
+            stored = gallery.stored_as(storage)
+            scores = matcher.scorer.score_all(query, stored)
+            figures[f"{MATCHERS[query.modality]}, {storage}"] = scores
+            if matcher.prefilter is not None:
+                scores = matcher.prefilter.score_all(query, stored)
+                figures[f"{PREFILTERS[query.modality]}, {storage}"] = scores
     return figures
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from itr_deploy.bundle.manifest import Modality, StorageType
+from itr_deploy.bundle.manifest import GraphRole, Modality, StorageType
 from itr_deploy.models.contract import StoredTensor, TrainedMatcher
 from itr_deploy.parity.report import Comparison, ParityReport, compare, compare_ranks
 from itr_deploy.parity.samples import Sample, random_samples, rank_sample
 from itr_deploy.parity.tolerances import Tolerances
 from itr_deploy.runtime.items import Encoded, pad_positions
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.runtime.matching import ROLES
+from itr_deploy.runtime.roles import MATCHERS, PREFILTERS, Roles
 
 Progress = Callable[[str], None]
 Pairs = list[tuple[str, NDArray[Any], NDArray[Any]]]
@@ -47,6 +48,7 @@ def verify(
     outputs = [
         *gate.encoder_outputs(samples),
         *gate.matcher_outputs(samples),
+        *gate.prefilter_outputs(samples),
         *gate.pair_outputs(samples),
     ]
     invariance, unchecked = list[Comparison](), tuple[str, ...]()
@@ -96,15 +98,28 @@ class _Gate:
         ]
 
     def matcher_outputs(self, samples: list[Sample]) -> list[Comparison]:
-        """Scores of every matcher graph, with shared candidates and with each query's own."""
+        """Scores of every matcher graph, against the published computation."""
+        return self._scores(MATCHERS, [(sample, self._plain_scores(sample)) for sample in samples])
+
+    def prefilter_outputs(self, samples: list[Sample]) -> list[Comparison]:
+        """Scores of every prefilter graph, against PyTorch's form."""
+        if not self._trained.deployed.prefilter_image_tensors:
+            return []
+        return self._scores(
+            PREFILTERS, [(sample, self._prefilter_scores(sample)) for sample in samples]
+        )
+
+    def _scores(
+        self, roles: Roles, references: list[tuple[Sample, NDArray[np.floating]]]
+    ) -> list[Comparison]:
+        """With shared candidates and with each query's own; a reference is ``[images, texts]``."""
         outputs: dict[tuple[str, StorageType], Pairs] = {}
-        for sample in samples:
-            reference = self._plain_scores(sample)
-            for modality in ("text", "image"):
+        for sample, reference in references:
+            for modality, role in roles.items():
                 by_query = reference.T if modality == "text" else reference
                 for storage in self._tolerances.scores:
-                    pairs = self._candidate_pairs(modality, storage, sample, by_query)
-                    outputs.setdefault((ROLES[modality], storage), []).extend(pairs)
+                    pairs = self._candidate_pairs(role, modality, storage, sample, by_query)
+                    outputs.setdefault((role, storage), []).extend(pairs)
         return [
             compare(f"{role}, {storage}", pairs, self._tolerances.scores[storage])
             for (role, storage), pairs in outputs.items()
@@ -122,16 +137,18 @@ class _Gate:
             items = {"text": len(regions), "image": len(lengths)}
             for modality in ("text", "image"):
                 everything = np.arange(items[modality])[None]
-                got = self._outputs(modality, "float32", sample, everything)
+                role = MATCHERS[modality]
+                got = self._outputs(role, modality, "float32", sample, everything)
                 for output, reference in zip(deployed.pair_outputs, found, strict=True):
                     expected = reference[0] if modality == "text" else reference[0].transpose(0, 1)
                     pair = (sample.name, got[output.name], expected.numpy())
-                    outputs.setdefault(f"{ROLES[modality]} {output.name}", []).append(pair)
+                    outputs.setdefault(f"{role} {output.name}", []).append(pair)
         tolerance = self._tolerances.encoders
         return [compare(name, pairs, tolerance) for name, pairs in outputs.items()]
 
     def _candidate_pairs(
         self,
+        role: GraphRole,
         modality: Modality,
         storage: StorageType,
         sample: Sample,
@@ -139,9 +156,9 @@ class _Gate:
     ) -> Pairs:
         queries, items = reference.shape
         everything = np.arange(items)[None]
-        shared = self._match(modality, storage, sample, everything)
+        shared = self._outputs(role, modality, storage, sample, everything)["scores"]
         own = (np.arange(queries)[:, None] + np.arange(min(items, 3))[::-1]) % items
-        chosen = self._match(modality, storage, sample, own)
+        chosen = self._outputs(role, modality, storage, sample, own)["scores"]
         return [
             (f"{sample.name}, shared candidates", shared, reference),
             (f"{sample.name}, own", chosen, np.take_along_axis(reference, own, axis=1)),
@@ -181,7 +198,7 @@ class _Gate:
             for modality, by_query in directions.items():
                 everything = np.arange(by_query.shape[1])[None]
                 got = self._match(modality, storage, sample, everything)
-                name = f"{ROLES[modality]}, {storage}"
+                name = f"{MATCHERS[modality]}, {storage}"
                 keep = self._tolerances.best_kept
                 found.append(compare_ranks(name, got, by_query, 2 * tolerance, keep))
         return tuple(found)
@@ -189,6 +206,19 @@ class _Gate:
     def _plain_scores(self, sample: Sample) -> NDArray[np.floating]:
         with torch.inference_mode():
             scores: NDArray[np.floating] = self._trained.plain.score(*sample.tensors()).numpy()
+        return scores
+
+    def _prefilter_scores(self, sample: Sample) -> NDArray[np.floating]:
+        deployed = self._trained.deployed
+        regions, ids, lengths = sample.tensors()
+        with torch.inference_mode():
+            texts = _named(deployed.text_tensors, deployed.encode_texts(ids, lengths))
+            images = _named(deployed.image_tensors, deployed.encode_images(regions))
+            scores: NDArray[np.floating] = deployed.prefilter(
+                [texts[name][None] for name in deployed.prefilter_text_tensors],
+                lengths[None],
+                [images[name][None] for name in deployed.prefilter_image_tensors],
+            )[0].T.numpy()
         return scores
 
     def _encode(self, modality: Modality, sample: Sample) -> dict[str, NDArray[np.float32]]:
@@ -206,23 +236,25 @@ class _Gate:
         candidates: NDArray[np.int64],
     ) -> NDArray[np.float32]:
         """Scores ``[queries, K]`` of one matcher graph."""
-        return self._outputs(modality, storage, sample, candidates)["scores"]
+        return self._outputs(MATCHERS[modality], modality, storage, sample, candidates)["scores"]
 
     def _outputs(
         self,
+        role: GraphRole,
         modality: Modality,
         storage: StorageType,
         sample: Sample,
         candidates: NDArray[np.int64],
     ) -> dict[str, NDArray[np.float32]]:
-        """All outputs of one matcher graph, its inputs from the bundle's encoders."""
+        """All outputs of one graph that scores pairs, its inputs from the bundle's encoders."""
         other: Modality = "image" if modality == "text" else "text"
         queries, gallery = self._items(modality, sample), self._items(other, sample)
+        graph = self._matcher.bundle.manifest.graph(role, storage)
+        read = {given.name for given in self._matcher.bundle.manifest.graphs[graph].inputs}
         inputs: dict[str, NDArray[Any]] = {"candidates": candidates, "text_lengths": sample.lengths}
-        inputs |= {f"{modality}_{n}": queries[f"{modality}_{n}"] for n in self._stored(modality)}
-        for name in self._stored(other):
-            inputs[f"{other}_{name}"] = gallery[f"{other}_{name}"].astype(storage)
-        graph = self._matcher.bundle.manifest.graph(ROLES[modality], storage)
+        for side, found, kind in ((modality, queries, "float32"), (other, gallery, storage)):
+            names = [f"{side}_{name}" for name in self._stored(side)]
+            inputs |= {name: found[name].astype(kind) for name in names if name in read}
         return self._matcher.backend.run(graph, inputs)
 
     def _items(self, modality: Modality, sample: Sample) -> dict[str, NDArray[np.float32]]:
@@ -238,6 +270,11 @@ class _Gate:
             deployed.image_tensors if modality == "image" else deployed.text_tensors
         )
         return [spec.name for spec in specs]
+
+
+def _named(specs: Sequence[StoredTensor], encoded: Sequence[Tensor]) -> dict[str, Tensor]:
+    """What an encoder gives, by the names of what is stored of it."""
+    return {spec.name: tensor for spec, tensor in zip(specs, encoded, strict=False)}
 
 
 def _in_one_block(texts: Encoded) -> dict[str, NDArray[np.float32]]:

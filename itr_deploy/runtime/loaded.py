@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 
+from itr_deploy.runtime.disk_search import DiskSearcher
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.read import stored_bytes
 from itr_deploy.runtime.matching import PairScorer
-from itr_deploy.runtime.search import DiskSearcher, ResidentSearcher, Searcher
+from itr_deploy.runtime.search import ResidentSearcher, Searcher
 
 
 class LoadedGallery:
@@ -17,14 +18,19 @@ class LoadedGallery:
     """
 
     def __init__(
-        self, gallery: Gallery, scorer: PairScorer, memory_budget: int, resident: bool | None
+        self,
+        gallery: Gallery,
+        scorer: PairScorer,
+        memory_budget: int,
+        resident: bool | None,
+        prefilter: PairScorer | None = None,
     ) -> None:
         """Take the gallery and the bytes of its tensors that may be kept in memory.
 
         ``resident`` is True to load it whatever its size, False to leave it on disk.
         """
         self.gallery = gallery
-        self._scorer = scorer
+        self._scorer, self._prefilter = scorer, prefilter
         self._budget = memory_budget
         self._resident = resident
         self._lock = threading.Lock()
@@ -45,5 +51,5 @@ class LoadedGallery:
         if resident is None:
             resident = stored_bytes(gallery) <= self._budget
         if resident:
-            return ResidentSearcher(gallery, self._scorer)
-        return DiskSearcher(gallery, self._scorer, self._budget)
+            return ResidentSearcher(gallery, self._scorer, self._prefilter)
+        return DiskSearcher(gallery, self._scorer, self._budget, self._prefilter)

@@ -14,6 +14,7 @@ from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.runtime.backends import Backend, open_backend
 from itr_deploy.runtime.items import Encoded
 from itr_deploy.runtime.matching import PairScorer
+from itr_deploy.runtime.roles import PREFILTERS
 from itr_deploy.runtime.sources import ImageSource, TextSource, source
 from itr_deploy.runtime.text import TextProcessor, text_processor
 
@@ -28,7 +29,12 @@ ALL = slice(None)
 
 
 class Matcher:
-    """A trained matcher, ready to score. Safe to use from several threads."""
+    """A trained matcher, ready to score. Safe to use from several threads.
+
+    Attributes:
+        scorer: Scores encoded pairs.
+        prefilter: Scores them with the bundle's prefilter, None where it has none.
+    """
 
     def __init__(
         self, bundle: Bundle, backend: Backend, memory_budget: int = DEFAULT_BUDGET
@@ -37,7 +43,11 @@ class Matcher:
         self.bundle = bundle
         self.backend = backend
         self.memory_budget = memory_budget
-        self.scorer = PairScorer(backend, bundle.manifest, memory_budget // 4)
+        budget, manifest = memory_budget // 4, bundle.manifest
+        self.scorer = PairScorer(backend, manifest, budget)
+        self.prefilter: PairScorer | None = None
+        if manifest.has_prefilter:
+            self.prefilter = PairScorer(backend, manifest, budget, PREFILTERS)
         self._text: TextProcessor | None = None
 
     @classmethod

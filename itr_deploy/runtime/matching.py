@@ -1,4 +1,4 @@
-"""Scoring pairs through a bundle's matcher graphs, in tiles of bounded memory."""
+"""Scoring pairs through a bundle's matcher or prefilter graphs, in tiles of bounded memory."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import GraphRole, Manifest
+from itr_deploy.bundle.manifest import Manifest, Modality, StorageType
 from itr_deploy.runtime.backends.base import Backend, Call
 from itr_deploy.runtime.items import Block, Encoded, divided
-
-ROLES: dict[str, GraphRole] = {"text": "match_text_to_image", "image": "match_image_to_text"}
-"""The matcher's role by the modality of the query."""
+from itr_deploy.runtime.roles import MATCHERS, Roles
 
 TILE_BYTES = 128 << 20
 """Scratch memory of one call at most: larger tiles were no faster (docs/performance.md)."""
@@ -35,10 +33,17 @@ T = TypeVar("T")
 class PairScorer:
     """Scores queries with gallery items, both encoded."""
 
-    def __init__(self, backend: Backend, manifest: Manifest, memory_budget: int) -> None:
-        """Take the backend and the bytes that a call may use for scratch."""
+    def __init__(
+        self, backend: Backend, manifest: Manifest, memory_budget: int, roles: Roles = MATCHERS
+    ) -> None:
+        """Take the backend, the bytes that a call may use for scratch, and whose graphs score."""
         self._backend = backend
         self._manifest = manifest
+        self._roles = roles
+        self._reads = {
+            name: frozenset(given.name for given in graph.inputs)
+            for name, graph in manifest.graphs.items()
+        }
         self._workers = backend.workers
         self._budget = min(memory_budget, TILE_BYTES) // self._workers
         cpu_pairs = manifest.workspace.cpu_pairs if backend.device == "cpu" else None
@@ -81,7 +86,9 @@ class PairScorer:
         Raises:
             KeyError: The graph has no such output.
         """
-        graph = self._manifest.graphs[self._manifest.graph(ROLES[queries.modality], "float32")]
+        graph = self._manifest.graphs[
+            self._manifest.graph(self._roles[queries.modality], "float32")
+        ]
         shape = {entry.name: entry.shape for entry in graph.outputs}[output][2:]
         pairs = len(queries), len(gallery)
         scores = np.empty(pairs, np.float32)
@@ -131,7 +138,7 @@ class PairScorer:
 
     def _divided(self, gallery: Encoded) -> Encoded:
         """The gallery in blocks that the graph takes."""
-        other = "image" if gallery.modality == "text" else "text"
+        other = _other(gallery.modality)
         types = {block.dtype for block in gallery.blocks}
         sizes = [size for t in types for size in self._limits(self._graph(other, t), "gallery")]
         return divided(gallery, min(sizes)) if sizes else gallery
@@ -145,9 +152,15 @@ class PairScorer:
         self._backend.keep(passing.arrays)
         return passing
 
-    def _graph(self, modality: str, storage: str) -> str:
-        """The matcher's graph for queries of a modality over items stored in a type."""
-        return self._manifest.graph(ROLES[modality], storage)  # type: ignore[arg-type]
+    def reads(self, gallery: Modality, storage: StorageType) -> frozenset[str]:
+        """Names of the tensors of gallery items that are read."""
+        names = self._reads[self._graph(_other(gallery), storage)]
+        prefix = f"{gallery}_"
+        return frozenset(name.removeprefix(prefix) for name in names if name.startswith(prefix))
+
+    def _graph(self, modality: Modality, storage: str) -> str:
+        """The graph for queries of a modality over items stored in a type."""
+        return self._manifest.graph(self._roles[modality], storage)  # type: ignore[arg-type]
 
     def _run_all(self, jobs: Iterable[tuple[T, Call]]) -> Iterator[tuple[T, Outputs]]:
         """Run the calls; each result comes with what came with its call."""
@@ -190,7 +203,7 @@ class PairScorer:
 
     def _ragged(
         self,
-        modality: str,
+        modality: Modality,
         query: Block,
         items: Block,
         local: NDArray[np.int64],
@@ -213,27 +226,32 @@ class PairScorer:
 
     def _call(
         self,
-        modality: str,
+        modality: Modality,
         query: Block,
         q: slice,
         items: Block,
         candidates: NDArray[np.int64],
     ) -> Call:
-        other = "image" if modality == "text" else "text"
-        inputs: dict[str, NDArray[Any]] = {"candidates": candidates}
-        inputs |= {f"{modality}_{name}": t[q] for name, t in query.tensors.items()}
+        graph, other = self._graph(modality, items.dtype), _other(modality)
+        inputs: dict[str, NDArray[Any]] = {
+            f"{modality}_{n}": t[q] for n, t in query.tensors.items()
+        }
         inputs |= {f"{other}_{name}": t for name, t in items.tensors.items()}
+        inputs = {name: array for name, array in inputs.items() if name in self._reads[graph]}
+        inputs["candidates"] = candidates
         if query.lengths is not None:
             inputs["text_lengths"] = query.lengths[q]
         elif items.lengths is not None:
             inputs["text_lengths"] = items.lengths
-        return self._graph(modality, items.dtype), inputs
+        return graph, inputs
 
     def _tiles(
-        self, modality: str, query: Block, items: Block, width: int, shared: bool = True
+        self, modality: Modality, query: Block, items: Block, width: int, shared: bool = True
     ) -> Iterator[tuple[slice, slice]]:
         """Slices of queries and candidates whose scratch memory fits the budget."""
-        pair, item = self._pair_bytes(modality, query, items), _item_bytes(items)
+        graph = self._graph(modality, items.dtype)
+        pair = self._pair_bytes(modality, query, items)
+        item = self._item_bytes(graph, _other(modality), items)
         rows = len(query.rows)
         # One tile a worker at least.
         share = -(-rows * width // self._workers)
@@ -248,7 +266,6 @@ class PairScorer:
             q_step = max(1, min(q_step, most // k_step))
         else:
             q_step = max(1, per_call // k_step)
-        graph = self._graph(modality, items.dtype)
         axes = ("queries",) if shared else ("queries", "groups")
         q_step = min([q_step, *self._limits(graph, *axes)])
         k_step = min([k_step, *self._limits(graph, "candidates")])
@@ -260,13 +277,18 @@ class PairScorer:
         found = (self._backend.most(graph, axis) for axis in axes)
         return [size for size in found if size is not None]
 
-    def _pair_bytes(self, modality: str, query: Block, items: Block) -> int:
+    def _pair_bytes(self, modality: Modality, query: Block, items: Block) -> int:
         words, regions = query.positions, items.positions
         if modality == "image":
             words, regions = regions, words
         return self._manifest.workspace.pair_bytes(words, regions)
 
+    def _item_bytes(self, graph: str, modality: Modality, items: Block) -> int:
+        """Bytes of one gathered item in float32."""
+        names = self._reads[graph]
+        read = [t for name, t in items.tensors.items() if f"{modality}_{name}" in names]
+        return sum(4 * int(np.prod(t.shape[1:])) for t in read)
 
-def _item_bytes(items: Block) -> int:
-    """Bytes of one gathered item in float32."""
-    return sum(4 * int(np.prod(t.shape[1:])) for t in items.tensors.values())
+
+def _other(modality: Modality) -> Modality:
+    return "image" if modality == "text" else "text"

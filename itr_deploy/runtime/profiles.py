@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itr_deploy.bundle.engines import ShapeRange
 from itr_deploy.bundle.manifest import GraphInfo, Manifest, Modality
 from itr_deploy.errors import EngineError, UsageError
+from itr_deploy.runtime.roles import MATCHERS, PREFILTERS
 
 MOST_ELEMENTS = 2**31 - 1
 """Of a tensor, as TensorRT counts them."""
@@ -169,8 +170,11 @@ class _Defaults:
 
     def _width(self) -> int:
         """The shortlist's, or as much as a call takes where a search scores every item."""
-        query: Modality = "text" if self._info.role == "match_text_to_image" else "image"
-        return self._manifest.pipeline.width(query) or CANDIDATES
+        pipeline, role = self._manifest.pipeline, self._info.role
+        query: Modality = "text" if role in (MATCHERS["text"], PREFILTERS["text"]) else "image"
+        if role in PREFILTERS.values():
+            return pipeline.prefilter_width(query) or CANDIDATES
+        return pipeline.width(query) or CANDIDATES
 
     def _most(self, axis: str) -> int:
         return self._range(axis).max if axis in _axes(self._info) else 1

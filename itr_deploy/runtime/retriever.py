@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from itr_deploy.bundle.manifest import Modality
-from itr_deploy.errors import InputError, UsageError
+from itr_deploy.errors import BundleError, InputError, UsageError
 from itr_deploy.runtime.backends import Backend
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.hits import Hits
@@ -53,7 +53,9 @@ class Retriever:
             check_bank(gallery.modality, reranking.bank)
         self.matcher = matcher
         self.gallery = gallery
-        self._loaded = LoadedGallery(gallery, matcher.scorer, memory_budget, resident)
+        self._loaded = LoadedGallery(
+            gallery, matcher.scorer, memory_budget, resident, matcher.prefilter
+        )
         self._reranking = reranking
 
     @classmethod
@@ -120,6 +122,7 @@ class Retriever:
         where: str | None = ...,
         *,
         candidates: int | Default | None = ...,
+        prefilter: int | Default | None = ...,
         rerank: bool = ...,
         query_neighbours: QueryNeighbours | None = ...,
     ) -> Hits: ...
@@ -132,6 +135,7 @@ class Retriever:
         where: str | None = ...,
         *,
         candidates: int | Default | None = ...,
+        prefilter: int | Default | None = ...,
         rerank: bool = ...,
         query_neighbours: QueryNeighbours | None = ...,
     ) -> list[Hits]: ...
@@ -144,6 +148,7 @@ class Retriever:
         k: int = ...,
         where: str | None = ...,
         candidates: int | Default | None = ...,
+        prefilter: int | Default | None = ...,
         rerank: bool = ...,
         query_neighbours: QueryNeighbours | None = ...,
     ) -> Hits | list[Hits]: ...
@@ -156,6 +161,7 @@ class Retriever:
         *,
         image: ArrayLike | None = None,
         candidates: int | Default | None = FROM_BUNDLE,
+        prefilter: int | Default | None = FROM_BUNDLE,
         rerank: bool = False,
         query_neighbours: QueryNeighbours | None = None,
     ) -> Hits | list[Hits]:
@@ -167,8 +173,12 @@ class Retriever:
             where: SQL over the gallery's columns that an item must satisfy.
             image: Regions ``[R, Di]`` of an image, or ``[N, R, Di]`` of several, for a gallery
                 of texts.
-            candidates: Items that the coarse embedding leaves for the matcher, never fewer than
-                ``k``; None scores every item. By default the bundle's pipeline decides.
+            candidates: Items that the matcher scores, never fewer than ``k``; None scores every
+                item. By default the bundle's pipeline decides.
+            prefilter: Items that the coarse embedding leaves for the bundle's prefilter, which
+                chooses the ``candidates`` among them. With None, with no more of them than
+                ``candidates``, or where every item is scored, the coarse embedding alone chooses.
+                By default the bundle's pipeline decides.
             rerank: Put the best hits in the order of the bundle's re-ranker; they stay above the
                 rest. A query takes part as if it were an item of the bank.
             query_neighbours: For every query the ids of its nearest bank items, nearest first,
@@ -178,11 +188,12 @@ class Retriever:
             The hits of one query, or a list of them for several.
 
         Raises:
+            BundleError: ``prefilter`` is given and the bundle has none.
             InputError: The query cannot be encoded or is of the gallery's own modality, or its
                 neighbours are missing.
             GalleryError: The filter is not understood, or too few items are there to re-rank.
-            UsageError: ``k`` or ``candidates`` is not positive, not exactly one query is given,
-                or there is no bank to re-rank with.
+            UsageError: ``k``, ``candidates`` or ``prefilter`` is not positive, not exactly one
+                query is given, or there is no bank to re-rank with.
         """
         if rerank and self._reranking is None:
             raise no_bank(self.gallery.modality)
@@ -190,14 +201,19 @@ class Retriever:
             raise UsageError("query_neighbours= is for re-ranking; give rerank=True too")
         if not _is_positive(k):
             raise UsageError(f"k={k!r} must be a whole number, at least 1")
+        pipeline = self.matcher.bundle.manifest.pipeline
+        modality: Modality = "text" if image is None else "image"
         if candidates is FROM_BUNDLE:
-            modality: Modality = "text" if image is None else "image"
-            candidates = self.matcher.bundle.manifest.pipeline.width(modality)
+            candidates = pipeline.width(modality)
         if candidates is not None and not _is_positive(candidates):
             raise UsageError(
                 f"candidates={candidates!r} must be a whole number, at least 1, "
                 "or None for all items"
             )
+        if prefilter is FROM_BUNDLE:
+            prefilter = pipeline.prefilter_width(modality)
+        elif prefilter is not None:
+            self._check_prefilter(prefilter)
         with stage("encode"):
             queries, single = self._encode(query, image)
         found: list[Hits] = []
@@ -205,10 +221,10 @@ class Retriever:
             searcher = self._loaded.searcher()
             if rerank and self._reranking is not None:
                 found = self._reranking.search(
-                    searcher, queries, k, candidates, where, query_neighbours
+                    searcher, queries, k, candidates, where, query_neighbours, prefilter
                 )
             else:
-                found = searcher.search(queries, k, candidates, where)
+                found = searcher.search(queries, k, candidates, where, prefilter)
         return found[0] if single else found
 
     def refresh(self) -> None:
@@ -222,6 +238,17 @@ class Retriever:
         searcher = self._loaded.searcher()
         if self._reranking is not None:
             self._reranking.neighbourhood(searcher)
+
+    def _check_prefilter(self, width: object) -> None:
+        if not _is_positive(width):
+            raise UsageError(
+                f"prefilter={width!r} must be a whole number, at least 1, or None for no prefilter"
+            )
+        if self.matcher.prefilter is None:
+            raise BundleError(
+                f"{self.matcher.bundle.path} has no prefilter: its family has none, or an older "
+                "itr-deploy exported it; search without prefilter, or export it again"
+            )
 
     def _encode(
         self, query: str | Sequence[str] | None, image: ArrayLike | None

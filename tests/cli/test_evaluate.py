@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from itr_deploy.bundle.manifest import Pipeline
+from itr_deploy.bundle.store import read_bundle, write_manifest
 from itr_deploy.evaluation.recall import ranks, recall
 from itr_deploy.runtime import Matcher
 from tests.cli.conftest import CAPTIONS
@@ -128,6 +130,31 @@ def test_a_shortlist_scores_fewer_pairs_and_ranks_as_the_exhaustive_run_says(
     all_ = evaluate(bundle, data, tmp_path / "all", "--exhaustive", "--json").json
     assert [stage["name"] for stage in all_["stages"]][-1] == "matcher, every item"
     assert all_["stages"][0] == few["stages"][0]
+
+
+def test_what_a_prefilter_keeps_is_reported_where_searches_have_one(
+    bundle: Path, bundle_copy: Path, data: Path, tmp_path: Path
+) -> None:
+    manifest = read_bundle(bundle_copy).manifest
+    pipeline = Pipeline(candidates=2, prefilter=4, image_query_prefilter=2)
+    write_manifest(bundle_copy, manifest.model_copy(update={"pipeline": pipeline}))
+    outcome = evaluate(bundle_copy, data, tmp_path / "out", "--json")
+    found = outcome.json["cascade"]
+    assert found["image_to_text"] == []
+    (row,) = found["text_to_image"]
+    assert (row["prefilter"], row["width"]) == (4, 2)
+    assert 0 < row["share_of_top10"] < 1
+    name = "matcher, shortlist of 2 by a prefilter of 4 images or no captions"
+    assert [stage["name"] for stage in outcome.json["stages"]][1] == name
+    assert "2 candidates of 4 by the prefilter" in (tmp_path / "out/report.html").read_text()
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "evaluation.json",
+        "report.html",
+    }
+    shown = evaluate(bundle_copy, data, tmp_path / "out", "--force", "--save-scores")
+    assert "2 of 4 prefiltered" in shown.out
+    assert np.load(tmp_path / "out/prefilter/scores.npy").shape == (6, 12)
+    assert "cascade" not in evaluate(bundle, data, tmp_path / "plain", "--json").json
 
 
 def test_scores_of_a_shortlist_are_not_taken_for_all(

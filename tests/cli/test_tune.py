@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from itr_deploy.bundle.store import read_bundle
+from itr_deploy.evaluation.tune import Tuned, write_widths
 from itr_deploy.runtime import Gallery, Matcher, Retriever
 from tests.cli.conftest import CAPTIONS
 from tests.support import items
@@ -26,35 +28,85 @@ def tune(bundle: Path, data: Path, work: Path, *options: object) -> Outcome:
     return itr_deploy("tune", bundle, "--data", data, "--work", work, *options)
 
 
-def share(matcher: Matcher, width: int, queries: str) -> float:
-    """Share of the exhaustive top 10 within a coarse shortlist, query by query."""
+def share(matcher: Matcher, width: int, queries: str, prefilter: int | None = None) -> float:
+    """Share of the exhaustive top 10 within a search's shortlist, query by query."""
     regions, captions = items.images(40), items.captions(120)
     scores = matcher.score(texts=captions, images=regions)
     images, texts = matcher.encode_images(regions), matcher.encode_texts(captions)
     coarse = images.embedding @ texts.embedding.T
+    first = coarse
+    if prefilter is not None:
+        assert matcher.prefilter is not None
+        first = matcher.prefilter.score_all(texts, images).T
     if queries == "text":
-        scores, coarse = scores.T, coarse.T
-    kept = [
-        len(set(np.argsort(-row)[:10]) & set(np.argsort(-by_coarse)[:width]))
-        for row, by_coarse in zip(scores, coarse, strict=True)
-    ]
-    return sum(kept) / (10 * len(kept))
+        scores, coarse, first = scores.T, coarse.T, first.T
+    kept = 0
+    for row, by_coarse, by_first in zip(scores, coarse, first, strict=True):
+        wide = np.argsort(-by_coarse)[:prefilter]
+        shortlist = wide[np.argsort(-by_first[wide])[:width]]
+        kept += len(set(np.argsort(-row)[:10]) & set(shortlist))
+    return kept / (10 * len(scores))
 
 
 def test_the_smallest_widths_that_keep_the_target_become_the_bundles(
-    bundle_copy: Path, split: Path, matcher: Matcher, tmp_path: Path
+    without_prefilter: Path, split: Path, tmp_path: Path
 ) -> None:
-    outcome = tune(bundle_copy, split, tmp_path / "work", "--target", 0.9, "--json")
+    bundle = Path(shutil.copytree(without_prefilter, tmp_path / "bundle"))
+    outcome = tune(bundle, split, tmp_path / "work", "--target", 0.9, "--json")
     assert outcome.code == 0, outcome.err
-    pipeline = read_bundle(bundle_copy).manifest.pipeline
+    matcher = Matcher.load(bundle)
+    pipeline = matcher.bundle.manifest.pipeline
     for query in ("text", "image"):
         found = outcome.json[f"{query}_query"]
         assert pipeline.width(query) == found["width"]
+        assert pipeline.prefilter_width(query) is found["prefilter"] is None
         assert share(matcher, found["width"], query) == pytest.approx(found["share"], abs=0.003)
         assert found["share"] >= 0.9 > share(matcher, found["width"] - 1, query) - 0.003
         assert found["before"] == 200
         assert found["share_before"] == 1
     assert not (tmp_path / "work").exists()
+
+
+def test_with_a_prefilter_both_widths_keep_the_target_and_become_the_bundles(
+    bundle_copy: Path, split: Path, matcher: Matcher, tmp_path: Path
+) -> None:
+    found = {}
+    for _ in range(2):
+        outcome = tune(bundle_copy, split, tmp_path / "work", "--target", 0.9, "--json")
+        assert outcome.code == 0, outcome.err
+        before, found = found, outcome.json
+        assert not (tmp_path / "work").exists()
+        pipeline = read_bundle(bundle_copy).manifest.pipeline
+        for query in ("text", "image"):
+            widths = found[f"{query}_query"]
+            assert widths["share"] >= 0.9
+            kept = share(matcher, widths["width"], query, widths["prefilter"])
+            assert kept == pytest.approx(widths["share"], abs=0.003)
+            assert pipeline.width(query) == widths["width"]
+            if widths["prefilter"] is None:  # timing decides whether it pays at these sizes
+                assert (pipeline.prefilter_width(query) or 0) <= widths["width"]
+            else:
+                assert pipeline.prefilter_width(query) == widths["prefilter"] > widths["width"]
+    for query in ("text_query", "image_query"):
+        assert found[query]["before"] == before[query]["width"]
+        assert found[query]["prefilter_before"] == before[query]["prefilter"]
+        assert found[query]["share_before"] == pytest.approx(before[query]["share"])
+
+
+@pytest.mark.parametrize("text", [None, 30])
+@pytest.mark.parametrize("image", [None, 30, 50])
+def test_each_direction_keeps_its_own_prefilter(
+    text: int | None, image: int | None, bundle_copy: Path
+) -> None:
+    def found(prefilter: int | None, width: int) -> Tuned:
+        return Tuned(120, prefilter, width, 1.0, None, 200, 1.0)
+
+    write_widths(Matcher.load(bundle_copy), {"text": found(text, 8), "image": found(image, 9)})
+    pipeline = read_bundle(bundle_copy).manifest.pipeline
+    assert (pipeline.width("text"), pipeline.width("image")) == (8, 9)
+    assert pipeline.prefilter_width("text") == text
+    # One that is not wider than the matcher's shortlist is left out.
+    assert pipeline.prefilter_width("image") == (image or (9 if text else None))
 
 
 def test_a_search_then_takes_the_bundles_width_of_its_direction(
@@ -70,7 +122,8 @@ def test_a_search_then_takes_the_bundles_width_of_its_direction(
     found = retriever.search(image=query, k=5)
     width = pipeline.width("image")
     assert width is not None
-    expected = retriever.search(image=query, k=5, candidates=width)
+    prefilter = pipeline.prefilter_width("image")
+    expected = retriever.search(image=query, k=5, candidates=width, prefilter=prefilter)
     assert [hits.ids for hits in found] == [hits.ids for hits in expected]
 
 

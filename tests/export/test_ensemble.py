@@ -56,6 +56,28 @@ def test_the_score_is_the_weighted_mean_of_the_members(
     np.testing.assert_allclose(scores(made), (3 * first + second) / 4, atol=1e-6)
 
 
+def test_the_prefilter_is_the_weighted_mean_of_the_members(
+    made: Path, bundle: Path, other: Path
+) -> None:
+    def prefiltered(path: Path) -> np.ndarray:
+        matcher = Matcher.load(path)
+        assert matcher.prefilter is not None
+        texts = matcher.encode_token_ids(FULL.token_ids, FULL.lengths)
+        return matcher.prefilter.score_all(texts, matcher.encode_images(FULL.regions))
+
+    mean = (3 * prefiltered(bundle) + prefiltered(other)) / 4
+    np.testing.assert_allclose(prefiltered(made), mean, atol=1e-6)
+
+
+def test_without_a_prefilter_in_every_member_there_is_none(
+    bundle: Path, without_prefilter: Path, tmp_path: Path
+) -> None:
+    for number, members in enumerate(((bundle, without_prefilter), (without_prefilter, bundle))):
+        outcome = itr_deploy("ensemble", *members, "--output", tmp_path / str(number))
+        assert outcome.code == 0, outcome.err
+        assert Matcher.load(tmp_path / str(number)).prefilter is None
+
+
 def test_one_gallery_stores_what_both_members_need(made: Path, tmp_path: Path) -> None:
     matcher = Matcher.load(made)
     gallery = Gallery.create(tmp_path / "gallery", matcher)

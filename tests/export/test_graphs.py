@@ -23,6 +23,8 @@ MATCHERS = {
     "match_image_to_text": "float16",
     "match_image_to_text_float32": "float32",
 }
+PREFILTERS = {name.replace("match", "prefilter"): storage for name, storage in MATCHERS.items()}
+SCORERS = {**MATCHERS, **PREFILTERS}
 EVERY_EXPORT = [
     pytest.param((FULL, ()), id="full"),
     pytest.param((IMAGE, ()), id="image", marks=pytest.mark.slow),
@@ -44,7 +46,10 @@ class Export:
             yield name, onnx.load(self.path / info.file)
 
     def matchers(self) -> Iterator[tuple[str, onnx.ModelProto]]:
-        return ((name, model) for name, model in self.graphs() if name.startswith("match"))
+        return ((name, model) for name, model in self.graphs() if name in MATCHERS)
+
+    def scorers(self) -> Iterator[tuple[str, onnx.ModelProto]]:
+        return ((name, model) for name, model in self.graphs() if name in SCORERS)
 
 
 @pytest.fixture(params=EVERY_EXPORT)
@@ -64,7 +69,7 @@ def square_weights(model: onnx.ModelProto, width: int) -> list[np.ndarray]:
 
 def test_the_bundle_has_the_graphs_of_the_architecture(exported: Export) -> None:
     storage = {name: graph.storage for name, graph in exported.manifest.graphs.items()}
-    assert storage == {"image_encoder": None, "text_encoder": None, **MATCHERS}
+    assert storage == {"image_encoder": None, "text_encoder": None, **SCORERS}
     for name, graph in exported.manifest.graphs.items():
         assert name.removesuffix("_float32") == graph.role
 
@@ -131,7 +136,7 @@ def test_batch_candidates_gallery_length_and_regions_are_dynamic(exported: Expor
 
 
 def test_only_the_gallery_of_a_half_precision_matcher_is_float16(exported: Export) -> None:
-    for name, storage in MATCHERS.items():
+    for name, storage in SCORERS.items():
         for tensor in exported.manifest.graphs[name].inputs:
             floating = tensor.dtype != "int64"
             stored = floating and tensor.shape[0] == "gallery"
@@ -139,11 +144,11 @@ def test_only_the_gallery_of_a_half_precision_matcher_is_float16(exported: Expor
 
 
 def test_half_precision_is_cast_after_the_gather_never_the_whole_gallery(exported: Export) -> None:
-    for name, model in exported.matchers():
+    for name, model in exported.scorers():
         casts = [node for node in model.graph.node if node.op_type == "Cast"]
         inputs = {value.name for value in model.graph.input}
         assert not any(node.input[0] in inputs - {"candidates", "text_lengths"} for node in casts)
-        if MATCHERS[name] == "float16":
+        if SCORERS[name] == "float16":
             gallery = [
                 t.name for t in exported.manifest.graphs[name].inputs if t.dtype == "float16"
             ]
@@ -158,6 +163,15 @@ def test_the_update_after_the_last_step_is_left_out(exported: Export) -> None:
     for name, model in exported.matchers():
         assert nodes(model)["Tanh"] == updates, name
         assert nodes(model)["Sigmoid"] == updates, name
+
+
+def test_a_prefilter_reads_the_embeddings_and_has_no_memory_unit(exported: Export) -> None:
+    for name, model in exported.graphs():
+        if name in PREFILTERS:
+            read = {value.name for value in model.graph.input}
+            assert read == {"text_words", "text_lengths", "image_regions", "candidates"}, name
+            assert not nodes(model).keys() & {"Tanh", "Sigmoid"}, name
+            assert not square_weights(model, 24), name
 
 
 def test_context_is_projected_once_an_item_where_it_is_stored(exported: Export) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.runtime import Matcher
+from itr_deploy.runtime.roles import MATCHERS, PREFILTERS
 from tests.support.golden import FULL, IMAGE, TEXT, Case
 
 EVERY_EXPORT = pytest.mark.parametrize(
@@ -97,6 +98,26 @@ def test_graphs_take_far_more_padding_than_the_example_and_stay_exact(
 
 
 @EVERY_EXPORT
+@pytest.mark.parametrize(("storage", "tolerance"), [("float32", 1e-4), ("float16", 1e-2)])
+def test_prefilter_scores_are_the_published_first_steps(
+    case: Case,
+    options: tuple[str, ...],
+    storage: StorageType,
+    tolerance: float,
+    load_matcher: Load,
+) -> None:
+    matcher = load_matcher(case, *options)
+    assert matcher.prefilter is not None
+    steps = [v[0] for name, v in case.expected.items() if name.startswith("step_scores_")]
+    texts = matcher.encode_token_ids(case.token_ids, case.lengths)
+    images = matcher.encode_images(case.regions)
+    to_images = matcher.prefilter.score_all(texts, images.stored_as(storage))
+    to_texts = matcher.prefilter.score_all(images, texts.stored_as(storage))
+    np.testing.assert_allclose(to_images.T, sum(steps), atol=tolerance)
+    np.testing.assert_allclose(to_texts, sum(steps), atol=tolerance)
+
+
+@EVERY_EXPORT
 def test_regions_and_words_of_zero_length_give_finite_scores(
     case: Case, options: tuple[str, ...], load_matcher: Load
 ) -> None:
@@ -110,7 +131,9 @@ def test_regions_and_words_of_zero_length_give_finite_scores(
         f"text_{s.name}": np.zeros((2, 4, s.width), np.float32) for s in manifest.texts.tensors
     }
     inputs |= {"candidates": np.array([[0, 1]]), "text_lengths": np.array([4, 1])}
-    for role in ("match_text_to_image", "match_image_to_text"):
-        scores = run(manifest.graph(role, "float32"), inputs)["scores"]
+    for role in (*MATCHERS.values(), *PREFILTERS.values()):
+        name = manifest.graph(role, "float32")
+        read = [given.name for given in manifest.graphs[name].inputs]
+        scores = run(name, {given: inputs[given] for given in read})["scores"]
         assert np.isfinite(scores).all()
         np.testing.assert_allclose(scores, 0, atol=1e-6)

@@ -73,7 +73,11 @@ def test_the_tolerance_of_half_precision_galleries_is_its_own(bundle_copy: Path)
     outcome = verify(bundle_copy, "--storage-tolerance", "1e-9", "--json")
     assert outcome.code == 3
     failed = {entry["name"] for entry in outcome.json["outputs"] if not entry["passed"]}
-    assert failed == {"match_text_to_image, float16", "match_image_to_text, float16"}
+    assert failed == {
+        f"{kind}_{way}, float16"
+        for kind in ("match", "prefilter")
+        for way in ("text_to_image", "image_to_text")
+    }
 
 
 @pytest.mark.parametrize("tolerance", ["0", "-1", "much"])
@@ -98,7 +102,9 @@ def test_a_changed_weight_is_found_even_when_checksums_fit(
     assert words in outcome.error
 
 
-@pytest.mark.parametrize("role", ["match_text_to_image", "match_image_to_text"])
+@pytest.mark.parametrize(
+    "role", ["match_text_to_image", "match_image_to_text", "prefilter_text_to_image"]
+)
 def test_a_graph_of_another_model_is_found_even_when_checksums_fit(
     role: str, bundle_copy: Path
 ) -> None:

@@ -90,6 +90,15 @@ def test_each_direction_has_its_own_shortlist(manifest: Manifest) -> None:
     assert profile(other, "match_image_to_text")["candidates"].opt[1] == 70
 
 
+def test_a_prefilter_is_fastest_at_its_own_wider_shortlist(manifest: Manifest) -> None:
+    pipeline = Pipeline(candidates=50, prefilter=400, image_query_prefilter=700)
+    other = manifest.model_copy(update={"pipeline": pipeline})
+    assert profile(other, "prefilter_text_to_image")["candidates"].opt[1] == 400
+    assert profile(other, "prefilter_image_to_text")["candidates"].opt[1] == 700
+    assert profile(other, MATCHER)["candidates"].opt[1] == 50
+    assert profile(manifest, "prefilter_text_to_image")["candidates"].opt[1] == 1000
+
+
 def test_wide_gallery_tensors_make_the_largest_gallery_smaller(manifest: Manifest) -> None:
     wide = resized(manifest, MATCHER, width=1024)
     shape = profile(wide, MATCHER)["image_regions"].max

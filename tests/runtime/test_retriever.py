@@ -12,65 +12,20 @@ import pytest
 from itr_deploy.errors import GalleryError, InputError, ItrDeployError, UsageError
 from itr_deploy.runtime import Gallery, Hits, Matcher, Retriever
 from tests.support.items import captions, images, names
-
-COUNT = 150
-SPLITS = ["train", "dev", "test"]
-QUERIES = captions(4, seed=7)
-IMAGES = images(4, seed=7)
-WIDTHS = pytest.mark.parametrize("candidates", [None, 1, 12, 40, COUNT, 1000])
-FILTERS = pytest.mark.parametrize(
-    "where",
-    [None, "split = 'test'", "year >= 75 AND split <> 'dev'", "id = 'item0003'", "year < 0"],
+from tests.support.retrieval import (
+    BOTH,
+    COUNT,
+    FILTERS,
+    IMAGES,
+    QUERIES,
+    SPLITS,
+    WIDTHS,
+    assert_same,
+    on_disk,
+    resident,
+    search,
+    shown,
 )
-
-
-def columns(count: int = COUNT) -> dict[str, list]:
-    return {"split": [SPLITS[n % 3] for n in range(count)], "year": list(range(count))}
-
-
-@pytest.fixture(scope="module")
-def galleries(matcher: Matcher, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Gallery]:
-    """Galleries of images and of texts; not to be changed."""
-    root = tmp_path_factory.mktemp("galleries")
-    made = {}
-    for modality, items in (("image", images(COUNT)), ("text", captions(COUNT))):
-        for storage in ("float16", "float32"):
-            gallery = Gallery.create(root / f"{modality}-{storage}", matcher, modality, storage)
-            gallery.add(names(100), items[:100], {k: v[:100] for k, v in columns().items()})
-            gallery.add(names(COUNT)[100:], items[100:], {k: v[100:] for k, v in columns().items()})
-            made[f"{modality}-{storage}"] = gallery
-    return made
-
-
-def resident(matcher: Matcher, gallery: Gallery) -> Retriever:
-    return Retriever(matcher, gallery, resident=True)
-
-
-def on_disk(matcher: Matcher, gallery: Gallery, budget: int = 100_000) -> Retriever:
-    return Retriever(matcher, gallery, memory_budget=budget, resident=False)
-
-
-BOTH = pytest.mark.parametrize("form", [resident, on_disk])
-
-
-def search(retriever: Retriever, **options: Any) -> list[Hits]:
-    """Four queries of the modality that the gallery takes."""
-    if retriever.gallery.modality == "image":
-        return retriever.search(QUERIES, **options)
-    return retriever.search(image=IMAGES, **options)
-
-
-def assert_same(found: list[Hits], expected: list[Hits], tolerance: float = 1e-6) -> None:
-    assert len(found) == len(expected)
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one.scores, other.scores, atol=tolerance)
-        assert one.ids == other.ids
-        assert one.metadata == other.metadata
-
-
-def shown(hits: Hits) -> list[tuple]:
-    return [(hit.id, hit.rank, hit.metadata) for hit in hits]
-
 
 # Results
 
@@ -213,18 +168,6 @@ def test_numpy_numbers_are_numbers(galleries: dict, matcher: Matcher) -> None:
 
 
 # Ties
-
-
-@pytest.fixture(scope="module")
-def repeated(matcher: Matcher, tmp_path_factory: pytest.TempPathFactory) -> Gallery:
-    """Twelve different images, each under ten ids, in no order."""
-    root = tmp_path_factory.mktemp("repeated")
-    gallery = Gallery.create(root, matcher)
-    rng = np.random.default_rng(3)
-    order = rng.permutation(120)
-    ids = rng.permutation(names(120)).tolist()
-    gallery.add(ids, images(12).repeat(10, axis=0)[order], {"image": (order // 10).tolist()})
-    return gallery
 
 
 @BOTH

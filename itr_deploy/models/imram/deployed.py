@@ -32,6 +32,8 @@ class ImramDeployment(DeployedMatcher):
 
     Attributes:
         pair_outputs: With ``step_scores=True`` each step's part of the score, of both branches.
+        prefilter_image_tensors: The regions alone: the first step needs no memory unit. With one
+            step there is no prefilter, it would be the matcher.
     """
 
     def __init__(self, model: Imram, precompute: str, step_scores: bool = False) -> None:
@@ -51,6 +53,8 @@ class ImramDeployment(DeployedMatcher):
         )
         if step_scores:
             self.pair_outputs = (PairOutput("step_scores", (config.steps,)),)
+        if config.steps > 1:
+            self.prefilter_image_tensors, self.prefilter_text_tensors = ("regions",), ("words",)
         live = 8 * width
         self.workspace = Workspace(
             per_word=live * config.has_text_branch,
@@ -111,26 +115,40 @@ class ImramDeployment(DeployedMatcher):
         """Scores, and every step's part of them, see `DeployedMatcher.match_outputs`."""
         text = dict(zip((spec.name for spec in self.text_tensors), texts, strict=True))
         image = dict(zip((spec.name for spec in self.image_tensors), images, strict=True))
-        mask = position_mask(lengths, text["words"].shape[2])
-        branches = []
-        if self.model.config.has_text_branch:
-            query, context = _Side(text, "words", mask), _Side(image, "regions", None)
-            branches.append([s.transpose(1, 2) for s in self._branch("t2i", query, context)])
-        if self.model.config.has_image_branch:
-            query, context = _Side(image, "regions", None), _Side(text, "words", mask)
-            branches.append(self._branch("i2t", query, context))
+        branches = self._branches(text, lengths, image, self.model.config.steps)
         scores = _sum([_sum(steps) for steps in branches])
         if not self.pair_outputs:
             return (scores,)
         return scores, torch.stack([_sum(step) for step in zip(*branches, strict=True)], dim=-1)
 
-    def _branch(self, branch: str, query: _Side, context: _Side) -> list[Tensor]:
-        """Every step's scores ``[B, Y, X]`` of ``[B, X, Lq, D]`` over ``[B, Y, Lc, D]``.
+    def prefilter(
+        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
+    ) -> Tensor:
+        """The first step's part of the score, see `DeployedMatcher.prefilter`."""
+        text, image = {"words": texts[0]}, {"regions": images[0]}
+        return _sum([steps[0] for steps in self._branches(text, lengths, image, 1)])
+
+    def _branches(
+        self, text: Mapping[str, Tensor], lengths: Tensor, image: Mapping[str, Tensor], steps: int
+    ) -> list[list[Tensor]]:
+        """Scores ``[B, T, I]`` of the first ``steps`` steps, of every branch of the model."""
+        mask = position_mask(lengths, text["words"].shape[2])
+        branches = []
+        if self.model.config.has_text_branch:
+            query, context = _Side(text, "words", mask), _Side(image, "regions", None)
+            scores = self._branch("t2i", query, context, steps)
+            branches.append([s.transpose(1, 2) for s in scores])
+        if self.model.config.has_image_branch:
+            query, context = _Side(image, "regions", None), _Side(text, "words", mask)
+            branches.append(self._branch("i2t", query, context, steps))
+        return branches
+
+    def _branch(self, branch: str, query: _Side, context: _Side, steps: int) -> list[Tensor]:
+        """The first steps' scores ``[B, Y, X]`` of ``[B, X, Lq, D]`` over ``[B, Y, Lc, D]``.
 
         Arrays of pairs are laid out ``[B, Y, X * Lq, ...]``, the context's item outermost, so
         that every product with a context is one matrix product for all its queries.
         """
-        config = self.model.config
         q0, c = query.embedded, context.embedded
         groups, items, q_len, width = q0.shape
         contexts, c_len = c.shape[1], c.shape[2]
@@ -140,13 +158,13 @@ class ImramDeployment(DeployedMatcher):
         first = raw.reshape(groups, items * q_len, contexts, c_len).transpose(1, 2)
         q0_squared = (flat_q0 * flat_q0).sum(dim=-1)
         affinity, state, scores = first, flat_q0, []
-        for step in range(config.steps):
+        for step in range(steps):
             weights = self._weights(affinity, query, context, items, q_len)
             attended = weights @ c
             cosine = self._cosine(weights, first, q0_squared, attended)
             cosine = cosine.reshape(groups, contexts, items, q_len)
             scores.append(_masked_mean(cosine, query.mask))
-            if step + 1 < config.steps:
+            if step + 1 < steps:
                 state = self._distil(branch, step, query, context, state, weights, attended)
                 affinity = state @ c.transpose(2, 3)
         return scores

@@ -18,11 +18,13 @@ from itr_deploy.runtime.backends.base import Arrays, Call
 from itr_deploy.runtime.backends.kept import KeptArrays
 from itr_deploy.runtime.backends.providers import CpuProvider, Provider
 from itr_deploy.runtime.profiles import largest
+from itr_deploy.runtime.roles import MATCHERS, PREFILTERS
 
 if TYPE_CHECKING:
     import onnxruntime
 
-MATCHERS = ("match_text_to_image", "match_image_to_text")
+SCORERS = {*MATCHERS.values(), *PREFILTERS.values()}
+"""Roles of graphs whose calls run side by side, each on one thread."""
 
 
 class OnnxRuntimeBackend:
@@ -154,7 +156,7 @@ class OnnxRuntimeBackend:
                 'bfloat16 products there; use device="cuda", or export with --dtype float32'
             )
         options = self._runtime.SessionOptions()
-        alone = self.device == "cpu" and info.role in MATCHERS
+        alone = self.device == "cpu" and info.role in SCORERS
         options.intra_op_num_threads = 1 if alone else self._threads
         # Threads that wait for another operator after the last would take a core from the matcher.
         options.add_session_config_entry("session.force_spinning_stop", "1")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.gallery import rows
 from itr_deploy.runtime.gallery.gallery import Gallery
-from itr_deploy.runtime.gallery.layout import EMBEDDING, ID, LENGTH, tensor_column
+from itr_deploy.runtime.gallery.layout import EMBEDDING, ID, LENGTH, Description, tensor_column
 from itr_deploy.runtime.gallery.transaction import gallery_errors
 from itr_deploy.runtime.items import Encoded
 
@@ -79,29 +79,43 @@ def read_all(gallery: Gallery) -> StoredItems:
         texts = gallery.modality == "text"
         lengths = _lengths(gallery) if texts else None
         seen: list[str] = []
-        batches = _remembering(_batches(gallery, None, [ID, *_item_columns(gallery)]), seen)
+        batches = _remembering(
+            _batches(gallery, None, [ID, *_item_columns(gallery.description)]), seen
+        )
         encoded = rows.from_batches(gallery.description, batches, head.num_rows, lengths)
     if seen != head[ID].to_pylist():
         raise GalleryError(f"{gallery.path}: changed while it was read; load it again")
     return StoredItems(_id_array(head), head.select(gallery.metadata_columns), encoded)
 
 
-def read_rows(gallery: Gallery, row_ids: NDArray[np.int64]) -> StoredItems:
-    """The items with these row ids, in this order."""
-    names = [ID, *gallery.metadata_columns, *_item_columns(gallery)]
+def read_rows(
+    gallery: Gallery, row_ids: NDArray[np.int64], tensors: Collection[str] | None = None
+) -> StoredItems:
+    """The items with these row ids, in this order.
+
+    Args:
+        gallery: The gallery.
+        row_ids: ``int64 [N]``, each at most once.
+        tensors: Names of the stored tensors to read, None for all.
+    """
+    about = gallery.description
+    if tensors is not None:
+        kept = tuple(spec for spec in about.tensors if spec.name in tensors)
+        about = about.model_copy(update={"tensors": kept})
+    names = [ID, *gallery.metadata_columns, *_item_columns(about)]
     with gallery_errors(gallery.path):
         query = gallery.table.take_row_ids(row_ids.tolist()).select(names).with_row_id()
         found = query.to_arrow()
     order = np.argsort(found[ROW].to_numpy())[np.argsort(np.argsort(row_ids))]
-    return _items(gallery, found.take(pa.array(order)))
+    return _items(gallery, about, found.take(pa.array(order)))
 
 
 def read_in_parts(gallery: Gallery, where: str | None) -> Iterator[StoredItems]:
     """All items that a filter keeps, a batch at a time."""
-    names = [ID, *gallery.metadata_columns, *_item_columns(gallery)]
+    names = [ID, *gallery.metadata_columns, *_item_columns(gallery.description)]
     with gallery_errors(gallery.path, where):
         for batch in _batches(gallery, where, names):
-            yield _items(gallery, pa.Table.from_batches([batch]))
+            yield _items(gallery, gallery.description, pa.Table.from_batches([batch]))
 
 
 def nearest_rows(
@@ -130,16 +144,14 @@ def filtered_ids(gallery: Gallery, where: str) -> list[str]:
     return found[ID].to_pylist()  # type: ignore[no-any-return]
 
 
-def _items(gallery: Gallery, table: pa.Table) -> StoredItems:
-    about = gallery.description
+def _items(gallery: Gallery, about: Description, table: pa.Table) -> StoredItems:
     lengths = table[LENGTH].to_numpy().astype(np.int64) if about.modality == "text" else None
     whole = table.combine_chunks().to_batches()
     encoded = rows.from_batches(about, whole, table.num_rows, lengths)
     return StoredItems(_id_array(table), table.select(gallery.metadata_columns), encoded)
 
 
-def _item_columns(gallery: Gallery) -> list[str]:
-    about = gallery.description
+def _item_columns(about: Description) -> list[str]:
     length = [LENGTH] if about.modality == "text" else []
     return [*length, EMBEDDING, *(tensor_column(spec) for spec in about.tensors)]
 

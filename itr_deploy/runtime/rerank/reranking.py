@@ -82,6 +82,7 @@ class Reranking:
         candidates: int | None,
         where: str | None,
         query_neighbours: QueryNeighbours | None = None,
+        prefilter: int | None = None,
     ) -> list[Hits]:
         """The ``k`` best items of every query, the K - 1 best by the matcher in a new order.
 
@@ -93,6 +94,7 @@ class Reranking:
             where: SQL over the gallery's columns. It narrows what is found, not the neighbour
                 lists of what is found.
             query_neighbours: See `Retriever.search`.
+            prefilter: Width of the shortlist that the prefilter narrows to the matcher's.
 
         Raises:
             GalleryError: The gallery, or what the filter keeps of it, or the bank is too small.
@@ -101,7 +103,7 @@ class Reranking:
         given = _given(query_neighbours, len(queries))
         around = self.neighbourhood(gallery)
         needed = self._record.depth(queries.modality)
-        found = gallery.search(queries, max(k, needed), candidates, where)
+        found = gallery.search(queries, max(k, needed), candidates, where, prefilter)
         if found and len(found[0]) < needed:
             kept = "" if where is None else f" that where={where!r} keeps"
             raise GalleryError(

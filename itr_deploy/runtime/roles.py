@@ -1,0 +1,12 @@
+"""The roles of the graphs that score pairs, by the modality of the query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from itr_deploy.bundle.manifest import GraphRole, Modality
+
+Roles = Mapping[Modality, GraphRole]
+
+MATCHERS: Roles = {"text": "match_text_to_image", "image": "match_image_to_text"}
+PREFILTERS: Roles = {"text": "prefilter_text_to_image", "image": "prefilter_image_to_text"}
