@@ -1,6 +1,7 @@
 """Pairs per second of the exported matcher against the model written plainly in PyTorch.
 
     python -m benchmarks.matching [--family imram] [--images 64] [--texts 32] [--mode text_IMRAM]
+        [--quantize int8]
 
 Full published sizes (see benchmarks/models.py), random weights, both sides timed in turn in one
 process. Encoding is left out on both sides. Prints a table and writes
@@ -44,6 +45,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, help="of both sides, by default every core")
+    parser.add_argument("--quantize", choices=("int8",), help="measure this beside float32")
     imram = parser.add_argument_group("imram")
     imram.add_argument("--steps", type=int, default=3)
     imram.add_argument(

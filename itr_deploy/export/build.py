@@ -19,6 +19,7 @@ from itr_deploy.bundle.manifest import (
     Manifest,
     Precision,
     Provenance,
+    Quantization,
     StorageType,
     TensorInfo,
     TextItems,
@@ -59,6 +60,7 @@ def build_bundle(
     *,
     opset: int,
     precision: Precision = "float32",
+    quantization: Quantization | None = None,
     progress: Progress = lambda step: None,
 ) -> Manifest:
     """Write graphs, weights, text files and manifest into an empty directory.
@@ -68,6 +70,7 @@ def build_bundle(
         root: The directory.
         opset: ONNX operator set of the graphs.
         precision: Type of their matrix products.
+        quantization: What the matchers' Linears are rounded to.
         progress: Called with the name of each step as it begins.
 
     Returns:
@@ -78,9 +81,9 @@ def build_bundle(
             write_file(root / name, content)
         else:
             write_json(root / name, content)
-    graphs = _write_graphs(source.trained, root, opset, precision, progress)
+    graphs = _write_graphs(source.trained, root, opset, precision, quantization, progress)
     progress("checksums and manifest")
-    manifest = _manifest(source, graphs, precision, root)
+    manifest = _manifest(source, graphs, precision, quantization, root)
     write_manifest(root, manifest)
     return manifest
 
@@ -91,7 +94,12 @@ def tool_versions() -> dict[str, str]:
 
 
 def _write_graphs(
-    trained: TrainedMatcher, root: Path, opset: int, precision: Precision, progress: Progress
+    trained: TrainedMatcher,
+    root: Path,
+    opset: int,
+    precision: Precision,
+    quantization: Quantization | None,
+    progress: Progress,
 ) -> dict[str, GraphInfo]:
     infos: dict[str, GraphInfo] = {}
     (root / GRAPHS).mkdir()
@@ -104,13 +112,15 @@ def _write_graphs(
             weights.take(model)
             ir.save(model, root / info.file)
             infos[name] = info
+            if info.storage and quantization:
+                return  # never for TensorRT
             for finding in lint_graph(name, GraphView.read(root / info.file), "tensorrt"):
                 progress(f"warning, TensorRT: {finding}")
 
         for spec in graph_specs(trained):
             progress(f"graph {spec.role}")
-            model = to_onnx(spec, opset, precision)
             stored = gallery_inputs(spec)
+            model = to_onnx(spec, opset, precision, quantization if stored else None)
             if stored:
                 half = with_float16_gallery(model, stored)
                 save(spec.role, half, graph_info(spec, opset, spec.role, "float16"))
@@ -157,7 +167,11 @@ def drop_traces(model: ir.Model) -> None:
 
 
 def _manifest(
-    source: Source, graphs: dict[str, GraphInfo], precision: Precision, root: Path
+    source: Source,
+    graphs: dict[str, GraphInfo],
+    precision: Precision,
+    quantization: Quantization | None,
+    root: Path,
 ) -> Manifest:
     deployed = source.trained.deployed
     options, pruned_from = dict(source.trained.options), source.trained.pruned_from
@@ -189,6 +203,7 @@ def _manifest(
         family=source.family,
         options=options,
         precision=precision,
+        quantization=quantization,
         embedding_dim=deployed.embedding_dim,
         images=images,
         texts=texts,

@@ -14,11 +14,12 @@ import onnxscript.optimizer
 import torch
 from torch import Tensor, nn
 
-from itr_deploy.bundle.manifest import GraphRole, Modality, Precision, StoredTensor
+from itr_deploy.bundle.manifest import GraphRole, Modality, Precision, Quantization, StoredTensor
 from itr_deploy.export.modules import (
     ImageEncoderModule,
     ImageToTextModule,
     InPrecision,
+    Quantised,
     TextEncoderModule,
     TextToImageModule,
 )
@@ -105,21 +106,30 @@ def graph_specs(trained: TrainedMatcher) -> list[GraphSpec]:
     ]
 
 
-def to_onnx(spec: GraphSpec, opset: int, precision: Precision = "float32") -> ir.Model:
+def to_onnx(
+    spec: GraphSpec,
+    opset: int,
+    precision: Precision = "float32",
+    quantization: Quantization | None = None,
+) -> ir.Model:
     """Translate a graph, fold its constants and name its axes.
 
     Args:
         spec: The graph.
         opset: ONNX operator set.
         precision: Type of its matrix products; inputs and outputs keep their types.
+        quantization: What its Linears are rounded to.
 
     Raises:
         torch.onnx.OnnxExporterError: The module cannot be translated.
     """
     flat = spec.flat_inputs
+    module: nn.Module = InPrecision(spec.module, precision)
+    if quantization is not None:
+        module = Quantised(module)
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
-            InPrecision(spec.module, precision).eval(),
+            module.eval(),
             tuple(_nested(entry, _example) for entry in spec.inputs),
             dynamo=True,
             opset_version=opset,
