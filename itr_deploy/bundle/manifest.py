@@ -278,6 +278,11 @@ class Manifest(_Record):
     provenance: Provenance
     files: dict[str, FileInfo]
 
+    @property
+    def matching(self) -> Precision | Quantization:
+        """What the matchers' products are computed in."""
+        return self.quantization or self.precision
+
     def graph(self, role: GraphRole, storage: StorageType | None = None) -> str:
         """Name of the graph with this role and storage type.
 

@@ -101,6 +101,7 @@ def _inputs(bundle: Bundle) -> dict[str, object]:
         "the text processing": processing.model_dump(),
         "the vocabulary": files,
         "the precision": manifest.precision,
+        "the quantisation": manifest.quantization or "none",
         "the operator set": sorted({graph.opset for graph in manifest.graphs.values()}),
     }
 
