@@ -77,9 +77,7 @@ def test_encodings_are_those_of_the_float32_bundle(quantised: Path, bundle: Path
     assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
-def test_a_gallery_serves_both_and_they_rank_alike(
-    quantised: Path, bundle: Path, tmp_path: Path
-) -> None:
+def test_a_gallery_serves_both(quantised: Path, bundle: Path, tmp_path: Path) -> None:
     gallery = Gallery.create(tmp_path / "gallery", Matcher.load(bundle))
     gallery.add(list(map(str, range(len(FULL.regions)))), FULL.regions)
     assert Gallery.open(tmp_path / "gallery", Matcher.load(quantised)).count() == len(FULL.regions)
@@ -119,6 +117,7 @@ def test_it_is_verified_again(quantised: Path, tmp_path: Path) -> None:
     assert missed.code == 3
 
 
+@pytest.mark.slow
 def test_what_families_keep_in_full_precision_is_not_rounded(tmp_path: Path) -> None:
     outcome = I2T.export(tmp_path / "bundle", "--gates", "yes", *INT8, "--json")
     assert outcome.code == 0, outcome.err
