@@ -3,7 +3,8 @@
 Under `quantised_products` the two operands of a Linear are rounded to 8 bits, a position's values
 by the position's own largest one. So a score does not depend on what else is scored with it, as it
 would with one scale for all of a call, which is what ONNX Runtime's own dynamic quantisation has.
-Everything between the products is float32. What `full_precision` marks stays float32 too.
+Everything between the products is float32. What `full_precision` or `unquantised`
+marks stays float32 too.
 """
 
 from __future__ import annotations
@@ -20,11 +21,7 @@ from torch.overrides import TorchFunctionMode
 from itr_deploy.models.precision import product_dtype
 
 LEVELS = 127
-"""Largest level of a value; it is stored as uint8, 128 being 0."""
-
-WEIGHT_LEVELS = 64
-"""Largest level of a weight. CPUs without VNNI add two products of 8 bits in 16, and saturate:
-``2 * 255 * 64`` is the most that fits, so that every CPU computes the same."""
+"""Largest level of a value, which is stored as uint8, 128 being 0, and of a weight, as int8."""
 
 NARROWEST = 8
 """A Linear with fewer inputs or outputs is not worth the rounding."""
@@ -40,6 +37,17 @@ def quantised_products() -> Iterator[None]:
     try:
         with _Products():
             yield
+    finally:
+        product_dtype.reset(token)
+
+
+@contextmanager
+def unquantised() -> Iterator[None]:
+    """Within `quantised_products`, keep products in float32; half precision takes them still."""
+    dtype = product_dtype.get()
+    token = product_dtype.set(torch.float32 if dtype == torch.int8 else dtype)
+    try:
+        yield
     finally:
         product_dtype.reset(token)
 
@@ -69,7 +77,7 @@ def _addmm(summand: Tensor, a: Tensor, b: Tensor) -> Tensor:
 def _product(x: Tensor, weight: Tensor) -> Tensor:
     """``x [..., K] @ weight [K, N]``, the weight a constant."""
     largest = x.abs().amax(dim=-1, keepdim=True).clamp(min=TINY)
-    columns = weight.abs().amax(dim=0).clamp(min=TINY) / WEIGHT_LEVELS
+    columns = weight.abs().amax(dim=0).clamp(min=TINY) / LEVELS
     levels = torch.round(weight / columns).to(torch.int8)
     scale, zero = x.new_tensor(1 / LEVELS), torch.tensor(128, dtype=torch.uint8)
     rounded = torch.onnx.ops.symbolic(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -14,6 +15,7 @@ from torch.nn import functional
 
 from itr_deploy.export.graphs import GraphSpec, GraphTensor, to_onnx
 from itr_deploy.models.precision import full_precision
+from itr_deploy.models.quantised import unquantised
 
 WIDTH, OUT = 32, 16
 RNG = np.random.default_rng(0)
@@ -58,7 +60,7 @@ def rounded() -> np.ndarray:
     """The product of the rounded operands, from their definition."""
     largest = np.maximum(np.abs(X).max(axis=-1, keepdims=True), 1e-30)
     values = np.round(X / largest * 127) / 127 * largest
-    steps = np.abs(WEIGHT).max(axis=1, keepdims=True) / 64
+    steps = np.abs(WEIGHT).max(axis=1, keepdims=True) / 127
     return values @ (np.round(WEIGHT / steps) * steps).T
 
 
@@ -89,8 +91,9 @@ def test_a_position_is_rounded_by_its_own_largest_value() -> None:
     assert np.array_equal(run(model, X[:1]), together[:1])
 
 
-def test_what_is_marked_or_narrow_stays_float32() -> None:
-    @full_precision()
+@pytest.mark.parametrize("mark", [full_precision, unquantised])
+def test_what_is_marked_or_narrow_stays_float32(mark: Callable[..., Any]) -> None:
+    @mark()
     def marked(x: Tensor, weight: Tensor) -> Tensor:
         return functional.linear(x, weight)
 
