@@ -1,9 +1,10 @@
 """Pairs per second of the exported matcher against the model written plainly in PyTorch.
 
     python -m benchmarks.matching [--family imram] [--images 64] [--texts 32] [--mode text_IMRAM]
+        [--quantize int8]
 
-Full published sizes (see benchmarks/models.py), random weights, both sides timed in turn in one
-process. Encoding is left out on both sides. Prints a table and writes
+Full published sizes (see benchmarks/models.py), random weights, all sides timed in turn in one
+process. Encoding is left out on every side. Prints a table and writes
 benchmarks/results/matching_<family>.json.
 """
 
@@ -25,6 +26,7 @@ from rich.table import Table
 
 from benchmarks.models import IMAGE_DIM, MODELS, REGIONS, VOCAB, random_vocabulary
 from itr_deploy.bundle.files import write_json
+from itr_deploy.bundle.manifest import Quantization
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.export.build import Source, build_bundle
 from itr_deploy.models.contract import TrainedMatcher
@@ -43,7 +45,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--texts", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, help="of both sides, by default every core")
+    parser.add_argument("--threads", type=int, help="of every side, by default every core")
+    parser.add_argument("--quantize", choices=("int8",), help="measure this too, beside float32")
     imram = parser.add_argument_group("imram")
     imram.add_argument("--steps", type=int, default=3)
     imram.add_argument(
@@ -62,10 +65,10 @@ def main() -> None:
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
-    """Build a bundle with random weights, time both sides, compare their scores."""
+    """Build bundles with random weights, time all sides, compare their scores."""
     torch.manual_seed(0)
     trained = MODELS[arguments.family](arguments)
-    matcher = exported(arguments, trained, folder)
+    matcher = exported(arguments, trained, folder / "float32")
     width = trained.deployed.text_length
     regions, ids, lengths = random_inputs(arguments.images, arguments.texts, width)
     images = matcher.encode_images(regions)
@@ -75,6 +78,9 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
         "plain PyTorch": plain,
         "exported matcher": lambda: matcher.score(texts=texts, images=images),
     }
+    if arguments.quantize:
+        other = exported(arguments, trained, folder / "quantised", arguments.quantize)
+        sides[f"exported, {arguments.quantize}"] = lambda: other.score(texts=texts, images=images)
     scores = {name: run() for name, run in sides.items()}
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(arguments.rounds):
@@ -89,18 +95,27 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "backend": matcher.backend.description,
         "pairs_per_second": rates,
-        "ratio": rates["exported matcher"] / rates["plain PyTorch"],
-        "largest_error": float(np.abs(scores["exported matcher"] - scores["plain PyTorch"]).max()),
+        "ratio": {name: rate / rates["plain PyTorch"] for name, rate in rates.items()},
+        "largest_error": {
+            name: float(np.abs(found - scores["plain PyTorch"]).max())
+            for name, found in scores.items()
+        },
     }
 
 
-def exported(arguments: argparse.Namespace, trained: TrainedMatcher, folder: Path) -> Matcher:
+def exported(
+    arguments: argparse.Namespace,
+    trained: TrainedMatcher,
+    folder: Path,
+    quantization: Quantization | None = None,
+) -> Matcher:
     """The model's bundle, loaded."""
     weights, root = folder / "weights.pt", folder / "bundle"
+    root.mkdir(parents=True)
     torch.save({}, weights)
-    root.mkdir()
     text = random_vocabulary(arguments.family, folder)
-    build_bundle(Source(arguments.family, weights, trained, text), root, opset=20)
+    source = Source(arguments.family, weights, trained, text)
+    build_bundle(source, root, opset=20, quantization=quantization)
     assert read_bundle(root)
     return Matcher.load(root, threads=arguments.threads)
 
@@ -139,13 +154,15 @@ def report(result: dict[str, object]) -> None:
     """Print the table and write the JSON."""
     configuration: dict[str, object] = result["configuration"]  # type: ignore[assignment]
     table = Table(title=f"matching, {configuration}")
-    for heading in ("side", "pairs/s", "ratio"):
+    for heading in ("side", "pairs/s", "ratio", "largest score error"):
         table.add_column(heading)
     rates: dict[str, float] = result["pairs_per_second"]  # type: ignore[assignment]
+    ratios: dict[str, float] = result["ratio"]  # type: ignore[assignment]
+    errors: dict[str, float] = result["largest_error"]  # type: ignore[assignment]
     for name, rate in rates.items():
-        table.add_row(name, f"{rate:,.0f}", f"{rate / rates['plain PyTorch']:.2f}")
+        table.add_row(name, f"{rate:,.0f}", f"{ratios[name]:.2f}", f"{errors[name]:.1e}")
     Console().print(table)
-    Console().print(f"largest score error {result['largest_error']:.1e}; {result['backend']}")
+    Console().print(str(result["backend"]))
     write_json(RESULTS / f"matching_{configuration['family']}.json", result)
 
 

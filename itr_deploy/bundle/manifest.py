@@ -16,6 +16,8 @@ SCHEMA_VERSION: Literal[1] = 1
 StorageType = Literal["float16", "float32"]
 Precision = Literal["float32", "float16", "bfloat16"]
 """Type of a bundle's matrix products; what half precision breaks stays float32."""
+Quantization = Literal["int8"]
+"""What the matchers' products with constant weights are rounded to, for a CPU."""
 Modality = Literal["image", "text"]
 GraphRole = Literal[
     "image_encoder",
@@ -266,13 +268,15 @@ class Manifest(Record):
     """The whole manifest.
 
     ``encoding_id`` names what decides the stored tensors (weights, options, text processing):
-    a gallery fits every bundle with the same one, whatever its ``precision``.
+    a gallery fits every bundle with the same one, whatever its ``precision``
+    and ``quantization``: the encoders are not quantised.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
     family: str
     options: dict[str, bool | int | float | str]
     precision: Precision = "float32"
+    quantization: Quantization | None = None
     members: tuple[Member, ...] = ()
     embedding_dim: int
     images: ImageItems
@@ -286,6 +290,11 @@ class Manifest(Record):
     encoding_id: str
     provenance: Provenance
     files: dict[str, FileInfo]
+
+    @property
+    def matching(self) -> Precision | Quantization:
+        """What the matchers' products are computed in."""
+        return self.quantization or self.precision
 
     def graph(self, role: GraphRole, storage: StorageType | None = None) -> str:
         """Name of the graph with this role and storage type.

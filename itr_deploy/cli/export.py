@@ -20,7 +20,7 @@ from itr_deploy.models.registry import (
 )
 
 if TYPE_CHECKING:
-    from itr_deploy.bundle.manifest import Precision
+    from itr_deploy.bundle.manifest import Precision, Quantization
 
 
 @click.group("export")
@@ -100,6 +100,12 @@ def _family_command(family: Family) -> click.Command:
             help="Type of the matrix products. Half precision is for a GPU: on a CPU it is slower, "
             "and bfloat16 does not run.",
         ),
+        click.Option(
+            ["--quantize", "quantization"],
+            type=click.Choice(("int8",)),
+            help="Round the products that remain for every pair to 8 bits: quicker on a CPU. The "
+            "encoders stay float32, and so galleries stay the same.",
+        ),
         click.Option(["--force"], is_flag=True, help="Replace an existing bundle."),
         click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."),
     ]
@@ -119,6 +125,7 @@ def _export(
     output: Path,
     opset: int,
     precision: Precision,
+    quantization: Quantization | None,
     force: bool,
     as_json: bool,
     **options: Any,
@@ -134,6 +141,7 @@ def _export(
             output=output,
             opset=opset,
             precision=precision,
+            quantization=quantization,
             force=force,
             options=options,
             progress=begin,

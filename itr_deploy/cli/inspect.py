@@ -46,6 +46,8 @@ def _bundle(path: Path) -> dict[str, Any]:
         "schema_version": manifest.schema_version,
         "family": manifest.family,
         "options": manifest.options,
+        "precision": manifest.precision,
+        "quantization": manifest.quantization or "none",
         "encoding_id": manifest.encoding_id,
         "image_dim": manifest.images.feature_dim,
         "regions": manifest.images.regions or "any",

@@ -22,7 +22,7 @@ def check_bundle(machine: Machine, path: Path) -> Iterator[Check]:
         yield problem_of("bundle", error)
         return
     manifest = bundle.manifest
-    found = f"{manifest.family}, {manifest.precision}, {len(manifest.graphs)} graphs, checksums fit"
+    found = f"{manifest.family}, {manifest.matching}, {len(manifest.graphs)} graphs, checksums fit"
     yield Check(f"bundle {path}", "ok", found)
     try:
         for directory in engine_directories(bundle):

@@ -19,6 +19,7 @@ from itr_deploy.bundle.manifest import (
     Manifest,
     Precision,
     Provenance,
+    Quantization,
     StorageType,
     TensorInfo,
     TextItems,
@@ -44,6 +45,10 @@ _DTYPES = {torch.float32: "float32", torch.int64: "int64"}
 Progress = Callable[[str], None]
 
 
+def silent(warning: str) -> None:
+    """Progress of a graph that TensorRT is never given: what it would refuse is no matter."""
+
+
 @dataclass(frozen=True)
 class Source:
     """What is exported: the family's name, the checkpoint file and what was read from it."""
@@ -60,6 +65,7 @@ def build_bundle(
     *,
     opset: int,
     precision: Precision = "float32",
+    quantization: Quantization | None = None,
     progress: Progress = lambda step: None,
 ) -> Manifest:
     """Write graphs, weights, text files and manifest into an empty directory.
@@ -69,6 +75,7 @@ def build_bundle(
         root: The directory.
         opset: ONNX operator set of the graphs.
         precision: Type of their matrix products.
+        quantization: What the matchers' Linears are rounded to.
         progress: Called with the name of each step as it begins.
 
     Returns:
@@ -79,9 +86,9 @@ def build_bundle(
             write_file(root / name, content)
         else:
             write_json(root / name, content)
-    graphs = _write_graphs(source.trained, root, opset, precision, progress)
+    graphs = _write_graphs(source.trained, root, opset, precision, quantization, progress)
     progress("checksums and manifest")
-    manifest = _manifest(source, graphs, precision, root)
+    manifest = _manifest(source, graphs, precision, quantization, root)
     write_manifest(root, manifest)
     return manifest
 
@@ -92,7 +99,12 @@ def tool_versions() -> dict[str, str]:
 
 
 def _write_graphs(
-    trained: TrainedMatcher, root: Path, opset: int, precision: Precision, progress: Progress
+    trained: TrainedMatcher,
+    root: Path,
+    opset: int,
+    precision: Precision,
+    quantization: Quantization | None,
+    progress: Progress,
 ) -> dict[str, GraphInfo]:
     infos: dict[str, GraphInfo] = {}
     (root / GRAPHS).mkdir()
@@ -100,9 +112,10 @@ def _write_graphs(
 
         def save(name: str, model: ir.Model, info: GraphInfo) -> None:
             infos[name] = info
-            save_graph(name, model, root / info.file, precision, weights, progress)
+            said = silent if info.storage and quantization else progress
+            save_graph(name, model, root / info.file, precision, weights, said)
 
-        for spec, model in traced_graphs(trained, opset, precision, progress):
+        for spec, model in traced_graphs(trained, opset, precision, quantization, progress):
             if spec.gallery_inputs:
                 half = with_float16_gallery(model, spec.gallery_inputs)
                 save(spec.role, half, graph_info(spec, opset, spec.role, "float16"))
@@ -174,7 +187,11 @@ def drop_traces(model: ir.Model) -> None:
 
 
 def _manifest(
-    source: Source, graphs: dict[str, GraphInfo], precision: Precision, root: Path
+    source: Source,
+    graphs: dict[str, GraphInfo],
+    precision: Precision,
+    quantization: Quantization | None,
+    root: Path,
 ) -> Manifest:
     deployed = source.trained.deployed
     options, pruned_from = dict(source.trained.options), source.trained.pruned_from
@@ -206,6 +223,7 @@ def _manifest(
         family=source.family,
         options=options,
         precision=precision,
+        quantization=quantization,
         embedding_dim=deployed.embedding_dim,
         images=images,
         texts=texts,

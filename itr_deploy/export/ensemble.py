@@ -27,7 +27,7 @@ from itr_deploy.bundle.manifest import (
 )
 from itr_deploy.bundle.store import Bundle, list_files, text_files, write_manifest
 from itr_deploy.errors import BundleError, UsageError
-from itr_deploy.export.build import GRAPHS, WEIGHTS, save_graph, tool_versions
+from itr_deploy.export.build import GRAPHS, WEIGHTS, save_graph, silent, tool_versions
 from itr_deploy.export.merge import add_output, apply, merge, scaled
 from itr_deploy.export.reranker import RERANK_ROLES
 from itr_deploy.export.weights import WeightsFile
@@ -69,7 +69,8 @@ def build_ensemble(
             progress(f"graph {name}")
             model, graphs[name] = _merged(members, shares, name, info)
             precision = members[0].manifest.precision
-            save_graph(name, model, root / info.file, precision, shared, progress)
+            said = silent if info.storage and members[0].manifest.quantization else progress
+            save_graph(name, model, root / info.file, precision, shared, said)
     manifest = _manifest(members, shares, graphs, root)
     write_manifest(root, manifest)
     return manifest
@@ -103,6 +104,7 @@ def _inputs(bundle: Bundle) -> dict[str, object]:
         "the text processing": processing.model_dump(),
         "the vocabulary": files,
         "the precision": manifest.precision,
+        "the quantisation": manifest.quantization or "none",
         "the operator set": sorted({graph.opset for graph in manifest.graphs.values()}),
     }
 

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 import onnx_ir as ir
 from torch import nn
 
-from itr_deploy.bundle.manifest import Precision
+from itr_deploy.bundle.manifest import Precision, Quantization
 from itr_deploy.export.directions import directed
 from itr_deploy.export.modules import (
     ImageEncoderModule,
     MatcherModule,
     PrefilterModule,
+    Quantised,
     TextEncoderModule,
 )
 from itr_deploy.export.specs import (
@@ -33,6 +34,7 @@ def traced_graphs(
     trained: TrainedMatcher,
     opset: int,
     precision: Precision = "float32",
+    quantization: Quantization | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Iterator[tuple[GraphSpec, ir.Model]]:
     """Translate a matcher to ONNX, encoders first.
@@ -41,6 +43,7 @@ def traced_graphs(
         trained: The matcher.
         opset: ONNX operator set.
         precision: Type of the matrix products; inputs and outputs keep their types.
+        quantization: What the matcher's Linears are rounded to; encoders have float32's.
         progress: Called with the name of each step as it begins.
 
     Raises:
@@ -61,6 +64,8 @@ def traced_graphs(
     for name, roles, module, pairs in scorers:
         progress(f"{name}, for both directions")
         inputs = (pairs.texts, pairs.lengths, pairs.images)
+        if quantization is not None:
+            module = Quantised(module)
         both = to_onnx(module, inputs, pairs.outputs, opset, precision)
         for query, role in roles.items():
             spec = direction_spec(role, query, pairs)

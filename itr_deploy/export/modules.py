@@ -10,6 +10,20 @@ from torch import Tensor, nn
 from itr_deploy.bundle.manifest import Precision
 from itr_deploy.models.contract import DeployedMatcher
 from itr_deploy.models.precision import matrix_precision
+from itr_deploy.models.quantised import quantised_products
+
+
+class Quantised(nn.Module):
+    """A module whose Linears are computed in int8."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *inputs: Any) -> Any:
+        """As the module's."""
+        with quantised_products():
+            return self.module(*inputs)
 
 
 class InPrecision(nn.Module):

@@ -26,7 +26,8 @@ DTYPES: dict[Precision, torch.dtype] = {
     "bfloat16": torch.bfloat16,
 }
 
-_current: ContextVar[torch.dtype] = ContextVar("matrix_dtype", default=torch.float32)
+product_dtype: ContextVar[torch.dtype] = ContextVar("product_dtype", default=torch.float32)
+"""What products are computed in at the moment."""
 
 
 @contextmanager
@@ -39,27 +40,27 @@ def matrix_precision(precision: Precision) -> Iterator[None]:
     if precision == "float32":
         yield
         return
-    token = _current.set(DTYPES[precision])
+    token = product_dtype.set(DTYPES[precision])
     try:
         with _Products():
             yield
     finally:
-        _current.reset(token)
+        product_dtype.reset(token)
 
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Within `matrix_precision`, keep products in float32."""
-    token = _current.set(torch.float32)
+    """Within `matrix_precision` and `quantised_products`, keep products in float32."""
+    token = product_dtype.set(torch.float32)
     try:
         yield
     finally:
-        _current.reset(token)
+        product_dtype.reset(token)
 
 
 def recurrent_dtype(full: torch.dtype) -> torch.dtype:
     """Type of a recurrent cell: TensorRT takes it in float16, but not in bfloat16."""
-    return torch.float16 if _current.get() == torch.float16 else full
+    return torch.float16 if product_dtype.get() == torch.float16 else full
 
 
 class _Products(TorchFunctionMode):
@@ -69,7 +70,7 @@ class _Products(TorchFunctionMode):
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        dtype = _current.get()
+        dtype = product_dtype.get()
         if dtype == torch.float32:
             return func(*args, **kwargs)
         if func in _UNKNOWN:

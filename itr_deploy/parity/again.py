@@ -37,7 +37,7 @@ def verify_again(
     Args:
         bundle: The bundle's directory.
         checkpoint: The checkpoint it was made from.
-        tolerance: Largest error of a score, the precision's by default.
+        tolerance: Largest error of a score, by default that of its matchers' products.
         storage_tolerance: The same over float16 galleries.
         data: Directory, split and number of images of real data to rank, or None.
         progress: Called with the name of each step as it begins.
@@ -61,7 +61,7 @@ def verify_again(
         report = verify(
             trained,
             matcher,
-            tolerances=Tolerances.of(manifest.precision, tolerance, storage_tolerance),
+            tolerances=Tolerances.of(manifest.matching, tolerance, storage_tolerance),
             sample=None if data is None else _real_sample(matcher, *data),
             progress=progress,
         )

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from itr_deploy.bundle.files import write_json
-from itr_deploy.bundle.manifest import Precision
+from itr_deploy.bundle.manifest import Precision, Quantization
 from itr_deploy.bundle.staging import check_output, staged_directory
 from itr_deploy.bundle.store import PARITY, is_only_a_bundle, read_bundle
-from itr_deploy.errors import ParityError
+from itr_deploy.errors import ParityError, UsageError
 from itr_deploy.export.build import Source, build_bundle
 from itr_deploy.export.text import bundled_text
 from itr_deploy.models.registry import DEFAULT_OPSET, Family
@@ -41,6 +41,7 @@ def export_verified(
     output: Path,
     opset: int = DEFAULT_OPSET,
     precision: Precision = "float32",
+    quantization: Quantization | None = None,
     force: bool = False,
     options: Mapping[str, Any] | None = None,
     progress: Progress = lambda step: None,
@@ -54,6 +55,7 @@ def export_verified(
         output: Directory of the bundle; must not exist unless ``force`` is given.
         opset: ONNX operator set.
         precision: Type of the graphs' matrix products.
+        quantization: What the matchers' Linears are rounded to; goes with float32 alone.
         force: Replace an existing bundle, once the new one is complete and verified.
         options: The family's own options.
         progress: Called with the name of each step as it begins.
@@ -63,7 +65,13 @@ def export_verified(
         InputError: An option cannot be used, or the profiled data of a pruned model is not there.
         OutputError: The output exists, or the disk refuses.
         ParityError: The bundle differs from PyTorch; nothing is left.
+        UsageError: Half precision, which is for a GPU, and int8, which is for a CPU.
     """
+    if quantization is not None and precision != "float32":
+        raise UsageError(
+            f"--quantize {quantization} goes with --dtype float32, not {precision}: int8 is for a "
+            "CPU, half precision for a GPU; leave one of them out"
+        )
     kind = {"replaceable": is_only_a_bundle, "kind": "bundle"}
     check_output(output, force=force, **kind)  # type: ignore[arg-type]
     progress(f"reading {checkpoint.name}")
@@ -73,7 +81,14 @@ def export_verified(
     origin = trained.pruned_from
     profiled = None if origin is None else profiled_split(origin)
     with staged_directory(output, force=force, **kind) as root:  # type: ignore[arg-type]
-        manifest = build_bundle(source, root, opset=opset, precision=precision, progress=progress)
+        manifest = build_bundle(
+            source,
+            root,
+            opset=opset,
+            precision=precision,
+            quantization=quantization,
+            progress=progress,
+        )
         bundle = read_bundle(root)
         with judged_backend(bundle) as backend:
             matcher = Matcher(bundle, backend)

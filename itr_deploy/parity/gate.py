@@ -36,12 +36,13 @@ def verify(
     Args:
         trained: The checkpoint, read.
         matcher: The bundle, loaded.
-        tolerances: What is allowed, on ``|a - b| / (1 + |b|)``; the precision's by default.
+        tolerances: What is allowed, on ``|a - b| / (1 + |b|)``; by default that of
+            its matchers' products.
         sample: Real images and texts to rank; random ones by default.
         progress: Called with the name of each step as it begins.
     """
     if tolerances is None:
-        tolerances = Tolerances.of(matcher.bundle.manifest.precision)
+        tolerances = Tolerances.of(matcher.bundle.manifest.matching)
     gate = _Gate(trained, matcher, tolerances)
     progress("outputs of every graph")
     samples = random_samples(trained)
@@ -91,7 +92,8 @@ class _Gate:
                     pair = (sample.name, got[key], reference.numpy())
                     outputs.setdefault(key, []).append(pair)
         # A shortlist reads the embedding, and no score does.
-        embedding, stored = self._tolerances.scores["float32"], self._tolerances.encoders
+        stored = self._tolerances.encoders
+        embedding = self._tolerances.scores["float32"] if stored is None else stored
         return [
             compare(name, pairs, embedding if name.endswith("_embedding") else stored)
             for name, pairs in outputs.items()
@@ -143,7 +145,7 @@ class _Gate:
                     expected = reference[0] if modality == "text" else reference[0].transpose(0, 1)
                     pair = (sample.name, got[output.name], expected.numpy())
                     outputs.setdefault(f"{role} {output.name}", []).append(pair)
-        tolerance = self._tolerances.encoders
+        tolerance = self._tolerances.pairs
         return [compare(name, pairs, tolerance) for name, pairs in outputs.items()]
 
     def _candidate_pairs(

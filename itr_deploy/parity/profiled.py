@@ -97,7 +97,7 @@ def profiled_parity(
         return ProfiledParity((), (), changes)
     name = f"{split.name} split before pruning"
     size = f"{got.shape[0]} images x {got.shape[1]} texts"
-    tolerance = DEFAULTS[matcher.bundle.manifest.precision]
+    tolerance = DEFAULTS[matcher.bundle.manifest.matching]
     outputs = (compare(name, [(size, got, expected)], tolerance),)
     ranks = (
         compare_ranks(f"text to image, {name}", got.T, expected.T, tolerance),

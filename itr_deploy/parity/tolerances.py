@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from itr_deploy.bundle.manifest import Precision, StorageType
+from itr_deploy.bundle.manifest import Precision, Quantization, StorageType
 
-DEFAULTS: dict[Precision, float] = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
+DEFAULTS: dict[Precision | Quantization, float] = {
+    "float32": 1e-4,
+    "float16": 1e-2,
+    "bfloat16": 5e-2,
+    "int8": 1e-2,
+}
 """Largest error of a score or a coarse embedding, on ``|a - b| / (1 + |b|)``."""
 
 STORAGE = 1e-2
@@ -23,10 +28,12 @@ class Tolerances:
 
     Half precision is judged by its scores, ranks and coarse embeddings: what else an encoder gives
     may jump where a model does (the sign of a number next to 0), so of that only finite values are
-    asked.
+    asked. So are gates and whatever else a matcher tells of a pair. The encoders of an int8 bundle
+    are float32.
 
     Attributes:
-        encoders: For an encoder's stored tensors, None where they are judged by the scores.
+        encoders: For an encoder's outputs; None where its stored tensors are judged by the scores.
+        pairs: For what a matcher tells of a pair besides its score, None likewise.
         scores: For scores, by the type of the gallery's tensors.
         invariance: For scores in other batches and with other padding.
         best_kept: Rank that the best item by PyTorch must keep, None where no more is asked than
@@ -34,20 +41,28 @@ class Tolerances:
     """
 
     encoders: float | None
+    pairs: float | None
     scores: dict[StorageType, float]
     invariance: float
     best_kept: Literal[5] | None
 
     @classmethod
     def of(
-        cls, precision: Precision, tolerance: float | None = None, storage: float | None = None
+        cls,
+        matching: Precision | Quantization,
+        tolerance: float | None = None,
+        storage: float | None = None,
     ) -> Tolerances:
-        """The tolerances for a precision, or others that the user gave."""
-        own = DEFAULTS[precision] if tolerance is None else tolerance
+        """The tolerances for what matchers compute in, or others that the user gave."""
+        own = DEFAULTS[matching] if tolerance is None else tolerance
         stored = max(own, STORAGE) if storage is None else storage
-        full = precision == "float32"
+        full = matching == "float32"
+        encoders = own if full else None
+        if matching == "int8":
+            encoders = DEFAULTS["float32"]
         return cls(
-            encoders=own if full else None,
+            encoders=encoders,
+            pairs=own if full else None,
             scores={"float32": own, "float16": stored},
             invariance=own * INVARIANCE_SHARE,
             best_kept=None if full else 5,

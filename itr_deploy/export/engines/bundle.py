@@ -88,7 +88,7 @@ def build_engines(bundle: Bundle, request: BuildRequest, progress: BundleProgres
         progress: Told how far each build is.
 
     Raises:
-        BundleError: The bundle's precision is not the one asked for.
+        BundleError: The bundle is quantised, or its precision is not the one asked for.
         EngineError: A graph is refused, or its engine is not of the bundle's precision.
         OutputError: An engine cannot be written; those before it stay.
         SetupError: The library is missing, or the GPU that it builds on.
@@ -190,7 +190,12 @@ def _graphs(bundle: Bundle, request: BuildRequest) -> tuple[str, ...]:
 
 
 def _check_precision(bundle: Bundle, request: BuildRequest) -> None:
-    own = bundle.manifest.precision
+    own, quantization = bundle.manifest.precision, bundle.manifest.quantization
+    if quantization is not None:
+        raise BundleError(
+            f"{bundle.path}: its matchers are {quantization}, which is for ONNX Runtime on a CPU; "
+            "build engines from a bundle that was exported without --quantize"
+        )
     if request.precision not in (None, own):
         raise BundleError(
             f"{bundle.path}: its graphs are {own}; an engine has its graphs' precision: "

@@ -42,18 +42,20 @@ UNSUPPORTED = frozenset({
 # fmt: on
 """Operators of ONNX that the parsers do not take."""
 
-QUANTISED = frozenset({"DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"})
+QUANTISED = frozenset(
+    {"DynamicQuantizeLinear", "MatMulInteger", "MatMulIntegerToFloat", "ConvInteger"}
+)
 
 
 def operators(graph: GraphView, target: Target) -> Iterator[Problem]:
     """Operators that the parser does not know."""
     for node in graph.nodes:
-        if node.domain not in ("", "ai.onnx"):
+        if node.op_type in QUANTISED or node.op_type.startswith("QLinear"):
+            mend = "a quantised graph is for ONNX Runtime on a CPU; use the float bundle"
+            yield node, f"operator {node.op_type} is quantised for ONNX Runtime", mend
+        elif node.domain not in ("", "ai.onnx"):
             mend = "export again; a graph that ONNX Runtime optimised is for ONNX Runtime alone"
             yield node, f"operator {node.domain}.{node.op_type} is not ONNX's own", mend
-        elif node.op_type in QUANTISED or node.op_type.startswith("QLinear"):
-            mend = "a graph that ONNX Runtime quantised is for ONNX Runtime; use the float bundle"
-            yield node, f"operator {node.op_type} is quantised for ONNX Runtime", mend
         elif node.op_type in UNSUPPORTED or node.op_type.startswith(("Sequence", "Optional")):
             yield node, f"operator {node.op_type} is refused", "write it with other operators"
         elif node.op_type == "NonZero" and target == "tensorrt-rtx":

@@ -19,6 +19,7 @@ from itr_deploy.models.lhsc.config import REGIONS, TEMPERATURE
 from itr_deploy.models.lhsc.folding import FoldedConvolution, FoldedGate, FoldedGlobalAttention
 from itr_deploy.models.lhsc.plain import Lhsc, SelfAttention
 from itr_deploy.models.precision import full_precision
+from itr_deploy.models.quantised import unquantised
 
 
 class LhscDeployment(DeployedMatcher):
@@ -87,7 +88,8 @@ class LhscDeployment(DeployedMatcher):
         local = similarity.sim_tranloc_w(apart * apart)
         local = local.reshape(groups, regions.shape[1], items, length, -1)
         apart = vectors.unsqueeze(2) - captions.unsqueeze(1)
-        overall = similarity.sim_tranglo_w(apart * apart).unsqueeze(3)
+        with unquantised():  # one vector a pair: it costs little and decides much of the score
+            overall = similarity.sim_tranglo_w(apart * apart).unsqueeze(3)
         gates = (self.gate(local) * mask.to(local.dtype)).unsqueeze(3)
         mixed = gates @ local + self.gate(overall).unsqueeze(3) * overall
         scores: Tensor = torch.sigmoid(similarity.sim_eval_w(l2_norm(mixed, -1)))

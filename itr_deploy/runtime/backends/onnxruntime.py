@@ -160,6 +160,8 @@ class OnnxRuntimeBackend:
         options.intra_op_num_threads = 1 if alone else self._threads
         # Threads that wait for another operator after the last would take a core from the matcher.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        # CPUs without VNNI would add two products of 8 bits in 16, and saturate.
+        options.add_session_config_entry("session.x64quantprecision", "1")
         if precision != "float32":
             # Some half-precision graphs crash at the highest level.
             options.graph_optimization_level = (

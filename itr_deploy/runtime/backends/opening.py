@@ -13,7 +13,7 @@ from itr_deploy.bundle.engines import (
 )
 from itr_deploy.bundle.files import output_errors
 from itr_deploy.bundle.store import Bundle
-from itr_deploy.errors import EngineError, SetupError, UsageError
+from itr_deploy.errors import BundleError, EngineError, SetupError, UsageError
 from itr_deploy.runtime.backends.base import Backend
 from itr_deploy.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from itr_deploy.runtime.backends.providers import CudaProvider, TensorRTProvider
@@ -41,6 +41,7 @@ def open_backend(
 
     Raises:
         EngineError: Engines are asked for and there are none, or their record is damaged.
+        BundleError: The bundle is quantised, and the device is a GPU.
         SetupError: A library or the device is not there.
         UsageError: The backend, the device or the number of threads is none, or they do not go
             together.
@@ -53,6 +54,11 @@ def open_backend(
         if backend not in ("auto", "onnxruntime"):
             raise UsageError(f"backend {backend!r} needs a GPU; give device='cuda' with it")
         return OnnxRuntimeBackend(bundle, threads=threads)
+    if bundle.manifest.quantization is not None:
+        raise BundleError(
+            f"{bundle.path}: its matchers are {bundle.manifest.quantization}, which is for a CPU; "
+            f"with device {device!r} open a bundle that was exported without --quantize"
+        )
     fitting = fitting_target(bundle) if backend == "auto" else None
     if backend == "tensorrt" or fitting is not None:
         from itr_deploy.runtime.backends.tensorrt import TensorRTBackend

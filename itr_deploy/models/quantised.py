@@ -1,0 +1,100 @@
+"""int8 products for a CPU: a matcher's Linears, which are what remains for every pair.
+
+Under `quantised_products` the two operands of a Linear are rounded to 8 bits, a position's values
+by the position's own largest one. So a score does not depend on what else is scored with it, as it
+would with one scale for all of a call, which is what ONNX Runtime's own dynamic quantisation has.
+Everything between the products is float32. What `full_precision` or `unquantised`
+marks stays float32 too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from itr_deploy.models.precision import product_dtype
+
+LEVELS = 127
+"""Largest level of a value, which is stored as uint8, 128 being 0, and of a weight, as int8."""
+
+NARROWEST = 8
+"""A Linear with fewer inputs or outputs is not worth the rounding."""
+
+TINY = 1e-30
+"""Least divisor; a row of zeros stays one."""
+
+
+@contextmanager
+def quantised_products() -> Iterator[None]:
+    """Compute Linears, and `torch.addmm`, in int8. For export alone: PyTorch does not run them."""
+    token = product_dtype.set(torch.int8)
+    try:
+        with _Products():
+            yield
+    finally:
+        product_dtype.reset(token)
+
+
+@contextmanager
+def unquantised() -> Iterator[None]:
+    """Within `quantised_products`, keep products in float32; half precision takes them still."""
+    dtype = product_dtype.get()
+    token = product_dtype.set(torch.float32 if dtype == torch.int8 else dtype)
+    try:
+        yield
+    finally:
+        product_dtype.reset(token)
+
+
+class _Products(TorchFunctionMode):
+    """Intercepts the products; inside of a handler it is switched off."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        marked = product_dtype.get() == torch.float32
+        handler = func if marked else _QUANTISED.get(func, func)
+        return handler(*args, **(kwargs or {}))
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    if min(weight.shape) < NARROWEST:
+        return functional.linear(x, weight, bias)
+    product = _product(x, weight.t())
+    return product if bias is None else product + bias
+
+
+def _addmm(summand: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    return summand + _product(a, b)
+
+
+def _product(x: Tensor, weight: Tensor) -> Tensor:
+    """``x [..., K] @ weight [K, N]``, the weight a constant."""
+    largest = x.abs().amax(dim=-1, keepdim=True).clamp(min=TINY)
+    columns = weight.abs().amax(dim=0).clamp(min=TINY) / LEVELS
+    levels = torch.round(weight / columns).to(torch.int8)
+    scale, zero = x.new_tensor(1 / LEVELS), torch.tensor(128, dtype=torch.uint8)
+    rounded = torch.onnx.ops.symbolic(
+        "QuantizeLinear", (x / largest, scale, zero), dtype=torch.uint8, shape=x.shape
+    )
+    # ONNX's MatMulInteger needs three passes more over its result to become this.
+    product = torch.onnx.ops.symbolic(
+        "com.microsoft::MatMulIntegerToFloat",
+        (rounded, levels, scale, columns, zero),
+        dtype=torch.float32,
+        shape=(*x.shape[:-1], weight.shape[1]),
+        version=1,
+    )
+    return product * largest
+
+
+_QUANTISED: dict[Any, Callable[..., Tensor]] = {
+    functional.linear: _linear,
+    torch.addmm: _addmm,
+}
