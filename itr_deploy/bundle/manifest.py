@@ -154,12 +154,17 @@ class Pipeline(Record):
     another one for queries that are images, where `tune` found that they need it. ``prefilter``
     and ``image_query_prefilter`` are the same of the wider shortlist that the bundle's prefilter
     cuts down to ``candidates``; one that is not wider is left out, and so is any with None.
+    ``text_query_projection`` and ``image_query_projection`` name the file of a bilinear form that
+    takes the place of the coarse embeddings' dot product, where `tune` found one that shortlists
+    better.
     """
 
     candidates: int | None = Field(default=200, ge=1)
     image_query_candidates: int | None = Field(default=None, ge=1)
     prefilter: int | None = Field(default=None, ge=1)
     image_query_prefilter: int | None = Field(default=None, ge=1)
+    text_query_projection: str | None = None
+    image_query_projection: str | None = None
 
     def width(self, query: Modality) -> int | None:
         """The shortlist's width for queries of a modality, None for every item."""
@@ -170,6 +175,15 @@ class Pipeline(Record):
         """The width of the shortlist that the prefilter reads, None for no prefilter."""
         own = self.image_query_prefilter if query == "image" else None
         return self.prefilter if own is None else own
+
+    @property
+    def projections(self) -> dict[Modality, str]:
+        """The files of the projections, by the query's modality."""
+        named: dict[Modality, str | None] = {
+            "text": self.text_query_projection,
+            "image": self.image_query_projection,
+        }
+        return {query: name for query, name in named.items() if name is not None}
 
 
 class Provenance(Record):

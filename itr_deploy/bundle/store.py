@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ UNLISTED = frozenset({MANIFEST, PARITY, RERANKER_PARITY})
 """Files without a checksum in the manifest: itself, and the reports that `verify` renews."""
 ENGINES = "engines"
 """Directory of what is built from the graphs (`itr_deploy.bundle.engines`); not listed either."""
+PROJECTION = "coarse_projection-*.npy"
+"""What the files of a projection are called; a killed `tune` may leave one that is not listed."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ def is_only_a_bundle(path: Path) -> bool:
     listed = content.get("files")
     own = UNLISTED | (listed.keys() if isinstance(listed, dict) else set())
     return "encoding_id" in content and all(
-        name in own or name.startswith(f"{ENGINES}/") for name in _files(path)
+        name in own or name.startswith(f"{ENGINES}/") or fnmatch(name, PROJECTION)
+        for name in _files(path)
     )
 
 
@@ -145,4 +149,5 @@ def _check_files(root: Path, manifest: Manifest) -> None:
 
 def _named_files(manifest: Manifest) -> list[str]:
     graphs = [graph.file for graph in manifest.graphs.values()]
-    return [*graphs, *text_files(manifest.text_processing)]
+    projections = manifest.pipeline.projections.values()
+    return [*graphs, *text_files(manifest.text_processing), *projections]

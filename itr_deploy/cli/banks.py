@@ -23,7 +23,10 @@ def open_bank(matcher: Matcher, path: Path, modality: str) -> LoadedGallery:
             small.
     """
     record = reranker_of(matcher)
-    bank = LoadedGallery(Gallery.open(path, matcher), matcher.scorer, DEFAULT_BUDGET, None)
+    opened = Gallery.open(path, matcher)
+    bank = LoadedGallery(
+        opened, matcher.scorer, DEFAULT_BUDGET, None, projection=matcher.projection
+    )
     check_bank("image" if modality == "image" else "text", bank)
     needed = max(record.pillars, record.neighbours + 1)
     if bank.gallery.count() < needed:

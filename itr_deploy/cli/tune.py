@@ -1,4 +1,4 @@
-"""``itr-deploy tune``: the widths of a search, measured and written into the bundle."""
+"""``itr-deploy tune``: a projection and the widths of a search, written into the bundle."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from itr_deploy.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from itr_deploy.bundle.manifest import Modality
+    from itr_deploy.evaluation.projection import Trial
+    from itr_deploy.evaluation.tune import ProjectionChoice
 
 DIRECTIONS: dict[Modality, str] = {"text": "text to image", "image": "image to text"}
 
@@ -38,6 +40,14 @@ DIRECTIONS: dict[Modality, str] = {"text": "text to image", "image": "image to t
     help="Share of the exhaustive top 10 that the shortlist must keep.",
 )
 @click.option(
+    "--projection",
+    type=click.Choice(("auto", "none")),
+    default="auto",
+    show_default=True,
+    help="Fit a bilinear form between the coarse embeddings and take it where it shortlists "
+    "clearly better than they do, or leave them as they are.",
+)
+@click.option(
     "--work",
     type=click.Path(path_type=Path),
     default=Path("tuning"),
@@ -52,16 +62,18 @@ def command(
     data: Path,
     split: str,
     target: float,
+    projection: ProjectionChoice,
     work: Path,
     device: str,
     backend: str,
     as_json: bool,
 ) -> None:
-    """Write the cheapest shortlist widths that keep --target of the exhaustive top 10 into BUNDLE.
+    """Write the cheapest shortlists that keep --target of the exhaustive top 10 into BUNDLE.
 
-    Where the bundle has a prefilter, they are the width that the prefilter reads and the width that
-    it leaves for the matcher. The widths are for galleries of the split's size. Stopped or killed,
-    the same command goes on where it was.
+    They are a projection of the coarse embeddings, where one is clearly better than none, and the
+    widths: where the bundle has a prefilter, the width that it reads and the width that it leaves
+    for the matcher. The widths are for galleries of the split's size. Stopped or killed, the same
+    command goes on where it was.
     """
     from dataclasses import asdict
 
@@ -73,10 +85,15 @@ def command(
     matcher = Matcher.load(bundle, device=device, backend=backend)
     read = read_split(data, split)
     with pair_bar() as bar:
-        found = tune(matcher, read, target, work, bar)
+        found = tune(matcher, read, target, work, bar, projection)
     if as_json:
         print_json({"target": target, **{f"{q}_query": asdict(t) for q, t in found.items()}})
         return
+    for query, name in DIRECTIONS.items():
+        if (trial := found[query].projection) is not None:
+            _print_trial(name, trial)
+        elif projection == "auto":
+            click.echo(f"{name}: the split is too small to fit a projection")
     rows = (
         [
             name,
@@ -91,6 +108,18 @@ def command(
     columns = ("", "items", "width before", "of the top 10", "width now", "of the top 10")
     print_table(f"shortlists that keep {100 * target:g} %", columns, rows)
     click.echo(f"written to {bundle}")
+
+
+def _print_trial(name: str, trial: Trial) -> None:
+    verdict = "the projection is taken" if trial.taken else "the plain embeddings stay"
+    print_table(
+        f"{name}, of the top 10 of {trial.items} items that were not fitted: {verdict}",
+        ("shortlist", "plain", "projected"),
+        (
+            [f"{kept.width}", f"{100 * kept.plain:.1f} %", f"{100 * kept.projected:.1f} %"]
+            for kept in trial.kept
+        ),
+    )
 
 
 def _widths(prefilter: int | None, candidates: int | None) -> str:

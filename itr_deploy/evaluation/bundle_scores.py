@@ -136,9 +136,10 @@ class ShortlistScorer(BundleScorer):
     def _tile(
         self, images: slice, captions: slice, texts: Encoded, gallery: Encoded
     ) -> NDArray[np.float32]:
-        coarse = self._coarse.tile(images, captions).T
-        wanted = coarse >= self._least_of_image[images]
-        wanted |= coarse >= self._least_of_caption[captions, None]
+        by_image = self._coarse.tile("image", images, captions).T
+        wanted = by_image >= self._least_of_image[images]
+        by_caption = self._coarse.tile("text", captions, images)
+        wanted |= by_caption >= self._least_of_caption[captions, None]
         scores = np.full(wanted.shape, np.nan, np.float32)
         counts = wanted.sum(axis=1)
         self.scored += int(counts.sum())

@@ -12,6 +12,7 @@ from itr_deploy.bundle.files import output_errors
 from itr_deploy.bundle.manifest import Modality
 from itr_deploy.evaluation.items import SplitItems
 from itr_deploy.evaluation.memory import release_pages
+from itr_deploy.runtime.projection import PLAIN, Projection
 
 CHUNK = 4096
 """Items of a gallery whose vectors are read at a time."""
@@ -24,10 +25,16 @@ OTHER: dict[Modality, Modality] = {"image": "text", "text": "image"}
 
 
 class Coarse:
-    """Coarse scores of a split's images and captions with each other, from vectors on disk."""
+    """Coarse scores of a split's images and captions with each other, from vectors on disk.
 
-    def __init__(self, root: Path) -> None:
+    Attributes:
+        root: Directory of the vectors.
+        projection: What a query's vector goes through first.
+    """
+
+    def __init__(self, root: Path, projection: Projection = PLAIN) -> None:
         """Open the vectors that `encode` wrote."""
+        self.root, self.projection = root, projection
         self._vectors: dict[str, NDArray[np.float32]] = {
             modality: np.load(root / name, mmap_mode="r") for modality, name in EMBEDDINGS.items()
         }
@@ -35,6 +42,8 @@ class Coarse:
     @classmethod
     def encode(cls, items: SplitItems, root: Path) -> Coarse:
         """Encode a split, within the matcher's memory budget, and keep its embeddings in ``root``.
+
+        The coarse scores are those of a search, with the bundle's projection.
 
         Raises:
             InputError: Regions that are not finite.
@@ -55,7 +64,11 @@ class Coarse:
                     for start in range(0, count, step):
                         encoded = encode(slice(start, min(start + step, count)))
                         file.write(np.ascontiguousarray(encoded.embedding, "<f4").data)
-        return cls(root)
+        return cls(root, items.matcher.projection)
+
+    def projected(self, projection: Projection) -> Coarse:
+        """The same vectors with another projection."""
+        return Coarse(self.root, projection)
 
     def items(self, query: Modality) -> int:
         """How many items the gallery has for queries of this modality."""
@@ -71,22 +84,27 @@ class Coarse:
 
     def rows(self, query: Modality, part: slice) -> NDArray[np.float32]:
         """Coarse scores ``float32 [queries, items]`` of some queries with every item."""
-        vectors, gallery = self._vectors[query], self._vectors[OTHER[query]]
-        own = np.array(vectors[part])
+        gallery = self._vectors[OTHER[query]]
+        own = self.query_vectors(query, part)
         scores = np.empty((len(own), len(gallery)), np.float32)
         for start in range(0, len(gallery), CHUNK):
             chunk = slice(start, start + CHUNK)
             scores[:, chunk] = own @ np.asarray(gallery[chunk]).T
             release_pages(gallery)
-        release_pages(vectors)
         return scores
 
-    def tile(self, images: slice, captions: slice) -> NDArray[np.float32]:
-        """Coarse scores ``float32 [images, captions]``."""
-        image, text = self._vectors["image"], self._vectors["text"]
-        scores: NDArray[np.float32] = np.array(image[images]) @ np.array(text[captions]).T
-        release_pages(image)
-        release_pages(text)
+    def query_vectors(self, query: Modality, part: slice) -> NDArray[np.float32]:
+        """What stands for some queries, ``float32 [queries, E]``."""
+        vectors = self._vectors[query]
+        own = self.projection.query(query, np.array(vectors[part]))
+        release_pages(vectors)
+        return own
+
+    def tile(self, query: Modality, part: slice, items: slice) -> NDArray[np.float32]:
+        """Coarse scores ``float32 [queries, items]`` of some queries with some items."""
+        gallery = self._vectors[OTHER[query]]
+        scores = self.query_vectors(query, part) @ np.array(gallery[items]).T
+        release_pages(gallery)
         return scores
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.files import output_errors, write_file, write_json
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.manifest import Manifest, Modality
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.baseline import baseline_scores, compare_judged
 from itr_deploy.evaluation.bundle_scores import BundleScorer, ShortlistScorer, StepScorer
@@ -195,7 +195,7 @@ def split_scores(
     identity = {
         "bundle": scoring_digest(matcher.bundle.manifest),
         "data": split.digest(),
-        "kind": _kind(options),
+        "kind": _kind(options, matcher.bundle.manifest),
     }
     begun = resume_matrix(root, identity, force=options.force)
     scorer = StepScorer(items) if options.steps else BundleScorer(items)
@@ -208,9 +208,10 @@ def split_scores(
     return matrix, coarse, scorer.scored
 
 
-def _kind(options: Options) -> str:
+def _kind(options: Options, manifest: Manifest) -> str:
     if options.candidates is not None:
-        return f"shortlist of {options.candidates}"
+        projections = manifest.pipeline.projections.values()
+        return " ".join([f"shortlist of {options.candidates}", *projections])
     return "every pair, by step" if options.steps else "every pair"
 
 

@@ -81,10 +81,13 @@ def fill(matrix: ScoreMatrix, scorer: TileScorer, bar: Bar = QUIET, name: str = 
 def scoring_digest(manifest: Manifest) -> str:
     """Names all that decides a bundle's scores of pairs.
 
-    That is everything but the defaults of its searches and a re-ranker, which reads the scores.
+    That is everything but the defaults of its searches with their projections, and a re-ranker,
+    which reads the scores.
     """
     content = manifest.model_dump(mode="json", exclude={"pipeline", "reranker"})
     for part, own in (("graphs", "rerank_"), ("files", "graphs/rerank_")):
         kept = {name: info for name, info in content[part].items() if not name.startswith(own)}
         content[part] = kept
+    for name in manifest.pipeline.projections.values():
+        del content["files"][name]
     return hashlib.sha256(canonical_json(content)).hexdigest()

@@ -270,6 +270,10 @@ def _manifest(
             "workspace": _workspace(manifests),
             "graphs": graphs,
             "reranker": None,
+            # A form between one member's embeddings; tune fits the ensemble's own.
+            "pipeline": first.pipeline.model_copy(
+                update={"text_query_projection": None, "image_query_projection": None}
+            ),
             "encoding_id": identifier,
             "provenance": Provenance(
                 checkpoint=" + ".join(m.provenance.checkpoint for m in manifests),

@@ -13,6 +13,7 @@ from itr_deploy.runtime.gallery.read import Vectors
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.items import Encoded
 from itr_deploy.runtime.matching import PairScorer
+from itr_deploy.runtime.projection import PLAIN, Projection
 from itr_deploy.runtime.ranking import ROUNDING, best
 from itr_deploy.runtime.stages import each, stage
 
@@ -29,10 +30,12 @@ class DiskSearcher:
         scorer: PairScorer,
         memory_budget: int,
         prefilter: PairScorer | None = None,
+        projection: Projection = PLAIN,
     ) -> None:
         """Take the bytes that the rows of one call may use."""
         self.gallery = gallery
         self._scorer, self._prefilter = scorer, prefilter
+        self._projection = projection
         items = max(1, gallery.count())
         self._rows_per_read = max(1, memory_budget * items // max(1, read.stored_bytes(gallery)))
 
@@ -120,7 +123,8 @@ class DiskSearcher:
         self, queries: Encoded, width: int, where: str | None
     ) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
         """Row ids and ids ``[Q, width]`` of every query's coarse shortlist, best first."""
-        found = [self._nearest_of(vector, width, where) for vector in queries.embedding]
+        own = self._projection.query(queries.modality, queries.embedding)
+        found = [self._nearest_of(vector, width, where) for vector in own]
         return np.stack([rows for rows, _ in found]), np.stack([names for _, names in found])
 
     def _nearest_of(

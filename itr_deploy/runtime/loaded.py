@@ -8,6 +8,7 @@ from itr_deploy.runtime.disk_search import DiskSearcher
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.read import stored_bytes
 from itr_deploy.runtime.matching import PairScorer
+from itr_deploy.runtime.projection import PLAIN, Projection
 from itr_deploy.runtime.search import ResidentSearcher, Searcher
 
 
@@ -24,13 +25,14 @@ class LoadedGallery:
         memory_budget: int,
         resident: bool | None,
         prefilter: PairScorer | None = None,
+        projection: Projection = PLAIN,
     ) -> None:
         """Take the gallery and the bytes of its tensors that may be kept in memory.
 
         ``resident`` is True to load it whatever its size, False to leave it on disk.
         """
         self.gallery = gallery
-        self._scorer, self._prefilter = scorer, prefilter
+        self._scorer, self._stages = scorer, (prefilter, projection)
         self._budget = memory_budget
         self._resident = resident
         self._lock = threading.Lock()
@@ -51,5 +53,5 @@ class LoadedGallery:
         if resident is None:
             resident = stored_bytes(gallery) <= self._budget
         if resident:
-            return ResidentSearcher(gallery, self._scorer, self._prefilter)
-        return DiskSearcher(gallery, self._scorer, self._budget, self._prefilter)
+            return ResidentSearcher(gallery, self._scorer, *self._stages)
+        return DiskSearcher(gallery, self._scorer, self._budget, *self._stages)

@@ -14,6 +14,7 @@ from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.runtime.backends import Backend, open_backend
 from itr_deploy.runtime.items import Encoded
 from itr_deploy.runtime.matching import PairScorer
+from itr_deploy.runtime.projection import read_projection
 from itr_deploy.runtime.roles import PREFILTERS
 from itr_deploy.runtime.sources import ImageSource, TextSource, source
 from itr_deploy.runtime.text import TextProcessor, text_processor
@@ -34,6 +35,7 @@ class Matcher:
     Attributes:
         scorer: Scores encoded pairs.
         prefilter: Scores them with the bundle's prefilter, None where it has none.
+        projection: What a query's coarse embedding goes through before a shortlist.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Matcher:
         self.prefilter: PairScorer | None = None
         if manifest.has_prefilter:
             self.prefilter = PairScorer(backend, manifest, budget, PREFILTERS)
+        self.projection = read_projection(bundle)
         self._text: TextProcessor | None = None
 
     @classmethod

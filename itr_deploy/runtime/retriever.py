@@ -53,9 +53,8 @@ class Retriever:
             check_bank(gallery.modality, reranking.bank)
         self.matcher = matcher
         self.gallery = gallery
-        self._loaded = LoadedGallery(
-            gallery, matcher.scorer, memory_budget, resident, matcher.prefilter
-        )
+        stages = matcher.prefilter, matcher.projection
+        self._loaded = LoadedGallery(gallery, matcher.scorer, memory_budget, resident, *stages)
         self._reranking = reranking
 
     @classmethod
@@ -108,7 +107,9 @@ class Retriever:
         reranking = None
         if bank is not None:
             opened = bank if isinstance(bank, Gallery) else Gallery.open(bank, matcher)
-            loaded = LoadedGallery(opened, matcher.scorer, memory_budget, resident)
+            loaded = LoadedGallery(
+                opened, matcher.scorer, memory_budget, resident, projection=matcher.projection
+            )
             reranking = Reranking(matcher, loaded, gallery_neighbours, bank_neighbours)
         elif gallery_neighbours is not None or bank_neighbours is not None:
             raise UsageError("neighbour lists are for re-ranking, which needs a bank too; give it")

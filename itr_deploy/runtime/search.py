@@ -17,6 +17,7 @@ from itr_deploy.runtime.gallery.read import Vectors
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.items import Encoded
 from itr_deploy.runtime.matching import PairScorer
+from itr_deploy.runtime.projection import PLAIN, Projection
 from itr_deploy.runtime.ranking import best
 from itr_deploy.runtime.stages import stage
 
@@ -60,11 +61,16 @@ class ResidentSearcher:
     """All tensors in memory; the coarse shortlist is an exact product."""
 
     def __init__(
-        self, gallery: Gallery, scorer: PairScorer, prefilter: PairScorer | None = None
+        self,
+        gallery: Gallery,
+        scorer: PairScorer,
+        prefilter: PairScorer | None = None,
+        projection: Projection = PLAIN,
     ) -> None:
         """Load the gallery."""
         self.gallery = gallery
         self._scorer, self._prefilter = scorer, prefilter
+        self._projection = projection
         items = read.read_all(gallery)
         self._items = replace(items, encoded=scorer.resident(items.encoded))
         ids = self._items.ids
@@ -135,7 +141,8 @@ class ResidentSearcher:
     ) -> NDArray[np.int64]:
         vectors = self._items.encoded.embedding
         everything = len(allowed) == len(vectors)
-        coarse = queries.embedding @ (vectors if everything else vectors[allowed]).T
+        own = self._projection.query(queries.modality, queries.embedding)
+        coarse = own @ (vectors if everything else vectors[allowed]).T
         ties = self._tie_order[allowed]
         return np.stack([allowed[best(row, width, ties)[0]] for row in coarse])
 

@@ -1,0 +1,67 @@
+"""A bundle's coarse projection: bilinear forms in place of the coarse embeddings' dot product.
+
+The coarse score of a query and an item is ``query @ form @ item``, with a form for text queries and
+one for image queries. Only the query's vector is ever multiplied, so that a gallery's vectors, and
+an index over them, serve with any form and with none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.store import Bundle
+from itr_deploy.errors import BundleError
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Forms that were fitted to a matcher's scores.
+
+    Attributes:
+        forms: ``float32 [E, E]`` by the query's modality; queries without one stay as they are.
+    """
+
+    forms: Mapping[Modality, Vectors]
+
+    def query(self, modality: Modality, embedding: Vectors) -> Vectors:
+        """Vectors ``[Q, E]`` whose dot products with a gallery's are the queries' coarse scores."""
+        return embedding @ self.forms[modality] if modality in self.forms else embedding
+
+
+PLAIN = Projection({})
+"""The dot product itself."""
+
+
+def read_projection(bundle: Bundle) -> Projection:
+    """The forms that a bundle's pipeline names.
+
+    Raises:
+        BundleError: A file is no finite ``float32 [E, E]``.
+    """
+    named = bundle.manifest.pipeline.projections
+    return Projection({query: _read_form(bundle, name) for query, name in named.items()})
+
+
+def _read_form(bundle: Bundle, name: str) -> Vectors:
+    path, width = bundle.file(name), bundle.manifest.embedding_dim
+    mend = "fit it again with itr-deploy tune"
+    try:
+        form: Vectors = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise BundleError(f"{path}: not a NumPy array ({error}); {mend}") from error
+    found = f"{form.dtype} {list(form.shape)}" if isinstance(form, np.ndarray) else "an archive"
+    if found != f"float32 [{width}, {width}]":
+        raise BundleError(
+            f"{path}: {found}, where this bundle's coarse embeddings need float32 "
+            f"[{width}, {width}]; {mend}"
+        )
+    if not np.isfinite(form).all():
+        raise BundleError(f"{path}: has values that are not finite; {mend}")
+    return form
