@@ -10,6 +10,7 @@ import click
 from itr_deploy.cli.output import print_table
 
 COLUMNS = ("", "R@1", "R@5", "R@10", "median", "mean rank")
+SHARES = {"share_of_top10": "of the top 10", "share_of_top10_plain": "not projected"}
 DIRECTIONS = {"image_to_text": "image to text", "text_to_image": "text to image"}
 
 
@@ -38,13 +39,14 @@ def print_evaluation(report: dict[str, Any]) -> None:
     for key, name in DIRECTIONS.items():
         rows = [*report["shortlists"][key], *report.get("cascade", {}).get(key, ())]
         if rows:
-            shares = "share_of_top10" in rows[0]
-            heads = ("candidates", "R@1", "R@5", "R@10", *(["of the top 10"] if shares else []))
-            print_table(f"shortlists, {name}", heads, map(_shortlist_row, rows))
+            shares = [key for key in SHARES if key in rows[0]]
+            heads = ("candidates", "R@1", "R@5", "R@10", *(SHARES[key] for key in shares))
+            shown = (_shortlist_row(row, shares) for row in rows)
+            print_table(f"shortlists, {name}", heads, shown)
 
 
-def _shortlist_row(row: dict[str, Any]) -> list[str]:
-    share = [f"{100 * row['share_of_top10']:.1f} %"] if "share_of_top10" in row else []
+def _shortlist_row(row: dict[str, Any], shares: list[str]) -> list[str]:
+    share = [f"{100 * row[key]:.1f} %" if key in row else "" for key in shares]
     figures = (f"{row[figure]:.1f}" for figure in ("r1", "r5", "r10"))
     prefilter = f" of {row['prefilter']} prefiltered" if "prefilter" in row else ""
     return [f"{row['width']}{prefilter}", *figures, *share]

@@ -40,6 +40,14 @@ DIRECTIONS: dict[Modality, str] = {"text": "text to image", "image": "image to t
     help="Share of the exhaustive top 10 that the shortlist must keep.",
 )
 @click.option(
+    "--growth",
+    type=click.FloatRange(min=1),
+    default=1.0,
+    show_default=True,
+    help="How many times the split's items the galleries have that will be searched; the widths "
+    "grow in proportion.",
+)
+@click.option(
     "--projection",
     type=click.Choice(("auto", "none")),
     default="auto",
@@ -62,6 +70,7 @@ def command(
     data: Path,
     split: str,
     target: float,
+    growth: float,
     projection: ProjectionChoice,
     work: Path,
     device: str,
@@ -72,8 +81,7 @@ def command(
 
     They are a projection of the coarse embeddings, where one is clearly better than none, and the
     widths: where the bundle has a prefilter, the width that it reads and the width that it leaves
-    for the matcher. The widths are for galleries of the split's size. Stopped or killed, the same
-    command goes on where it was.
+    for the matcher. Stopped or killed, the same command goes on where it was.
     """
     from dataclasses import asdict
 
@@ -85,7 +93,7 @@ def command(
     matcher = Matcher.load(bundle, device=device, backend=backend)
     read = read_split(data, split)
     with pair_bar() as bar:
-        found = tune(matcher, read, target, work, bar, projection)
+        found = tune(matcher, read, target, work, bar, projection, growth)
     if as_json:
         print_json({"target": target, **{f"{q}_query": asdict(t) for q, t in found.items()}})
         return

@@ -239,7 +239,8 @@ def figures(
         "recall": recall(best.ranks).to_json(),
         "stages": [stage.to_json() for stage in stages.stages],
         "shortlists": {
-            name: stages.by_query[query].to_json() for query, name in DIRECTIONS.items()
+            name: stages.by_query[query].to_json(stages.plain.get(query))
+            for query, name in DIRECTIONS.items()
         },
     }
     if cascade is not None:

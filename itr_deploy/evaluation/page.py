@@ -16,6 +16,10 @@ from itr_deploy.evaluation.tables import number, section, table
 
 WAYS = {"image_to_text": "image to text", "text_to_image": "text to image"}
 CUTOFFS = ("r1", "r5", "r10")
+SHARES = {
+    "share_of_top10": "of the exhaustive top 10",
+    "share_of_top10_plain": "without the projection",
+}
 RECALL_HEADS = ("", *(("R@1", "R@5", "R@10") * 2), "rSum")
 RECALL_GROUPS = (("", 1), ("image to text", 3), ("text to image", 3), ("", 1))
 
@@ -173,15 +177,15 @@ def _shortlist_section(report: dict[str, Any]) -> str:
         found = [*report["shortlists"][way], *report.get("cascade", {}).get(way, ())]
         if not found:
             continue
-        shares = "share_of_top10" in found[0]
-        heads = (title, "R@1", "R@5", "R@10", *(["of the exhaustive top 10"] if shares else []))
+        shares = [(key, name) for key, name in SHARES.items() if key in found[0]]
+        heads = (title, "R@1", "R@5", "R@10", *(name for _, name in shares))
         rows = [
             (
                 "",
                 [
                     _candidates(row),
                     *(number(row[figure]) for figure in CUTOFFS),
-                    *([f"{100 * row['share_of_top10']:.1f} %"] if shares else []),
+                    *(f"{100 * row[key]:.1f} %" if key in row else "-" for key, _ in shares),
                 ],
             )
             for row in found

@@ -57,14 +57,20 @@ class Shortlists:
         needed = int(np.ceil(target * places.size - 1e-9))
         return int(places[max(needed, 1) - 1]) + 1
 
-    def to_json(self) -> list[dict[str, Any]]:
-        """A row a width, for a report."""
+    def to_json(self, plain: Shortlists | None = None) -> list[dict[str, Any]]:
+        """A row a width, for a report.
+
+        Args:
+            plain: The same by the plain coarse embeddings, where these are by a projection.
+        """
         rows = []
         for width, ranks in self.ranks.items():
             figures = zip(("r1", "r5", "r10"), recall_curve(ranks, CUTOFFS), strict=True)
             row: dict[str, Any] = {"width": width, **dict(figures)}
             if self.places is not None:
                 row["share_of_top10"] = self.share(width)
+            if plain is not None:
+                row["share_of_top10_plain"] = plain.share(width)
             rows.append(row)
         return rows
 

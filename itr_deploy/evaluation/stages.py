@@ -24,6 +24,7 @@ from itr_deploy.evaluation.shortlist import (
     query_scores,
     shortlists,
 )
+from itr_deploy.runtime.projection import PLAIN
 
 DEPTHS = (*range(1, 11), *range(12, 21, 2), *range(25, 51, 5), *range(60, 101, 10))
 """Where recall curves are taken."""
@@ -75,6 +76,7 @@ class Staged:
         scores: ``float32 [N, C]``.
         coarse: The coarse embeddings.
         by_query: Shortlists of the two directions by the coarse embedding.
+        plain: Those without its projection, in a direction that has one, if every pair was scored.
         behind: Those of a search: by the prefilter, in a direction that has one.
         stages: From the cheapest to the dearest.
     """
@@ -82,6 +84,7 @@ class Staged:
     scores: Scores
     coarse: Coarse
     by_query: dict[Modality, Shortlists]
+    plain: dict[Modality, Shortlists]
     behind: dict[Modality, Shortlists]
     stages: tuple[Stage, ...]
 
@@ -132,6 +135,12 @@ def staged(
         )
         for query in DIRECTIONS
     }
+    plain = {
+        query: shortlists(
+            scores, coarse.projected(PLAIN), query, captions_per_image, [], exhaustive=True
+        )
+        for query in (coarse.projection.forms if every else ())
+    }
     orders = {} if cascade is None else cascade.orders(coarse)
     behind = by_query | {
         query: shortlists(
@@ -146,7 +155,7 @@ def staged(
         stages.append(Stage(_shortlist_name(widths, cascade), {**own}, ranks, orders=orders))
     if exhaustive is not None:
         stages.append(Stage("matcher, every item", {"image": None, "text": None}, exhaustive))
-    return Staged(scores, coarse, by_query, behind, tuple(stages))
+    return Staged(scores, coarse, by_query, plain, behind, tuple(stages))
 
 
 def with_reranking(

@@ -39,11 +39,11 @@ class Tuned:
     """What was found for queries of one modality.
 
     Attributes:
-        items: Items of the gallery they search.
-        prefilter: The width of the prefilter's shortlist, None for no prefilter.
+        items: Items of the split they search.
+        prefilter: The width of the prefilter's shortlist, None for no prefilter, grown as asked.
         width: That of the matcher's.
-        share: Share of the exhaustive top 10 that they keep, of queries that the projection was
-            not fitted to.
+        share: Share of the exhaustive top 10 that they keep before they are grown, of queries that
+            the projection was not fitted to.
         prefilter_before: The widths that the bundle had.
         before: That of the matcher's, None for every item.
         share_before: Their share.
@@ -67,6 +67,7 @@ def tune(
     work: Path,
     bar: Bar = QUIET,
     projection: ProjectionChoice = "auto",
+    growth: float = 1.0,
 ) -> dict[Modality, Tuned]:
     """Find a projection and the widths on a split and make them the bundle's defaults.
 
@@ -86,6 +87,8 @@ def tune(
         bar: Told of the progress.
         projection: ``"none"`` leaves the coarse embeddings as they are, and removes a projection
             that the bundle has.
+        growth: How many times the split's items the galleries have that will be searched; the
+            widths are made so many times as large.
 
     Raises:
         InputError: The data does not fit the bundle, or ``work`` has scores of something else.
@@ -121,9 +124,9 @@ def tune(
             if wide is not None:
                 order = prefiltered_order(before, first.plane(), query, wide)
         old = shortlists(matrix.plane(), before, query, per, [], exhaustive=True, order=order)
-        widths[query] = chosen
+        grown = widths[query] = chosen.grown(growth)
         found[query] = Tuned(
-            *(lists.items, chosen.prefilter, chosen.candidates, chosen.share),
+            *(lists.items, grown.prefilter, grown.candidates, grown.share),
             *(None if first is None else wide, narrow),
             1.0 if narrow is None else old.share(narrow),
             fitted.trials.get(query),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,6 +49,11 @@ class Widths:
     def cost(self, pair: PairCost) -> float:
         """Of a query."""
         return (self.prefilter or 0) * pair.prefilter + self.candidates * pair.matcher
+
+    def grown(self, growth: float) -> Widths:
+        """For a gallery of so many times the items: places in an order grow in proportion."""
+        wide = None if self.prefilter is None else _rounded_up(growth * self.prefilter)
+        return replace(self, prefilter=wide, candidates=_rounded_up(growth * self.candidates))
 
 
 def measured_cost(items: SplitItems, query: Modality) -> PairCost:
@@ -109,6 +115,10 @@ def cheapest(
         if narrow < width and tried.cost(pair) < best.cost(pair):
             best = tried
     return best
+
+
+def _rounded_up(value: float) -> int:
+    return math.ceil(value - 1e-9)
 
 
 def _series(least: int, most: int) -> Iterator[int]:

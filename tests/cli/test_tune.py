@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from itr_deploy.bundle.store import read_bundle
-from itr_deploy.evaluation.tune import Tuned, write_widths
 from itr_deploy.runtime import Gallery, Matcher, Retriever
 from tests.cli.conftest import CAPTIONS
 from tests.support import items
@@ -22,6 +21,9 @@ def split(tmp_path: Path) -> Path:
     np.save(root / "dev_ims.npy", items.images(40))
     (root / "dev_caps.txt").write_text("\n".join(items.captions(120)) + "\n")
     return root
+
+
+PLAIN = ("--projection", "none")
 
 
 def tune(bundle: Path, data: Path, work: Path, *options: object) -> Outcome:
@@ -52,7 +54,7 @@ def test_the_smallest_widths_that_keep_the_target_become_the_bundles(
     without_prefilter: Path, split: Path, tmp_path: Path
 ) -> None:
     bundle = Path(shutil.copytree(without_prefilter, tmp_path / "bundle"))
-    outcome = tune(bundle, split, tmp_path / "work", "--target", 0.9, "--json")
+    outcome = tune(bundle, split, tmp_path / "work", "--target", 0.9, *PLAIN, "--json")
     assert outcome.code == 0, outcome.err
     matcher = Matcher.load(bundle)
     pipeline = matcher.bundle.manifest.pipeline
@@ -72,7 +74,7 @@ def test_with_a_prefilter_both_widths_keep_the_target_and_become_the_bundles(
 ) -> None:
     found = {}
     for _ in range(2):
-        outcome = tune(bundle_copy, split, tmp_path / "work", "--target", 0.9, "--json")
+        outcome = tune(bundle_copy, split, tmp_path / "work", "--target", 0.9, *PLAIN, "--json")
         assert outcome.code == 0, outcome.err
         before, found = found, outcome.json
         assert not (tmp_path / "work").exists()
@@ -93,22 +95,6 @@ def test_with_a_prefilter_both_widths_keep_the_target_and_become_the_bundles(
         assert found[query]["share_before"] == pytest.approx(before[query]["share"])
 
 
-@pytest.mark.parametrize("text", [None, 30])
-@pytest.mark.parametrize("image", [None, 30, 50])
-def test_each_direction_keeps_its_own_prefilter(
-    text: int | None, image: int | None, bundle_copy: Path
-) -> None:
-    def found(prefilter: int | None, width: int) -> Tuned:
-        return Tuned(120, prefilter, width, 1.0, None, 200, 1.0)
-
-    write_widths(Matcher.load(bundle_copy), {"text": found(text, 8), "image": found(image, 9)})
-    pipeline = read_bundle(bundle_copy).manifest.pipeline
-    assert (pipeline.width("text"), pipeline.width("image")) == (8, 9)
-    assert pipeline.prefilter_width("text") == text
-    # One that is not wider than the matcher's shortlist is left out.
-    assert pipeline.prefilter_width("image") == (image or (9 if text else None))
-
-
 def test_a_search_then_takes_the_bundles_width_of_its_direction(
     bundle_copy: Path, split: Path, tmp_path: Path
 ) -> None:
@@ -127,7 +113,7 @@ def test_a_search_then_takes_the_bundles_width_of_its_direction(
     assert [hits.ids for hits in found] == [hits.ids for hits in expected]
 
 
-def test_nothing_but_the_manifest_changes_and_galleries_stay_valid(
+def test_nothing_but_the_pipeline_changes_and_galleries_stay_valid(
     bundle_copy: Path, split: Path, tmp_path: Path
 ) -> None:
     gallery = Gallery.create(tmp_path / "g", Matcher.load(bundle_copy))
@@ -135,7 +121,10 @@ def test_nothing_but_the_manifest_changes_and_galleries_stay_valid(
     before = tree(bundle_copy)
     tune(bundle_copy, split, tmp_path / "work", "--target", 0.9)
     after = tree(bundle_copy)
-    assert {name for name in after if after[name] != before[name]} == {"manifest.json"}
+    changed = {name for name in after if after[name] != before.get(name)}
+    projections = read_bundle(bundle_copy).manifest.pipeline.projections
+    assert changed == {"manifest.json", *projections.values()}
+    assert before.keys() <= after.keys()
     assert len(Retriever.load(bundle_copy, tmp_path / "g").search(CAPTIONS[0], k=3)) == 3
 
 

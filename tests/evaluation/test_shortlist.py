@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from itr_deploy.bundle.manifest import Modality
 from itr_deploy.evaluation.bundle_scores import BundleScorer, ShortlistScorer
-from itr_deploy.evaluation.coarse import EMBEDDINGS, Coarse
+from itr_deploy.evaluation.coarse import Coarse
 from itr_deploy.evaluation.dataset import Split
 from itr_deploy.evaluation.items import SplitItems
 from itr_deploy.evaluation.recall import ranks
 from itr_deploy.evaluation.shortlist import default_widths, shortlists
 from itr_deploy.runtime import Gallery, Matcher, Retriever
 from tests.support import items
+from tests.support.coarse import coarse_of
 
 PER = 3
 
@@ -23,12 +24,6 @@ PER = 3
 def split(images: int = 12) -> Split:
     names = items.names(images)
     return Split("test", items.images(images), names, items.captions(images * PER), PER)
-
-
-def coarse_of(root: Path, images: np.ndarray, texts: np.ndarray) -> Coarse:
-    for modality, vectors in (("image", images), ("text", texts)):
-        np.save(root / EMBEDDINGS[modality], vectors.astype(np.float32))
-    return Coarse(root)
 
 
 def ranked(
@@ -122,7 +117,7 @@ def test_the_coarse_scores_are_the_matchers_whatever_its_memory(
         part, whole = slice(3, 7), slice(0, 36)
         np.testing.assert_allclose(coarse.rows("image", part), images[3:7] @ texts.T, atol=1e-6)
         np.testing.assert_allclose(coarse.rows("text", part), texts[3:7] @ images.T, atol=1e-6)
-        tile = coarse.tile(part, whole)
+        tile = coarse.tile("image", part, whole)
         np.testing.assert_allclose(tile, images[3:7] @ texts.T, atol=1e-6)
 
 
