@@ -14,7 +14,7 @@ from itr_deploy.evaluation.recall import Scores
 from itr_deploy.evaluation.shortlist import TOP, default_widths, query_scores
 from itr_deploy.runtime.projection import Projection
 
-RIDGES = tuple(10.0**-power for power in range(1, 8))
+RIDGES = tuple(10.0**-power for power in range(-1, 8))
 
 MARGIN = 0.05
 """By how much nearer the front the top 10 must lie for a form to be taken."""

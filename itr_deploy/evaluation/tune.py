@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,6 +10,7 @@ from typing import Literal
 from itr_deploy.bundle.files import output_errors
 from itr_deploy.bundle.manifest import Modality
 from itr_deploy.bundle.staging import check_output
+from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.cascade import cascade_widths, prefilter_scores
 from itr_deploy.evaluation.cross_fitted import CrossFitted
 from itr_deploy.evaluation.dataset import Split
@@ -93,7 +95,10 @@ def tune(
     Raises:
         InputError: The data does not fit the bundle, or ``work`` has scores of something else.
         OutputError: ``work`` holds other files; the bundle or the disk refuses.
+        UsageError: ``growth`` is below 1.
     """
+    if not 1 <= growth < math.inf:
+        raise UsageError(f"growth={growth!r} must be a number, at least 1")
     if not is_only_an_evaluation(work):
         check_output(work, force=False, replaceable=is_only_an_evaluation, kind="evaluation")
     saved_before = (work / REPORT).exists()

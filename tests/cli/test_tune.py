@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from itr_deploy.bundle.store import read_bundle
+from itr_deploy.evaluation import projection
 from itr_deploy.runtime import Gallery, Matcher, Retriever
 from tests.cli.conftest import CAPTIONS
 from tests.support import items
@@ -155,3 +156,85 @@ def test_a_target_that_is_no_share_is_wrong_usage(
     bundle: Path, split: Path, tmp_path: Path, target: float
 ) -> None:
     assert tune(bundle, split, tmp_path / "work", "--target", target).code == 2
+
+
+@pytest.fixture
+def always_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights leave a projection little to find: it is taken even if it is worse."""
+    monkeypatch.setattr(projection, "MARGIN", -9)
+
+
+@pytest.mark.usefixtures("always_taken")
+def test_a_projection_is_taken_shown_and_removed_again(
+    bundle_copy: Path, split: Path, tmp_path: Path
+) -> None:
+    told = tune(bundle_copy, split, tmp_path / "work", "--target", 0.9, "--json").json
+    named = read_bundle(bundle_copy).manifest.pipeline.projections
+    assert set(named) == {"text", "image"}
+    for query in ("text_query", "image_query"):
+        assert told[query]["projection"]["taken"]
+        assert told[query]["projection"]["kept"][0]["width"] == 10
+    assert itr_deploy("inspect", bundle_copy, "--json").json["pipeline"].items() >= {
+        (f"{query}_query_projection", name) for query, name in named.items()
+    }
+
+    shown = tune(bundle_copy, split, tmp_path / "work", "--target", 0.9)
+    assert " ".join(shown.out.split()).count("the projection is taken") == 2
+    assert read_bundle(bundle_copy).manifest.pipeline.projections == named
+
+    evaluated = itr_deploy(
+        *("evaluate", bundle_copy, "--data", split, "--split", "dev", "--json"),
+        *("--output", tmp_path / "out"),
+    ).json
+    ways = {"text": "text_to_image", "image": "image_to_text"}
+    for query in named:
+        rows = evaluated["shortlists"][ways[query]]
+        assert all({"share_of_top10", "share_of_top10_plain"} <= row.keys() for row in rows)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "without the projection" in page
+
+    none = tune(bundle_copy, split, tmp_path / "work", "--target", 0.9, *PLAIN, "--json").json
+    assert none["text_query"]["projection"] is none["image_query"]["projection"] is None
+    assert not read_bundle(bundle_copy).manifest.pipeline.projections
+    assert not list(bundle_copy.glob("coarse_projection*"))
+
+
+def test_widths_grow_with_the_galleries_to_be_searched(
+    without_prefilter: Path, split: Path, tmp_path: Path
+) -> None:
+    bundle = Path(shutil.copytree(without_prefilter, tmp_path / "bundle"))
+    once, more = (
+        tune(bundle, split, tmp_path / "work", *PLAIN, "--growth", growth, "--json").json
+        for growth in (1, 1.5)
+    )
+    for query in ("text_query", "image_query"):
+        assert more[query]["width"] == int(np.ceil(1.5 * once[query]["width"]))
+        assert more[query]["share"] == once[query]["share"]
+
+
+@pytest.mark.parametrize("growth", [0.5, "nan", "inf"])
+def test_a_growth_that_is_none_is_wrong_usage(
+    bundle: Path, split: Path, tmp_path: Path, growth: object
+) -> None:
+    assert tune(bundle, split, tmp_path / "work", "--growth", growth).code == 2
+
+
+def test_a_split_too_small_to_fit_is_said_so(bundle_copy: Path, data: Path, tmp_path: Path) -> None:
+    outcome = tune(bundle_copy, data, tmp_path / "work")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.count("too small to fit a projection") == 2
+
+
+@pytest.mark.usefixtures("always_taken")
+def test_scores_of_a_shortlist_are_not_taken_for_those_of_another_projection(
+    bundle_copy: Path, split: Path, tmp_path: Path
+) -> None:
+    def shortlisted(*options: str) -> Outcome:
+        command = ("evaluate", bundle_copy, "--data", split, "--split", "dev", "--candidates", 10)
+        return itr_deploy(*command, "--output", tmp_path / "out", "--save-scores", *options)
+
+    assert shortlisted().code == 0
+    tune(bundle_copy, split, tmp_path / "work")
+    (tmp_path / "out" / "evaluation.json").unlink()
+    assert "scores of another kind" in shortlisted().error
+    assert shortlisted("--force").code == 0
