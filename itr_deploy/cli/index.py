@@ -16,7 +16,7 @@ from itr_deploy.cli.output import item_progress, print_json
     "--data",
     type=click.Path(path_type=Path),
     help="Directory with {split}_ims.npy or _feat.npy, _caps.txt and _ids.txt. Not needed with "
-    "--bank where the gallery is there already.",
+    "--bank or --coarse-index where the gallery is there already.",
 )
 @click.option("--split", default="test", show_default=True, help="Which split to index.")
 @click.option(
@@ -58,6 +58,12 @@ from itr_deploy.cli.output import item_progress, print_json
     help="Megabytes that all scores of gallery and bank may take; with more, only every item's "
     "best bank items are kept, taken from the bundle's shortlist.",
 )
+@click.option(
+    "--coarse-index/--no-coarse-index",
+    default=None,
+    help="Build the index of the coarse embeddings, for galleries too large to keep them in "
+    "memory; by default from 500,000 items on.",
+)
 @device_options
 @click.option("--force", is_flag=True, help="Replace an existing gallery.")
 @click.option("--append", is_flag=True, help="Add to an existing gallery.")
@@ -72,6 +78,7 @@ def command(
     metadata: Path | None,
     bank: Path | None,
     phi_limit: int,
+    coarse_index: bool | None,
     device: str,
     backend: str,
     force: bool,
@@ -85,12 +92,16 @@ def command(
     """
     if force and append:
         raise click.UsageError("--force replaces a gallery and --append extends it; give one")
-    if data is None and (bank is None or force or append or metadata is not None):
-        raise click.UsageError("give --data; only --bank for an existing gallery needs none")
+    alone = bank is not None or coarse_index
+    if data is None and (not alone or force or append or metadata is not None):
+        raise click.UsageError(
+            "give --data; only --bank and --coarse-index for an existing gallery need none"
+        )
     from itr_deploy.cli import banks
     from itr_deploy.cli.indexing import index_split
     from itr_deploy.evaluation.dataset import read_split
     from itr_deploy.runtime import Gallery, Matcher
+    from itr_deploy.runtime.gallery.coarse_index import FROM as INDEXED_FROM
 
     matcher, added = Matcher.load(bundle, device=device, backend=backend), 0
     if data is None:
@@ -113,7 +124,11 @@ def command(
             )
     gallery = Gallery.open(output, matcher)
     count = gallery.count()
+    if coarse_index or (coarse_index is None and count >= INDEXED_FROM and data is not None):
+        click.echo("building the coarse index", err=True)
+        gallery.build_coarse_index()
     result = {"gallery": str(output), "modality": modality, "added": added, "items": count}
+    result["coarse_indexed"] = gallery.coarse_indexed
     if opened is not None:
         with item_progress("scoring with the bank", count, quiet=False) as progress:
             made = banks.store_phi(

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from itr_deploy.runtime.coarse import CoarseVectors
 from itr_deploy.runtime.gallery import Gallery, read
 from itr_deploy.runtime.gallery.read import Vectors
 from itr_deploy.runtime.hits import Hits
@@ -19,7 +20,11 @@ from itr_deploy.runtime.stages import each, stage
 
 
 class DiskSearcher:
-    """Tensors stay on disk; a search reads its candidates' rows, or streams all of them."""
+    """Tensors stay on disk; a search reads its candidates' rows, or streams all of them.
+
+    The coarse embeddings are read into memory where they fit half of the budget, and the shortlist
+    is then exact. Where they do not, LanceDB finds it, by the gallery's coarse index if it has one.
+    """
 
     SPARE = 64
     """Rows read beyond the shortlist at first, so that ties at its edge fall as in memory."""
@@ -32,25 +37,29 @@ class DiskSearcher:
         prefilter: PairScorer | None = None,
         projection: Projection = PLAIN,
     ) -> None:
-        """Take the bytes that the rows of one call may use."""
+        """Take the bytes that the coarse embeddings and the rows of one call may use."""
         self.gallery = gallery
         self._scorer, self._prefilter = scorer, prefilter
         self._projection = projection
-        items = max(1, gallery.count())
-        self._rows_per_read = max(1, memory_budget * items // max(1, read.stored_bytes(gallery)))
+        items, half = max(1, gallery.count()), memory_budget // 2
+        self._rows_per_read = max(1, half * items // max(1, read.stored_bytes(gallery)))
+        self._in_memory = items * gallery.description.embedding_dim * 4 <= half
+        self._indexed = 0 if self._in_memory else gallery.coarse_indexed
 
     @property
     def vectors(self) -> Vectors:
         """See `Searcher.vectors`."""
-        return self._located[0]
+        return self._located[0].vectors
 
     def encoded(self, rows: NDArray[np.int64]) -> Encoded:
         """See `Searcher.encoded`."""
         return read.read_rows(self.gallery, self._located[1][rows]).encoded
 
     @cached_property
-    def _located(self) -> tuple[Vectors, NDArray[np.int64]]:
-        return read.read_vectors(self.gallery)
+    def _located(self) -> tuple[CoarseVectors, NDArray[np.int64]]:
+        """The coarse embeddings, and every item's row id."""
+        vectors, rows = read.read_vectors(self.gallery)
+        return CoarseVectors(vectors), rows
 
     def search(
         self,
@@ -124,15 +133,27 @@ class DiskSearcher:
     ) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
         """Row ids and ids ``[Q, width]`` of every query's coarse shortlist, best first."""
         own = self._projection.query(queries.modality, queries.embedding)
+        if self._in_memory:
+            coarse, rows = self._located
+            allowed = None if where is None else self._allowed(where)
+            places = coarse.nearest(own, width, allowed)
+            return rows[places], coarse.vectors.ids[places]
         found = [self._nearest_of(vector, width, where) for vector in own]
         return np.stack([rows for rows, _ in found]), np.stack([names for _, names in found])
+
+    def _allowed(self, where: str) -> NDArray[np.int64]:
+        """Places of the items that a filter keeps."""
+        rows = self._located[1]
+        return np.flatnonzero(np.isin(rows, read.filtered_rows(self.gallery, where)))
 
     def _nearest_of(
         self, vector: NDArray[np.float32], width: int, where: str | None
     ) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
         wanted = width + self.SPARE
         while True:
-            rows, vectors, ids = read.nearest_rows(self.gallery, vector, wanted, where)
+            rows, vectors, ids = read.nearest_rows(
+                self.gallery, vector, wanted, where, self._indexed
+            )
             coarse = vectors @ vector
             order = best(coarse, width, ids)[0]
             # As long as the farthest row read ties with the shortlist's last, more may tie.

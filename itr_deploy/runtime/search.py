@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from itr_deploy.runtime.coarse import CoarseVectors
 from itr_deploy.runtime.gallery import Gallery, read
 from itr_deploy.runtime.gallery.read import Vectors
 from itr_deploy.runtime.hits import Hits
@@ -73,14 +74,14 @@ class ResidentSearcher:
         self._projection = projection
         items = read.read_all(gallery)
         self._items = replace(items, encoded=scorer.resident(items.encoded))
-        ids = self._items.ids
-        self._tie_order = np.argsort(np.argsort(ids, kind="stable"))
-        self._place = {name: place for place, name in enumerate(ids.tolist())}
+        self._coarse = CoarseVectors(Vectors(items.ids, self._items.encoded.embedding))
+        self._tie_order = self._coarse.tie_order
+        self._place = {name: place for place, name in enumerate(items.ids.tolist())}
 
     @property
     def vectors(self) -> Vectors:
         """See `Searcher.vectors`."""
-        return Vectors(self._items.ids, self._items.encoded.embedding)
+        return self._coarse.vectors
 
     def encoded(self, rows: NDArray[np.int64]) -> Encoded:
         """See `Searcher.encoded`."""
@@ -139,12 +140,8 @@ class ResidentSearcher:
     def _nearest(
         self, queries: Encoded, allowed: NDArray[np.int64], width: int
     ) -> NDArray[np.int64]:
-        vectors = self._items.encoded.embedding
-        everything = len(allowed) == len(vectors)
         own = self._projection.query(queries.modality, queries.embedding)
-        coarse = own @ (vectors if everything else vectors[allowed]).T
-        ties = self._tie_order[allowed]
-        return np.stack([allowed[best(row, width, ties)[0]] for row in coarse])
+        return self._coarse.nearest(own, width, allowed)
 
     def _hits(self, scores: NDArray[np.float32], rows: NDArray[np.int64], k: int) -> Hits:
         top, settled = best(scores, k, self._tie_order[rows])

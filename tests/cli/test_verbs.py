@@ -48,11 +48,24 @@ def test_the_result_as_json_says_where_what_and_how_many(
     outcome = index(bundle, data, tmp_path / "g", "--json")
     assert outcome.json == {
         "gallery": str(tmp_path / "g"), "modality": "image", "added": 6, "items": 6,
+        "coarse_indexed": 0,
     }  # fmt: skip
     outcome = index(bundle, data, tmp_path / "g", "--append", "--split", "dev", "--json")
     assert outcome.json == {
         "gallery": str(tmp_path / "g"), "modality": "image", "added": 2, "items": 8,
+        "coarse_indexed": 0,
     }  # fmt: skip
+
+
+def test_a_coarse_index_is_built_with_a_gallery_or_for_one_that_is_there(
+    bundle: Path, data: Path, tmp_path: Path
+) -> None:
+    gallery = tmp_path / "g"
+    assert index(bundle, data, gallery, "--coarse-index", "--json").json["coarse_indexed"] == 6
+    index(bundle, data, gallery, "--append", "--split", "dev")
+    outcome = itr_deploy("index", bundle, "--output", gallery, "--coarse-index", "--json")
+    assert (outcome.json["items"], outcome.json["coarse_indexed"]) == (8, 8)
+    assert index(bundle, data, gallery, "--force", "--json").json["coarse_indexed"] == 0
 
 
 def test_for_people_the_result_is_one_line(bundle: Path, data: Path, tmp_path: Path) -> None:

@@ -33,13 +33,19 @@ from tests.support.retrieval import (
 @WIDTHS
 @FILTERS
 @pytest.mark.parametrize("kind", ["image-float16", "image-float32", "text-float16"])
+@pytest.mark.parametrize("budget", [100_000, 20_000], ids=["vectors in memory", "nothing"])
 def test_memory_and_disk_give_the_same_hits(
-    kind: str, candidates: int | None, where: str | None, galleries: dict, matcher: Matcher
+    budget: int,
+    kind: str,
+    candidates: int | None,
+    where: str | None,
+    galleries: dict,
+    matcher: Matcher,
 ) -> None:
     options = {"k": 10, "candidates": candidates, "where": where}
     gallery = galleries[kind]
     assert_same(
-        search(on_disk(matcher, gallery), **options),
+        search(on_disk(matcher, gallery, budget), **options),
         search(resident(matcher, gallery), **options),
     )
 

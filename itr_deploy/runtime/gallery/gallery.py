@@ -15,7 +15,7 @@ from lancedb.table import Table
 from itr_deploy.bundle.manifest import Modality, StorageType
 from itr_deploy.bundle.names import first_repeated
 from itr_deploy.errors import GalleryError
-from itr_deploy.runtime.gallery import rows
+from itr_deploy.runtime.gallery import coarse_index, rows
 from itr_deploy.runtime.gallery.layout import (
     ID,
     TABLE,
@@ -276,6 +276,27 @@ class Gallery:
             self._require(names)
             if names:
                 transaction(self.path, lambda: self._table.delete(f"{ID} IN ({quoted})"))
+
+    def build_coarse_index(self) -> None:
+        """Index the coarse embeddings, for searches that cannot keep all of them in memory.
+
+        Shortlists that come from it are approximate. It covers the items that are there: those
+        added later are found by reading them all, until it is built again.
+
+        Raises:
+            GalleryError: The gallery is empty.
+            OutputError: The disk refuses; the gallery is as it was.
+        """
+        with self._writing():
+            if not self.count():
+                raise GalleryError(f"{self.path}: is empty; add items before its coarse index")
+            transaction(self.path, lambda: coarse_index.build(self._table))
+
+    @property
+    def coarse_indexed(self) -> int:
+        """Items that the coarse index covers, 0 where there is none."""
+        with gallery_errors(self.path):
+            return coarse_index.indexed_rows(self._table)
 
     def snapshot(self) -> Gallery:
         """A gallery for reading that stays at this version, whatever is written meanwhile."""

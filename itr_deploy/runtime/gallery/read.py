@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from itr_deploy.errors import GalleryError
-from itr_deploy.runtime.gallery import rows
+from itr_deploy.runtime.gallery import coarse_index, rows
 from itr_deploy.runtime.gallery.gallery import Gallery
 from itr_deploy.runtime.gallery.layout import EMBEDDING, ID, LENGTH, Description, tensor_column
 from itr_deploy.runtime.gallery.transaction import gallery_errors
@@ -119,18 +119,38 @@ def read_in_parts(gallery: Gallery, where: str | None) -> Iterator[StoredItems]:
 
 
 def nearest_rows(
-    gallery: Gallery, embedding: NDArray[np.float32], count: int, where: str | None
+    gallery: Gallery,
+    embedding: NDArray[np.float32],
+    count: int,
+    where: str | None,
+    indexed: int = 0,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.str_]]:
-    """Row ids, embeddings and ids of the items with the largest dot products, unordered."""
+    """Row ids, embeddings and ids of the items with the largest dot products, unordered.
+
+    With a coarse index over ``indexed`` rows they are approximately those.
+    """
     with gallery_errors(gallery.path, where):
         query: Any = gallery.table.search(embedding, vector_column_name=EMBEDDING)
         query = query.distance_type("dot").limit(count).with_row_id(True)
+        query = coarse_index.searching(query, indexed)
         query = query.select([ID, EMBEDDING, "_distance"])
         if where is not None:
             query = query.where(where, prefilter=True)
         found = query.to_arrow()
     vectors = found[EMBEDDING].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return found[ROW].to_numpy().astype(np.int64), vectors.reshape(len(found), -1), _id_array(found)
+
+
+def filtered_rows(gallery: Gallery, where: str) -> NDArray[np.int64]:
+    """Row ids of the items that a filter keeps.
+
+    Raises:
+        GalleryError: The filter is not understood.
+    """
+    with gallery_errors(gallery.path, where):
+        query = gallery.table.search().where(where).select([ID]).with_row_id(True)
+        found = query.limit(None).to_arrow()
+    return found[ROW].to_numpy().astype(np.int64)  # type: ignore[no-any-return]
 
 
 def filtered_ids(gallery: Gallery, where: str) -> list[str]:

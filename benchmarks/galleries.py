@@ -1,0 +1,130 @@
+"""How a search's latency and memory grow with its gallery.
+
+    python -m benchmarks.galleries [--items 1000 10000 100000] [--forms memory disk]
+
+IMRAM in text mode at its published sizes, random weights, float16 galleries of random items, one
+text query at a time, the default cascade unless other widths are given. A gallery is made for each
+size and deleted again; every form of it is opened in a process of its own, so that the memory it
+takes can be told. Prints a table and writes benchmarks/results/galleries.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.matching import RESULTS, exported
+from benchmarks.memory import resident_memory
+from benchmarks.models import random_imram
+from itr_deploy.bench.random_items import RandomItems
+from itr_deploy.bench.synthetic import synthetic_gallery
+from itr_deploy.bundle.files import write_json
+from itr_deploy.runtime import Gallery, Matcher, Retriever
+from itr_deploy.runtime.gallery.read import stored_bytes
+from itr_deploy.runtime.stages import timed_stages
+
+MB = 1e6
+
+
+def main() -> None:
+    """Measure every size, or in a process of its own one form of one."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--items", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--forms", nargs="+", default=["memory", "disk"])
+    parser.add_argument("--precompute", default="none", choices=("full", "none"))
+    parser.add_argument("--prefilter", type=int, default=200)
+    parser.add_argument("--candidates", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--opened", nargs=3, metavar=("BUNDLE", "GALLERY", "FORM"))
+    parser.set_defaults(family="imram", mode="text_IMRAM", steps=3, threads=None)
+    arguments = parser.parse_args()
+    if arguments.opened:
+        print(json.dumps(searched(arguments, *arguments.opened)))
+        return
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        matcher = exported(arguments, random_imram(arguments), Path(folder))
+        rows = [row for count in arguments.items for row in measured(arguments, matcher, count)]
+    report(arguments, rows)
+
+
+def measured(arguments: argparse.Namespace, matcher: Matcher, count: int) -> list[dict[str, Any]]:
+    """The figures of every form of a gallery of so many items."""
+    rows = []
+    with synthetic_gallery(matcher, "image", count, RandomItems(matcher)) as gallery:
+        for form in arguments.forms:
+            options = ["--prefilter", arguments.prefilter, "--candidates", arguments.candidates]
+            options += ["--rounds", arguments.rounds]
+            options += ["--opened", matcher.bundle.path, gallery, form]
+            command = [sys.executable, "-m", "benchmarks.galleries", *map(str, options)]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            rows.append({"items": count, "form": form, **json.loads(done.stdout)})
+    return rows
+
+
+def searched(arguments: argparse.Namespace, bundle: str, gallery: str, form: str) -> dict[str, Any]:
+    """Latencies of one text query at a time, and the memory that the gallery takes."""
+    matcher = Matcher.load(bundle)
+    retriever = Retriever(matcher, Gallery.open(gallery, matcher), resident=form == "memory")
+    queries = RandomItems(matcher, seed=1).make("text", arguments.rounds + 1)
+    matcher.encode_texts(queries[:1])  # loads the encoder, which is no part of a gallery
+    before, start = resident_memory(), time.perf_counter()
+    widths = {"prefilter": arguments.prefilter, "candidates": arguments.candidates}
+    retriever.search(queries[0], **widths)
+    loaded, seconds = time.perf_counter() - start, []
+    memory = resident_memory() - before
+    stages: dict[str, list[float]] = {}
+    for query in queries[1:]:
+        with timed_stages() as times:
+            retriever.search(query, **widths)
+        seconds.append(times.total)
+        for name, taken in times.seconds.items():
+            stages.setdefault(name, []).append(taken)
+    stored = stored_bytes(retriever.gallery)
+    if form == "disk":
+        stored = retriever.gallery.count() * matcher.bundle.manifest.embedding_dim * 4
+    return {
+        "load_seconds": loaded,
+        "milliseconds": 1000 * statistics.median(seconds),
+        "stages": {name: 1000 * statistics.median(taken) for name, taken in stages.items()},
+        "computed_mb": stored / MB,
+        "measured_mb": memory / MB,
+    }
+
+
+def report(arguments: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
+    """Print the table and write the JSON."""
+    table = Table(title="one text query, by the size of the gallery")
+    stages = list(dict.fromkeys(name for row in rows for name in row["stages"]))
+    headings = ("items", "form", "first s", "ms", "times 1st", *stages, "MB computed", "measured")
+    for heading in headings:
+        table.add_column(heading)
+    first = {row["form"]: row["milliseconds"] for row in reversed(rows)}
+    for row in rows:
+        table.add_row(
+            f"{row['items']:,}",
+            row["form"],
+            f"{row['load_seconds']:.1f}",
+            f"{row['milliseconds']:.1f}",
+            f"{row['milliseconds'] / first[row['form']]:.2f}",
+            *(f"{row['stages'].get(name, 0):.1f}" for name in stages),
+            f"{row['computed_mb']:,.0f}",
+            f"{row['measured_mb']:,.0f}",
+        )
+    Console().print(table)
+    write_json(RESULTS / "galleries.json", {"configuration": vars(arguments), "rows": rows})
+
+
+if __name__ == "__main__":
+    main()
