@@ -95,7 +95,8 @@ def command(
     with pair_bar() as bar:
         found = tune(matcher, read, target, work, bar, projection, growth)
     if as_json:
-        print_json({"target": target, **{f"{q}_query": asdict(t) for q, t in found.items()}})
+        queries = {f"{query}_query": asdict(tuned) for query, tuned in found.items()}
+        print_json({"target": target, "growth": growth, **queries})
         return
     for query, name in DIRECTIONS.items():
         if (trial := found[query].projection) is not None:

@@ -54,19 +54,18 @@ class RidgeFit:
             query_products += chosen.T @ chosen
             for floor in FLOORS if len(chosen) else ():
                 cross[floor] += chosen.T @ (_targets(block, floor) @ centred)
-        self._products = query_products, centred.T @ centred
         (own_values, self._own), (item_values, self._items) = (
-            np.linalg.eigh(products) for products in self._products
+            np.linalg.eigh(products) for products in (query_products, centred.T @ centred)
         )
-        self._values = np.outer(own_values, item_values)
-        self._identity = np.eye(width)
+        # From here on all is in the eigenvectors: the identity, and the sums over pairs.
+        self._values = np.outer(own_values, item_values).clip(min=0)
+        self._identity = self._own.T @ self._items
         self._plain = self._square(self._identity)
-        self._slopes = {floor: np.trace(sums) / (self._plain or 1) for floor, sums in cross.items()}
-        between = query_products @ self._products[1]
-        self._rest = {
-            floor: self._own.T @ (sums - self._slopes[floor] * between) @ self._items
-            for floor, sums in cross.items()
-        }
+        self._slopes, self._rest = {}, {}
+        for floor, sums in cross.items():
+            slope = self._slopes[floor] = np.trace(sums) / (self._plain or 1)
+            explained = slope * self._values * self._identity
+            self._rest[floor] = self._own.T @ sums @ self._items - explained
 
     def form(self, floor: float, ridge: float) -> Form:
         """The form ``float32 [E, E]``, its products spread as the dot products are.
@@ -75,18 +74,18 @@ class RidgeFit:
             floor: One of `FLOORS`.
             ridge: ``r`` as a share of the largest product of an eigenvalue of either side.
         """
-        shares = self._rest[floor] / (self._values + ridge * (self._values.max() or 1))
-        form = self._slopes[floor] * self._identity + self._own @ shares @ self._items.T
+        least = ridge * (self._values.max() or 1)
+        form = self._slopes[floor] * self._identity + self._rest[floor] / (self._values + least)
         square = self._square(form)
         if square == 0:
-            return self._identity.astype(np.float32)
-        scaled: Form = (form * np.sqrt(self._plain / square)).astype(np.float32)
-        return scaled
+            return np.eye(len(form), dtype=np.float32)
+        scaled: Floats = np.sqrt(self._plain / square) * form
+        given: Form = (self._own @ scaled @ self._items.T).astype(np.float32)
+        return given
 
     def _square(self, form: Floats) -> float:
         """Sum of the squares of ``query @ form @ item`` over all pairs, less the queries' means."""
-        queries, items = self._products
-        return max(float((form * (queries @ form @ items)).sum()), 0.0)
+        return float((self._values * form**2).sum())
 
 
 def _targets(scores: NDArray[np.float32], floor: float) -> Floats:

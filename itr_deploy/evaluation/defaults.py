@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+from contextlib import suppress
 
 import numpy as np
 
-from itr_deploy.bundle.files import output_errors, write_file
+from itr_deploy.bundle.files import write_file
 from itr_deploy.bundle.manifest import FileInfo, Modality, Pipeline
 from itr_deploy.bundle.store import PROJECTION, Bundle, write_manifest
+from itr_deploy.errors import OutputError
 from itr_deploy.evaluation.coarse import OTHER
 from itr_deploy.evaluation.widths import Widths
 from itr_deploy.runtime.projection import Projection
@@ -44,7 +46,7 @@ def write_defaults(bundle: Bundle, widths: dict[Modality, Widths], projection: P
             write_file(bundle.path / name, contents[query])
         changed = manifest.model_copy(update={"pipeline": pipeline, "files": files})
         write_manifest(bundle.path, changed)
-    except BaseException:
+    except OutputError:
         _remove_all_but(bundle, old)
         raise
     _remove_all_but(bundle, set(names.values()))
@@ -73,7 +75,8 @@ def _name(query: Modality, content: bytes) -> str:
 
 
 def _remove_all_but(bundle: Bundle, kept: set[str]) -> None:
-    with output_errors(bundle.path):
+    # One that cannot be removed does no harm, and goes with the next call.
+    with suppress(OSError):
         for path in bundle.path.glob(PROJECTION):
             if path.name not in kept:
                 path.unlink(missing_ok=True)

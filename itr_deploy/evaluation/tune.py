@@ -95,10 +95,10 @@ def tune(
     Raises:
         InputError: The data does not fit the bundle, or ``work`` has scores of something else.
         OutputError: ``work`` holds other files; the bundle or the disk refuses.
-        UsageError: ``growth`` is below 1.
+        UsageError: ``growth`` is below 1 or not finite.
     """
     if not 1 <= growth < math.inf:
-        raise UsageError(f"growth={growth!r} must be a number, at least 1")
+        raise UsageError(f"growth={growth!r} must be a finite number, at least 1")
     if not is_only_an_evaluation(work):
         check_output(work, force=False, replaceable=is_only_an_evaluation, kind="evaluation")
     saved_before = (work / REPORT).exists()

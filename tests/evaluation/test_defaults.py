@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from itr_deploy.bundle.store import ENGINES, MANIFEST, is_only_a_bundle, read_bundle
@@ -13,16 +12,7 @@ from itr_deploy.evaluation.scores import scoring_digest
 from itr_deploy.evaluation.widths import Widths
 from itr_deploy.runtime.projection import PLAIN, Projection, read_projection
 from tests.support.files import tree
-
-WIDTHS = {"text": Widths(None, 8, 1.0), "image": Widths(None, 9, 1.0)}
-
-
-def projection(bundle: Path, seed: int = 0) -> Projection:
-    width = read_bundle(bundle).manifest.embedding_dim
-    rng = np.random.default_rng(seed)
-    return Projection(
-        {query: rng.standard_normal((width, width), np.float32) for query in ("text", "image")}
-    )
+from tests.support.projection import WIDTHS, random_projection
 
 
 def files(bundle: Path) -> set[str]:
@@ -45,7 +35,7 @@ def test_each_direction_keeps_its_own_prefilter(
 
 def test_a_projection_is_read_back_and_decides_no_score(bundle_copy: Path) -> None:
     before = read_bundle(bundle_copy)
-    wanted = projection(bundle_copy)
+    wanted = random_projection(bundle_copy)
     write_defaults(before, WIDTHS, wanted)
     after = read_bundle(bundle_copy)
     found = read_projection(after)
@@ -61,7 +51,7 @@ def test_the_next_one_replaces_it_and_none_removes_it(bundle_copy: Path) -> None
     (bundle_copy / ENGINES / "plan").write_bytes(b"an engine")
     before = tree(bundle_copy)
     for seed in (0, 1):
-        write_defaults(read_bundle(bundle_copy), WIDTHS, projection(bundle_copy, seed))
+        write_defaults(read_bundle(bundle_copy), WIDTHS, random_projection(bundle_copy, seed))
         named = read_bundle(bundle_copy).manifest.pipeline.projections
         assert files(bundle_copy) == set(named.values())
     write_defaults(read_bundle(bundle_copy), WIDTHS, PLAIN)
@@ -71,7 +61,7 @@ def test_the_next_one_replaces_it_and_none_removes_it(bundle_copy: Path) -> None
 
 
 def test_a_direction_without_one_names_none(bundle_copy: Path) -> None:
-    forms = projection(bundle_copy).forms
+    forms = random_projection(bundle_copy).forms
     write_defaults(read_bundle(bundle_copy), WIDTHS, Projection({"image": forms["image"]}))
     pipeline = read_bundle(bundle_copy).manifest.pipeline
     assert pipeline.text_query_projection is None
@@ -81,7 +71,7 @@ def test_a_direction_without_one_names_none(bundle_copy: Path) -> None:
 def test_when_the_manifest_cannot_be_written_the_bundle_is_as_it_was(
     bundle_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_defaults(read_bundle(bundle_copy), WIDTHS, projection(bundle_copy))
+    write_defaults(read_bundle(bundle_copy), WIDTHS, random_projection(bundle_copy))
     before = tree(bundle_copy)
 
     def refuse(*arguments: object) -> None:
@@ -89,7 +79,7 @@ def test_when_the_manifest_cannot_be_written_the_bundle_is_as_it_was(
 
     monkeypatch.setattr(defaults, "write_manifest", refuse)
     with pytest.raises(OutputError, match="full"):
-        write_defaults(read_bundle(bundle_copy), WIDTHS, projection(bundle_copy, 1))
+        write_defaults(read_bundle(bundle_copy), WIDTHS, random_projection(bundle_copy, 1))
     assert tree(bundle_copy) == before
 
 
@@ -98,5 +88,5 @@ def test_what_a_killed_run_left_does_no_harm_and_goes(bundle_copy: Path) -> None
     stray.write_bytes(b"half")
     assert is_only_a_bundle(bundle_copy)
     read_bundle(bundle_copy)
-    write_defaults(read_bundle(bundle_copy), WIDTHS, projection(bundle_copy))
+    write_defaults(read_bundle(bundle_copy), WIDTHS, random_projection(bundle_copy))
     assert not stray.exists()

@@ -11,6 +11,7 @@ from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.bundle.store import list_files, read_bundle, write_manifest
 from tests.support.command import itr_deploy
 from tests.support.golden import FULL
+from tests.support.projection import tuned_copy
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,18 @@ def test_the_manifest_and_inspect_name_the_members(made: Path, bundle: Path) -> 
     members = read_bundle(made).manifest.members
     assert members[0].encoding_id == read_bundle(bundle).manifest.encoding_id
     assert itr_deploy("inspect", made).code == 0
+
+
+def test_a_members_projection_is_not_the_ensembles(
+    bundle: Path, other: Path, tmp_path: Path
+) -> None:
+    tuned = tuned_copy(bundle, tmp_path / "tuned")
+    outcome = itr_deploy("ensemble", tuned, other, "--output", tmp_path / "both")
+    assert outcome.code == 0, outcome.err
+    pipeline = read_bundle(tmp_path / "both").manifest.pipeline
+    assert not pipeline.projections
+    assert pipeline.width("image") == 9
+    assert not list((tmp_path / "both").glob("*.npy"))
 
 
 def test_weights_are_kept_once(made: Path, bundle: Path) -> None:

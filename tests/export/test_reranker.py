@@ -18,6 +18,7 @@ from tests.support.command import Outcome, itr_deploy
 from tests.support.files import tree
 from tests.support.items import images, names
 from tests.support.leaprr import RERANK_CASES, SMALL, RerankCase
+from tests.support.projection import tuned_copy
 
 
 def add(case: RerankCase, base: Path, output: Path, *options: object) -> Outcome:
@@ -85,6 +86,15 @@ def test_the_bases_files_and_galleries_stay_what_they_are(
     }
     Gallery.create(tmp_path / "g", Matcher.load(bundle)).add(names(3), images(3))
     assert Gallery.open(tmp_path / "g", Matcher.load(made[SMALL.name])).count() == 3
+
+
+def test_a_tuned_bases_projection_is_copied(bundle: Path, tmp_path: Path) -> None:
+    base = tuned_copy(bundle, tmp_path / "tuned")
+    outcome = add(SMALL, base, tmp_path / "reranked")
+    assert outcome.code == 0, outcome.err
+    wanted, found = (Matcher.load(path).projection for path in (base, tmp_path / "reranked"))
+    for query in ("text", "image"):
+        assert (found.forms[query] == wanted.forms[query]).all()
 
 
 def test_inspect_shows_the_re_ranker_and_its_parity(made: dict) -> None:
