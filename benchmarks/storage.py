@@ -3,13 +3,13 @@
     python -m benchmarks.storage imram/ lhsc/ --data DIR --split test
 
 A direction's gallery is what is stored: the images for queries that are captions, the captions for
-those that are images. Prints a table and writes benchmarks/results/storage.json.
+those that are images. Prints a table a bundle and writes benchmarks/results/storage.json.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,23 +33,28 @@ def main() -> None:
     parser.add_argument("bundles", type=Path, nargs="+")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", default="test")
+    parser.add_argument("--storages", nargs="+", choices=STORAGES, default=STORAGES)
     arguments = parser.parse_args()
     split = read_split(arguments.data, arguments.split)
-    rows = [row for bundle in arguments.bundles for row in measure(bundle, split)]
-    table = Table(title=f"{split.name} split, R@1/5/10 by what the gallery stores")
-    for heading in rows[0]:
-        table.add_column(heading)
-    for row in rows:
-        table.add_row(*row.values())
-    Console().print(table)
-    write_json(RESULTS / "storage.json", rows)
+    found = {}
+    for bundle in arguments.bundles:
+        rows = found[str(bundle)] = list(measure(bundle, split, arguments.storages))
+        table = Table(title=f"{bundle.name}, {split.name} split, R@1/5/10")
+        for heading in rows[0]:
+            table.add_column(heading)
+        for row in rows:
+            table.add_row(*row.values())
+        Console().print(table)
+    write_json(RESULTS / "storage.json", found)
 
 
-def measure(bundle: Path, split: Split) -> Iterator[dict[str, str]]:
-    """A row for every storage type of a bundle."""
+def measure(
+    bundle: Path, split: Split, storages: Sequence[StorageType]
+) -> Iterator[dict[str, str]]:
+    """A row for every storage type."""
     matcher = Matcher.load(bundle)
     images, texts = matcher.encode_images(split.regions), matcher.encode_texts(split.captions)
-    for storage in STORAGES:
+    for storage in storages:
         stored = images.stored_as(storage), texts.stored_as(storage)
         to_images = matcher.scorer.score_all(texts, stored[0]).T
         to_texts = matcher.scorer.score_all(images, stored[1])
@@ -57,7 +62,6 @@ def measure(bundle: Path, split: Split) -> Iterator[dict[str, str]]:
         both = replace(ranks(to_texts, per), text_to_image=ranks(to_images, per).text_to_image)
         found = recall(both)
         yield {
-            "bundle": bundle.name,
             "storage": storage,
             "text to image": " / ".join(f"{value:.1f}" for value in found.text_to_image.recalls),
             "image to text": " / ".join(f"{value:.1f}" for value in found.image_to_text.recalls),
