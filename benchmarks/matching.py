@@ -1,7 +1,7 @@
 """Pairs per second of the exported matcher against the model written plainly in PyTorch.
 
     python -m benchmarks.matching [--family imram] [--images 64] [--texts 32] [--mode text_IMRAM]
-        [--quantize int8]
+        [--quantize int8] [--storages float16,int8]
 
 Full published sizes (see benchmarks/models.py), random weights, all sides timed in turn in one
 process. Encoding is left out on every side. Prints a table and writes
@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, help="of every side, by default every core")
     parser.add_argument("--quantize", choices=("int8",), help="measure this too, beside float32")
+    parser.add_argument(
+        "--storages",
+        type=lambda words: words.split(","),
+        default=[],
+        help="measure galleries of these types too, such as float16,int8",
+    )
     imram = parser.add_argument_group("imram")
     imram.add_argument("--steps", type=int, default=3)
     imram.add_argument(
@@ -81,6 +88,10 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     if arguments.quantize:
         other = exported(arguments, trained, folder / "quantised", arguments.quantize)
         sides[f"exported, {arguments.quantize}"] = lambda: other.score(texts=texts, images=images)
+    for storage in arguments.storages:
+        sides[f"exported, {storage} gallery"] = partial(
+            matcher.score, texts=texts, images=images.stored_as(storage)
+        )
     scores = {name: run() for name, run in sides.items()}
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(arguments.rounds):

@@ -94,11 +94,22 @@ def bundle_copy(bundle: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def without_prefilter(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle as a family without a prefilter has it; not to be changed."""
-    copy = Path(shutil.copytree(bundle, tmp_path_factory.mktemp("plain") / "bundle"))
-    for path in (copy / "graphs").glob("prefilter_*"):
+    return without_graphs(bundle, tmp_path_factory.mktemp("plain") / "bundle", "prefilter_*")
+
+
+@pytest.fixture(scope="session")
+def without_int8(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle as it was before there were int8 galleries; not to be changed."""
+    return without_graphs(bundle, tmp_path_factory.mktemp("older") / "bundle", "*_int8")
+
+
+def without_graphs(bundle: Path, copy: Path, names: str) -> Path:
+    """A copy of a bundle without the graphs that a pattern fits."""
+    shutil.copytree(bundle, copy)
+    for path in (copy / "graphs").glob(f"{names}.onnx"):
         path.unlink()
     manifest = read_bundle(bundle).manifest
-    graphs = {n: info for n, info in manifest.graphs.items() if not n.startswith("prefilter")}
+    graphs = {n: info for n, info in manifest.graphs.items() if (copy / info.file).exists()}
     changed = manifest.model_copy(update={"graphs": graphs, "files": list_files(copy)})
     write_manifest(copy, changed)
     return copy

@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from itr_deploy.bundle.files import inside, sha256_of, write_json
-from itr_deploy.bundle.manifest import Precision
+from itr_deploy.bundle.manifest import Manifest, Precision
 from itr_deploy.bundle.record import Record
 from itr_deploy.bundle.store import ENGINES, Bundle
 from itr_deploy.errors import EngineError
@@ -137,6 +137,14 @@ def graph_digest(bundle: Bundle, graph: str) -> str:
     weights = sorted(name for name in files if name.endswith(".bin"))
     listed = [files[name].sha256 for name in (own, *weights)]
     return hashlib.sha256("".join(listed).encode()).hexdigest()
+
+
+def built_by_default(manifest: Manifest) -> tuple[str, ...]:
+    """The graphs that have engines unless others are named: all but those of int8 galleries.
+
+    Those are every third graph that scores pairs, and a GPU gains little from them.
+    """
+    return tuple(name for name, graph in manifest.graphs.items() if graph.storage != "int8")
 
 
 def engine_directories(bundle: Bundle) -> Iterator[EngineDirectory]:

@@ -13,7 +13,8 @@ from itr_deploy.bundle.record import Record
 
 SCHEMA_VERSION: Literal[1] = 1
 
-StorageType = Literal["float16", "float32"]
+StorageType = Literal["float16", "float32", "int8"]
+"""What a gallery stores its tensors in; int8 has a scale a vector beside them."""
 Precision = Literal["float32", "float16", "bfloat16"]
 """Type of a bundle's matrix products; what half precision breaks stays float32."""
 Quantization = Literal["int8"]
@@ -320,6 +321,12 @@ class Manifest(Record):
             if graph.role == role and graph.storage == storage:
                 return name
         raise KeyError(f"{role} ({storage})")
+
+    @property
+    def storages(self) -> tuple[StorageType, ...]:
+        """What a gallery of this bundle may store its tensors in."""
+        found = (graph.storage for graph in self.graphs.values())
+        return tuple(dict.fromkeys(storage for storage in found if storage is not None))
 
     @property
     def has_prefilter(self) -> bool:

@@ -1,8 +1,13 @@
-"""Checks on lists of names."""
+"""Names: what is made of one, and checks on lists of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+
+def scale_name(tensor: str) -> str:
+    """Name of the scales beside a stored tensor of int8, or beside a graph's input of one."""
+    return f"{tensor}_scale"
 
 
 def first_repeated(names: Iterable[str]) -> str | None:

@@ -65,7 +65,11 @@ def _bytes(context: click.Context, option: click.Parameter, given: str | None) -
 @click.option("--bf16", "precision", flag_value="bfloat16", help="The engines must be bfloat16.")
 @click.option("--fp32", "precision", flag_value="float32", help="The engines must be float32.")
 @click.option(
-    "--graphs", multiple=True, callback=_listed, metavar="NAME,...", help="Build these alone."
+    "--graphs",
+    multiple=True,
+    callback=_listed,
+    metavar="NAME,...",
+    help="Build these alone; by default every graph but those of int8 galleries.",
 )
 @click.option(
     "--min-shapes", multiple=True, callback=_sizes, metavar="AXIS=SIZE,...", help="Smallest sizes."

@@ -34,10 +34,10 @@ from itr_deploy.cli.output import item_progress, print_json
 )
 @click.option(
     "--storage",
-    type=click.Choice(("float16", "float32")),
+    type=click.Choice(("float16", "float32", "int8")),
     default="float16",
     show_default=True,
-    help="Type of the stored tensors.",
+    help="Type of the stored tensors; int8 has a scale a vector and takes half of float16's space.",
 )
 @click.option(
     "--metadata",

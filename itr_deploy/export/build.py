@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -24,12 +24,13 @@ from itr_deploy.bundle.manifest import (
     TensorInfo,
     TextItems,
 )
+from itr_deploy.bundle.names import scale_name
 from itr_deploy.bundle.store import list_files, write_manifest
 from itr_deploy.export.casts import cancel_casts
 from itr_deploy.export.graphs import traced_graphs
 from itr_deploy.export.preflight import GraphView, lint_graph
 from itr_deploy.export.specs import GraphSpec
-from itr_deploy.export.storage import with_float16_gallery
+from itr_deploy.export.storage import with_float16_gallery, with_int8_gallery
 from itr_deploy.export.text import BundledText
 from itr_deploy.export.weights import WeightsFile
 from itr_deploy.models.contract import TrainedMatcher
@@ -117,10 +118,14 @@ def _write_graphs(
 
         for spec, model in traced_graphs(trained, opset, precision, quantization, progress):
             if spec.gallery_inputs:
-                half = with_float16_gallery(model, spec.gallery_inputs)
-                save(spec.role, half, graph_info(spec, opset, spec.role, "float16"))
-                name = f"{spec.role}_float32"
-                save(name, model, graph_info(spec, opset, name, "float32"))
+                forms: dict[StorageType, ir.Model] = {
+                    "float16": with_float16_gallery(model, spec.gallery_inputs),
+                    "int8": with_int8_gallery(model, spec.gallery_inputs),
+                    "float32": model,
+                }
+                for storage, form in forms.items():
+                    name = spec.role if storage == "float16" else f"{spec.role}_{storage}"
+                    save(name, form, graph_info(spec, opset, name, storage))
             else:
                 save(spec.role, model, graph_info(spec, opset, spec.role, None))
     return infos
@@ -156,17 +161,20 @@ def save_graph(
 def graph_info(spec: GraphSpec, opset: int, name: str, storage: StorageType | None) -> GraphInfo:
     """What the manifest says of a graph."""
 
-    def dtype(tensor: str, declared: torch.dtype) -> str:
-        return storage if storage and tensor in spec.gallery_inputs else _DTYPES[declared]
+    def inputs() -> Iterator[TensorInfo]:
+        for t in spec.inputs:
+            stored = storage if t.name in spec.gallery_inputs else None
+            yield TensorInfo(name=t.name, dtype=stored or _DTYPES[t.dtype], shape=t.axes)
+            if stored == "int8":
+                name = scale_name(t.name)
+                yield TensorInfo(name=name, dtype="float32", shape=t.axes[:-1])
 
     return GraphInfo(
         role=spec.role,
         file=f"{GRAPHS}/{name}.onnx",
         opset=opset,
         storage=storage,
-        inputs=tuple(
-            TensorInfo(name=t.name, dtype=dtype(t.name, t.dtype), shape=t.axes) for t in spec.inputs
-        ),
+        inputs=tuple(inputs()),
         outputs=tuple(
             TensorInfo(name=t.name, dtype=_DTYPES[t.dtype], shape=t.axes) for t in spec.outputs
         ),

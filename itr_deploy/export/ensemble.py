@@ -25,6 +25,7 @@ from itr_deploy.bundle.manifest import (
     TensorInfo,
     Workspace,
 )
+from itr_deploy.bundle.names import scale_name
 from itr_deploy.bundle.store import Bundle, list_files, text_files, write_manifest
 from itr_deploy.errors import BundleError, UsageError
 from itr_deploy.export.build import GRAPHS, WEIGHTS, save_graph, silent, tool_versions
@@ -146,13 +147,14 @@ def _merged(
 
 
 def _renamed(member: Bundle, number: int) -> dict[str, str]:
-    """New graph names of a member's stored tensors."""
+    """New graph names of a member's stored tensors and of their scales."""
     manifest = member.manifest
-    return {
+    tensors = {
         f"{modality}_{spec.name}": f"{modality}_{_stored_name(spec, number)}"
         for modality, items in (("image", manifest.images), ("text", manifest.texts))
         for spec in items.tensors
     }
+    return tensors | {scale_name(old): scale_name(new) for old, new in tensors.items()}
 
 
 def _stored_name(spec: StoredTensor, number: int) -> str:

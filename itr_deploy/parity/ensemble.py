@@ -96,7 +96,7 @@ def _figures(
     """Scores ``[queries, items]`` of every graph that gives some, and the coarse product."""
     images, texts = matcher.encode_images(regions), matcher.encode_token_ids(ids, lengths)
     figures = {"coarse product": texts.embedding @ images.embedding.T}
-    for storage in ("float32", "float16"):
+    for storage in matcher.bundle.manifest.storages:
         for query, gallery in ((texts, images), (images, texts)):
             stored = gallery.stored_as(storage)
             scores = matcher.scorer.score_all(query, stored)

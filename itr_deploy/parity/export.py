@@ -19,6 +19,7 @@ from itr_deploy.parity.gate import verify
 from itr_deploy.parity.judging import judged_backend
 from itr_deploy.parity.profiled import profiled_parity, profiled_split
 from itr_deploy.parity.report import ParityReport
+from itr_deploy.parity.storages import leave_out_missed
 from itr_deploy.runtime.matcher import Matcher
 
 Progress = Callable[[str], None]
@@ -96,6 +97,7 @@ def export_verified(
             if origin is not None and profiled is not None:
                 found = profiled_parity(origin, matcher, profiled, progress)
                 report = found.added_to(report)
+        manifest, report = leave_out_missed(root, manifest, report, progress)
         if not report.passed:
             raise ParityError(missed(report, "no bundle was written"))
         write_json(root / PARITY, report.to_json())

@@ -18,6 +18,7 @@ from itr_deploy.parity.tolerances import Tolerances
 from itr_deploy.runtime.items import Encoded, pad_positions
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.roles import MATCHERS, PREFILTERS, Roles
+from itr_deploy.runtime.storage import stored
 
 Progress = Callable[[str], None]
 Pairs = list[tuple[str, NDArray[Any], NDArray[Any]]]
@@ -73,6 +74,7 @@ class _Gate:
         self._trained = trained
         self._matcher = matcher
         self._tolerances = tolerances
+        self._storages = matcher.bundle.manifest.storages
 
     def encoder_outputs(self, samples: list[Sample]) -> list[Comparison]:
         """Every output of both encoders, padding included."""
@@ -119,11 +121,11 @@ class _Gate:
         for sample, reference in references:
             for modality, role in roles.items():
                 by_query = reference.T if modality == "text" else reference
-                for storage in self._tolerances.scores:
+                for storage in self._storages:
                     pairs = self._candidate_pairs(role, modality, storage, sample, by_query)
                     outputs.setdefault((role, storage), []).extend(pairs)
         return [
-            compare(f"{role}, {storage}", pairs, self._tolerances.scores[storage])
+            compare(f"{role}, {storage}", pairs, self._tolerances.scores[storage], storage)
             for (role, storage), pairs in outputs.items()
         ]
 
@@ -191,18 +193,18 @@ class _Gate:
         return [compare(name, pairs, tolerance) for name, pairs in comparisons.items()]
 
     def ranks(self, sample: Sample) -> tuple[Any, ...]:
-        """Rankings both ways, for both storage types, against the plain model's."""
-        reference = self._plain_scores(sample)
+        """Rankings both ways, for every storage type, against the plain model's."""
+        reference, allowed = self._plain_scores(sample), self._tolerances
         found = []
-        for storage, tolerance in self._tolerances.scores.items():
+        for storage in self._storages:
+            tolerance, keep = 2 * allowed.scores[storage], allowed.best_kept.get(storage)
             directions: dict[Modality, NDArray[np.floating]]
             directions = {"text": reference.T, "image": reference}
             for modality, by_query in directions.items():
                 everything = np.arange(by_query.shape[1])[None]
                 got = self._match(modality, storage, sample, everything)
                 name = f"{MATCHERS[modality]}, {storage}"
-                keep = self._tolerances.best_kept
-                found.append(compare_ranks(name, got, by_query, 2 * tolerance, keep))
+                found.append(compare_ranks(name, got, by_query, tolerance, keep, storage))
         return tuple(found)
 
     def _plain_scores(self, sample: Sample) -> NDArray[np.floating]:
@@ -254,9 +256,11 @@ class _Gate:
         graph = self._matcher.bundle.manifest.graph(role, storage)
         read = {given.name for given in self._matcher.bundle.manifest.graphs[graph].inputs}
         inputs: dict[str, NDArray[Any]] = {"candidates": candidates, "text_lengths": sample.lengths}
-        for side, found, kind in ((modality, queries, "float32"), (other, gallery, storage)):
+        sides: list[tuple[Modality, dict[str, NDArray[np.float32]], StorageType]]
+        sides = [(modality, queries, "float32"), (other, gallery, storage)]
+        for side, found, kind in sides:
             names = [f"{side}_{name}" for name in self._stored(side)]
-            inputs |= {name: found[name].astype(kind) for name in names if name in read}
+            inputs |= stored({name: found[name] for name in names if name in read}, kind)
         return self._matcher.backend.run(graph, inputs)
 
     def _items(self, modality: Modality, sample: Sample) -> dict[str, NDArray[np.float32]]:

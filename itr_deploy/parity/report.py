@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.parity.changes import RankChange, swaps, top_overlap
 
 RANKS = (1, 5, 10)
@@ -30,6 +31,7 @@ class Comparison:
         needed: The tolerance that would have been needed, the largest ``|a - b| / (1 + |b|)``.
         tolerance: The tolerance that was asked for, None where the error is only reported.
         finite: Whether every value is a number.
+        storage: What the gallery stored, where one took part.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Comparison:
     needed: float
     tolerance: float | None
     finite: bool
+    storage: StorageType | None = None
 
     @property
     def passed(self) -> bool:
@@ -67,6 +70,7 @@ class RankComparison:
         tolerance: What that gap may be.
         finite: Whether every score is a number.
         keep_within: Rank that the reference's best item must keep in every ranking, or None.
+        storage: What the gallery stored, where that is told.
     """
 
     name: str
@@ -79,6 +83,7 @@ class RankComparison:
     tolerance: float
     finite: bool
     keep_within: Literal[5] | None = None
+    storage: StorageType | None = None
 
     @property
     def passed(self) -> bool:
@@ -135,6 +140,15 @@ class ParityReport:
         """Every comparison in one list."""
         return [*self.outputs, *self.invariance, *self.ranks]
 
+    def without(self, storage: StorageType, why: str) -> ParityReport:
+        """The report of the bundle without its graphs for a storage type, and why it has none."""
+        return replace(
+            self,
+            outputs=tuple(entry for entry in self.outputs if entry.storage != storage),
+            ranks=tuple(entry for entry in self.ranks if entry.storage != storage),
+            unchecked=(*self.unchecked, why),
+        )
+
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values, with the verdicts."""
 
@@ -164,6 +178,7 @@ def compare(
     name: str,
     pairs: list[tuple[str, NDArray[np.floating], NDArray[np.floating]]],
     tolerance: float | None,
+    storage: StorageType | None = None,
 ) -> Comparison:
     """Compare ``(sample, got, reference)`` arrays of equal shapes."""
     absolute = relative = needed = 0.0
@@ -177,7 +192,7 @@ def compare(
         large = size > 1e-3
         relative = max(relative, float((error[large] / size[large]).max(initial=0)))
     samples = tuple(sample for sample, _, _ in pairs)
-    return Comparison(name, samples, absolute, relative, needed, tolerance, finite)
+    return Comparison(name, samples, absolute, relative, needed, tolerance, finite, storage)
 
 
 def compare_ranks(
@@ -186,6 +201,7 @@ def compare_ranks(
     reference: NDArray[np.floating],
     tolerance: float,
     keep_within: Literal[5] | None = None,
+    storage: StorageType | None = None,
 ) -> RankComparison:
     """Compare the rankings of the rows of two score matrices ``[queries, items]``."""
     got_order = np.argsort(-got, axis=1, kind="stable")
@@ -203,5 +219,6 @@ def compare_ranks(
         ),
         tolerance=tolerance,
         keep_within=keep_within,
+        storage=storage,
         finite=bool(np.isfinite(got).all() and np.isfinite(reference).all()),
     )

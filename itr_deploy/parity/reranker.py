@@ -172,7 +172,9 @@ def _compared(
         ]
         joined = np.concatenate([one["scores"] for one in alone])
         invariance.append(compare(f"{role}, every query alone", [(name, joined, whole)], tolerance))
-        ranks.append(compare_ranks(role, whole, reference, 2 * tolerance, allowed.best_kept))
+        ranks.append(
+            compare_ranks(role, whole, reference, 2 * tolerance, allowed.best_kept.get("float32"))
+        )
     return ParityReport(backend.description, tuple(outputs), tuple(invariance), tuple(ranks))
 
 

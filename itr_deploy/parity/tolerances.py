@@ -18,6 +18,12 @@ DEFAULTS: dict[Precision | Quantization, float] = {
 STORAGE = 1e-2
 """Largest error of a score where the gallery's tensors are float16: what rounding them costs."""
 
+INT8_STORAGE = 1e-1
+"""The same where they are int8: random models of 24 numbers a vector need it for single pairs.
+
+Trained models need a tenth of it. What an int8 gallery is good for is said by its ranks.
+"""
+
 INVARIANCE_SHARE = 0.1
 """Part of the tolerance that batch and padding may use: only the order of additions differs."""
 
@@ -36,15 +42,16 @@ class Tolerances:
         pairs: For what a matcher tells of a pair besides its score, None likewise.
         scores: For scores, by the type of the gallery's tensors.
         invariance: For scores in other batches and with other padding.
-        best_kept: Rank that the best item by PyTorch must keep, None where no more is asked than
-            that only items within the tolerance change places.
+        best_kept: Rank that the best item by PyTorch must keep, by the type of the gallery's
+            tensors; where there is none no more is asked than that only items within the tolerance
+            change places.
     """
 
     encoders: float | None
     pairs: float | None
     scores: dict[StorageType, float]
     invariance: float
-    best_kept: Literal[5] | None
+    best_kept: dict[StorageType, Literal[5]]
 
     @classmethod
     def of(
@@ -63,7 +70,7 @@ class Tolerances:
         return cls(
             encoders=encoders,
             pairs=own if full else None,
-            scores={"float32": own, "float16": stored},
+            scores={"float32": own, "float16": stored, "int8": max(own, INT8_STORAGE)},
             invariance=own * INVARIANCE_SHARE,
-            best_kept=None if full else 5,
+            best_kept={"int8": 5} if full else {"float32": 5, "float16": 5, "int8": 5},
         )

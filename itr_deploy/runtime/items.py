@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.manifest import Modality, StorageType
+from itr_deploy.runtime.storage import restored, stored
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.floating]
@@ -22,12 +23,13 @@ class Block:
 
     Attributes:
         rows: ``int64 [n]``, the place of each item in its `Encoded`.
-        tensors: By stored name, ``[n, positions, width]`` or ``[n, width]``.
+        tensors: By stored name, ``[n, positions, width]`` or ``[n, width]``; of int8 ones also
+            the scales, see `runtime.storage`.
         lengths: ``int64 [n]`` for texts, None for images.
     """
 
     rows: Rows
-    tensors: Mapping[str, Floats]
+    tensors: Mapping[str, NDArray[Any]]
     lengths: Rows | None = None
 
     @property
@@ -36,9 +38,10 @@ class Block:
         return max(int(t.shape[1]) for t in self.tensors.values() if t.ndim == 3)
 
     @property
-    def dtype(self) -> str:
-        """Type of the stored tensors, ``float32`` or ``float16``."""
-        return str(next(iter(self.tensors.values())).dtype)
+    def storage(self) -> StorageType:
+        """What the tensors are stored in."""
+        found: StorageType = str(next(iter(self.tensors.values())).dtype)  # type: ignore[assignment]
+        return found
 
     @property
     def arrays(self) -> list[NDArray[Any]]:
@@ -49,6 +52,12 @@ class Block:
         """Some of its items, given other places."""
         lengths = None if self.lengths is None else self.lengths[local]
         return Block(rows, {name: t[local] for name, t in self.tensors.items()}, lengths)
+
+    def stored_as(self, storage: StorageType) -> Block:
+        """The same items stored in another type."""
+        if storage == self.storage:
+            return self
+        return Block(self.rows, stored(restored(self.tensors), storage), self.lengths)
 
 
 @dataclass(frozen=True)
@@ -82,12 +91,9 @@ class Encoded:
             local_of[block.rows] = np.arange(len(block.rows))
         return block_of, local_of
 
-    def stored_as(self, dtype: str) -> Encoded:
+    def stored_as(self, storage: StorageType) -> Encoded:
         """The items with their tensors in another type, as a gallery stores them."""
-        blocks = tuple(
-            Block(b.rows, {n: t.astype(dtype) for n, t in b.tensors.items()}, b.lengths)
-            for b in self.blocks
-        )
+        blocks = tuple(block.stored_as(storage) for block in self.blocks)
         return Encoded(self.modality, self.embedding, blocks, self.encoding_id)
 
     def take(self, rows: Rows | slice) -> Encoded:

@@ -139,7 +139,7 @@ class PairScorer:
     def _divided(self, gallery: Encoded) -> Encoded:
         """The gallery in blocks that the graph takes."""
         other = _other(gallery.modality)
-        types = {block.dtype for block in gallery.blocks}
+        types = {block.storage for block in gallery.blocks}
         sizes = [size for t in types for size in self._limits(self._graph(other, t), "gallery")]
         return divided(gallery, min(sizes)) if sizes else gallery
 
@@ -158,9 +158,9 @@ class PairScorer:
         prefix = f"{gallery}_"
         return frozenset(name.removeprefix(prefix) for name in names if name.startswith(prefix))
 
-    def _graph(self, modality: Modality, storage: str) -> str:
+    def _graph(self, modality: Modality, storage: StorageType) -> str:
         """The graph for queries of a modality over items stored in a type."""
-        return self._manifest.graph(self._roles[modality], storage)  # type: ignore[arg-type]
+        return self._manifest.graph(self._roles[modality], storage)
 
     def _run_all(self, jobs: Iterable[tuple[T, Call]]) -> Iterator[tuple[T, Outputs]]:
         """Run the calls; each result comes with what came with its call."""
@@ -232,7 +232,7 @@ class PairScorer:
         items: Block,
         candidates: NDArray[np.int64],
     ) -> Call:
-        graph, other = self._graph(modality, items.dtype), _other(modality)
+        graph, other = self._graph(modality, items.storage), _other(modality)
         inputs: dict[str, NDArray[Any]] = {
             f"{modality}_{n}": t[q] for n, t in query.tensors.items()
         }
@@ -249,7 +249,7 @@ class PairScorer:
         self, modality: Modality, query: Block, items: Block, width: int, shared: bool = True
     ) -> Iterator[tuple[slice, slice]]:
         """Slices of queries and candidates whose scratch memory fits the budget."""
-        graph = self._graph(modality, items.dtype)
+        graph = self._graph(modality, items.storage)
         pair = self._pair_bytes(modality, query, items)
         item = self._item_bytes(graph, _other(modality), items)
         rows = len(query.rows)

@@ -42,6 +42,30 @@ def test_captions_are_indexed_with_their_text_and_image(text_gallery: Path) -> N
     assert gallery.description.storage == "float32"
 
 
+def test_an_int8_gallery_is_searched_as_any_other(
+    bundle: Path, data: Path, image_gallery: Path, tmp_path: Path
+) -> None:
+    outcome = index(bundle, data, tmp_path / "g", "--storage", "int8")
+    assert outcome.code == 0, outcome.err
+    assert itr_deploy("inspect", tmp_path / "g", "--json").json["storage"] == "int8"
+    narrow, usual = (
+        search(bundle, path, QUERY, "--json").json[0]["hits"]
+        for path in (tmp_path / "g", image_gallery)
+    )
+    assert [hit["id"] for hit in narrow] == [hit["id"] for hit in usual]
+    for one, other in zip(narrow, usual, strict=True):
+        assert one["score"] == pytest.approx(other["score"], abs=5e-2)
+
+
+def test_a_bundle_that_reads_no_int8_galleries_makes_none(
+    without_int8: Path, data: Path, tmp_path: Path
+) -> None:
+    outcome = index(without_int8, data, tmp_path / "g", "--storage", "int8")
+    assert outcome.code == 1
+    assert "export it again" in outcome.error
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_result_as_json_says_where_what_and_how_many(
     bundle: Path, data: Path, tmp_path: Path
 ) -> None:

@@ -20,8 +20,10 @@ from tests.support.imram import golden_checkpoint
 MATCHERS = {
     "match_text_to_image": "float16",
     "match_text_to_image_float32": "float32",
+    "match_text_to_image_int8": "int8",
     "match_image_to_text": "float16",
     "match_image_to_text_float32": "float32",
+    "match_image_to_text_int8": "int8",
 }
 PREFILTERS = {name.replace("match", "prefilter"): storage for name, storage in MATCHERS.items()}
 SCORERS = {**MATCHERS, **PREFILTERS}
@@ -71,7 +73,7 @@ def test_the_bundle_has_the_graphs_of_the_architecture(exported: Export) -> None
     storage = {name: graph.storage for name, graph in exported.manifest.graphs.items()}
     assert storage == {"image_encoder": None, "text_encoder": None, **SCORERS}
     for name, graph in exported.manifest.graphs.items():
-        assert name.removesuffix("_float32") == graph.role
+        assert name.removesuffix("_float32").removesuffix("_int8") == graph.role
 
 
 def test_every_graph_is_valid_onnx(exported: Export) -> None:
@@ -96,7 +98,7 @@ def test_every_graph_is_of_the_default_opset_and_the_standard_domain(exported: E
 
 
 def test_the_manifest_states_every_input_and_output_as_the_graph_has_it(exported: Export) -> None:
-    kinds = {"float32": 1, "float16": 10, "int64": 7}
+    kinds = {"float32": 1, "int8": 3, "float16": 10, "int64": 7}
     for name, model in exported.graphs():
         info = exported.manifest.graphs[name]
         for stated, values in (
@@ -135,22 +137,36 @@ def test_batch_candidates_gallery_length_and_regions_are_dynamic(exported: Expor
         assert matcher["scores"] == ("queries", "candidates")
 
 
-def test_only_the_gallery_of_a_half_precision_matcher_is_float16(exported: Export) -> None:
+def test_only_the_gallery_of_a_matcher_is_of_its_storage_type(exported: Export) -> None:
     for name, storage in SCORERS.items():
         for tensor in exported.manifest.graphs[name].inputs:
             floating = tensor.dtype != "int64"
-            stored = floating and tensor.shape[0] == "gallery"
+            scales = tensor.name.endswith("_scale")
+            stored = floating and tensor.shape[0] == "gallery" and not scales
             assert tensor.dtype == (storage if stored else "float32" if floating else "int64")
 
 
-def test_half_precision_is_cast_after_the_gather_never_the_whole_gallery(exported: Export) -> None:
+def test_every_int8_input_is_followed_by_its_scales(exported: Export) -> None:
+    for name, storage in SCORERS.items():
+        inputs = exported.manifest.graphs[name].inputs
+        scales = {tensor.name: tensor for tensor in inputs if tensor.name.endswith("_scale")}
+        narrow = [tensor for tensor in inputs if tensor.dtype == "int8"]
+        assert bool(narrow) == (storage == "int8")
+        assert scales.keys() == {f"{tensor.name}_scale" for tensor in narrow}
+        for tensor in narrow:
+            assert inputs[inputs.index(tensor) + 1] == scales[f"{tensor.name}_scale"]
+            assert scales[f"{tensor.name}_scale"].shape == tensor.shape[:-1]
+
+
+def test_a_gallery_is_converted_after_the_gather_never_as_a_whole(exported: Export) -> None:
     for name, model in exported.scorers():
         casts = [node for node in model.graph.node if node.op_type == "Cast"]
         inputs = {value.name for value in model.graph.input}
         assert not any(node.input[0] in inputs - {"candidates", "text_lengths"} for node in casts)
-        if SCORERS[name] == "float16":
+        if SCORERS[name] != "float32":
+            given = exported.manifest.graphs[name].inputs
             gallery = [
-                t.name for t in exported.manifest.graphs[name].inputs if t.dtype == "float16"
+                t.name for t in given if t.shape[0] == "gallery" and t.name != "text_lengths"
             ]
             for tensor in gallery:
                 readers = [node.op_type for node in model.graph.node if tensor in node.input]
@@ -168,7 +184,7 @@ def test_the_update_after_the_last_step_is_left_out(exported: Export) -> None:
 def test_a_prefilter_reads_the_embeddings_and_has_no_memory_unit(exported: Export) -> None:
     for name, model in exported.graphs():
         if name in PREFILTERS:
-            read = {value.name for value in model.graph.input}
+            read = {value.name.removesuffix("_scale") for value in model.graph.input}
             assert read == {"text_words", "text_lengths", "image_regions", "candidates"}, name
             assert not nodes(model).keys() & {"Tanh", "Sigmoid"}, name
             assert not square_weights(model, 24), name

@@ -14,7 +14,7 @@ def galleries(matcher: Matcher, tmp_path_factory: pytest.TempPathFactory) -> dic
     root = tmp_path_factory.mktemp("galleries")
     made = {}
     for modality, items in (("image", images(COUNT)), ("text", captions(COUNT))):
-        for storage in ("float16", "float32"):
+        for storage in ("float16", "float32", "int8"):
             gallery = Gallery.create(root / f"{modality}-{storage}", matcher, modality, storage)
             gallery.add(names(100), items[:100], {k: v[:100] for k, v in columns().items()})
             gallery.add(names(COUNT)[100:], items[100:], {k: v[100:] for k, v in columns().items()})

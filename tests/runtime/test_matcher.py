@@ -153,6 +153,19 @@ def test_half_precision_tensors_score_within_their_rounding(matcher: Matcher) ->
     assert not np.array_equal(rounded, exact)
 
 
+def test_int8_tensors_score_as_what_they_stand_for(matcher: Matcher) -> None:
+    sides = matcher.encode_images(images(5)), matcher.encode_token_ids(*texts([4, 7, 12]))
+    assert matcher.prefilter is not None
+    for queries, gallery in (sides, sides[::-1]):
+        narrow = gallery.stored_as("int8")
+        assert {block.storage for block in narrow.blocks} == {"int8"}
+        wide = narrow.stored_as("float32")
+        for scorer in (matcher.scorer, matcher.prefilter):
+            found, expected = scorer.score_all(queries, narrow), scorer.score_all(queries, wide)
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+            assert not np.array_equal(found, scorer.score_all(queries, gallery))
+
+
 def test_ids_past_a_texts_length_are_ignored(matcher: Matcher) -> None:
     ids, counts = texts([3, 8], padding=4)
     other = np.where(ids == 0, 17, ids)

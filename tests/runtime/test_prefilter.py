@@ -28,7 +28,7 @@ from tests.support.retrieval import (
     shown,
 )
 
-KINDS = ["image-float16", "image-float32", "text-float16"]
+KINDS = ["image-float16", "image-float32", "text-float16", "image-int8", "text-int8"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -133,6 +133,10 @@ def test_from_disk_the_prefilter_reads_only_its_own_tensors(
     rows = read.read_vectors(gallery)[1][:3]
     (block,) = read.read_rows(gallery, rows, wanted).encoded.blocks
     assert set(block.tensors) == {"regions"}
+    wanted, gallery = matcher.prefilter.reads("image", "int8"), galleries["image-int8"]
+    rows = read.read_vectors(gallery)[1][:3]
+    (block,) = read.read_rows(gallery, rows, wanted).encoded.blocks
+    assert set(block.tensors) == wanted == {"regions", "regions_scale"}
 
 
 def test_the_bundles_pipeline_decides_by_the_querys_modality(

@@ -32,7 +32,9 @@ from tests.support.retrieval import (
 
 @WIDTHS
 @FILTERS
-@pytest.mark.parametrize("kind", ["image-float16", "image-float32", "text-float16"])
+@pytest.mark.parametrize(
+    "kind", ["image-float16", "image-float32", "text-float16", "image-int8", "text-int8"]
+)
 @pytest.mark.parametrize("budget", [100_000, 20_000], ids=["vectors in memory", "nothing"])
 def test_memory_and_disk_give_the_same_hits(
     budget: int,
@@ -98,15 +100,16 @@ def test_a_shortlist_holds_the_items_of_the_largest_coarse_product(
 
 
 @BOTH
-def test_half_precision_costs_less_than_a_hundredth(
-    form: Any, galleries: dict, matcher: Matcher
+@pytest.mark.parametrize(("storage", "cost"), [("float16", 1e-2), ("int8", 5e-2)])
+def test_narrow_storage_costs_little(
+    storage: str, cost: float, form: Any, galleries: dict, matcher: Matcher
 ) -> None:
-    half = search(form(matcher, galleries["image-float16"]), k=COUNT, candidates=None)
+    narrow = search(form(matcher, galleries[f"image-{storage}"]), k=COUNT, candidates=None)
     whole = search(form(matcher, galleries["image-float32"]), k=COUNT, candidates=None)
-    for one, other in zip(half, whole, strict=True):
+    for one, other in zip(narrow, whole, strict=True):
         exact = dict(zip(other.ids, other.scores, strict=True))
         errors = [abs(score - exact[name]) for name, score in zip(one.ids, one.scores, strict=True)]
-        assert 0 < max(errors) < 1e-2
+        assert 0 < max(errors) < cost
 
 
 @BOTH

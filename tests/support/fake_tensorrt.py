@@ -28,6 +28,7 @@ TYPES = {
     "tensor(float)": ("FLOAT", np.float32),
     "tensor(float16)": ("HALF", np.float16),
     "tensor(int64)": ("INT64", np.int64),
+    "tensor(int8)": ("INT8", np.int8),
 }
 
 

@@ -16,6 +16,7 @@ from itr_deploy.bundle.engines import (
     Fingerprint,
     GivenSizes,
     ShapeRange,
+    built_by_default,
     check_engine_file,
     engine_directory,
     graph_digest,
@@ -42,7 +43,7 @@ class BuildRequest:
 
     Attributes:
         target: Whose engines.
-        graphs: Names of graphs, none for all.
+        graphs: Names of graphs, none for all but those of int8 galleries.
         precision: What the bundle must be; None for whatever it is.
         capabilities: Compute capabilities to build for, none for the default. RTX alone.
         shapes: Sizes of axes in place of the defaults.
@@ -186,7 +187,7 @@ def _graphs(bundle: Bundle, request: BuildRequest) -> tuple[str, ...]:
     for name in request.graphs:
         if name not in known:
             raise UsageError(f"--graphs: no graph {name!r}; {bundle.path} has {', '.join(known)}")
-    return tuple(dict.fromkeys(request.graphs)) or known
+    return tuple(dict.fromkeys(request.graphs)) or built_by_default(bundle.manifest)
 
 
 def _check_precision(bundle: Bundle, request: BuildRequest) -> None:

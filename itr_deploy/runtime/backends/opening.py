@@ -8,6 +8,7 @@ from itr_deploy.bundle.engine_fit import EngineHost, check_fit
 from itr_deploy.bundle.engines import (
     EngineDirectory,
     EngineTarget,
+    built_by_default,
     engine_directories,
     graph_digest,
 )
@@ -35,8 +36,8 @@ def open_backend(
         device: ``"cpu"`` or ``"cuda"``.
         backend: ``"onnxruntime"``; on a GPU also ``"tensorrt"``, which runs the bundle's engines,
             and ``"onnxruntime-tensorrt"``, ONNX Runtime's TensorRT provider. ``"auto"`` is
-            ``"tensorrt"`` on a GPU that the bundle has an engine of every graph for, else
-            ``"onnxruntime"``.
+            ``"tensorrt"`` on a GPU that the bundle has engines for, of every graph but those
+            of int8 galleries at least, else ``"onnxruntime"``.
         threads: Threads that compute on the CPU; None for every core this process may use.
 
     Raises:
@@ -71,7 +72,9 @@ def open_backend(
 
 
 def fitting_target(bundle: Bundle) -> EngineTarget | None:
-    """The target whose library is here and that has an engine of every graph for this GPU.
+    """The target whose library is here and that has the usual engines for this GPU.
+
+    They are those that `build-engine` makes unless told which.
 
     Raises:
         EngineError: A record of engines is damaged.
@@ -89,7 +92,7 @@ def fitting_target(bundle: Bundle) -> EngineTarget | None:
             version = import_library(target).__version__
             host = EngineHost(version, cuda.gpus[0].capability, cuda.driver)
             fit = {graph for directory, graph in engines if _fits(bundle, directory, graph, host)}
-            if fit >= bundle.manifest.graphs.keys():
+            if fit >= set(built_by_default(bundle.manifest)):
                 return target
     return None
 

@@ -14,7 +14,7 @@ from lancedb.table import Table
 
 from itr_deploy.bundle.manifest import Modality, StorageType
 from itr_deploy.bundle.names import first_repeated
-from itr_deploy.errors import GalleryError
+from itr_deploy.errors import BundleError, GalleryError
 from itr_deploy.runtime.gallery import coarse_index, rows
 from itr_deploy.runtime.gallery.layout import (
     ID,
@@ -61,11 +61,13 @@ class Gallery:
             path: A directory (or any address LanceDB takes) that holds no gallery yet.
             matcher: Encodes what is added.
             modality: ``"image"`` or ``"text"``.
-            storage: Type of the stored tensors; float16 halves the memory.
+            storage: Type of the stored tensors; float16 halves the memory, int8 quarters it.
 
         Raises:
+            BundleError: The bundle has no graphs for this type.
             GalleryError: There is one already.
         """
+        check_storage(matcher, storage)
         description = Description.of(matcher.bundle.manifest, modality, storage)
         with gallery_errors(path):
             database = lancedb.connect(str(path))
@@ -85,6 +87,7 @@ class Gallery:
             matcher: Needed to add or re-encode items; must be of the bundle that made it.
 
         Raises:
+            BundleError: The bundle has no graphs for what the gallery stores.
             GalleryError: There is none, it is damaged, or it was made with another bundle.
         """
         if "://" not in str(path) and not Path(path).is_dir():
@@ -129,9 +132,10 @@ class Gallery:
         return self._table
 
     def check_bundle(self, matcher: Matcher) -> None:
-        """Refuse a bundle whose encoders did not make this gallery.
+        """Refuse a bundle whose encoders did not make this gallery, or that cannot read it.
 
         Raises:
+            BundleError: It has no graphs for what the gallery stores.
             GalleryError: It is another.
         """
         made_by, given = self.description.encoding_id, matcher.bundle.manifest.encoding_id
@@ -140,6 +144,7 @@ class Gallery:
                 f"{self.path}: made with another bundle (encoding {made_by[:12]}, "
                 f"{matcher.bundle.path} has {given[:12]}); index it again with this one"
             )
+        check_storage(matcher, self.description.storage)
 
     def count(self, where: str | None = None) -> int:
         """Number of items, of those that a filter keeps.
@@ -393,6 +398,22 @@ class Gallery:
                 progress(part.stop)
 
         return Feed(layout, batches())
+
+
+def check_storage(matcher: Matcher, storage: StorageType) -> None:
+    """Refuse a type that a bundle's matcher does not read.
+
+    Raises:
+        BundleError: It does not.
+    """
+    bundle = matcher.bundle
+    known = bundle.manifest.storages
+    if storage not in known:
+        raise BundleError(
+            f"{bundle.path}: its matcher reads galleries of {' and '.join(sorted(known))}, not of "
+            f"{storage}: an older itr-deploy exported it, or the model does not bear {storage}; "
+            "export it again, or index with another --storage"
+        )
 
 
 _locks: dict[str, threading.RLock] = {}

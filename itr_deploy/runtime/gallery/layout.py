@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pydantic import ValidationError
 
 from itr_deploy.bundle.manifest import Manifest, Modality, StorageType, StoredTensor
+from itr_deploy.bundle.names import scale_name
 from itr_deploy.bundle.record import Record
 from itr_deploy.errors import GalleryError
 
@@ -19,7 +23,43 @@ TENSOR_PREFIX = "tensor_"
 METADATA_KEY = b"itr_deploy"
 SCHEMA_VERSION = 1
 
-_VALUES = {"float16": pa.float16(), "float32": pa.float32()}
+_VALUES = {"float16": pa.float16(), "float32": pa.float32(), "int8": pa.int8()}
+
+
+@dataclass(frozen=True)
+class TensorColumn:
+    """A column of an array of the items: of a stored tensor, or of the scales of one in int8.
+
+    Attributes:
+        name: The array's, as in `runtime.items.Block`.
+        storage: Type of its values.
+        per_position: Whether there is a row for every region or word.
+        row: Shape of a row: ``(width,)``, and ``()`` for scales.
+    """
+
+    name: str
+    storage: StorageType
+    per_position: bool
+    row: tuple[int, ...]
+
+    @property
+    def column(self) -> str:
+        """Its name in the table."""
+        return TENSOR_PREFIX + self.name
+
+    @property
+    def row_values(self) -> int:
+        """Values of a row."""
+        return math.prod(self.row)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row."""
+        return self.row_values * np.dtype(self.storage).itemsize
+
+    def shape(self, items: int, positions: int) -> tuple[int, ...]:
+        """Of the array of so many items."""
+        return (items, positions, *self.row) if self.per_position else (items, *self.row)
 
 
 class Description(Record):
@@ -60,19 +100,22 @@ class Description(Record):
         )
 
     @property
-    def position_values(self) -> int:
-        """Stored values a region or word."""
-        return sum(spec.width for spec in self.tensors if spec.per_position)
+    def columns(self) -> Iterator[TensorColumn]:
+        """Of every stored tensor, with its scales behind it where they are int8."""
+        for spec in self.tensors:
+            yield TensorColumn(spec.name, self.storage, spec.per_position, (spec.width,))
+            if self.storage == "int8":
+                yield TensorColumn(scale_name(spec.name), "float32", spec.per_position, ())
 
     @property
-    def item_values(self) -> int:
-        """Stored values an item besides those of its positions."""
-        return sum(spec.width for spec in self.tensors if not spec.per_position)
+    def position_bytes(self) -> int:
+        """Bytes stored of a region or word."""
+        return sum(column.row_bytes for column in self.columns if column.per_position)
 
-
-def tensor_column(spec: StoredTensor) -> str:
-    """Name of a stored tensor's column."""
-    return TENSOR_PREFIX + spec.name
+    @property
+    def item_bytes(self) -> int:
+        """Bytes stored of an item's tensors besides those of its positions."""
+        return sum(column.row_bytes for column in self.columns if not column.per_position)
 
 
 def schema(description: Description, metadata: Sequence[pa.Field]) -> pa.Schema:
@@ -81,8 +124,8 @@ def schema(description: Description, metadata: Sequence[pa.Field]) -> pa.Schema:
     if description.modality == "text":
         fields.append(pa.field(LENGTH, pa.int32()))
     fields.append(pa.field(EMBEDDING, pa.list_(pa.float32(), description.embedding_dim)))
-    for spec in description.tensors:
-        fields.append(pa.field(tensor_column(spec), _tensor_type(description, spec)))
+    for entry in description.columns:
+        fields.append(pa.field(entry.column, _list_type(entry, description.positions)))
     return pa.schema(fields, metadata={METADATA_KEY: description.model_dump_json()})
 
 
@@ -151,10 +194,9 @@ def metadata_table(metadata: Mapping[str, Sequence[Any]] | None, count: int) -> 
     return pa.Table.from_arrays(arrays, names=names)
 
 
-def _tensor_type(description: Description, spec: StoredTensor) -> pa.DataType:
-    value = _VALUES[description.storage]
-    if not spec.per_position:
-        return pa.list_(value, spec.width)
-    if description.positions is None:
-        return pa.list_(value)
-    return pa.list_(value, description.positions * spec.width)
+def _list_type(entry: TensorColumn, positions: int | None) -> pa.DataType:
+    """A list an item, of one size where all items have as many positions."""
+    value = _VALUES[entry.storage]
+    if not entry.per_position:
+        return pa.list_(value, entry.row_values)
+    return pa.list_(value) if positions is None else pa.list_(value, positions * entry.row_values)

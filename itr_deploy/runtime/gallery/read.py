@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.gallery import coarse_index, rows
 from itr_deploy.runtime.gallery.gallery import Gallery
-from itr_deploy.runtime.gallery.layout import EMBEDDING, ID, LENGTH, Description, tensor_column
+from itr_deploy.runtime.gallery.layout import EMBEDDING, ID, LENGTH, Description
 from itr_deploy.runtime.gallery.transaction import gallery_errors
 from itr_deploy.runtime.items import Encoded
 
@@ -63,8 +63,8 @@ def stored_bytes(gallery: Gallery) -> int:
         positions = count * (about.positions or 0)
     else:
         positions = int(_lengths(gallery).sum())
-    values = positions * about.position_values + count * about.item_values
-    return values * np.dtype(about.storage).itemsize + count * about.embedding_dim * 4
+    item_bytes = about.item_bytes + about.embedding_dim * np.dtype(np.float32).itemsize
+    return positions * about.position_bytes + count * item_bytes
 
 
 def read_all(gallery: Gallery) -> StoredItems:
@@ -173,7 +173,7 @@ def _items(gallery: Gallery, about: Description, table: pa.Table) -> StoredItems
 
 def _item_columns(about: Description) -> list[str]:
     length = [LENGTH] if about.modality == "text" else []
-    return [*length, EMBEDDING, *(tensor_column(spec) for spec in about.tensors)]
+    return [*length, EMBEDDING, *(entry.column for entry in about.columns)]
 
 
 def _batches(gallery: Gallery, where: str | None, names: list[str]) -> Iterator[pa.RecordBatch]:

@@ -14,7 +14,6 @@ from itr_deploy.runtime.gallery.layout import (
     ID,
     LENGTH,
     Description,
-    tensor_column,
 )
 from itr_deploy.runtime.items import Block, Encoded, length_groups
 
@@ -45,9 +44,10 @@ def _item_columns(
     columns = {EMBEDDING: _fixed(items.embedding, pa.float32())}
     if description.modality == "text":
         columns[LENGTH] = pa.array(_lengths(items), pa.int32())
-    for spec in description.tensors:
-        kind = table_schema.field(tensor_column(spec)).type
-        columns[tensor_column(spec)] = _tensor_array(items, spec.name, kind, description.storage)
+    stored = items.stored_as(description.storage)
+    for entry in description.columns:
+        kind = table_schema.field(entry.column).type
+        columns[entry.column] = _tensor_array(stored, entry.name, kind)
     return columns
 
 
@@ -75,10 +75,9 @@ def from_batches(
     for batch in batches:
         places = np.arange(start, start + batch.num_rows)
         embedding[places] = _values(batch[EMBEDDING]).reshape(len(places), -1)
-        for spec in description.tensors:
-            column = batch[tensor_column(spec)]
+        for entry in description.columns:
             for block in blocks:
-                _fill(block, spec.name, spec.width, places, column)
+                _fill(block, entry.name, places, batch[entry.column])
         start += batch.num_rows
     filled = tuple(block for block in blocks if len(block.rows))
     return Encoded(description.modality, embedding, filled, description.encoding_id)
@@ -90,16 +89,13 @@ def _empty_block(
     own = None if lengths is None else lengths[rows]
     positions = description.positions or (int(own.max()) if own is not None and len(own) else 1)
     tensors = {
-        spec.name: np.zeros(
-            (len(rows), positions, spec.width) if spec.per_position else (len(rows), spec.width),
-            np.dtype(description.storage),
-        )
-        for spec in description.tensors
+        entry.name: np.zeros(entry.shape(len(rows), positions), np.dtype(entry.storage))
+        for entry in description.columns
     }
     return Block(rows, tensors, own)
 
 
-def _fill(block: Block, name: str, width: int, places: NDArray[np.int64], column: pa.Array) -> None:
+def _fill(block: Block, name: str, places: NDArray[np.int64], column: pa.Array) -> None:
     """Copy the rows of ``column``, which are items ``places``, that belong to the block."""
     target = block.tensors[name]
     first, last = (
@@ -116,7 +112,7 @@ def _fill(block: Block, name: str, width: int, places: NDArray[np.int64], column
         return
     offsets = column.offsets.to_numpy() - column.offsets[0].as_py()
     for place, row in zip(range(first, last), local, strict=True):
-        item = values[offsets[row] : offsets[row + 1]].reshape(-1, width)
+        item = values[offsets[row] : offsets[row + 1]].reshape(-1, *target.shape[2:])
         target[place, : len(item)] = item
 
 
@@ -137,17 +133,17 @@ def _lengths(items: Encoded) -> NDArray[np.int64]:
     return lengths
 
 
-def _tensor_array(items: Encoded, name: str, kind: pa.DataType, storage: str) -> pa.Array:
+def _tensor_array(items: Encoded, name: str, kind: pa.DataType) -> pa.Array:
     """One tensor of all items as a list column; texts are cut to their own length."""
     parts: list[NDArray[Any]] = [np.empty(0)] * len(items)
     for block in items.blocks:
-        tensor = block.tensors[name].astype(storage)
+        tensor = block.tensors[name]
         for place, row in enumerate(block.rows):
             item = tensor[place]
             if not pa.types.is_fixed_size_list(kind) and block.lengths is not None:
                 item = item[: block.lengths[place]]
             parts[row] = item.reshape(-1)
-    values = pa.array(np.concatenate(parts) if parts else np.empty(0, storage))
+    values = pa.array(np.concatenate(parts) if parts else [], kind.value_type)
     if pa.types.is_fixed_size_list(kind):
         return pa.FixedSizeListArray.from_arrays(values, kind.list_size)
     offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])])

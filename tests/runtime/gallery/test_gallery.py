@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from itr_deploy.bundle.manifest import Manifest
 from itr_deploy.bundle.store import write_manifest
-from itr_deploy.errors import GalleryError, InputError, ItrDeployError, OutputError
+from itr_deploy.errors import BundleError, GalleryError, InputError, ItrDeployError, OutputError
 from itr_deploy.runtime import Encoded, Gallery, Matcher
 from itr_deploy.runtime.gallery.layout import METADATA_KEY, TABLE
 from itr_deploy.runtime.gallery.read import read_all, read_in_parts, stored_bytes
@@ -116,6 +116,67 @@ def test_images_are_stored_as_the_matcher_encodes_them(
     encoded = matcher.encode_images(features)
     for place in (0, 63, 64, 69):
         assert_stored(gallery, names(70)[place], values(encoded, place))
+
+
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_int8_items_are_stored_with_a_scale_a_vector(
+    modality: Any, matcher: Matcher, tmp_path: Path
+) -> None:
+    gallery = Gallery.create(tmp_path / "gallery", matcher, modality, "int8")
+    given_items: Any = images(70) if modality == "image" else captions(70)
+    gallery.add(names(70), given_items)
+    encode = matcher.encode_images if modality == "image" else matcher.encode_texts
+    exact = encode(given_items)
+    stored = read_all(Gallery.open(gallery.path)).encoded
+    for place in (0, 35, 64, 69):
+        found, expected = values(stored, place), values(exact.stored_as("int8"), place)
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            assert found[key].dtype == value.dtype
+            np.testing.assert_allclose(found[key], value, rtol=1e-5, atol=1e-6)
+        for key, value in values(exact, place).items():
+            if key != "embedding":
+                scales = found[f"{key}_scale"][..., None]
+                assert (np.abs(found[key] * scales - value) <= 0.51 * scales).all()
+
+
+def test_int8_items_take_about_half_of_the_bytes_of_float16(
+    matcher: Matcher, tmp_path: Path
+) -> None:
+    for modality, items in (("image", images(5)), ("text", captions(5))):
+        sizes = {}
+        for storage in ("float16", "int8"):
+            place = tmp_path / f"{modality}-{storage}"
+            gallery = Gallery.create(place, matcher, modality, storage)
+            gallery.add(names(5), items)
+            embeddings = read_all(gallery).encoded.embedding.nbytes
+            sizes[storage] = stored_bytes(gallery) - embeddings
+        width = 24
+        assert sizes["int8"] / sizes["float16"] == pytest.approx((width + 4) / (2 * width))
+
+
+def test_int8_items_are_updated_with_their_scales(matcher: Matcher, tmp_path: Path) -> None:
+    gallery = Gallery.create(tmp_path / "gallery", matcher, "text", "int8")
+    gallery.add(names(3), ["a dog", "a cat on a mat", "two men"])
+    gallery.update(["item0001"], ["two dogs"])
+    expected = values(matcher.encode_texts(["two dogs"]).stored_as("int8"), 0)
+    stored = read_all(gallery)
+    found = values(stored.encoded, stored.ids.tolist().index("item0001"))
+    for key, value in expected.items():
+        np.testing.assert_allclose(found[key], value, rtol=1e-5, atol=1e-6)
+
+
+def test_a_bundle_without_graphs_for_int8_makes_and_opens_no_such_gallery(
+    without_int8: Path, matcher: Matcher, tmp_path: Path
+) -> None:
+    older = Matcher.load(without_int8)
+    message = refusal(Gallery.create, tmp_path / "g", older, "image", "int8", kind=BundleError)
+    assert str(without_int8) in message
+    assert "galleries of float16 and float32, not of int8" in message
+    assert "export it again" in message
+    assert not (tmp_path / "g").exists()
+    Gallery.create(tmp_path / "g", matcher, "image", "int8").add(names(2), images(2))
+    assert "export it again" in refusal(Gallery.open, tmp_path / "g", older, kind=BundleError)
 
 
 @pytest.mark.parametrize("form", ["texts", "token ids", "encoded"])

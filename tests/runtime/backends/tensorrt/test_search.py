@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from itr_deploy import Gallery, Hits, Matcher, Retriever
+from itr_deploy.errors import EngineError
 from itr_deploy.runtime.backends.base import Backend
 from itr_deploy.runtime.backends.tensorrt import TensorRTBackend
 from tests.support.fake_cuda import FakeGpu
@@ -142,3 +143,27 @@ def test_scoring_in_tiles_copies_its_items_once_and_keeps_nothing(
     assert gpu.used == sum(size * len(idle) for size, idle in backend._engines._pool._idle.items())
     backend.close()
     gpu.assert_clean()
+
+
+def test_an_int8_gallery_is_searched_through_its_engines(
+    start: Start, matcher: Matcher, tmp_path: Path
+) -> None:
+    gallery = Gallery.create(tmp_path, matcher, "image", "int8")
+    gallery.add(names(9), images(9))
+    wanted = Retriever(matcher, gallery, resident=True).search(captions(2), 4)
+    backend, gpu = start()
+    found = Retriever(on(backend, matcher), gallery, resident=True).search(captions(2), 4)
+    assert_same(found, wanted)
+    backend.close()
+    gpu.assert_clean()
+
+
+def test_without_engines_for_int8_galleries_the_one_that_is_missing_is_named(
+    start: Start, matcher: Matcher, tmp_path: Path
+) -> None:
+    Gallery.create(tmp_path, matcher, "image", "int8").add(names(9), images(9))
+    graphs = matcher.bundle.manifest.graphs
+    backend, _ = start(graphs=[name for name in graphs if not name.endswith("_int8")])
+    narrow = Retriever(on(backend, matcher), Gallery.open(tmp_path, matcher), resident=True)
+    with pytest.raises(EngineError, match="no engine of match_text_to_image_int8 for tensorrt; bu"):
+        narrow.search("a dog")
