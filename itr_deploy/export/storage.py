@@ -34,7 +34,8 @@ def with_float16_gallery(model: ir.Model, gallery_inputs: list[str]) -> ir.Model
 
 def _cast_output(graph: ir.Graph, gather: ir.Node) -> None:
     output = gather.outputs[0]
-    consumers = tuple(output.uses())
+    # A shape is the same before the cast, and would keep a cast that nothing else reads.
+    consumers = tuple(use for use in output.uses() if use.node.op_type != "Shape")
     output.type = ir.TensorType(ir.DataType.FLOAT16)
     cast = cast_of(output, ir.DataType.FLOAT, "float32")
     for node, index in consumers:
