@@ -19,8 +19,9 @@ DEMO_OUTPUT ?= demo-output
 demo: $(VENV)/.demo
 	$(BIN)/python -m examples.shapes.demo --output $(DEMO_OUTPUT)
 
+# A process of tests a core, and one thread of PyTorch in each: tracing a model has no use for more.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "" -n auto --dist loadfile --no-loadscope-reorder \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "" -n auto --dist loadfile --no-loadscope-reorder \
 	  --durations 25
 
 test-fast: $(VENV)/.dev

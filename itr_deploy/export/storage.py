@@ -76,7 +76,8 @@ def _store(value: ir.Value, dtype: ir.DataType, widen: Callable[[ir.Node], list[
     for node, _ in value.uses():
         if node.op_type == "Gather":
             gathered = node.outputs[0]
-            consumers = tuple(gathered.uses())
+            # A shape is the same as stored, and would keep what nothing else reads.
+            consumers = tuple(use for use in gathered.uses() if use.node.op_type != "Shape")
             gathered.type = ir.TensorType(dtype)
             added = widen(node)
             for consumer, index in consumers:

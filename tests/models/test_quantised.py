@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from itr_deploy.export.graphs import GraphSpec, GraphTensor, to_onnx
+from itr_deploy.export.modules import Quantised
+from itr_deploy.export.specs import GraphTensor
+from itr_deploy.export.tracing import to_onnx
 from itr_deploy.models.precision import full_precision
 from itr_deploy.models.quantised import unquantised
 
@@ -41,10 +43,9 @@ class Applied(nn.Module):
 
 def exported(function: Callable[[Tensor, Tensor], Tensor], weight: np.ndarray = WEIGHT) -> ir.Model:
     module = Applied(function, weight)
-    inputs = (GraphTensor("x", torch.float32, ("queries", "candidates", WIDTH)),)
-    outputs = (GraphTensor("y", torch.float32, ("queries", "candidates", len(weight))),)
-    spec = GraphSpec("match_text_to_image", module, inputs, outputs)
-    return to_onnx(spec, 20, quantization="int8")
+    inputs = (GraphTensor("x", torch.float32, ("groups", "texts", WIDTH)),)
+    outputs = (GraphTensor("y", torch.float32, ("groups", "texts", len(weight))),)
+    return to_onnx(Quantised(module), inputs, outputs, 20)
 
 
 def run(model: ir.Model, x: np.ndarray) -> np.ndarray:
