@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itr_deploy.bundle.engines import ShapeRange
 from itr_deploy.bundle.manifest import GraphInfo, Manifest, Modality
 from itr_deploy.errors import EngineError, UsageError
-from itr_deploy.runtime.roles import MATCHERS, PREFILTERS
+from itr_deploy.runtime.roles import ENCODERS, MATCHERS, PREFILTERS
 
 MOST_ELEMENTS = 2**31 - 1
 """Of a tensor, as TensorRT counts them."""
@@ -143,7 +143,7 @@ class _Defaults:
 
     def _default(self, axis: str) -> Range:
         if axis == "batch":
-            encodes = self._info.role in ("image_encoder", "text_encoder")
+            encodes = self._info.role in ENCODERS
             return Range(1, 8, ENCODED) if encodes else Range(1, 1, QUERIES)
         if axis == "length":
             longest = min(WORDS, self._manifest.texts.max_tokens)

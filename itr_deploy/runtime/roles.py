@@ -1,4 +1,4 @@
-"""The roles of the graphs that score pairs, by the modality of the query."""
+"""The roles of graphs: the encoders, and by the modality of the query those that score pairs."""
 
 from __future__ import annotations
 
@@ -10,3 +10,4 @@ Roles = Mapping[Modality, GraphRole]
 
 MATCHERS: Roles = {"text": "match_text_to_image", "image": "match_image_to_text"}
 PREFILTERS: Roles = {"text": "prefilter_text_to_image", "image": "prefilter_image_to_text"}
+ENCODERS: frozenset[GraphRole] = frozenset({"image_encoder", "text_encoder"})

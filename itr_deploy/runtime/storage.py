@@ -51,7 +51,9 @@ def quantised(tensor: NDArray[np.floating]) -> tuple[NDArray[np.int8], NDArray[n
     scales = np.abs(tensor).max(axis=-1).astype(np.float32) / np.float32(LEVELS)
     scales[scales < np.finfo(np.float32).tiny] = 0
     divisors = np.where(scales > 0, scales, np.float32(np.inf))
-    return np.rint(tensor / divisors[..., None]).astype(np.int8), scales
+    # What is no number stays none by its vector's scale.
+    levels = np.nan_to_num(np.rint(tensor / divisors[..., None]))
+    return levels.astype(np.int8), scales
 
 
 def dequantised(values: NDArray[np.int8], scales: NDArray[np.float32]) -> NDArray[np.float32]:

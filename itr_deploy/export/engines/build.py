@@ -71,7 +71,13 @@ class EngineBuilder:
     options: BuildOptions
 
     def build(
-        self, graph: str, path: Path, profile: Mapping[str, ShapeRange], progress: Progress
+        self,
+        graph: str,
+        path: Path,
+        profile: Mapping[str, ShapeRange],
+        progress: Progress,
+        *,
+        encodes: bool = False,
     ) -> Engine:
         """Build the engine of a graph.
 
@@ -80,6 +86,7 @@ class EngineBuilder:
             path: Its ONNX file.
             profile: Shapes of every input.
             progress: Told how far the build is.
+            encodes: Whether it is an encoder's, see `count_products`.
 
         Raises:
             EngineError: The parser or the builder refuses, or the engine is of another precision.
@@ -103,7 +110,7 @@ class EngineBuilder:
             if plan is None:
                 raise EngineError(f"{graph}: {self._name} cannot build its engine: {_last(heard)}")
             layers = engine_layers(self.trt, plan, heard, self.has_gpu)
-            matrix_layers = count_products(graph, self.precision, layers, products)
+            matrix_layers = count_products(graph, self.precision, layers, products, encodes=encodes)
             cache.save()
         return Engine(bytes(plan), len(layers), matrix_layers, time.perf_counter() - start)
 

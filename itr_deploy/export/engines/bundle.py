@@ -30,6 +30,7 @@ from itr_deploy.errors import BundleError, EngineError, ItrDeployError, SetupErr
 from itr_deploy.export.engines.build import BuildOptions, Engine, EngineBuilder, sm_name
 from itr_deploy.runtime.cuda import CudaState, probe
 from itr_deploy.runtime.profiles import Overrides, profile_of
+from itr_deploy.runtime.roles import ENCODERS
 from itr_deploy.runtime.tensorrt_library import import_library
 
 Outcome = Literal["built", "up to date"]
@@ -117,9 +118,13 @@ def build_engines(bundle: Bundle, request: BuildRequest, progress: BundleProgres
         if not request.force and place.has(name, wanted):
             outcomes[name] = "up to date"
             continue
-        path = bundle.file(bundle.manifest.graphs[name].file)
+        info = bundle.manifest.graphs[name]
         engine = builder.build(
-            name, path, profiles[name], lambda *step, name=name: progress(name, *step)
+            name,
+            bundle.file(info.file),
+            profiles[name],
+            lambda *step, name=name: progress(name, *step),
+            encodes=info.role in ENCODERS,
         )
         place.put(name, engine, wanted)
         outcomes[name] = "built"

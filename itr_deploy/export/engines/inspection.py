@@ -124,7 +124,12 @@ def _section(line: str, title: str) -> str:
 
 
 def count_products(
-    graph: str, precision: Precision, layers: list[Layer], products: Products
+    graph: str,
+    precision: Precision,
+    layers: list[Layer],
+    products: Products,
+    *,
+    encodes: bool = False,
 ) -> dict[str, int]:
     """How many layers multiply matrices, by the type that they compute in.
 
@@ -133,6 +138,8 @@ def count_products(
         precision: What the engine was asked to be.
         layers: Of the engine.
         products: Of the network that it was built from.
+        encodes: Whether it is an encoder. Those run once an item, and a family may keep all of an
+            encoder in float32.
 
     Raises:
         EngineError: The engine is to be half precision and is not: no product is, or one that is
@@ -143,7 +150,8 @@ def count_products(
     if precision == "float32":
         return dict(sorted(counts.items()))
     wanted = precision in products.named.values()
-    if products.named and not (wanted and counts[precision]):
+    whole = encodes and not wanted
+    if products.named and not whole and not (wanted and counts[precision]):
         raise EngineError(
             f"{graph}: no matrix product of its engine is {precision}: {_counted(counts)}; "
             f"export the bundle again with --dtype {precision}"

@@ -20,6 +20,7 @@ from itr_deploy.models.contract import (
 )
 from itr_deploy.models.imram.plain import Imram, first_norm
 from itr_deploy.models.layers import MASKED, NORM_EPS, bigru_two_pass, l2_norm, position_mask
+from itr_deploy.models.precision import full_precision
 
 
 class ImramDeployment(DeployedMatcher):
@@ -71,7 +72,9 @@ class ImramDeployment(DeployedMatcher):
 
     def encode_images(self, regions: Tensor) -> tuple[Tensor, ...]:
         """``float32 [B, R, Di]`` -> the `image_tensors`, then the pooled embedding."""
-        embedded = self.model.img_enc(regions)
+        # Most of what half precision costs a score came from here, and an item is encoded once.
+        with full_precision():
+            embedded = self.model.img_enc(regions)
         if self.model.config.image_norm:
             embedded = l2_norm(embedded, -1)
         projected = [
@@ -82,7 +85,8 @@ class ImramDeployment(DeployedMatcher):
     def encode_texts(self, token_ids: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         """``int64 [B, L], int64 [B]`` -> the `text_tensors`, then the pooled embedding."""
         encoder = self.model.txt_enc
-        words = bigru_two_pass(encoder.rnn, encoder.embed(token_ids), lengths)
+        with full_precision():  # as an image's
+            words = bigru_two_pass(encoder.rnn, encoder.embed(token_ids), lengths)
         if self.model.config.text_norm:
             words = l2_norm(words, -1)
         projected = [

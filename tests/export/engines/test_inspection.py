@@ -108,9 +108,20 @@ def test_a_library_that_tells_no_layers_proves_nothing() -> None:
         engine_layers(Library(), b"", Heard(), has_gpu=False)
 
 
-def counted(layers: list[Layer], named: dict[str, str], unnamed: str = "") -> dict[str, int]:
-    kinds = frozenset({unnamed} if unnamed else ())
-    return count_products("g", "float16", layers, Products(named, kinds))  # type: ignore[arg-type]
+def counted(
+    layers: list[Layer], named: dict[str, str], unnamed: str = "", encodes: bool = False
+) -> dict[str, int]:
+    products = Products(named, frozenset({unnamed} if unnamed else ()))  # type: ignore[arg-type]
+    return count_products("g", "float16", layers, products, encodes=encodes)
+
+
+def test_an_encoder_alone_may_be_all_float32() -> None:
+    layers = [Layer("one", True, ("a",), FLOAT)]
+    assert counted(layers, {"a": "float32"}, encodes=True) == {"float32": 1}
+    with pytest.raises(EngineError, match="no matrix product of its engine is float16"):
+        counted(layers, {"a": "float32"})
+    with pytest.raises(EngineError, match="no matrix product of its engine is float16"):
+        counted(layers, {"a": "float16"}, encodes=True)
 
 
 def test_a_product_that_the_builder_made_float32_is_named() -> None:
