@@ -28,7 +28,7 @@ class Bundles:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._made: dict[tuple[str, ...], tuple[Path, Outcome]] = {}
+        self._made: dict[str, tuple[Path, Outcome]] = {}
 
     def path(self, case: Case, *options: str) -> Path:
         return self._export(case, options)[0]
@@ -36,18 +36,22 @@ class Bundles:
     def outcome(self, case: Case, *options: str) -> Outcome:
         return self._export(case, options)[1]
 
-    def _export(self, case: Case, options: tuple[str, ...]) -> tuple[Path, Outcome]:
-        key = (case.name, *options)
-        if key not in self._made:
-            path = self._root / "-".join(key)
+    def once(self, name: str, export: Callable[[Path], Outcome]) -> tuple[Path, Outcome]:
+        """The bundle of a name of its own, exported if it is not there."""
+        if name not in self._made:
+            path = self._root / name
             told = path.with_suffix(".outcome.json")
             with FileLock(path.with_suffix(".lock")):
                 if not told.exists():
-                    outcome = export(case, path, "--json", *options)
+                    outcome = export(path)
                     assert outcome.code == 0, outcome.err
                     told.write_text(json.dumps(asdict(outcome)))
-            self._made[key] = path, Outcome(**json.loads(told.read_text()))
-        return self._made[key]
+            self._made[name] = path, Outcome(**json.loads(told.read_text()))
+        return self._made[name]
+
+    def _export(self, case: Case, options: tuple[str, ...]) -> tuple[Path, Outcome]:
+        name = "-".join((case.name, *options))
+        return self.once(name, lambda path: export(case, path, "--json", *options))
 
 
 def export(case: Case, output: Path, *options: str) -> Outcome:

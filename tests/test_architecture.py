@@ -82,8 +82,9 @@ PUBLIC_METHODS = {
         "blocks", "embedding", "encoding_id", "modality", "places", "stored_as", "take",
     },
     "Gallery": {
-        "add", "check_bundle", "count", "create", "delete", "description", "ids",
-        "metadata_columns", "modality", "open", "refresh", "snapshot", "table", "update", "version",
+        "add", "build_coarse_index", "check_bundle", "coarse_indexed", "count", "create", "delete",
+        "description", "ids", "metadata_columns", "modality", "open", "refresh", "snapshot",
+        "table", "update", "version",
     },
     "Hits": {
         "count", "ids", "index", "matcher_ranks", "metadata", "rerank_scores", "scores",

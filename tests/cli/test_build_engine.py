@@ -15,7 +15,7 @@ import pytest
 from itr_deploy.bundle.engines import check_engine_file, engine_directories
 from itr_deploy.bundle.store import read_bundle
 from tests.support.command import itr_deploy
-from tests.support.engines import GRAPH, RTX, GraphMaker, put_graph
+from tests.support.engines import GRAPH, RTX, GraphMaker, put_graph, rewrite_manifest
 from tests.support.files import largest_file, tree
 
 pytestmark = RTX
@@ -104,6 +104,9 @@ def test_a_precision_that_the_bundle_does_not_have_ends_with_1(small: Path) -> N
 
 def test_fp16_without_half_layers_ends_with_4_and_leaves_no_engine(bundle_copy: Path) -> None:
     put_graph(bundle_copy, GraphMaker().linear().model(), "float16")
+    # As an encoder's it could be float32 throughout.
+    graph = read_bundle(bundle_copy).manifest.graphs[GRAPH].model_dump()
+    rewrite_manifest(bundle_copy, graphs={GRAPH: {**graph, "role": "match_text_to_image"}})
     before = tree(bundle_copy)
     outcome = itr_deploy("build-engine", bundle_copy, *TARGET, "--fp16")
     assert outcome.code == 4

@@ -12,6 +12,7 @@ import pytest
 
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.runtime import Matcher
+from tests.conftest import Bundles
 from tests.support.command import Outcome, itr_deploy
 from tests.support.dime import T2I
 from tests.support.files import tree
@@ -35,17 +36,14 @@ def write_split(directory: Path, images: int = 6) -> None:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+def world(tmp_path_factory: pytest.TempPathFactory, bundles: Bundles) -> World:
     root = tmp_path_factory.mktemp("routes")
     write_split(root / "data")
-    made = T2I.export(root / "bundle", "--gates", "yes")
-    assert made.code == 0, made.err
+    bundle, _ = bundles.once(T2I.shared_name, T2I.export_with_gates)
     profile = root / "routes.json"
-    outcome = itr_deploy(
-        "profile-routes", root / "bundle", "--data", root / "data", "--output", profile
-    )
+    outcome = itr_deploy("profile-routes", bundle, "--data", root / "data", "--output", profile)
     assert outcome.code == 0, outcome.err
-    return World(root / "data", root / "bundle", profile, outcome)
+    return World(root / "data", bundle, profile, outcome)
 
 
 class Pruned(NamedTuple):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.runtime import Gallery, Matcher, Retriever
+from tests.conftest import Bundles
 from tests.support.command import itr_deploy
 from tests.support.dime import DIRECTIONS, I2T, T2I, DimeCase
 
@@ -20,16 +21,12 @@ pytestmark = pytest.mark.slow
 class Exports:
     """Bundles of both directions, with their gates, made when they are first asked for."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, bundles: Bundles) -> None:
+        self._bundles = bundles
         self._matchers: dict[str, Matcher] = {}
 
     def path(self, case: DimeCase) -> Path:
-        path = self._root / case.direction
-        if not path.exists():
-            outcome = case.export(path, "--gates", "yes", "--json")
-            assert outcome.code == 0, outcome.err
-        return path
+        return self._bundles.once(case.shared_name, case.export_with_gates)[0]
 
     def matcher(self, case: DimeCase) -> Matcher:
         if case.direction not in self._matchers:
@@ -38,8 +35,8 @@ class Exports:
 
 
 @pytest.fixture(scope="module")
-def exports(tmp_path_factory: pytest.TempPathFactory) -> Exports:
-    return Exports(tmp_path_factory.mktemp("dime"))
+def exports(bundles: Bundles) -> Exports:
+    return Exports(bundles)
 
 
 BOTH = pytest.mark.parametrize("case", DIRECTIONS, ids=lambda case: case.direction)

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.conftest import Bundles
 from tests.support.command import Outcome, itr_deploy
+from tests.support.dime import DIRECTIONS, DimeCase
 from tests.support.golden import DATA, FULL
 from tests.support.imram import golden_checkpoint, write_checkpoint
 
@@ -151,14 +153,11 @@ def test_an_lhsc_has_pytorchs_figures(tmp_path: Path, padding: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("direction", ["i2t", "t2i"])
-def test_a_dime_has_pytorchs_figures(tmp_path: Path, direction: str) -> None:
-    folder = DATA / "dime" / direction
-    config = ("--bert-config", folder / "bert_config.json")
-    path = export("dime", folder, tmp_path / "b", "vocab.txt", *config)
-    data = golden_data(tmp_path / "data", folder)
-    checkpoint = folder / "model_best.pth.tar"
-    options = ("--folds", 4, "--baseline", "torch", "--checkpoint", checkpoint, "--json")
+@pytest.mark.parametrize("case", DIRECTIONS, ids=lambda case: case.direction)
+def test_a_dime_has_pytorchs_figures(tmp_path: Path, case: DimeCase, bundles: Bundles) -> None:
+    path, _ = bundles.once(case.shared_name, case.export_with_gates)
+    data = golden_data(tmp_path / "data", case.folder)
+    options = ("--folds", 4, "--baseline", "torch", "--checkpoint", case.checkpoint, "--json")
     outcome = evaluate(path, data, tmp_path / "out", *options)
     check_equal(outcome)
     assert json.loads((tmp_path / "out/evaluation.json").read_text())["bundle"]["family"] == "dime"

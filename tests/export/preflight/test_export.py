@@ -12,7 +12,7 @@ from itr_deploy.export.preflight import RULES, GraphView, Target
 from itr_deploy.export.preflight.rules import Problem
 from itr_deploy.export.text import nltk_words
 from itr_deploy.models.imram import load
-from tests.support.golden import FULL
+from tests.support.golden import TEXT
 
 
 def no_products(graph: GraphView, target: Target) -> Iterator[Problem]:
@@ -26,9 +26,9 @@ def test_findings_are_warnings_of_the_export(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(RULES, "no-products", no_products)
-    trained = load(FULL.checkpoint)
-    text = nltk_words(FULL.vocab, trained.vocab_size)
-    source = Source("imram", FULL.checkpoint, trained, text)
+    trained = load(TEXT.checkpoint)
+    text = nltk_words(TEXT.vocab, trained.vocab_size)
+    source = Source("imram", TEXT.checkpoint, trained, text)
     said: list[str] = []
     build_bundle(source, tmp_path, opset=20, progress=said.append)
     warned = [line for line in said if line.startswith("warning, TensorRT: ")]
