@@ -42,6 +42,11 @@ bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks.matching --family lhsc
 	$(BIN)/python -m benchmarks.matching --family dime --direction i2t --images 1000 --texts 4
 	$(BIN)/python -m benchmarks.matching --family dime --direction t2i --images 1000 --texts 4
+	$(BIN)/python -m benchmarks.cascade
+	$(BIN)/python -m benchmarks.limit
+	$(BIN)/python -m benchmarks.coarse
+	$(BIN)/python -m benchmarks.threads
+	$(BIN)/python -m benchmarks.galleries
 
 clean:
 	rm -rf $(VENV) $(DEMO_OUTPUT) build dist
