@@ -31,6 +31,16 @@ product_dtype: ContextVar[torch.dtype] = ContextVar("product_dtype", default=tor
 
 
 @contextmanager
+def products_in(dtype: torch.dtype) -> Iterator[None]:
+    """Set `product_dtype`; whoever intercepts the products reads it."""
+    token = product_dtype.set(dtype)
+    try:
+        yield
+    finally:
+        product_dtype.reset(token)
+
+
+@contextmanager
 def matrix_precision(precision: Precision) -> Iterator[None]:
     """Compute matrix products, linear layers and convolutions in this type.
 
@@ -40,22 +50,15 @@ def matrix_precision(precision: Precision) -> Iterator[None]:
     if precision == "float32":
         yield
         return
-    token = product_dtype.set(DTYPES[precision])
-    try:
-        with _Products():
-            yield
-    finally:
-        product_dtype.reset(token)
+    with products_in(DTYPES[precision]), _Products():
+        yield
 
 
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Within `matrix_precision` and `quantised_products`, keep products in float32."""
-    token = product_dtype.set(torch.float32)
-    try:
+    with products_in(torch.float32):
         yield
-    finally:
-        product_dtype.reset(token)
 
 
 def recurrent_dtype(full: torch.dtype) -> torch.dtype:

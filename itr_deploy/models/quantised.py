@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from itr_deploy.models.precision import product_dtype
+from itr_deploy.models.precision import product_dtype, products_in
 
 LEVELS = 127
 """Largest level of a value, which is stored as uint8, 128 being 0, and of a weight, as int8."""
@@ -33,23 +33,16 @@ TINY = 1e-30
 @contextmanager
 def quantised_products() -> Iterator[None]:
     """Compute Linears, and `torch.addmm`, in int8. For export alone: PyTorch does not run them."""
-    token = product_dtype.set(torch.int8)
-    try:
-        with _Products():
-            yield
-    finally:
-        product_dtype.reset(token)
+    with products_in(torch.int8), _Products():
+        yield
 
 
 @contextmanager
 def unquantised() -> Iterator[None]:
     """Within `quantised_products`, keep products in float32; half precision takes them still."""
     dtype = product_dtype.get()
-    token = product_dtype.set(torch.float32 if dtype == torch.int8 else dtype)
-    try:
+    with products_in(torch.float32 if dtype == torch.int8 else dtype):
         yield
-    finally:
-        product_dtype.reset(token)
 
 
 class _Products(TorchFunctionMode):

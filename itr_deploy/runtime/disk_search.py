@@ -15,7 +15,7 @@ from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.items import Encoded
 from itr_deploy.runtime.matching import PairScorer
 from itr_deploy.runtime.projection import PLAIN, Projection
-from itr_deploy.runtime.ranking import ROUNDING, best
+from itr_deploy.runtime.ranking import ROUNDING, best, best_rows
 from itr_deploy.runtime.stages import each, stage
 
 
@@ -114,12 +114,7 @@ class DiskSearcher:
                 items, places = self._read(shortlists[:, part], tensors)
             with stage("prefilter"):
                 scores[:, part] = scorer.score_candidates(queries, items.encoded, places)
-        return np.stack(
-            [
-                rows[best(row, width, names)[0]]
-                for row, rows, names in zip(scores, shortlists, ids, strict=True)
-            ]
-        )
+        return best_rows(scores, shortlists, width, ids)
 
     def _read(
         self, shortlists: NDArray[np.int64], tensors: Collection[str] | None = None

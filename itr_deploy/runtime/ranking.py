@@ -38,6 +38,24 @@ def best(
     return places[order], settled[order]
 
 
+def best_rows(
+    scores: NDArray[np.float32], rows: NDArray[np.int64], k: int, tie_order: TieOrder
+) -> NDArray[np.int64]:
+    """Every query's best of its own rows, in `best`'s order.
+
+    Args:
+        scores: ``[Q, N]``.
+        rows: What was scored, ``[Q, N]``.
+        k: How many, no more than N.
+        tie_order: ``[Q, N]``, distinct in a query.
+
+    Returns:
+        ``int64 [Q, k]``, some of ``rows``.
+    """
+    found = zip(scores, rows, tie_order, strict=True)
+    return np.stack([own[best(row, k, ties)[0]] for row, own, ties in found])
+
+
 def _settle(falling: NDArray[np.float32]) -> NDArray[np.float32]:
     """Falling scores, each run of equal ones set to its first; a run is no longer than rounding."""
     reach = ROUNDING * (1 + np.abs(falling))

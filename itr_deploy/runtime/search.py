@@ -19,7 +19,7 @@ from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.items import Encoded
 from itr_deploy.runtime.matching import PairScorer
 from itr_deploy.runtime.projection import PLAIN, Projection
-from itr_deploy.runtime.ranking import best
+from itr_deploy.runtime.ranking import best, best_rows
 from itr_deploy.runtime.stages import stage
 
 
@@ -122,20 +122,16 @@ class ResidentSearcher:
                 return self._nearest(queries, allowed, width)
         items = self._items.encoded
         if prefilter >= len(allowed):
+            wide = np.broadcast_to(allowed, (len(queries), len(allowed)))
             with stage("prefilter"):
                 scores = self._prefilter.score_all(queries, items, allowed)
-                ties = self._tie_order[allowed]
-                return np.stack([allowed[best(row, width, ties)[0]] for row in scores])
-        with stage("shortlist"):
-            wide = self._nearest(queries, allowed, prefilter)
+        else:
+            with stage("shortlist"):
+                wide = self._nearest(queries, allowed, prefilter)
+            with stage("prefilter"):
+                scores = self._prefilter.score_candidates(queries, items, wide)
         with stage("prefilter"):
-            scores = self._prefilter.score_candidates(queries, items, wide)
-            return np.stack(
-                [
-                    rows[best(row, width, self._tie_order[rows])[0]]
-                    for row, rows in zip(scores, wide, strict=True)
-                ]
-            )
+            return best_rows(scores, wide, width, self._tie_order[wide])
 
     def _nearest(
         self, queries: Encoded, allowed: NDArray[np.int64], width: int
