@@ -30,6 +30,7 @@ from itr_deploy.bundle.files import write_json
 from itr_deploy.bundle.manifest import Quantization
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.export.build import Source, build_bundle
+from itr_deploy.export.ensemble import build_ensemble
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.models.dime import Dime
 from itr_deploy.runtime.matcher import Matcher
@@ -61,7 +62,12 @@ def main() -> None:
     )
     imram.add_argument("--precompute", default="full", choices=("full", "none"))
     dime = parser.add_argument_group("dime")
-    dime.add_argument("--direction", default="i2t", choices=("i2t", "t2i"))
+    dime.add_argument(
+        "--direction",
+        default="i2t",
+        choices=("i2t", "t2i", "both"),
+        help="both: the mean of their scores, the published result",
+    )
     dime.add_argument("--bert", default="small", choices=("small", "base"))
     arguments = parser.parse_args()
     if arguments.threads:
@@ -74,19 +80,19 @@ def main() -> None:
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     """Build bundles with random weights, time all sides, compare their scores."""
     torch.manual_seed(0)
-    trained = MODELS[arguments.family](arguments)
-    matcher = exported(arguments, trained, folder / "float32")
-    width = trained.deployed.text_length
+    members = _members(arguments)
+    matcher = _joined(arguments, members, folder / "float32")
+    width = members[0].deployed.text_length
     regions, ids, lengths = random_inputs(arguments.images, arguments.texts, width)
     images = matcher.encode_images(regions)
     texts = matcher.encode_token_ids(ids, lengths)
-    plain = plain_matching(trained.plain, regions, ids, lengths)
+    plain = [plain_matching(trained.plain, regions, ids, lengths) for trained in members]
     sides: dict[str, Callable[[], np.ndarray]] = {
-        "plain PyTorch": plain,
+        "plain PyTorch": lambda: np.mean([score() for score in plain], axis=0),
         "exported matcher": lambda: matcher.score(texts=texts, images=images),
     }
     if arguments.quantize:
-        other = exported(arguments, trained, folder / "quantised", arguments.quantize)
+        other = _joined(arguments, members, folder / "quantised", arguments.quantize)
         sides[f"exported, {arguments.quantize}"] = lambda: other.score(texts=texts, images=images)
     for storage in arguments.storages:
         sides[f"exported, {storage} gallery"] = partial(
@@ -112,6 +118,35 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
             for name, found in scores.items()
         },
     }
+
+
+def _members(arguments: argparse.Namespace) -> list[TrainedMatcher]:
+    """The models whose mean is measured; one, but for both directions of DIME."""
+    if arguments.family != "dime" or arguments.direction != "both":
+        return [MODELS[arguments.family](arguments)]
+    one_way = (
+        argparse.Namespace(**{**vars(arguments), "direction": way}) for way in ("i2t", "t2i")
+    )
+    return [MODELS["dime"](way) for way in one_way]
+
+
+def _joined(
+    arguments: argparse.Namespace,
+    members: list[TrainedMatcher],
+    folder: Path,
+    quantization: Quantization | None = None,
+) -> Matcher:
+    """The bundle of one model, or the ensemble of several, loaded."""
+    matchers = [
+        exported(arguments, trained, folder / str(number), quantization)
+        for number, trained in enumerate(members)
+    ]
+    if len(matchers) == 1:
+        return matchers[0]
+    root = folder / "ensemble"
+    root.mkdir()
+    build_ensemble([m.bundle for m in matchers], (1.0,) * len(matchers), root)
+    return Matcher.load(root, threads=arguments.threads)
 
 
 def exported(
