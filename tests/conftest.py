@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from itr_deploy.bundle.manifest import Pipeline
 from itr_deploy.bundle.store import list_files, read_bundle, write_manifest
 from itr_deploy.runtime import Matcher
 from tests.support.command import Outcome, itr_deploy
@@ -98,7 +99,10 @@ def bundle_copy(bundle: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def without_prefilter(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle as a family without a prefilter has it; not to be changed."""
-    return without_graphs(bundle, tmp_path_factory.mktemp("plain") / "bundle", "prefilter_*")
+    copy = without_graphs(bundle, tmp_path_factory.mktemp("plain") / "bundle", "prefilter_*")
+    manifest = read_bundle(copy).manifest
+    write_manifest(copy, manifest.model_copy(update={"pipeline": Pipeline()}))
+    return copy
 
 
 @pytest.fixture(scope="session")

@@ -24,9 +24,8 @@ def open_bank(matcher: Matcher, path: Path, modality: str) -> LoadedGallery:
     """
     record = reranker_of(matcher)
     opened = Gallery.open(path, matcher)
-    bank = LoadedGallery(
-        opened, matcher.scorer, DEFAULT_BUDGET, None, projection=matcher.projection
-    )
+    stages = matcher.prefilter, matcher.projection
+    bank = LoadedGallery(opened, matcher.scorer, DEFAULT_BUDGET, None, *stages)
     check_bank("image" if modality == "image" else "text", bank)
     needed = max(record.pillars, record.neighbours + 1)
     if bank.gallery.count() < needed:
@@ -66,7 +65,7 @@ def store_phi(
             bank.searcher(),
             matcher.scorer,
             depth=reranker_of(matcher).neighbours + 1,
-            candidates=matcher.bundle.manifest.pipeline.candidates,
+            pipeline=matcher.bundle.manifest.pipeline,
             phi_limit=phi_limit,
             progress=progress,
         )

@@ -236,6 +236,7 @@ def _manifest(
         images=images,
         texts=texts,
         workspace=deployed.workspace,
+        pipeline=deployed.pipeline,
         pruning=None if pruned_from is None else pruned_from.pruning,
         text_processing=source.text.processing,
         graphs=graphs,

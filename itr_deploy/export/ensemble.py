@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from itr_deploy.bundle.manifest import (
     GraphInfo,
     Manifest,
     Member,
+    Pipeline,
     Provenance,
     StoredTensor,
     TensorInfo,
@@ -32,6 +33,7 @@ from itr_deploy.export.build import GRAPHS, WEIGHTS, save_graph, silent, tool_ve
 from itr_deploy.export.merge import add_output, apply, merge, scaled
 from itr_deploy.export.reranker import RERANK_ROLES
 from itr_deploy.export.weights import WeightsFile
+from itr_deploy.runtime.roles import PREFILTERS
 
 FAMILY = "ensemble"
 Progress = Callable[[str], None]
@@ -272,10 +274,7 @@ def _manifest(
             "workspace": _workspace(manifests),
             "graphs": graphs,
             "reranker": None,
-            # A form between one member's embeddings; tune fits the ensemble's own.
-            "pipeline": first.pipeline.model_copy(
-                update={"text_query_projection": None, "image_query_projection": None}
-            ),
+            "pipeline": _pipeline(first.pipeline, graphs),
             "encoding_id": identifier,
             "provenance": Provenance(
                 checkpoint=" + ".join(m.provenance.checkpoint for m in manifests),
@@ -286,6 +285,15 @@ def _manifest(
             "files": list_files(root),
         }
     )
+
+
+def _pipeline(first: Pipeline, graphs: Mapping[str, GraphInfo]) -> Pipeline:
+    """The first member's widths, unless they count on a prefilter that the ensemble has not."""
+    has_prefilter = any(info.role in PREFILTERS.values() for info in graphs.values())
+    if not has_prefilter and any(first.prefilter_width(query) for query in PREFILTERS):
+        return Pipeline()
+    # A form is one between a member's embeddings; tune fits the ensemble's own.
+    return first.model_copy(update={"text_query_projection": None, "image_query_projection": None})
 
 
 def _stored(tensors: Sequence[tuple[StoredTensor, ...]]) -> tuple[StoredTensor, ...]:

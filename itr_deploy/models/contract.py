@@ -14,11 +14,12 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from itr_deploy.bundle.manifest import Pruning, StoredTensor, Workspace
+from itr_deploy.bundle.manifest import Pipeline, Pruning, StoredTensor, Workspace
 
 __all__ = [
     "DeployedMatcher",
     "PairOutput",
+    "Pipeline",
     "PlainMatcher",
     "PrunedFrom",
     "Pruning",
@@ -68,6 +69,7 @@ class DeployedMatcher(nn.Module, ABC):
         prefilter_image_tensors: Names of the image tensors that `prefilter` reads; none where
             the family has no prefilter.
         prefilter_text_tensors: The same of the text tensors.
+        pipeline: How wide the shortlists of a bundle are that was not tuned.
     """
 
     image_tensors: tuple[StoredTensor, ...]
@@ -80,6 +82,7 @@ class DeployedMatcher(nn.Module, ABC):
     pair_outputs: tuple[PairOutput, ...] = ()
     prefilter_image_tensors: tuple[str, ...] = ()
     prefilter_text_tensors: tuple[str, ...] = ()
+    pipeline: Pipeline = Pipeline()
 
     @abstractmethod
     def encode_images(self, regions: Tensor) -> tuple[Tensor, ...]:

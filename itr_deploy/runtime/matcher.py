@@ -25,6 +25,9 @@ Images: TypeAlias = ArrayLike | Encoded
 DEFAULT_BUDGET = 1 << 30
 """Bytes for encoded items and scratch while scoring raw inputs."""
 
+PREFILTER_CALL = 16 << 20
+"""Scratch memory of a prefilter's call on a CPU, by the matcher's estimate: it computes little of
+what it gathers, which should still be in the cache then (docs/performance.md)."""
 
 ALL = slice(None)
 
@@ -49,6 +52,8 @@ class Matcher:
         self.scorer = PairScorer(backend, manifest, budget)
         self.prefilter: PairScorer | None = None
         if manifest.has_prefilter:
+            if backend.device == "cpu":
+                budget = min(budget, backend.workers * PREFILTER_CALL)
             self.prefilter = PairScorer(backend, manifest, budget, PREFILTERS)
         self.projection = read_projection(bundle)
         self._text: TextProcessor | None = None

@@ -107,9 +107,8 @@ class Retriever:
         reranking = None
         if bank is not None:
             opened = bank if isinstance(bank, Gallery) else Gallery.open(bank, matcher)
-            loaded = LoadedGallery(
-                opened, matcher.scorer, memory_budget, resident, projection=matcher.projection
-            )
+            stages = matcher.prefilter, matcher.projection
+            loaded = LoadedGallery(opened, matcher.scorer, memory_budget, resident, *stages)
             reranking = Reranking(matcher, loaded, gallery_neighbours, bank_neighbours)
         elif gallery_neighbours is not None or bank_neighbours is not None:
             raise UsageError("neighbour lists are for re-ranking, which needs a bank too; give it")

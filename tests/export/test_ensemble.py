@@ -8,6 +8,7 @@ import onnx
 import pytest
 
 from itr_deploy import Gallery, Matcher, Retriever
+from itr_deploy.bundle.manifest import Pipeline
 from itr_deploy.bundle.store import list_files, read_bundle, write_manifest
 from tests.support.command import itr_deploy
 from tests.support.golden import FULL
@@ -76,7 +77,9 @@ def test_without_a_prefilter_in_every_member_there_is_none(
     for number, members in enumerate(((bundle, without_prefilter), (without_prefilter, bundle))):
         outcome = itr_deploy("ensemble", *members, "--output", tmp_path / str(number))
         assert outcome.code == 0, outcome.err
-        assert Matcher.load(tmp_path / str(number)).prefilter is None
+        joined = Matcher.load(tmp_path / str(number))
+        assert joined.prefilter is None
+        assert joined.bundle.manifest.pipeline == Pipeline()
 
 
 def test_one_gallery_stores_what_both_members_need(made: Path, tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from itr_deploy.models.contract import DeployedMatcher
+from itr_deploy.models.contract import DeployedMatcher, Pipeline
 from itr_deploy.models.imram import ImramDeployment, load
 from itr_deploy.models.imram.config import ATTENTION_NORMS, MODES
+from itr_deploy.runtime.roles import PREFILTERS
 from tests.models.test_imram import ALL_CASES, PRECOMPUTE, inputs, small_config
 from tests.support.golden import Case
 from tests.support.imram import random_items, random_model
@@ -57,3 +58,13 @@ def test_it_reads_no_projection_of_a_memory_unit(mode: str) -> None:
 def test_a_model_of_one_step_has_none() -> None:
     deployed = ImramDeployment(random_model(small_config(steps=1)), "full")
     assert deployed.prefilter_image_tensors == deployed.prefilter_text_tensors == ()
+    assert deployed.pipeline == Pipeline()
+
+
+def test_by_default_it_reads_a_wider_shortlist_than_the_matcher() -> None:
+    pipeline = ImramDeployment(random_model(small_config()), "full").pipeline
+    for query in PREFILTERS:
+        prefilter, matcher = pipeline.prefilter_width(query), pipeline.width(query)
+        assert prefilter is not None
+        assert matcher is not None
+        assert prefilter > matcher

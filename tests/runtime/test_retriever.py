@@ -91,7 +91,8 @@ def test_a_shortlist_holds_the_items_of_the_largest_coarse_product(
     form: Any, galleries: dict, matcher: Matcher
 ) -> None:
     width = 17
-    found = search(form(matcher, galleries["image-float32"]), k=width, candidates=width)
+    retriever = form(matcher, galleries["image-float32"])
+    found = search(retriever, k=width, candidates=width, prefilter=None)
     coarse = (
         matcher.encode_texts(QUERIES).embedding @ matcher.encode_images(images(COUNT)).embedding.T
     )
@@ -166,7 +167,7 @@ def test_a_shortlist_is_never_narrower_than_the_hits_that_are_asked_for(
 def test_the_bundle_decides_the_width_by_default(galleries: dict, matcher: Matcher) -> None:
     retriever = resident(matcher, galleries["image-float16"])
     width = matcher.bundle.manifest.pipeline.candidates
-    assert width == 200
+    assert width == 50
     assert shown(retriever.search("a dog")) == shown(retriever.search("a dog", candidates=width))
 
 

@@ -18,20 +18,26 @@ def gallery(matcher: Matcher, tmp_path_factory: pytest.TempPathFactory) -> Galle
 
 
 @pytest.mark.parametrize(
-    ("resident", "candidates", "expected"),
+    ("resident", "widths", "expected"),
     [
-        (True, 10, ["encode", "shortlist", "match"]),
-        (True, None, ["encode", "match"]),
-        (False, 10, ["encode", "shortlist", "gather", "match"]),
-        (False, None, ["encode", "gather", "match"]),
+        (True, (10, None), ["encode", "shortlist", "match"]),
+        (True, (10, 20), ["encode", "shortlist", "prefilter", "match"]),
+        (True, (None, None), ["encode", "match"]),
+        (False, (10, None), ["encode", "shortlist", "gather", "match"]),
+        (False, (10, 20), ["encode", "shortlist", "gather", "prefilter", "match"]),
+        (False, (None, None), ["encode", "gather", "match"]),
     ],
 )
 def test_a_search_comes_to_its_stages_in_order_and_they_add_up_to_its_total(
-    matcher: Matcher, gallery: Gallery, resident: bool, candidates: int, expected: list[str]
+    matcher: Matcher,
+    gallery: Gallery,
+    resident: bool,
+    widths: tuple[int | None, int | None],
+    expected: list[str],
 ) -> None:
     retriever = Retriever(matcher, gallery, resident=resident)
     with timed_stages() as times:
-        retriever.search(captions(2), k=5, candidates=candidates)
+        retriever.search(captions(2), k=5, candidates=widths[0], prefilter=widths[1])
     assert list(times.seconds) == expected
     assert all(seconds > 0 for seconds in times.seconds.values())
     assert times.rest >= 0

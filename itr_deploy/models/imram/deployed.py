@@ -15,12 +15,18 @@ from torch.nn import functional
 from itr_deploy.models.contract import (
     DeployedMatcher,
     PairOutput,
+    Pipeline,
     StoredTensor,
     Workspace,
 )
 from itr_deploy.models.imram.plain import Imram, first_norm
 from itr_deploy.models.layers import MASKED, NORM_EPS, bigru_two_pass, l2_norm, position_mask
 from itr_deploy.models.precision import full_precision
+
+CASCADE = Pipeline(
+    candidates=50, prefilter=400, image_query_candidates=200, image_query_prefilter=2000
+)
+"""Keeps 99 % of the exhaustive top 10 of 1,000 images and 5,000 captions, docs/performance.md."""
 
 
 class ImramDeployment(DeployedMatcher):
@@ -56,6 +62,7 @@ class ImramDeployment(DeployedMatcher):
             self.pair_outputs = (PairOutput("step_scores", (config.steps,)),)
         if config.steps > 1:
             self.prefilter_image_tensors, self.prefilter_text_tensors = ("regions",), ("words",)
+            self.pipeline = CASCADE
         live = 8 * width
         self.workspace = Workspace(
             per_word=live * config.has_text_branch,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from itr_deploy.bundle.manifest import Pipeline
 from itr_deploy.runtime.search import Searcher
 
 Rows = NDArray[np.int64]
@@ -48,7 +49,7 @@ class BankLists:
 
 
 def searched_lists(
-    gallery: Searcher, rows: Rows, bank: Searcher, depth: int, candidates: int | None
+    gallery: Searcher, rows: Rows, bank: Searcher, depth: int, pipeline: Pipeline | None
 ) -> BankLists:
     """Search the bank with items of the gallery.
 
@@ -57,10 +58,14 @@ def searched_lists(
         rows: ``[n]``, each at most once.
         bank: What is searched; it has at least ``depth`` items.
         depth: Length of the lists.
-        candidates: Width of the shortlist, None to score every bank item.
+        pipeline: How wide the shortlists are, None to score every bank item.
     """
     queries = gallery.encoded(rows).stored_as("float32")
-    found = bank.search(queries, depth, candidates, None)
+    candidates = prefilter = None
+    if pipeline is not None:
+        candidates = pipeline.width(queries.modality)
+        prefilter = pipeline.prefilter_width(queries.modality)
+    found = bank.search(queries, depth, candidates, None, prefilter)
     ids = bank.vectors.ids
     order = np.argsort(ids)
     names = np.array([hits.ids for hits in found])
@@ -75,25 +80,25 @@ class SearchedBankLists:
         """Take both sides and the length of the lists."""
         self._gallery, self._bank, self._depth = gallery, bank, depth
         self._lock = threading.Lock()
-        self._width: int | None = -1
+        self._pipeline: Pipeline | None = None
         self._known: BankLists | None = None
 
-    def take(self, items: Rows, candidates: int | None) -> BankLists:
-        """The lists of some items, from a shortlist of this width."""
+    def take(self, items: Rows, pipeline: Pipeline | None) -> BankLists:
+        """The lists of some items, see `searched_lists`."""
         with self._lock:
-            known = self._of_width(candidates)
+            known = self._by(pipeline)
             missing = np.unique(items[known.rows[items, 0] == UNKNOWN])
         if missing.size:
             # Two threads may search for the same items; what they find is the same.
-            found = searched_lists(self._gallery, missing, self._bank, self._depth, candidates)
+            found = searched_lists(self._gallery, missing, self._bank, self._depth, pipeline)
             with self._lock:
                 known.rows[missing], known.scores[missing] = found.rows, found.scores
         with self._lock:
             return known.take(items)
 
-    def _of_width(self, candidates: int | None) -> BankLists:
-        if self._known is None or self._width != candidates:
+    def _by(self, pipeline: Pipeline | None) -> BankLists:
+        if self._known is None or self._pipeline != pipeline:
             shape = (len(self._gallery.vectors.ids), self._depth)
             self._known = BankLists(np.full(shape, UNKNOWN), np.empty(shape, np.float32))
-            self._width = candidates
+            self._pipeline = pipeline
         return self._known

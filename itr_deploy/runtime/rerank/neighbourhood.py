@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Reranker
+from itr_deploy.bundle.manifest import Pipeline, Reranker
 from itr_deploy.errors import GalleryError, InputError
 from itr_deploy.runtime.matching import PairScorer
 from itr_deploy.runtime.rerank.lists import BankLists, SearchedBankLists
@@ -79,11 +79,14 @@ class Neighbourhood:
         self._searched = SearchedBankLists(gallery, bank, depth)
         self.store = _store(gallery, bank, depth)
 
-    def bank_lists(self, items: Rows, candidates: int | None) -> BankLists:
-        """The bank items that the matcher likes best for some items of the gallery."""
+    def bank_lists(self, items: Rows, pipeline: Pipeline | None) -> BankLists:
+        """The bank items that the matcher likes best for some items of the gallery.
+
+        Where no store has them, the bank is searched with shortlists of these widths.
+        """
         if self.store is not None:
             return self.store.lists.take(items)
-        return self._searched.take(items, candidates)
+        return self._searched.take(items, pipeline)
 
     def pillar_phi(self, pillars: Rows, shortlist: Rows) -> Floats:
         """The matcher's scores of bank items and gallery items, ``[L - 1, K - 1]``."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import GraphRole, Modality, Reranker
+from itr_deploy.bundle.manifest import GraphRole, Modality, Pipeline, Reranker
 from itr_deploy.errors import BundleError, GalleryError, InputError, UsageError
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.items import Encoded
@@ -110,13 +110,13 @@ class Reranking:
                 f"{gallery.gallery.path}: {len(found[0])} items{kept}; this re-ranker needs at "
                 f"least {needed}, as its sizes are fixed; search without it"
             )
-        width = max(candidates, needed) if candidates is not None else None
+        pipeline = self._matcher.bundle.manifest.pipeline if candidates is not None else None
         reranked: list[Hits] = []
         for start in range(0, len(queries), BATCH):
             part = slice(start, start + BATCH)
             with stage("rerank"):
                 inputs = [
-                    self._inputs(around, queries.modality, hits, vector, near, width)
+                    self._inputs(around, queries.modality, hits, vector, near, pipeline)
                     for hits, vector, near in zip(
                         found[part], queries.embedding[part], given[part], strict=True
                     )
@@ -152,7 +152,7 @@ class Reranking:
         hits: Hits,
         embedding: Floats,
         given: Given | None,
-        candidates: int | None,
+        pipeline: Pipeline | None,
     ) -> tuple[Floats, Floats]:
         """Affinities ``[1, K, 2L]`` and edges ``[1, K, K]`` of one query."""
         shape, count = self._record.direction(modality), self._record.neighbours
@@ -168,7 +168,7 @@ class Reranking:
             around.pillar_phi(query.rows[:pillars], shortlist)[None],
         )
         number = len(around.bank.vectors.ids)
-        in_bank = around.bank_lists(shortlist, candidates).with_query(
+        in_bank = around.bank_lists(shortlist, pipeline).with_query(
             hits.scores[: len(shortlist)], query.same, number
         )
         item_lists = [ranked[None, :count], around.gallery_pi.lists(shortlist, count)]

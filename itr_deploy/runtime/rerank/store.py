@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from itr_deploy.bundle.files import output_errors, write_json
+from itr_deploy.bundle.manifest import Pipeline
 from itr_deploy.bundle.record import Record
 from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.gallery import Gallery
@@ -126,7 +127,7 @@ def write_store(
     scorer: PairScorer,
     *,
     depth: int,
-    candidates: int | None,
+    pipeline: Pipeline,
     phi_limit: int,
     progress: Progress = lambda done: None,
 ) -> StoreDescription:
@@ -138,7 +139,7 @@ def write_store(
         bank: Of the other modality.
         scorer: Of the bundle that made both.
         depth: Length of the lists.
-        candidates: Width of the bank's shortlist, used where not all pairs are scored.
+        pipeline: How wide the bank's shortlists are, used where not all pairs are scored.
         phi_limit: Bytes that all scores may take; where they take more, only lists are made.
         progress: Called with the number of gallery items done.
     """
@@ -158,7 +159,7 @@ def write_store(
                 phi[rows] = _scored(gallery, rows, bank, scorer)
                 found = _best_of(phi[rows], bank.vectors.ids, depth)
             else:
-                found = searched_lists(gallery, rows, bank, depth, candidates)
+                found = searched_lists(gallery, rows, bank, depth, pipeline)
             lists[rows], scores[rows] = found.rows, found.scores
             progress(int(rows[-1]) + 1)
         if phi is not None:
@@ -169,7 +170,7 @@ def write_store(
         gallery=fingerprint(gallery.gallery, gallery.vectors),
         bank=fingerprint(bank.gallery, bank.vectors),
         depth=depth,
-        candidates=None if complete else candidates,
+        candidates=None if complete else pipeline.width(gallery.gallery.modality),
         complete=complete,
     )
     write_json(root / DESCRIPTION, about.model_dump(mode="json"))
