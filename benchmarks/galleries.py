@@ -43,8 +43,6 @@ def main() -> None:
     parser.add_argument("--items", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--forms", nargs="+", default=["memory", "disk"])
     parser.add_argument("--precompute", default="none", choices=("full", "none"))
-    parser.add_argument("--prefilter", type=int, default=200)
-    parser.add_argument("--candidates", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--opened", nargs=3, metavar=("BUNDLE", "GALLERY", "FORM"))
     parser.set_defaults(family="imram", mode="text_IMRAM", steps=3, threads=None)
@@ -64,10 +62,9 @@ def measured(arguments: argparse.Namespace, matcher: Matcher, count: int) -> lis
     rows = []
     with synthetic_gallery(matcher, "image", count, RandomItems(matcher)) as gallery:
         for form in arguments.forms:
-            options = ["--prefilter", arguments.prefilter, "--candidates", arguments.candidates]
-            options += ["--rounds", arguments.rounds]
-            options += ["--opened", matcher.bundle.path, gallery, form]
-            command = [sys.executable, "-m", "benchmarks.galleries", *map(str, options)]
+            command = [sys.executable, "-m", "benchmarks.galleries"]
+            command += ["--rounds", str(arguments.rounds)]
+            command += ["--opened", str(matcher.bundle.path), str(gallery), form]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             rows.append({"items": count, "form": form, **json.loads(done.stdout)})
     return rows
@@ -80,14 +77,13 @@ def searched(arguments: argparse.Namespace, bundle: str, gallery: str, form: str
     queries = RandomItems(matcher, seed=1).make("text", arguments.rounds + 1)
     matcher.encode_texts(queries[:1])  # loads the encoder, which is no part of a gallery
     before, start = resident_memory(), time.perf_counter()
-    widths = {"prefilter": arguments.prefilter, "candidates": arguments.candidates}
-    retriever.search(queries[0], **widths)
+    retriever.search(queries[0])
     loaded, seconds = time.perf_counter() - start, []
     memory = resident_memory() - before
     stages: dict[str, list[float]] = {}
     for query in queries[1:]:
         with timed_stages() as times:
-            retriever.search(query, **widths)
+            retriever.search(query)
         seconds.append(times.total)
         for name, taken in times.seconds.items():
             stages.setdefault(name, []).append(taken)

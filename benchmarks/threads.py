@@ -45,8 +45,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=16)
     parser.add_argument("--counts", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 64])
-    parser.add_argument("--prefilter", type=int, default=200)
-    parser.add_argument("--candidates", type=int, default=20)
     parser.set_defaults(family="imram", mode="text_IMRAM", steps=3, precompute="full")
     arguments = parser.parse_args()
     torch.manual_seed(0)
@@ -69,8 +67,7 @@ class _Load:
         self, arguments: argparse.Namespace, retriever: Retriever, queries: list[str]
     ) -> None:
         self._arguments, self._retriever, self._queries = arguments, retriever, queries
-        self._widths = {"prefilter": arguments.prefilter, "candidates": arguments.candidates}
-        self._alone = [retriever.search(query, **self._widths) for query in queries]
+        self._alone = [retriever.search(query) for query in queries]
         self._errors: list[str] = []
 
     def measure(self) -> dict[str, Any]:
@@ -96,7 +93,7 @@ class _Load:
             while time.perf_counter() < end:
                 place = (place + 1) % len(self._queries)
                 try:
-                    found = self._retriever.search(self._queries[place], **self._widths)
+                    found = self._retriever.search(self._queries[place])
                     if not _same(found, self._alone[place]):
                         self._errors.append(f"query {place}: other hits than alone")
                 except Exception as error:  # what a service would see
@@ -118,7 +115,7 @@ class _Load:
         """Queries a second of one thread that gives so many a call."""
         done, start = 0, time.perf_counter()
         while time.perf_counter() < start + seconds:
-            self._retriever.search(self._queries[:size], **self._widths)
+            self._retriever.search(self._queries[:size])
             done += size
         return done / (time.perf_counter() - start)
 
