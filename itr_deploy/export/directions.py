@@ -1,9 +1,10 @@
-"""Both matcher graphs from one trace.
+"""All graphs that score pairs from one trace.
 
 The model is traced as it computes: ``groups`` of texts and of images, every text of a group with
-every image of it. A direction is what stands around that. Its queries come in one axis, as many as
-there are rows of candidates or a multiple, and the candidates are gathered from a gallery. Tracing
-is most of what an export takes, and shapes that depend on a quotient take it half as long again.
+every image of it, the prefilter beside the matcher. A part has some of the outputs. A direction is
+what stands around a part: its queries come in one axis, as many as there are rows of candidates or
+a multiple, and the candidates are gathered from a gallery. Tracing is most of what an export takes,
+and shapes that depend on a quotient take it half as long again.
 """
 
 from __future__ import annotations
@@ -13,12 +14,56 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from itr_deploy.bundle.manifest import Modality
-from itr_deploy.export.specs import GraphSpec
+from itr_deploy.export.specs import GraphSpec, PairTensors
 from itr_deploy.export.tracing import name_axes
 
 INT64 = ir.TensorType(ir.DataType.INT64)
+
+
+def part(pairs: ir.Model, tensors: PairTensors, outputs: Sequence[str]) -> ir.Model:
+    """A copy of a traced model that gives some of its outputs, and takes what they need.
+
+    Args:
+        pairs: The traced model.
+        tensors: What the part takes.
+        outputs: Names of its outputs.
+
+    Raises:
+        ValueError: It needs more than it takes.
+    """
+    model = pairs.clone()
+    graph = model.graph
+    names = {tensor.name for tensor in (*tensors.texts, tensors.lengths, *tensors.images)}
+    graph.outputs[:] = [value for value in graph.outputs if value.name in outputs]
+    RemoveUnusedNodesPass()(model)
+    taken = [value for value in graph.inputs if value.name in names]
+    for left in [value for value in graph.inputs if value.name not in names]:
+        for node, place in left.uses():
+            node.replace_input_with(place, _of_the_same_size(node, left, taken))
+    graph.inputs[:] = taken
+    return model
+
+
+def _of_the_same_size(node: ir.Node, left: ir.Value, taken: Sequence[ir.Value]) -> ir.Value:
+    """An input that has the sizes which a node reads of one that is left out.
+
+    The exporter takes a size from whichever input has it.
+    """
+    if node.op_type == "Shape":
+        axes = _read_axes(node, left)
+        for value in taken:
+            if _read_axes(node, value) == axes:
+                return value
+    raise ValueError(f"{left.name} is read by {node.name}, and left out")
+
+
+def _read_axes(node: ir.Node, value: ir.Value) -> list[str]:
+    assert value.shape is not None
+    start, end = node.attributes.get_int("start", 0), node.attributes.get_int("end", None)
+    return [str(axis) for axis in value.shape[slice(start, end)]]
 
 
 def directed(pairs: ir.Model, spec: GraphSpec, query: Modality) -> ir.Model:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import onnx_ir as ir
 from torch import nn
 
 from itr_deploy.bundle.manifest import Precision, Quantization
-from itr_deploy.export.directions import directed
+from itr_deploy.export.directions import directed, part
 from itr_deploy.export.modules import (
     ImageEncoderModule,
-    MatcherModule,
-    PrefilterModule,
     Quantised,
+    ScorersModule,
     TextEncoderModule,
 )
 from itr_deploy.export.specs import (
@@ -26,7 +26,7 @@ from itr_deploy.export.specs import (
     text_encoder_spec,
 )
 from itr_deploy.export.tracing import to_onnx
-from itr_deploy.models.contract import TrainedMatcher
+from itr_deploy.models.contract import DeployedMatcher, TrainedMatcher
 from itr_deploy.runtime.roles import MATCHERS, PREFILTERS, Roles
 
 
@@ -56,18 +56,27 @@ def traced_graphs(
     ):
         progress(f"graph {spec.role}")
         yield spec, to_onnx(encoder, spec.inputs, spec.outputs, opset, precision)
-    scorers: list[tuple[str, Roles, nn.Module, PairTensors]]
-    scorers = [("the matcher", MATCHERS, MatcherModule(deployed), pair_tensors(deployed))]
-    if deployed.prefilter_image_tensors:
-        prefilter = PrefilterModule(deployed)
-        scorers.append(("the prefilter", PREFILTERS, prefilter, prefilter_tensors(deployed)))
-    for name, roles, module, pairs in scorers:
-        progress(f"{name}, for both directions")
-        inputs = (pairs.texts, pairs.lengths, pairs.images)
-        if quantization is not None:
-            module = Quantised(module)
-        both = to_onnx(module, inputs, pairs.outputs, opset, precision)
+    progress("what scores pairs, for both directions")
+    for roles, pairs, model in _scorers(deployed, opset, precision, quantization):
         for query, role in roles.items():
             spec = direction_spec(role, query, pairs)
             progress(f"graph {role}")
-            yield spec, directed(both, spec, query)
+            yield spec, directed(model, spec, query)
+
+
+def _scorers(
+    deployed: DeployedMatcher, opset: int, precision: Precision, quantization: Quantization | None
+) -> Iterator[tuple[Roles, PairTensors, ir.Model]]:
+    """The matcher, and the prefilter that some families have, out of one trace."""
+    pairs = pair_tensors(deployed)
+    inputs, outputs = (pairs.texts, pairs.lengths, pairs.images), pairs.outputs
+    if deployed.prefilter_image_tensors:
+        outputs = (*outputs, replace(outputs[0], name="prefilter_scores"))
+    module: nn.Module = ScorersModule(deployed)
+    if quantization is not None:
+        module = Quantised(module)
+    model = to_onnx(module, inputs, outputs, opset, precision)
+    yield MATCHERS, pairs, part(model, pairs, [output.name for output in pairs.outputs])
+    if deployed.prefilter_image_tensors:
+        own = prefilter_tensors(deployed)
+        yield PREFILTERS, own, part(model, own, [outputs[-1].name])

@@ -64,8 +64,11 @@ class TextEncoderModule(nn.Module):
         return self.deployed.encode_texts(token_ids, lengths)
 
 
-class MatcherModule(nn.Module):
-    """Every text of a group with every image of it, for `itr_deploy.export.directions`."""
+class ScorersModule(nn.Module):
+    """The matcher, and where the family has one the prefilter, in one.
+
+    Every text of a group with every image of it, for `itr_deploy.export.directions`.
+    """
 
     def __init__(self, deployed: DeployedMatcher) -> None:
         super().__init__()
@@ -74,19 +77,7 @@ class MatcherModule(nn.Module):
     def forward(
         self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """See `DeployedMatcher.match_outputs`."""
+        """See `DeployedMatcher.match_and_prefilter`, or else `match_outputs`."""
+        if self.deployed.prefilter_image_tensors:
+            return self.deployed.match_and_prefilter(texts, lengths, images)
         return self.deployed.match_outputs(texts, lengths, images)
-
-
-class PrefilterModule(nn.Module):
-    """The family's prefilter in its matcher's place."""
-
-    def __init__(self, deployed: DeployedMatcher) -> None:
-        super().__init__()
-        self.deployed = deployed
-
-    def forward(
-        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
-    ) -> tuple[Tensor, ...]:
-        """See `DeployedMatcher.prefilter`."""
-        return (self.deployed.prefilter(texts, lengths, images),)

@@ -133,6 +133,28 @@ class DeployedMatcher(nn.Module, ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no prefilter")
 
+    def match_and_prefilter(
+        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        """`match_outputs`, then `prefilter` of the same pairs, for both to be traced at once.
+
+        A family whose matcher computes its prefilter anyway overrides this.
+
+        Args:
+            texts: The `text_tensors`, as for `match`.
+            lengths: ``int64 [B, T]``.
+            images: The `image_tensors`.
+        """
+        read = {*self.prefilter_text_tensors}, {*self.prefilter_image_tensors}
+        own_texts, own_images = (
+            [tensor for spec, tensor in zip(specs, tensors, strict=True) if spec.name in names]
+            for specs, tensors, names in zip(
+                (self.text_tensors, self.image_tensors), (texts, images), read, strict=True
+            )
+        )
+        outputs = self.match_outputs(texts, lengths, images)
+        return (*outputs, self.prefilter(own_texts, lengths, own_images))
+
 
 @dataclass(frozen=True)
 class PrunedFrom:

@@ -68,7 +68,7 @@ def test_every_setting_has_stages_that_add_up(whole: tuple[Outcome, Path]) -> No
     for entry in searches:
         figures = entry["milliseconds"]
         assert all(set(found) == FIGURES for found in figures.values())
-        assert ("shortlist" in figures) == (entry["candidates"] is not None)
+        assert ("prefilter" in figures) == (entry["candidates"] is not None)
         parts = sum(found["mean"] for name, found in figures.items() if name != "total")
         assert parts == pytest.approx(figures["total"]["mean"])
         assert entry["searches"] == 2
@@ -81,11 +81,13 @@ def test_the_trace_lists_matrix_products_and_keeps_the_profiles(
     whole: tuple[Outcome, Path],
 ) -> None:
     outcome, output = whole
-    (rows,) = outcome.json["trace"]["operators"].values()
-    assert any("MatMul" in row["operator"] for row in rows)
-    assert sum(row["share"] for row in rows) == pytest.approx(1)
+    traced = outcome.json["trace"]["operators"]
+    assert set(traced) == {"match_text_to_image", "prefilter_text_to_image"}
+    for rows in traced.values():
+        assert any("MatMul" in row["operator"] for row in rows)
+        assert sum(row["share"] for row in rows) == pytest.approx(1)
     profiles = {path.name for path in (output / "trace").iterdir()}
-    assert profiles == {"match_text_to_image.json", "text_encoder.json"}
+    assert profiles == {f"{graph}.json" for graph in ("text_encoder", *traced)}
     assert (output / "bench.svg").read_text().startswith("<svg ")
 
 
@@ -107,9 +109,9 @@ def test_a_gallery_on_disk_is_searched_with_what_it_takes_and_printed_as_tables(
     assert "20 texts on disk" in outcome.out
     assert "image queries" in outcome.out
     table = outcome.out[outcome.out.index("8 queries, 8 candidates") :]
-    stages = ["encode", "shortlist", "gather", "match", "rest", "total"]
+    stages = ["encode", "shortlist", "gather", "prefilter", "match", "rest", "total"]
     words = [line.split()[0] for line in table.splitlines() if line.strip()]
-    assert words[3:9] == stages
+    assert words[3:10] == stages
     assert "cold start" in outcome.out
     assert outcome.out.splitlines()[-1].startswith("report: ")
 

@@ -124,9 +124,24 @@ class ImramDeployment(DeployedMatcher):
         self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
         """Scores, and every step's part of them, see `DeployedMatcher.match_outputs`."""
+        return self._outputs(self._all_steps(texts, lengths, images))
+
+    def match_and_prefilter(
+        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        """The outputs and the first step's part, see `DeployedMatcher.match_and_prefilter`."""
+        branches = self._all_steps(texts, lengths, images)
+        return (*self._outputs(branches), _first_step(branches))
+
+    def _all_steps(
+        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
+    ) -> list[list[Tensor]]:
+        """Scores ``[B, T, I]`` of every step of every branch."""
         text = dict(zip((spec.name for spec in self.text_tensors), texts, strict=True))
         image = dict(zip((spec.name for spec in self.image_tensors), images, strict=True))
-        branches = self._branches(text, lengths, image, self.model.config.steps)
+        return self._branches(text, lengths, image, self.model.config.steps)
+
+    def _outputs(self, branches: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
         scores = _sum([_sum(steps) for steps in branches])
         if not self.pair_outputs:
             return (scores,)
@@ -137,7 +152,7 @@ class ImramDeployment(DeployedMatcher):
     ) -> Tensor:
         """The first step's part of the score, see `DeployedMatcher.prefilter`."""
         text, image = {"words": texts[0]}, {"regions": images[0]}
-        return _sum([steps[0] for steps in self._branches(text, lengths, image, 1)])
+        return _first_step(self._branches(text, lengths, image, 1))
 
     def _branches(
         self, text: Mapping[str, Tensor], lengths: Tensor, image: Mapping[str, Tensor], steps: int
@@ -242,6 +257,10 @@ class _Side:
         self.tensors = tensors
         self.embedded = tensors[embedded]
         self.mask = mask
+
+
+def _first_step(branches: Sequence[Sequence[Tensor]]) -> Tensor:
+    return _sum([steps[0] for steps in branches])
 
 
 def _sum(terms: Sequence[Tensor]) -> Tensor:
