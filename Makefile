@@ -46,6 +46,7 @@ bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks.limit
 	$(BIN)/python -m benchmarks.coarse
 	$(BIN)/python -m benchmarks.threads
+	$(BIN)/python -m benchmarks.creep
 	$(BIN)/python -m benchmarks.galleries
 
 clean:

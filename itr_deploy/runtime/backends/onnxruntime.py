@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import SetupError, UsageError
 from itr_deploy.runtime.backends.ahead import RunAhead
+from itr_deploy.runtime.backends.arena import share_arena
 from itr_deploy.runtime.backends.base import Arrays, Call
 from itr_deploy.runtime.backends.kept import KeptArrays
 from itr_deploy.runtime.backends.providers import CpuProvider, Provider
@@ -156,6 +157,8 @@ class OnnxRuntimeBackend:
                 'bfloat16 products there; use device="cuda", or export with --dtype float32'
             )
         options = self._runtime.SessionOptions()
+        if self.device == "cpu":
+            share_arena(self._runtime, options)
         alone = self.device == "cpu" and info.role in SCORERS
         options.intra_op_num_threads = 1 if alone else self._threads
         # Threads that wait for another operator after the last would take a core from the matcher.
