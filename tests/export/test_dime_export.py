@@ -6,12 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.bundle.store import read_bundle
+from itr_deploy.models.dime import Dime
 from itr_deploy.runtime import Gallery, Matcher, Retriever
 from tests.conftest import Bundles
+from tests.models.test_dime_prefilter import EVERY, published_cheap_part
+from tests.models.test_dime_routes import inputs, trained
 from tests.support.command import itr_deploy
 from tests.support.dime import DIRECTIONS, I2T, T2I, DimeCase
 
@@ -65,6 +70,26 @@ def test_the_graphs_tell_the_published_gates(case: DimeCase, exports: Exports) -
             expected = np.broadcast_to(expected, (len(images), len(texts), 4, 4))
         np.testing.assert_allclose(by_image, expected, atol=1e-4)
         np.testing.assert_allclose(by_text, expected.swapaxes(0, 1), atol=1e-4)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("storage", "tolerance"), [("float32", 1e-4), ("float16", 1e-2), ("int8", 1e-1)]
+)
+def test_the_prefilter_scores_as_the_published_cells_that_it_keeps(
+    case: DimeCase, storage: StorageType, tolerance: float, exports: Exports
+) -> None:
+    plain = trained(case.direction).plain
+    assert isinstance(plain, Dime)
+    with torch.inference_mode():
+        expected = published_cheap_part(plain, EVERY).score(*inputs(case.direction)).numpy()
+    matcher = exports.matcher(case)
+    assert matcher.prefilter is not None
+    texts, images = matcher.encode_token_ids(*case.texts), matcher.encode_images(case.images)
+    by_text = matcher.prefilter.score_all(texts, images.stored_as(storage))
+    by_image = matcher.prefilter.score_all(images, texts.stored_as(storage))
+    np.testing.assert_allclose(by_text.T, expected, atol=tolerance)
+    np.testing.assert_allclose(by_image, expected, atol=tolerance)
 
 
 @BOTH
@@ -153,11 +178,13 @@ def test_both_directions_make_an_ensemble_that_searches(exports: Exports, tmp_pa
     bundle = tmp_path / "both"
     made = itr_deploy("ensemble", exports.path(I2T), exports.path(T2I), "--output", bundle)
     assert made.code == 0, made.err
-    scores = Matcher.load(bundle).score(texts=I2T.captions, images=I2T.images)
-    members = [
-        exports.matcher(case).score(texts=I2T.captions, images=I2T.images) for case in DIRECTIONS
-    ]
+    both = Matcher.load(bundle)
+    matchers = [exports.matcher(case) for case in DIRECTIONS]
+    scores = both.score(texts=I2T.captions, images=I2T.images)
+    members = [matcher.score(texts=I2T.captions, images=I2T.images) for matcher in matchers]
     np.testing.assert_allclose(scores, np.mean(members, axis=0), atol=1e-5)
+    members = [prefiltered(matcher) for matcher in matchers]
+    np.testing.assert_allclose(prefiltered(both), np.mean(members, axis=0), atol=1e-5)
     data = tmp_path / "data"
     data.mkdir()
     np.save(data / "test_ims.npy", I2T.images)
@@ -167,6 +194,12 @@ def test_both_directions_make_an_ensemble_that_searches(exports: Exports, tmp_pa
     assert indexed.code == 0, indexed.err
     found = itr_deploy("search", bundle, I2T.captions[0], "--gallery", gallery, "-k", 1, "--json")
     assert found.code == 0, found.err
+
+
+def prefiltered(matcher: Matcher) -> np.ndarray:
+    assert matcher.prefilter is not None
+    texts, images = matcher.encode_texts(I2T.captions), matcher.encode_images(I2T.images)
+    return matcher.prefilter.score_all(texts, images)
 
 
 class TestRefusals:

@@ -96,6 +96,11 @@ class Interaction(nn.Module):
         self.dynamic_itr_l2 = DynamicLayer(config, last)
         self.bn = nn.BatchNorm1d(config.embed_dim)
 
+    @property
+    def layers(self) -> list[DynamicLayer]:
+        """The three layers in order."""
+        return [self.dynamic_itr_l0, self.dynamic_itr_l1, self.dynamic_itr_l2]
+
     def forward(self, local: Tensor, guide: Guide) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """Score pairs ``[n]``: refine one side's local features, compare them with the other side.
 

@@ -32,8 +32,8 @@ IN_FLOAT32 = {
     "imram-image": ENCODERS,
     "imram-full": ENCODERS,
     # Routers, and the guiding side's embeddings; unbounded relations and self-attention.
-    "dime-i2t": {*ENCODERS, *MATCHING},
-    "dime-t2i": {*ENCODERS, *MATCHING},
+    "dime-i2t": {*ENCODERS, *MATCHING, *PREFILTERS},
+    "dime-t2i": {*ENCODERS, *MATCHING, *PREFILTERS},
     "lhsc": ENCODERS,
 }
 """Graphs with products that half precision would break."""
@@ -46,7 +46,7 @@ def test_every_graph_builds_and_its_layers_are_of_its_precision(
     name: str, precision: Precision, tmp_path: Path
 ) -> None:
     bundle = published_bundle(name, precision, tmp_path)
-    further = RERANKERS if name == RERANKED else PREFILTERS if name.startswith("imram") else set()
+    further = RERANKERS if name == RERANKED else PREFILTERS
     assert set(built_by_default(bundle.manifest)) == GRAPHS | further
     assert lint_bundle(bundle, "tensorrt-rtx") == []
     built = build_engines(bundle, BuildRequest("tensorrt-rtx", precision=precision), no_progress)
