@@ -25,6 +25,8 @@ SMALL_BERT = BertSizes(
     intermediate_size=64,
     max_position_embeddings=64,
 )
+BERTS = {"small": SMALL_BERT, "base": BertSizes(), "shallow": BertSizes(num_hidden_layers=2)}
+"""``shallow`` has two of the twelve equal layers of ``base``."""
 
 
 def random_imram(arguments: argparse.Namespace) -> TrainedMatcher:
@@ -59,11 +61,11 @@ def random_lhsc(_: argparse.Namespace) -> TrainedMatcher:
 def random_dime(arguments: argparse.Namespace) -> TrainedMatcher:
     """A DIME of the published sizes with random weights.
 
-    Its BERT is small unless ``bert`` is ``"base"``: matching, which is what is measured, comes
-    after it. Random routers leave about half of the gates open, as they do not in a router that was
+    ``bert`` is one of `BERTS`; where matching is what is measured, a small one, as it comes before.
+    Random routers leave about half of the gates open, as they do not in a router that was
     just initialised.
     """
-    bert = BertSizes() if arguments.bert == "base" else SMALL_BERT
+    bert = BERTS[arguments.bert]
     direction = arguments.direction
     config = DimeConfig(
         direction=direction, image_dim=IMAGE_DIM, temperature=TEMPERATURES[direction], bert=bert

@@ -59,6 +59,7 @@ def to_onnx(
             input_names=[tensor.name for tensor in flat],
             output_names=[tensor.name for tensor in outputs],
             dynamic_shapes={"inputs": tuple(_nested(entry, _dynamic) for entry in inputs)},
+            optimize=False,  # below, with larger constants; twice would take as long again
             verbose=False,
         )
     assert program is not None
@@ -73,10 +74,14 @@ def to_onnx(
 def name_axes(
     model: ir.Model, inputs: Sequence[GraphTensor], outputs: Sequence[GraphTensor]
 ) -> None:
-    """Give a graph's inputs and outputs their axes, in place."""
+    """Give a graph's inputs and outputs their names and axes, in place.
+
+    The optimiser calls one of two equal outputs as it likes.
+    """
     for value, tensor in zip(model.graph.inputs, inputs, strict=True):
         value.shape = ir.Shape(tensor.axes)
     for value, tensor in zip(model.graph.outputs, outputs, strict=True):
+        value.name = tensor.name
         value.shape = ir.Shape(tensor.axes)
 
 

@@ -145,15 +145,16 @@ class DeployedMatcher(nn.Module, ABC):
             lengths: ``int64 [B, T]``.
             images: The `image_tensors`.
         """
-        read = {*self.prefilter_text_tensors}, {*self.prefilter_image_tensors}
-        own_texts, own_images = (
-            [tensor for spec, tensor in zip(specs, tensors, strict=True) if spec.name in names]
-            for specs, tensors, names in zip(
-                (self.text_tensors, self.image_tensors), (texts, images), read, strict=True
-            )
-        )
+        own_texts = _named(self.prefilter_text_tensors, self.text_tensors, texts)
+        own_images = _named(self.prefilter_image_tensors, self.image_tensors, images)
         outputs = self.match_outputs(texts, lengths, images)
         return (*outputs, self.prefilter(own_texts, lengths, own_images))
+
+
+def _named(
+    names: Sequence[str], specs: Sequence[StoredTensor], tensors: Sequence[Tensor]
+) -> list[Tensor]:
+    return [tensor for spec, tensor in zip(specs, tensors, strict=True) if spec.name in names]
 
 
 @dataclass(frozen=True)
