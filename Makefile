@@ -11,7 +11,7 @@ PYTHON ?= python3
 PIP_INSTALL_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile $(PIP_INSTALL_ARGS) -c constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_INSTALL_ARGS) -c constraints.txt
 DEMO_OUTPUT ?= demo-output
 
 .PHONY: demo test test-fast lint format bench clean

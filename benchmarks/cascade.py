@@ -39,7 +39,7 @@ def main() -> None:
     """Measure one configuration."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--widths", nargs="+", default=["200:20", "1000:60"])
+    parser.add_argument("--widths", nargs="+", default=["200:20", "400:50", "1000:60"])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument(

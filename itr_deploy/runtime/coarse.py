@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.runtime.gallery.read import Vectors
+from itr_deploy.runtime.products import product
 from itr_deploy.runtime.ranking import best
 
 
@@ -32,7 +33,7 @@ class CoarseVectors:
         """
         vectors = self.vectors.embedding
         if allowed is None or len(allowed) == len(vectors):
-            coarse = queries @ vectors.T
+            coarse = product(queries, vectors)
             return np.stack([best(row, width, self.tie_order)[0] for row in coarse])
-        coarse, ties = queries @ vectors[allowed].T, self.tie_order[allowed]
+        coarse, ties = product(queries, vectors[allowed]), self.tie_order[allowed]
         return np.stack([allowed[best(row, width, ties)[0]] for row in coarse])

@@ -14,6 +14,7 @@ from itr_deploy.runtime.gallery.read import Vectors
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.items import Encoded
 from itr_deploy.runtime.matching import PairScorer
+from itr_deploy.runtime.products import of_one
 from itr_deploy.runtime.projection import PLAIN, Projection
 from itr_deploy.runtime.ranking import ROUNDING, best, best_rows
 from itr_deploy.runtime.stages import each, stage
@@ -149,7 +150,7 @@ class DiskSearcher:
             rows, vectors, ids = read.nearest_rows(
                 self.gallery, vector, wanted, where, self._indexed
             )
-            coarse = vectors @ vector
+            coarse = of_one(vector, vectors)
             order = best(coarse, width, ids)[0]
             # As long as the farthest row read ties with the shortlist's last, more may tie.
             edge = coarse[order[-1]]

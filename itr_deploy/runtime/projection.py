@@ -11,13 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import Modality
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import BundleError
-
-Vectors = NDArray[np.float32]
+from itr_deploy.runtime.products import Vectors, product
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,8 @@ class Projection:
 
     def query(self, modality: Modality, embedding: Vectors) -> Vectors:
         """Vectors ``[Q, E]`` whose dot products with a gallery's are the queries' coarse scores."""
-        return embedding @ self.forms[modality] if modality in self.forms else embedding
+        form = self.forms.get(modality)
+        return embedding if form is None else product(embedding, form.T)
 
 
 PLAIN = Projection({})

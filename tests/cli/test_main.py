@@ -151,7 +151,7 @@ def test_an_interrupted_export_leaves_nothing_behind(number: int, tmp_path: Path
     )
     assert process.stderr is not None
     for line in process.stderr:
-        if "graph text_encoder" in line:
+        if "graph image_encoder" in line:
             break
     time.sleep(0.5)
     process.send_signal(number)

@@ -13,20 +13,25 @@ from numpy.typing import NDArray
 from itr_deploy.runtime.backends.base import Arrays, Call
 
 Outputs = dict[str, NDArray[np.float32]]
+Run = Callable[[str, Arrays], Outputs]
 
 
 class RunAhead:
-    """Threads that run a few calls ahead of the results; started when they are first needed."""
+    """Threads that run a few calls ahead of the results; started when they are first needed.
+
+    The thread that waits for the results runs calls too. It is awake, where each thread that is
+    woken up may be put on a core that another one has, and then waits for milliseconds: as long as
+    a narrow shortlist takes (docs/performance.md).
+    """
 
     def __init__(self, workers: int) -> None:
-        """Take the number of calls that run at a time; one runs on the caller's thread."""
+        """Take the number of calls that run at a time, however many threads ask for them."""
         self._workers = workers
+        self._slots = threading.Semaphore(workers)
         self._threads: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
 
-    def run_all(
-        self, run: Callable[[str, Arrays], Outputs], calls: Iterable[Call]
-    ) -> Iterator[Outputs]:
+    def run_all(self, run: Run, calls: Iterable[Call]) -> Iterator[Outputs]:
         """See `Backend.run_all`; ``run`` makes one call."""
         if self._workers == 1:
             for graph, inputs in calls:
@@ -34,18 +39,35 @@ class RunAhead:
             return
         with self._lock:
             if self._threads is None:
-                self._threads = ThreadPoolExecutor(self._workers, "itr-deploy")
-        running: deque[Future[Outputs]] = deque()
+                self._threads = ThreadPoolExecutor(self._workers - 1, "itr-deploy")
+        running: deque[_Begun] = deque()
         try:
-            for graph, inputs in calls:
-                running.append(self._threads.submit(run, graph, inputs))
+            for call in calls:
+                running.append(_Begun(self._threads.submit(self._in_turn, run, call), call))
                 if len(running) > 2 * self._workers:
-                    yield running.popleft().result()
+                    yield self._first(running, run)
             while running:
-                yield running.popleft().result()
+                yield self._first(running, run)
         finally:
-            for future in running:
-                future.cancel()
+            for begun in running:
+                begun.future.cancel()
+
+    def _in_turn(self, run: Run, call: Call) -> Outputs:
+        with self._slots:
+            return run(*call)
+
+    def _first(self, running: deque[_Begun], run: Run) -> Outputs:
+        """The outputs of the first call; meanwhile this thread runs those that wait for one."""
+        while not running[0].future.done() and self._slots.acquire(blocking=False):
+            try:
+                waiting = next((begun for begun in running if begun.taken()), None)
+                if waiting is None:
+                    break
+                waiting.outputs = run(*waiting.call)
+            finally:
+                self._slots.release()
+        begun = running.popleft()
+        return begun.future.result() if begun.outputs is None else begun.outputs
 
     def close(self) -> None:
         """Wait for the calls that are running, and end the threads."""
@@ -53,3 +75,19 @@ class RunAhead:
             if self._threads is not None:
                 self._threads.shutdown(cancel_futures=True)
                 self._threads = None
+
+
+class _Begun:
+    """A call that a thread will run, or that was taken from it.
+
+    Attributes:
+        outputs: Of one that was taken.
+    """
+
+    def __init__(self, future: Future[Outputs], call: Call) -> None:
+        self.future, self.call = future, call
+        self.outputs: Outputs | None = None
+
+    def taken(self) -> bool:
+        """Take the call, if no thread has begun it; true once."""
+        return not self.future.cancelled() and self.future.cancel()

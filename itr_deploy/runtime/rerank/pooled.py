@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from itr_deploy.runtime.products import of_one
 from itr_deploy.runtime.ranking import best
 
 Rows = NDArray[np.int64]
@@ -42,7 +43,7 @@ class PooledPi:
         Copies of one item are alike to every similarity: the first by id stands for the query.
         """
         vector = unit(query[None])[0]
-        near = np.flatnonzero(self._units @ vector >= 1 - SAME)
+        near = np.flatnonzero(of_one(vector, self._units) >= 1 - SAME)
         equal = near[np.abs(self._units[near] - vector).max(axis=1, initial=0) <= SAME]
         return int(equal[np.argmin(self._tie_order[equal])]) if equal.size else -1
 
@@ -51,7 +52,7 @@ class PooledPi:
         return self._best(unit(query[None])[0], count, without)
 
     def _best(self, vector: Vectors, count: int, without: int) -> tuple[Rows, Vectors]:
-        cosines = self._units @ vector
+        cosines = of_one(vector, self._units)
         if without >= 0:
             cosines[without] = NOT_A_COSINE
         return best(cosines, count, self._tie_order)
