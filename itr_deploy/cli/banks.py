@@ -24,8 +24,7 @@ def open_bank(matcher: Matcher, path: Path, modality: str) -> LoadedGallery:
     """
     record = reranker_of(matcher)
     opened = Gallery.open(path, matcher)
-    stages = matcher.prefilter, matcher.projection
-    bank = LoadedGallery(opened, matcher.scorer, DEFAULT_BUDGET, None, *stages)
+    bank = LoadedGallery(opened, matcher, DEFAULT_BUDGET, None)
     check_bank("image" if modality == "image" else "text", bank)
     needed = max(record.pillars, record.neighbours + 1)
     if bank.gallery.count() < needed:
@@ -54,7 +53,7 @@ def store_phi(
         raise OutputError(
             f"{gallery.path}: phi can only be kept with a gallery in a local directory"
         )
-    loaded = LoadedGallery(gallery, matcher.scorer, DEFAULT_BUDGET, None)
+    loaded = LoadedGallery(gallery, matcher, DEFAULT_BUDGET, None)
     if gallery.count() == 0:
         raise GalleryError(f"{gallery.path}: the gallery is empty; add items with --data")
     folder = Path(gallery.path) / FOLDER

@@ -7,8 +7,7 @@ import threading
 from itr_deploy.runtime.disk_search import DiskSearcher
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.read import stored_bytes
-from itr_deploy.runtime.matching import PairScorer
-from itr_deploy.runtime.projection import PLAIN, Projection
+from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.search import ResidentSearcher, Searcher
 
 
@@ -21,18 +20,16 @@ class LoadedGallery:
     def __init__(
         self,
         gallery: Gallery,
-        scorer: PairScorer,
+        matcher: Matcher,
         memory_budget: int,
         resident: bool | None,
-        prefilter: PairScorer | None = None,
-        projection: Projection = PLAIN,
     ) -> None:
-        """Take the gallery and the bytes of its tensors that may be kept in memory.
+        """Take the gallery, its matcher, and the bytes of its tensors that may be in memory.
 
         ``resident`` is True to load it whatever its size, False to leave it on disk.
         """
         self.gallery = gallery
-        self._scorer, self._stages = scorer, (prefilter, projection)
+        self._matcher = matcher
         self._budget = memory_budget
         self._resident = resident
         self._lock = threading.Lock()
@@ -52,6 +49,8 @@ class LoadedGallery:
         resident = self._resident
         if resident is None:
             resident = stored_bytes(gallery) <= self._budget
+        matcher = self._matcher
+        stages = matcher.prefilter, matcher.projection
         if resident:
-            return ResidentSearcher(gallery, self._scorer, *self._stages)
-        return DiskSearcher(gallery, self._scorer, self._budget, *self._stages)
+            return ResidentSearcher(gallery, matcher.scorer, *stages)
+        return DiskSearcher(gallery, matcher.scorer, self._budget, *stages)

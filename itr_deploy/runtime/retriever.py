@@ -53,8 +53,7 @@ class Retriever:
             check_bank(gallery.modality, reranking.bank)
         self.matcher = matcher
         self.gallery = gallery
-        stages = matcher.prefilter, matcher.projection
-        self._loaded = LoadedGallery(gallery, matcher.scorer, memory_budget, resident, *stages)
+        self._loaded = LoadedGallery(gallery, matcher, memory_budget, resident)
         self._reranking = reranking
 
     @classmethod
@@ -107,8 +106,7 @@ class Retriever:
         reranking = None
         if bank is not None:
             opened = bank if isinstance(bank, Gallery) else Gallery.open(bank, matcher)
-            stages = matcher.prefilter, matcher.projection
-            loaded = LoadedGallery(opened, matcher.scorer, memory_budget, resident, *stages)
+            loaded = LoadedGallery(opened, matcher, memory_budget, resident)
             reranking = Reranking(matcher, loaded, gallery_neighbours, bank_neighbours)
         elif gallery_neighbours is not None or bank_neighbours is not None:
             raise UsageError("neighbour lists are for re-ranking, which needs a bank too; give it")
