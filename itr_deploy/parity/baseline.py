@@ -17,7 +17,7 @@ from itr_deploy.evaluation.dataset import Split
 from itr_deploy.evaluation.grid import Grid
 from itr_deploy.evaluation.memory import release_pages
 from itr_deploy.evaluation.reranked import Network
-from itr_deploy.export.reranker import network_of
+from itr_deploy.exporters.reranker import network_of
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.parity.again import read_trained
 from itr_deploy.parity.reranker import read_reranker

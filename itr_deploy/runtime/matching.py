@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import Manifest, Modality, StorageType
+from itr_deploy.bundle.roles import MATCHERS, Roles
 from itr_deploy.runtime.backends.base import Backend, Call
 from itr_deploy.runtime.items import Block, Encoded, divided
-from itr_deploy.runtime.roles import MATCHERS, Roles
 
 TILE_BYTES = 128 << 20
 """Scratch memory of one call at most: larger tiles were no faster (docs/performance.md)."""
