@@ -21,10 +21,10 @@ from itr_deploy.benchmarking.random_items import RandomItems
 from itr_deploy.bundle.files import output_errors
 from itr_deploy.bundle.manifest import Modality
 from itr_deploy.errors import OutputError
+from itr_deploy.runtime.encoding.encoded import Block, Encoded
+from itr_deploy.runtime.encoding.sources import SlicedSource
 from itr_deploy.runtime.gallery import Gallery
-from itr_deploy.runtime.items import Block, Encoded
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.runtime.sources import SlicedSource
 
 ENCODED = 256
 NOISE = 0.05

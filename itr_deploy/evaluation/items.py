@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itr_deploy.evaluation.dataset import Split
 from itr_deploy.evaluation.memory import release_pages
-from itr_deploy.runtime.items import Encoded
+from itr_deploy.runtime.encoding.encoded import Encoded
+from itr_deploy.runtime.encoding.sources import ImageSource, TextSource
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.runtime.sources import ImageSource, TextSource
 
 
 class SplitItems:

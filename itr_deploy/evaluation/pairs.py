@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.evaluation.dataset import Split
+from itr_deploy.runtime.encoding.sources import source
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.matching import Observer
-from itr_deploy.runtime.sources import source
 
 
 def observe_pairs(

@@ -37,7 +37,7 @@ def with_int8_gallery(model: ir.Model, gallery_inputs: list[str]) -> ir.Model:
     """A copy of ``model`` whose gallery inputs are int8, each followed by an input of its scales.
 
     The candidates' rows are cast to float32 and multiplied by their scales, one a vector
-    (`itr_deploy.runtime.storage`): an input ``[gallery, positions, width]`` has scales
+    (`itr_deploy.runtime.encoding.storage`): an input ``[gallery, positions, width]`` has scales
     ``[gallery, positions]``, one of ``[gallery, width]`` has ``[gallery]``.
 
     Args:

@@ -21,7 +21,7 @@ from itr_deploy.exporters.reranker import network_of
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.parity.again import read_trained
 from itr_deploy.parity.reranker import read_reranker
-from itr_deploy.runtime.inputs import finite_batch
+from itr_deploy.runtime.encoding.checks import finite_batch
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.matrices import Inputs
 from itr_deploy.runtime.rerank.reranking import reranker_of

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from itr_deploy.bundle.manifest import Manifest, Modality, StorageType
 from itr_deploy.bundle.roles import MATCHERS, Roles
 from itr_deploy.runtime.backends.base import Backend, Call
-from itr_deploy.runtime.items import Block, Encoded, divided
+from itr_deploy.runtime.encoding.encoded import Block, Encoded, divided
 
 TILE_BYTES = 128 << 20
 """Scratch memory of one call at most: larger tiles were no faster (docs/performance.md)."""

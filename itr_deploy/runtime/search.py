@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.runtime.coarse import CoarseVectors
+from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.gallery import Gallery, read
 from itr_deploy.runtime.gallery.read import Vectors
 from itr_deploy.runtime.hits import Hits
-from itr_deploy.runtime.items import Encoded
 from itr_deploy.runtime.matching import PairScorer
 from itr_deploy.runtime.projection import PLAIN, Projection
 from itr_deploy.runtime.ranking import best, best_rows

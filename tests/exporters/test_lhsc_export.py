@@ -14,7 +14,7 @@ from itr_deploy.parity import verify
 from itr_deploy.parity.export import Exported, export_verified
 from itr_deploy.parity.samples import Sample
 from itr_deploy.runtime import Gallery, Matcher, Retriever
-from itr_deploy.runtime.sources import TextSource
+from itr_deploy.runtime.encoding.sources import TextSource
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import GraphRole, Modality, Pipeline, Reranker
 from itr_deploy.errors import BundleError, GalleryError, InputError, UsageError
+from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.hits import Hits
-from itr_deploy.runtime.items import Encoded
 from itr_deploy.runtime.loaded import LoadedGallery
 from itr_deploy.runtime.ranking import best
 from itr_deploy.runtime.rerank.affinities import affinities

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import Manifest, Modality, TextItems
 from itr_deploy.runtime.backends.base import Backend
-from itr_deploy.runtime.inputs import finite_batch
-from itr_deploy.runtime.items import Block, Encoded, length_groups
+from itr_deploy.runtime.encoding.checks import finite_batch
+from itr_deploy.runtime.encoding.encoded import Block, Encoded, length_groups
 
 BATCH = 64
 """Items an encoder call takes: large enough to fill the matrix products, small in memory."""

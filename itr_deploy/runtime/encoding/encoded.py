@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import Modality, StorageType
-from itr_deploy.runtime.storage import restored, stored
+from itr_deploy.runtime.encoding.storage import restored, stored
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.floating]

@@ -7,7 +7,7 @@ import pytest
 
 from itr_deploy.bundle.manifest import ImageItems, TextItems
 from itr_deploy.errors import InputError
-from itr_deploy.runtime.inputs import check_regions, check_token_ids, finite_batch
+from itr_deploy.runtime.encoding.checks import check_regions, check_token_ids, finite_batch
 
 IMAGES = ImageItems(feature_dim=5, tensors=())
 TEXTS = TextItems(vocab_size=40, max_tokens=9, tensors=())

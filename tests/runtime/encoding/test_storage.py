@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from itr_deploy.runtime.storage import dequantised, quantised, restored, stored
+from itr_deploy.runtime.encoding.storage import dequantised, quantised, restored, stored
 
 SHAPES = arrays.array_shapes(min_dims=2, max_dims=3, min_side=1, max_side=6)
 VALUES = st.floats(-(2.0**100), 2.0**100, width=32)

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike
 
 from itr_deploy.bundle.manifest import Modality
 from itr_deploy.errors import InputError
-from itr_deploy.runtime import encoding
-from itr_deploy.runtime.inputs import check_regions, check_token_ids
-from itr_deploy.runtime.items import Encoded
+from itr_deploy.runtime.encoding import encode as encoding
+from itr_deploy.runtime.encoding.checks import check_regions, check_token_ids
+from itr_deploy.runtime.encoding.encoded import Encoded
 
 if TYPE_CHECKING:
     from itr_deploy.runtime.matcher import Matcher

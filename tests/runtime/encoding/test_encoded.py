@@ -4,7 +4,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itr_deploy.runtime.items import Block, Encoded, divided, length_groups, pad_positions
+from itr_deploy.runtime.encoding.encoded import (
+    Block,
+    Encoded,
+    divided,
+    length_groups,
+    pad_positions,
+)
 
 LENGTHS = st.lists(st.integers(1, 256), min_size=0, max_size=40)
 
