@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 
-from itr_deploy.runtime.disk_search import DiskSearcher
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.read import stored_bytes
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.runtime.search import ResidentSearcher, Searcher
+from itr_deploy.runtime.search.disk import DiskSearcher
+from itr_deploy.runtime.search.resident import ResidentSearcher, Searcher
 
 
 class LoadedGallery:

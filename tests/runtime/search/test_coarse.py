@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itr_deploy.runtime.coarse import CoarseVectors
 from itr_deploy.runtime.gallery.read import Vectors
+from itr_deploy.runtime.search.coarse import CoarseVectors
 
 
 @settings(max_examples=60, deadline=None)

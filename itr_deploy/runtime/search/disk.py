@@ -8,15 +8,15 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.runtime.coarse import CoarseVectors
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.gallery import Gallery, read
 from itr_deploy.runtime.gallery.read import Vectors
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.matching import PairScorer
-from itr_deploy.runtime.products import of_one
 from itr_deploy.runtime.projection import PLAIN, Projection
 from itr_deploy.runtime.ranking import ROUNDING, best, best_rows
+from itr_deploy.runtime.search.coarse import CoarseVectors
+from itr_deploy.runtime.search.products import of_one
 from itr_deploy.runtime.stages import each, stage
 
 

@@ -12,7 +12,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.runtime.coarse import CoarseVectors
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.gallery import Gallery, read
 from itr_deploy.runtime.gallery.read import Vectors
@@ -20,6 +19,7 @@ from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.matching import PairScorer
 from itr_deploy.runtime.projection import PLAIN, Projection
 from itr_deploy.runtime.ranking import best, best_rows
+from itr_deploy.runtime.search.coarse import CoarseVectors
 from itr_deploy.runtime.stages import stage
 
 
