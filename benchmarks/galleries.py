@@ -32,7 +32,7 @@ from itr_deploy.benchmarking.synthetic import synthetic_gallery
 from itr_deploy.bundle.files import write_json
 from itr_deploy.runtime import Gallery, Matcher, Retriever
 from itr_deploy.runtime.gallery.read import stored_bytes
-from itr_deploy.runtime.stages import timed_stages
+from itr_deploy.runtime.timing import timed_stages
 
 MB = 1e6
 

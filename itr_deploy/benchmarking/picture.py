@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from itr_deploy.benchmarking.searches import REST
-from itr_deploy.runtime.stages import STAGES
+from itr_deploy.runtime.timing import STAGES
 
 WIDTH, LEFT, RIGHT, TOP, ROW, BAR = 900, 250, 110, 84, 34, 22
 NARROWEST = 0.06

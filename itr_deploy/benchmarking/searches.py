@@ -11,7 +11,7 @@ from itr_deploy.benchmarking.options import Options
 from itr_deploy.benchmarking.random_items import RandomItems
 from itr_deploy.runtime.rerank.reranking import reranker_of
 from itr_deploy.runtime.retriever import Retriever
-from itr_deploy.runtime.stages import STAGES, StageTimes, timed_stages
+from itr_deploy.runtime.timing import STAGES, StageTimes, timed_stages
 
 WARM_UPS = 1
 """Searches of each setting before it is measured: graphs are loaded, the gallery is read."""

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from itr_deploy.diagnosis.checks import Check, in_words
-from itr_deploy.runtime.cache import VARIABLE, cache_directory
+from itr_deploy.runtime.backends.cache import VARIABLE, cache_directory
 
 NAME = "cache directory"
 

@@ -16,7 +16,7 @@ from itr_deploy.evaluation.coarse import Coarse, query_blocks
 from itr_deploy.evaluation.grid import Grid
 from itr_deploy.evaluation.items import SplitItems
 from itr_deploy.runtime.encoding.encoded import Encoded
-from itr_deploy.runtime.matching import PairScorer
+from itr_deploy.runtime.pair_scorer import PairScorer
 from itr_deploy.runtime.ranking import ROUNDING
 
 TILE_PAIRS = 1 << 14

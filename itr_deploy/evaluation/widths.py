@@ -15,7 +15,7 @@ from itr_deploy.evaluation.coarse import Coarse
 from itr_deploy.evaluation.items import SplitItems
 from itr_deploy.evaluation.recall import Scores
 from itr_deploy.evaluation.shortlist import Shortlists, prefiltered_order, shortlists
-from itr_deploy.runtime.matching import PairScorer
+from itr_deploy.runtime.pair_scorer import PairScorer
 
 GROWTH = 1.5
 """Ratio of the wide shortlists that are tried."""

@@ -21,7 +21,7 @@ from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists, QueryNeighbours
 from itr_deploy.runtime.rerank.reranking import Reranking, check_bank, no_bank
 from itr_deploy.runtime.search.cached import LoadedGallery
-from itr_deploy.runtime.stages import stage
+from itr_deploy.runtime.timing import stage
 
 
 class Default(Enum):

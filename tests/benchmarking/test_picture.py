@@ -6,7 +6,7 @@ import pytest
 
 from itr_deploy.benchmarking.picture import BAR, LEFT, RIGHT, WIDTH, picture, setting_name
 from itr_deploy.benchmarking.searches import figures_of
-from itr_deploy.runtime.stages import StageTimes
+from itr_deploy.runtime.timing import StageTimes
 
 SVG = "{http://www.w3.org/2000/svg}"
 TIMES = [StageTimes({"encode": 0.010, "shortlist": 0.001, "match": 0.020}, total=0.034)]

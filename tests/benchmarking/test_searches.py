@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from itr_deploy.benchmarking.searches import figures_of
-from itr_deploy.runtime.stages import StageTimes
+from itr_deploy.runtime.timing import StageTimes
 
 TIMES = [
     StageTimes({"encode": 0.010, "match": 0.020}, total=0.034),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from itr_deploy.diagnosis.cache import check_cache
-from itr_deploy.runtime.cache import VARIABLE
+from itr_deploy.runtime.backends.cache import VARIABLE
 
 
 def test_it_is_shown_with_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

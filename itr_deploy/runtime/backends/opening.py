@@ -18,9 +18,9 @@ from itr_deploy.engines.fit import EngineHost, check_fit
 from itr_deploy.engines.library import MODULES, import_library, installed
 from itr_deploy.errors import BundleError, EngineError, SetupError, UsageError
 from itr_deploy.runtime.backends.base import Backend
+from itr_deploy.runtime.backends.cache import cache_directory
 from itr_deploy.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from itr_deploy.runtime.backends.providers import CudaProvider, TensorRTProvider
-from itr_deploy.runtime.cache import cache_directory
 
 DEVICES = ("cpu", "cuda")
 BACKENDS = ("auto", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")

@@ -21,7 +21,7 @@ from itr_deploy.runtime.rerank.neighbourhood import Neighbourhood
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists, QueryNeighbours
 from itr_deploy.runtime.search.cached import LoadedGallery
 from itr_deploy.runtime.search.resident import Searcher
-from itr_deploy.runtime.stages import stage
+from itr_deploy.runtime.timing import stage
 
 if TYPE_CHECKING:
     from itr_deploy.runtime.matcher import Matcher

@@ -16,11 +16,11 @@ from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.gallery import Gallery, read
 from itr_deploy.runtime.gallery.read import Vectors
 from itr_deploy.runtime.hits import Hits
-from itr_deploy.runtime.matching import PairScorer
+from itr_deploy.runtime.pair_scorer import PairScorer
 from itr_deploy.runtime.projection import PLAIN, Projection
 from itr_deploy.runtime.ranking import best, best_rows
 from itr_deploy.runtime.search.coarse import CoarseVectors
-from itr_deploy.runtime.stages import stage
+from itr_deploy.runtime.timing import stage
 
 
 class Searcher(Protocol):

@@ -15,8 +15,8 @@ from itr_deploy.engines.files import EngineTarget
 from itr_deploy.engines.fit import EngineHost
 from itr_deploy.engines.library import import_library
 from itr_deploy.errors import SetupError, UsageError
-from itr_deploy.runtime.backends.ahead import RunAhead
 from itr_deploy.runtime.backends.base import Arrays, Call
+from itr_deploy.runtime.backends.ordered_pool import RunAhead
 from itr_deploy.runtime.backends.tensorrt.engine import target_of
 from itr_deploy.runtime.backends.tensorrt.engines import Engines
 from itr_deploy.runtime.backends.tensorrt.memory import Device

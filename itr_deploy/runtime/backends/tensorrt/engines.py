@@ -15,7 +15,7 @@ from itr_deploy.engines.files import EngineTarget
 from itr_deploy.engines.fit import EngineHost, rebuild
 from itr_deploy.engines.library import hearing, logger
 from itr_deploy.errors import EngineError, UsageError
-from itr_deploy.runtime.backends.kept import KeptArrays
+from itr_deploy.runtime.backends.device_copies import KeptArrays
 from itr_deploy.runtime.backends.tensorrt.engine import LoadedEngine, build_again, find_engine
 from itr_deploy.runtime.backends.tensorrt.memory import Device
 from itr_deploy.runtime.backends.tensorrt.pool import BufferPool

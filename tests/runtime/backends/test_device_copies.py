@@ -4,7 +4,7 @@ import gc
 
 import numpy as np
 
-from itr_deploy.runtime.backends.kept import KeptArrays
+from itr_deploy.runtime.backends.device_copies import KeptArrays
 
 
 class Device:

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from itr_deploy.runtime.backends.ahead import Outputs, RunAhead
 from itr_deploy.runtime.backends.base import Arrays, Call
+from itr_deploy.runtime.backends.ordered_pool import Outputs, RunAhead
 
 WORKERS = pytest.mark.parametrize("workers", [1, 2, 3])
 

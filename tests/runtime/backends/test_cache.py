@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from itr_deploy.runtime.cache import VARIABLE, cache_directory
+from itr_deploy.runtime.backends.cache import VARIABLE, cache_directory
 
 
 def test_the_variable_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
