@@ -26,7 +26,7 @@ def test_the_arrows_of_the_architecture_run_one_way() -> None:
     "program",
     [
         "import itr_deploy.runtime",
-        "import itr_deploy.runtime, itr_deploy.evaluation.dataset, itr_deploy.cli.indexing",
+        "import itr_deploy.runtime, itr_deploy.evaluation.data.split, itr_deploy.cli.indexing",
         "import itr_deploy.evaluation.evaluate",
         "import itr_deploy; itr_deploy.Retriever",
     ],

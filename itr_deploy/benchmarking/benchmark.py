@@ -21,7 +21,7 @@ from itr_deploy.bundle.files import write_file, write_json
 from itr_deploy.bundle.manifest import Modality
 from itr_deploy.bundle.staging import staged_directory
 from itr_deploy.errors import GalleryError
-from itr_deploy.evaluation.memory import peak_memory
+from itr_deploy.evaluation.data.memory import peak_memory
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.read import stored_bytes
 from itr_deploy.runtime.matcher import Matcher

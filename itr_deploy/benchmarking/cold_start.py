@@ -34,7 +34,7 @@ if image is not None:
     search["image"] = numpy.load(image)
 hits = retriever.search(**search)
 marks.append(perf_counter())
-from itr_deploy.evaluation.memory import peak_memory
+from itr_deploy.evaluation.data.memory import peak_memory
 seconds = [after - before for before, after in zip(marks, marks[1:])]
 answer = dict(zip(("import", "load", "first_search"), seconds), total=marks[-1] - marks[0])
 print("\\n" + json.dumps({"seconds": answer, "hits": len(hits), "peak_memory": peak_memory()}))
