@@ -23,7 +23,7 @@ from itr_deploy.evaluation.directory import (
     check_unfinished,
     remove_embeddings,
 )
-from itr_deploy.evaluation.measures.baseline import baseline_scores, compare_judged
+from itr_deploy.evaluation.measures.baseline import baseline_scores, compare_split_ranks
 from itr_deploy.evaluation.measures.merge import TwoWayMerge
 from itr_deploy.evaluation.measures.prefilter import Cascade, cascade_widths, prefilter_scores
 from itr_deploy.evaluation.measures.recall import (
@@ -42,7 +42,7 @@ from itr_deploy.evaluation.measures.reranking import (
     reranked,
 )
 from itr_deploy.evaluation.measures.search_stages import DIRECTIONS, Staged, staged, with_reranking
-from itr_deploy.evaluation.measures.split_ranks import Judged, Ranking, judged
+from itr_deploy.evaluation.measures.split_ranks import Ranking, SplitRanks, split_ranks
 from itr_deploy.evaluation.measures.steps import step_figures
 from itr_deploy.evaluation.options import Options, RerankOptions
 from itr_deploy.evaluation.progress import QUIET, Bar
@@ -113,7 +113,7 @@ def evaluate(
     matrix, coarse, scored = split_scores(matcher, split, output / SCORES, options, bar)
     seconds = time.monotonic() - began
     ranking = _Rankings(matcher, split, coarse, options, bar)
-    own = judged(ranking.of(matrix, ranking.bundle), len(split.regions), per, options.folds)
+    own = split_ranks(ranking.of(matrix, ranking.bundle), len(split.regions), per, options.folds)
     own_work = [(matrix, scored > 0)]
     cascade = None
     widths = cascade_widths(matcher.bundle.manifest.pipeline, coarse)
@@ -134,8 +134,8 @@ def evaluate(
         other = baseline_scores(options.baseline, split, output / BASELINE, options.force, bar)
         own_work.append((other, not kept_before))
         theirs = ranking.of(other, options.baseline.network)
-        found["baseline"] = compare_judged(
-            options.baseline.name, own, judged(theirs, len(split.regions), per, options.folds)
+        found["baseline"] = compare_split_ranks(
+            options.baseline.name, own, split_ranks(theirs, len(split.regions), per, options.folds)
         )
     report = {
         "schema_version": SCHEMA,
@@ -221,7 +221,7 @@ def figures(
     matcher: Matcher,
     per: int,
     options: Options,
-    own: Judged,
+    own: SplitRanks,
     cascade: Cascade | None,
 ) -> tuple[dict[str, Any], Staged]:
     """The report's figures, and the stages they are of."""

@@ -21,7 +21,7 @@ Ranking = Callable[[slice, slice], Scores]
 
 
 @dataclass(frozen=True)
-class Judged:
+class SplitRanks:
     """Ranks by one way of scoring.
 
     Attributes:
@@ -47,7 +47,7 @@ class Judged:
         return figures
 
 
-def judged(ranking: Ranking, images: int, captions_per_image: int, folds: int) -> Judged:
+def split_ranks(ranking: Ranking, images: int, captions_per_image: int, folds: int) -> SplitRanks:
     """Rank a split of so many images.
 
     Raises:
@@ -56,4 +56,4 @@ def judged(ranking: Ranking, images: int, captions_per_image: int, folds: int) -
     per = captions_per_image
     whole = ranking(slice(0, images), slice(0, images * per))
     parts = fold_slices(images, folds, per) if folds > 1 else []
-    return Judged(whole, ranks(whole, per), tuple(ranks(ranking(*part), per) for part in parts))
+    return SplitRanks(whole, ranks(whole, per), tuple(ranks(ranking(*part), per) for part in parts))

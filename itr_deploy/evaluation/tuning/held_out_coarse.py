@@ -13,7 +13,7 @@ from itr_deploy.evaluation.tuning.projection import is_odd
 from itr_deploy.runtime.projection import Projection
 
 
-class CrossFitted(Coarse):
+class HeldOutCoarse(Coarse):
     """Each half's queries are projected by the forms that were fitted to the other half.
 
     What they keep is what new queries may expect; the forms fitted to the queries themselves keep

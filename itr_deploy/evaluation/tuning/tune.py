@@ -26,7 +26,7 @@ from itr_deploy.evaluation.measures.shortlist import prefiltered_order, shortlis
 from itr_deploy.evaluation.options import Options
 from itr_deploy.evaluation.progress import QUIET, Bar
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
-from itr_deploy.evaluation.tuning.held_out_coarse import CrossFitted
+from itr_deploy.evaluation.tuning.held_out_coarse import HeldOutCoarse
 from itr_deploy.evaluation.tuning.pipeline import write_defaults
 from itr_deploy.evaluation.tuning.projection import Fitted, Trial, fit_projection
 from itr_deploy.evaluation.tuning.widths import Widths, cheapest, measured_cost
@@ -111,7 +111,7 @@ def tune(
     if projection == "auto":
         bar.step("fitting a projection")
         fitted = fit_projection(matrix.plane(), before, per)
-    coarse = CrossFitted(before.root, fitted.halves, per)
+    coarse = HeldOutCoarse(before.root, fitted.halves, per)
     bar.step("choosing widths")
     items, pipeline = SplitItems(matcher, split), matcher.bundle.manifest.pipeline
     widths_before = cascade_widths(pipeline, before)

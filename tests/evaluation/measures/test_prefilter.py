@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.bundle.manifest import Modality, Pipeline
 from itr_deploy.evaluation.measures.prefilter import Cascade, cascade_widths, prefilter_scores
 from itr_deploy.evaluation.measures.recall import ranks
@@ -18,7 +19,6 @@ from itr_deploy.evaluation.progress import QUIET
 from itr_deploy.evaluation.scores.coarse import Coarse
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
 from itr_deploy.evaluation.tuning.widths import PairCost, cheapest, measured_cost
-from itr_deploy.runtime import Gallery, Matcher, Retriever
 from tests.evaluation.measures.test_shortlist import PER, coarse_of, split
 
 QUERIES: tuple[Modality, ...] = ("image", "text")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.bundle.manifest import Modality
 from itr_deploy.evaluation.data.split import Split
 from itr_deploy.evaluation.measures.recall import ranks
@@ -14,7 +15,6 @@ from itr_deploy.evaluation.measures.shortlist import default_widths, shortlists
 from itr_deploy.evaluation.scores.coarse import Coarse
 from itr_deploy.evaluation.scores.scorers import BundleScorer, ShortlistScorer
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
-from itr_deploy.runtime import Gallery, Matcher, Retriever
 from tests.support import items
 from tests.support.coarse import coarse_of
 

@@ -7,7 +7,7 @@ import pytest
 
 from itr_deploy.bundle.manifest import Modality
 from itr_deploy.evaluation.scores.coarse import OTHER, Coarse
-from itr_deploy.evaluation.tuning.held_out_coarse import CrossFitted
+from itr_deploy.evaluation.tuning.held_out_coarse import HeldOutCoarse
 from itr_deploy.evaluation.tuning.projection import LEAST_IMAGES, fit_projection
 from itr_deploy.runtime.projection import Projection
 from tests.support.coarse import coarse_of
@@ -102,7 +102,7 @@ def test_queries_of_a_half_are_projected_by_the_form_of_the_other(coarse: Coarse
         Projection({query: np.full((WIDTH, WIDTH), factor, np.float32) for query in queries})
         for factor in (2, 3)
     ]
-    crossed = CrossFitted(coarse.root, (halves[0], halves[1]), PER)
+    crossed = HeldOutCoarse(coarse.root, (halves[0], halves[1]), PER)
     for query in queries:
         for part in (slice(0, 12), slice(5, 9)):
             own = coarse.vectors(query)[part]
