@@ -9,19 +9,17 @@ import pytest
 import torch
 
 from itr_deploy import Gallery, Matcher, Retriever
-from itr_deploy.deploy.exported import Exported
-from itr_deploy.deploy.exporting import export
+from itr_deploy.bundle.store import PARITY
 from itr_deploy.models import lhsc
 from itr_deploy.parity import verify
 from itr_deploy.parity.samples import Sample
 from itr_deploy.runtime.encoding.sources import TextSource
+from tests.support.exports import Bundles
+from tests.support.lhsc import CHECKPOINT, LHSC, PADDINGS, arrays
 
 pytestmark = pytest.mark.slow
 
-GOLDEN = Path(__file__).resolve().parent.parent / "data" / "lhsc" / "default"
-CHECKPOINT = GOLDEN / "model_best.pth.tar"
-
-PADDINGS = pytest.mark.parametrize(
+BOTH = pytest.mark.parametrize(
     ("padding", "suffix"), [("true-length", ""), ("published", "_padded_batch")]
 )
 
@@ -34,28 +32,10 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exported]:
-    """Exports the golden case with a text padding, once."""
-    made: dict[str, Exported] = {}
-
-    def of(padding: str) -> Exported:
-        if padding not in made:
-            made[padding] = export(
-                "lhsc",
-                checkpoint=CHECKPOINT,
-                vocab=GOLDEN / "vocab.json",
-                output=tmp_path_factory.mktemp("lhsc") / padding,
-                text_padding=padding,
-            )
-        return made[padding]
-
-    return of
-
-
-def arrays(name: str) -> dict[str, np.ndarray]:
-    with np.load(GOLDEN / name) as stored:
-        return dict(stored)
+@pytest.fixture
+def exported(bundles: Bundles) -> Callable[[str], Path]:
+    """The bundle of the golden case with a text padding."""
+    return lambda padding: bundles.path(LHSC, "--text-padding", padding)
 
 
 def random_texts(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -63,33 +43,29 @@ def random_texts(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return ids * (np.arange(ids.shape[1]) < lengths[:, None]), lengths
 
 
-@PADDINGS
+@BOTH
 def test_the_bundle_scores_as_published(
-    padding: str, suffix: str, exported: Callable[[str], Exported]
+    padding: str, suffix: str, exported: Callable[[str], Path]
 ) -> None:
-    matcher = Matcher.load(exported(padding).path)
-    given = arrays("inputs.npz")
+    matcher = Matcher.load(exported(padding))
+    given = arrays("inputs")
     scores = matcher.score(texts=(given["captions"], given["lengths"]), images=given["images"])
-    np.testing.assert_allclose(scores, arrays("expected.npz")[f"scores{suffix}"], atol=1e-4)
+    np.testing.assert_allclose(scores, arrays("expected")[f"scores{suffix}"], atol=1e-4)
 
 
 def test_captions_are_read_with_the_bundled_vocabulary(
-    exported: Callable[[str], Exported],
+    exported: Callable[[str], Path],
 ) -> None:
-    matcher = Matcher.load(exported("true-length").path)
-    captions = (GOLDEN / "captions.txt").read_text(encoding="utf-8").splitlines()
-    given = arrays("inputs.npz")
-    scores = matcher.score(texts=captions, images=given["images"])
-    np.testing.assert_allclose(scores, arrays("expected.npz")["scores"], atol=1e-4)
+    matcher = Matcher.load(exported("true-length"))
+    given = arrays("inputs")
+    scores = matcher.score(texts=LHSC.captions, images=given["images"])
+    np.testing.assert_allclose(scores, arrays("expected")["scores"], atol=1e-4)
 
 
 def test_the_manifest_says_what_is_stored_and_padded_together(
-    exported: Callable[[str], Exported],
+    exported: Callable[[str], Path],
 ) -> None:
-    manifests = {
-        padding: Matcher.load(exported(padding).path).bundle.manifest
-        for padding in ("true-length", "published")
-    }
+    manifests = {padding: Matcher.load(exported(padding)).bundle.manifest for padding in PADDINGS}
     assert {name: m.texts.padded_together for name, m in manifests.items()} == {
         "true-length": None,
         "published": 100,
@@ -102,15 +78,13 @@ def test_the_manifest_says_what_is_stored_and_padded_together(
 
 
 def test_the_report_says_that_published_padding_is_not_checked_for_independence(
-    exported: Callable[[str], Exported],
+    exported: Callable[[str], Path],
 ) -> None:
-    own, published = (exported(padding) for padding in ("true-length", "published"))
-    assert own.report.invariance
-    assert not own.report.unchecked
-    assert not published.report.invariance
-    assert "100 consecutive texts" in published.report.unchecked[0]
-    stored = json.loads((published.path / "parity.json").read_bytes())
-    assert stored["unchecked"] == list(published.report.unchecked)
+    own, published = (json.loads((exported(padding) / PARITY).read_bytes()) for padding in PADDINGS)
+    assert own["invariance"]
+    assert not own["unchecked"]
+    assert not published["invariance"]
+    assert "100 consecutive texts" in published["unchecked"][0]
 
 
 @pytest.fixture(scope="module")
@@ -122,9 +96,9 @@ def many_texts() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_published_padding_is_that_of_the_whole_list_however_it_is_cut(
-    exported: Callable[[str], Exported], many_texts: tuple[np.ndarray, np.ndarray]
+    exported: Callable[[str], Path], many_texts: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    matcher = Matcher.load(exported("published").path)
+    matcher = Matcher.load(exported("published"))
     ids, lengths = many_texts
     plain = lhsc.load(CHECKPOINT, text_padding="published").plain
     with torch.inference_mode():
@@ -141,11 +115,11 @@ def test_published_padding_is_that_of_the_whole_list_however_it_is_cut(
 
 
 def test_parity_pads_more_than_one_batch_of_texts_as_published(
-    exported: Callable[[str], Exported], many_texts: tuple[np.ndarray, np.ndarray]
+    exported: Callable[[str], Path], many_texts: tuple[np.ndarray, np.ndarray]
 ) -> None:
     trained = lhsc.load(CHECKPOINT, text_padding="published")
-    sample = Sample(arrays("inputs.npz")["images"], *many_texts)
-    report = verify(trained, Matcher.load(exported("published").path), sample=sample)
+    sample = Sample(arrays("inputs")["images"], *many_texts)
+    report = verify(trained, Matcher.load(exported("published")), sample=sample)
     assert report.passed
     assert {entry.queries for entry in report.ranks} == {6, 230}
     float32 = [entry for entry in report.ranks if "float32" in entry.name]
@@ -153,13 +127,13 @@ def test_parity_pads_more_than_one_batch_of_texts_as_published(
 
 
 def test_a_gallery_of_texts_keeps_the_published_padding(
-    exported: Callable[[str], Exported],
+    exported: Callable[[str], Path],
     many_texts: tuple[np.ndarray, np.ndarray],
     tmp_path: Path,
 ) -> None:
-    matcher = Matcher.load(exported("published").path)
+    matcher = Matcher.load(exported("published"))
     lengths = many_texts[1]
-    images = arrays("inputs.npz")["images"]
+    images = arrays("inputs")["images"]
     gallery = Gallery.create(tmp_path / "gallery", matcher, modality="text", storage="float32")
     gallery.add([str(place) for place in range(len(lengths))], many_texts)
     hits = Retriever(matcher, gallery).search(image=images[0], k=len(lengths), candidates=None)
