@@ -17,7 +17,7 @@ SAME = 1e-5
 NOT_A_COSINE = -2.0
 
 
-class PooledPi:
+class PooledSimilarity:
     """Cosines between the items of one gallery. Of equal ones the lower id comes first."""
 
     def __init__(self, ids: NDArray[np.str_], embedding: Vectors) -> None:
