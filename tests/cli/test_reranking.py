@@ -151,7 +151,7 @@ def test_a_store_is_read_instead_of_scoring(shapes: Path, copies: tuple) -> None
     retriever = Retriever.load(shapes / "bundle", images, bank=texts)
     retriever.warm_up()
     matcher = Matcher.load(shapes / "bundle")
-    store = retriever._reranking.neighbourhood(retriever._loaded.searcher()).store
+    store = retriever._reranking.neighbourhood(retriever._searchers.searcher()).store
     split = Gallery.open(texts, matcher)
     captions = split.table.search().limit(None).to_arrow()["text"].to_pylist()
     regions = np.load(shapes / "data" / "test_ims.npy")
