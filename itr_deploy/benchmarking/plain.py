@@ -19,7 +19,7 @@ from itr_deploy.bundle.manifest import Manifest, Member
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import UsageError
 from itr_deploy.models.contract import PlainMatcher
-from itr_deploy.parity.again import read_trained
+from itr_deploy.parity.trained import read_trained
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.retriever import Retriever
 

@@ -86,14 +86,21 @@ def command(
     from dataclasses import asdict
 
     from itr_deploy.cli.evaluation_bar import pair_bar
-    from itr_deploy.evaluation.data.split import read_split
-    from itr_deploy.evaluation.tuning.tune import tune
-    from itr_deploy.runtime import Matcher
+    from itr_deploy.deploy.tuning import tune
 
-    matcher = Matcher.load(bundle, device=device, backend=backend)
-    read = read_split(data, split)
     with pair_bar() as bar:
-        found = tune(matcher, read, target, work, bar, projection, growth)
+        found = tune(
+            bundle,
+            data=data,
+            split=split,
+            target=target,
+            growth=growth,
+            projection=projection,
+            work=work,
+            device=device,
+            backend=backend,
+            bar=bar,
+        )
     if as_json:
         queries = {f"{query}_query": asdict(tuned) for query, tuned in found.items()}
         print_json({"target": target, "growth": growth, **queries})

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from itr_deploy.bundle.files import output_errors
 from itr_deploy.bundle.manifest import Precision
 from itr_deploy.bundle.store import Bundle, read_bundle
+from itr_deploy.deploy.exporting import export
 from itr_deploy.diagnosis.attempt import attempt
 from itr_deploy.diagnosis.building import build
 from itr_deploy.diagnosis.candidates import CANDIDATES
@@ -22,7 +23,6 @@ from itr_deploy.diagnosis.machine import Machine
 from itr_deploy.diagnosis.measure import DIRECTIONS, STORAGES, key, measure
 from itr_deploy.diagnosis.small_model import write_small_model
 from itr_deploy.models.registry import family
-from itr_deploy.parity.export import export_verified
 from itr_deploy.parity.report import compare, compare_ranks
 from itr_deploy.parity.samples import rank_sample
 from itr_deploy.parity.tolerances import Tolerances
@@ -100,12 +100,12 @@ def self_test(machine: Machine, progress: Progress = lambda step: None) -> list[
 
 def _prepare(root: Path, precision: Precision, progress: Progress) -> Trial:
     model, imram = write_small_model(root), family("imram")
-    export_verified(
-        imram,
+    export(
+        imram.name,
         checkpoint=model.checkpoint,
-        vocabulary=model.vocabulary,
+        vocab=model.vocabulary,
         output=root / "bundle",
-        precision=precision,
+        dtype=precision,
         progress=progress,
     )
     trained = imram.load(model.checkpoint)

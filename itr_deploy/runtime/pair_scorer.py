@@ -133,7 +133,7 @@ class PairScorer:
         """
         gallery = self._divided(gallery)
         for block in gallery.blocks:
-            self._backend.keep(block.arrays)
+            self._backend.pin(block.arrays)
         return gallery
 
     def _divided(self, gallery: Encoded) -> Encoded:
@@ -149,7 +149,7 @@ class PairScorer:
             return block
         # Views that die with these calls, though the block itself may live on.
         passing = block.take(slice(None), block.rows)
-        self._backend.keep(passing.arrays)
+        self._backend.pin(passing.arrays)
         return passing
 
     def reads(self, gallery: Modality, storage: StorageType) -> frozenset[str]:
@@ -274,7 +274,7 @@ class PairScorer:
                 yield slice(q, min(q + q_step, rows)), slice(k, min(k + k_step, width))
 
     def _limits(self, graph: str, *axes: str) -> list[int]:
-        found = (self._backend.most(graph, axis) for axis in axes)
+        found = (self._backend.max_size(graph, axis) for axis in axes)
         return [size for size in found if size is not None]
 
     def _pair_bytes(self, modality: Modality, query: Block, items: Block) -> int:

@@ -20,7 +20,7 @@ from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists, QueryNeighbours
 from itr_deploy.runtime.rerank.reranking import Reranking, check_bank, no_bank
-from itr_deploy.runtime.search.cached import LoadedGallery
+from itr_deploy.runtime.search.cached import SearcherCache
 from itr_deploy.runtime.timing import stage
 
 
@@ -53,7 +53,7 @@ class Retriever:
             check_bank(gallery.modality, reranking.bank)
         self.matcher = matcher
         self.gallery = gallery
-        self._loaded = LoadedGallery(gallery, matcher, memory_budget, resident)
+        self._loaded = SearcherCache(gallery, matcher, memory_budget, resident)
         self._reranking = reranking
 
     @classmethod
@@ -106,7 +106,7 @@ class Retriever:
         reranking = None
         if bank is not None:
             opened = bank if isinstance(bank, Gallery) else Gallery.open(bank, matcher)
-            loaded = LoadedGallery(opened, matcher, memory_budget, resident)
+            loaded = SearcherCache(opened, matcher, memory_budget, resident)
             reranking = Reranking(matcher, loaded, gallery_neighbours, bank_neighbours)
         elif gallery_neighbours is not None or bank_neighbours is not None:
             raise UsageError("neighbour lists are for re-ranking, which needs a bank too; give it")

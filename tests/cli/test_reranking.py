@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from examples.shapes.make_data import make_split
-from itr_deploy.runtime import Gallery, Matcher, Retriever
+from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.runtime.rerank.store import FOLDER
 from tests.support.command import Outcome, itr_deploy
 from tests.support.files import largest_file, tree

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from itr_deploy import Gallery, Matcher, Retriever
+from itr_deploy.deploy.exported import Exported
+from itr_deploy.deploy.exporting import export
 from itr_deploy.models import lhsc
-from itr_deploy.models.registry import family
 from itr_deploy.parity import verify
-from itr_deploy.parity.export import Exported, export_verified
 from itr_deploy.parity.samples import Sample
-from itr_deploy.runtime import Gallery, Matcher, Retriever
 from itr_deploy.runtime.encoding.sources import TextSource
 
 pytestmark = pytest.mark.slow
@@ -39,18 +39,18 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Export
     """Exports the golden case with a text padding, once."""
     made: dict[str, Exported] = {}
 
-    def export(padding: str) -> Exported:
+    def of(padding: str) -> Exported:
         if padding not in made:
-            made[padding] = export_verified(
-                family("lhsc"),
+            made[padding] = export(
+                "lhsc",
                 checkpoint=CHECKPOINT,
-                vocabulary=GOLDEN / "vocab.json",
+                vocab=GOLDEN / "vocab.json",
                 output=tmp_path_factory.mktemp("lhsc") / padding,
-                options={"text_padding": padding},
+                text_padding=padding,
             )
         return made[padding]
 
-    return export
+    return of
 
 
 def arrays(name: str) -> dict[str, np.ndarray]:

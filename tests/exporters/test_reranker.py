@@ -8,12 +8,12 @@ import onnx
 import pytest
 import torch
 
+from itr_deploy import Gallery, Matcher
 from itr_deploy.bundle.store import list_files, read_bundle, write_manifest
 from itr_deploy.errors import UsageError
 from itr_deploy.exporters.reranker import RERANK_ROLES, RerankSettings
 from itr_deploy.models.registry import reranker_family
 from itr_deploy.parity.tolerances import DEFAULTS
-from itr_deploy.runtime import Gallery, Matcher
 from tests.support.command import Outcome, itr_deploy
 from tests.support.files import tree
 from tests.support.items import images, names

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from itr_deploy import Gallery, Hits, Matcher, Retriever
 from itr_deploy.errors import GalleryError, InputError, ItrDeployError, UsageError
-from itr_deploy.runtime import Gallery, Hits, Matcher, Retriever
 from tests.support.items import captions, images, names
 from tests.support.retrieval import (
     BOTH,

@@ -64,8 +64,16 @@ class BuildRequest:
 
 @dataclass(frozen=True)
 class BuiltEngines:
-    """What a build left: its directory, the version of the library, and every graph's outcome."""
+    """What a build left.
 
+    Attributes:
+        target: Whose engines they are.
+        directory: Where they lie.
+        version: Of the library.
+        outcomes: What became of every graph.
+    """
+
+    target: EngineTarget
     directory: EngineDirectory
     version: str
     outcomes: dict[str, Outcome]
@@ -77,7 +85,12 @@ class BuiltEngines:
             for graph, outcome in self.outcomes.items()
         }
         place = str(self.directory.path)
-        return {"directory": place, "version": self.version, "engines": engines}
+        return {
+            "target": self.target,
+            "directory": place,
+            "version": self.version,
+            "engines": engines,
+        }
 
 
 def build_engines(bundle: Bundle, request: BuildRequest, progress: BundleProgress) -> BuiltEngines:
@@ -129,7 +142,7 @@ def build_engines(bundle: Bundle, request: BuildRequest, progress: BundleProgres
         )
         place.put(name, engine, wanted)
         outcomes[name] = "built"
-    return BuiltEngines(place.directory, trt.__version__, outcomes)
+    return BuiltEngines(request.target, place.directory, trt.__version__, outcomes)
 
 
 class _Place:

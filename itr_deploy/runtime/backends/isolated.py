@@ -94,8 +94,8 @@ class IsolatedBackend:
         for graph, inputs in calls:
             yield self.run(graph, inputs)
 
-    def keep(self, arrays: Iterable[NDArray[Any]]) -> None:
+    def pin(self, arrays: Iterable[NDArray[Any]]) -> None:
         """See `Backend.keep`: every call sends its arrays."""
 
-    def most(self, graph: str, axis: str) -> None:
+    def max_size(self, graph: str, axis: str) -> None:
         """See `Backend.most`: any size."""

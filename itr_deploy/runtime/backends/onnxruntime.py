@@ -17,8 +17,8 @@ from itr_deploy.engines.shapes import largest
 from itr_deploy.errors import SetupError, UsageError
 from itr_deploy.runtime.backends.arena import share_arena
 from itr_deploy.runtime.backends.base import Arrays, Call
-from itr_deploy.runtime.backends.device_copies import KeptArrays
-from itr_deploy.runtime.backends.ordered_pool import RunAhead
+from itr_deploy.runtime.backends.device_copies import DeviceCopies
+from itr_deploy.runtime.backends.ordered_pool import OrderedPool
 from itr_deploy.runtime.backends.providers import CpuProvider, Provider
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ class OnnxRuntimeBackend:
         self.device = self._provider.device
         self._threads = threads or _cores()
         self.workers = self._threads if self.device == "cpu" else 1
-        self._kept = KeptArrays(self._copied, lambda _: None)
-        self._ahead = RunAhead(self.workers)
+        self._kept = DeviceCopies(self._copied, lambda _: None)
+        self._ahead = OrderedPool(self.workers)
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
         self._profiles: Path | None = None
         self._lock = threading.Lock()
@@ -118,15 +118,15 @@ class OnnxRuntimeBackend:
         """
         return self._ahead.run_all(self.run, calls)
 
-    def keep(self, arrays: Iterable[NDArray[Any]]) -> None:
+    def pin(self, arrays: Iterable[NDArray[Any]]) -> None:
         """See `Backend.keep`; on the CPU arrays are read where they are."""
         if self.device != "cpu":
-            self._kept.keep(arrays)
+            self._kept.pin(arrays)
 
     def _copied(self, array: NDArray[Any]) -> Any:
         return self._runtime.OrtValue.ortvalue_from_numpy(array, self.device, 0)
 
-    def most(self, graph: str, axis: str) -> int | None:
+    def max_size(self, graph: str, axis: str) -> int | None:
         """See `Backend.most`: any size, unless the provider builds for a range of shapes."""
         profile = self._provider.profile(graph)
         if profile is None:

@@ -16,7 +16,7 @@ Outputs = dict[str, NDArray[np.float32]]
 Run = Callable[[str, Arrays], Outputs]
 
 
-class RunAhead:
+class OrderedPool:
     """Threads that run a few calls ahead of the results; started when they are first needed.
 
     The thread that waits for the results runs calls too. It is awake, where each thread that is

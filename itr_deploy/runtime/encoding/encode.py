@@ -85,7 +85,7 @@ def padded_widths(texts: TextItems, lengths: NDArray[np.int64]) -> NDArray[np.in
 
 def _batch(backend: Backend, graph: str) -> int:
     """Items that a call of an encoder takes."""
-    return min(BATCH, backend.most(graph, "batch") or BATCH)
+    return min(BATCH, backend.max_size(graph, "batch") or BATCH)
 
 
 def _text_batches(

@@ -19,7 +19,7 @@ from itr_deploy.runtime.rerank.affinities import affinities
 from itr_deploy.runtime.rerank.edges import edges
 from itr_deploy.runtime.rerank.neighbourhood import Neighbourhood
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists, QueryNeighbours
-from itr_deploy.runtime.search.cached import LoadedGallery
+from itr_deploy.runtime.search.cached import SearcherCache
 from itr_deploy.runtime.search.resident import Searcher
 from itr_deploy.runtime.timing import stage
 
@@ -46,7 +46,7 @@ class Reranking:
     def __init__(
         self,
         matcher: Matcher,
-        bank: LoadedGallery,
+        bank: SearcherCache,
         gallery_neighbours: NeighbourLists | str | Path | None = None,
         bank_neighbours: NeighbourLists | str | Path | None = None,
     ) -> None:
@@ -70,7 +70,7 @@ class Reranking:
         self._neighbourhood: Neighbourhood | None = None
 
     @property
-    def bank(self) -> LoadedGallery:
+    def bank(self) -> SearcherCache:
         """The bank."""
         return self._bank
 
@@ -197,7 +197,7 @@ def network_scores(matcher: Matcher, query: Modality, affinities: Floats, edges:
         ``float32 [q, K - 1]``, higher is better.
     """
     graph = matcher.bundle.manifest.graph(GRAPHS[query])
-    batch = matcher.backend.most(graph, "batch") or len(edges)
+    batch = matcher.backend.max_size(graph, "batch") or len(edges)
     parts = [slice(start, start + batch) for start in range(0, len(edges), batch)]
     calls = [(graph, {"affinities": affinities[part], "edges": edges[part]}) for part in parts]
     return np.concatenate([outputs["scores"] for outputs in matcher.backend.run_all(calls)])
@@ -217,7 +217,7 @@ def reranker_of(matcher: Matcher) -> Reranker:
     return record
 
 
-def check_bank(gallery: Modality, bank: LoadedGallery) -> None:
+def check_bank(gallery: Modality, bank: SearcherCache) -> None:
     """Refuse a bank of the gallery's own modality.
 
     Raises:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from itr_deploy.runtime.backends.base import Arrays, Call
-from itr_deploy.runtime.backends.ordered_pool import Outputs, RunAhead
+from itr_deploy.runtime.backends.ordered_pool import OrderedPool, Outputs
 
 WORKERS = pytest.mark.parametrize("workers", [1, 2, 3])
 
@@ -39,7 +39,7 @@ def calls(count: int) -> Iterator[Call]:
         yield "graph", {"number": np.array(number, np.float32)}
 
 
-def numbers(ahead: RunAhead, computing: Computing, count: int) -> list[int]:
+def numbers(ahead: OrderedPool, computing: Computing, count: int) -> list[int]:
     return [int(outputs["graph"]) for outputs in ahead.run_all(computing.run, calls(count))]
 
 
@@ -47,20 +47,20 @@ def numbers(ahead: RunAhead, computing: Computing, count: int) -> list[int]:
 @pytest.mark.parametrize("count", [0, 1, 2, 30])
 def test_results_come_in_the_order_of_the_calls(workers: int, count: int) -> None:
     computing = Computing()
-    assert numbers(RunAhead(workers), computing, count) == list(range(count))
+    assert numbers(OrderedPool(workers), computing, count) == list(range(count))
     assert computing.most <= workers
 
 
 @WORKERS
 def test_the_thread_that_waits_computes_too(workers: int) -> None:
     computing = Computing()
-    numbers(RunAhead(workers), computing, 30)
+    numbers(OrderedPool(workers), computing, 30)
     assert threading.get_ident() in computing.threads
     assert len(computing.threads) == computing.most == workers
 
 
 def test_many_threads_together_run_no_more_calls_at_a_time() -> None:
-    ahead, computing = RunAhead(2), Computing()
+    ahead, computing = OrderedPool(2), Computing()
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: numbers(ahead, computing, 20), range(8)))
     assert found == [list(range(20))] * 8
@@ -68,7 +68,7 @@ def test_many_threads_together_run_no_more_calls_at_a_time() -> None:
 
 
 def test_an_error_of_a_call_reaches_who_asked_and_the_next_calls_run() -> None:
-    ahead = RunAhead(2)
+    ahead = OrderedPool(2)
 
     def fails(graph: str, inputs: Arrays) -> Outputs:
         if int(inputs["number"]) == 3:
@@ -82,7 +82,7 @@ def test_an_error_of_a_call_reaches_who_asked_and_the_next_calls_run() -> None:
 
 
 def test_results_that_nobody_takes_stop_the_calls() -> None:
-    ahead, computing = RunAhead(2), Computing(0.01)
+    ahead, computing = OrderedPool(2), Computing(0.01)
     results = ahead.run_all(computing.run, calls(1000))
     next(results)
     results.close()

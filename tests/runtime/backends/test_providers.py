@@ -7,11 +7,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.engines.files import ShapeRange
 from itr_deploy.engines.shapes import Overrides, profile_of
 from itr_deploy.errors import SetupError
-from itr_deploy.runtime import Gallery, Matcher, Retriever
 from itr_deploy.runtime.backends import OnnxRuntimeBackend
 from itr_deploy.runtime.backends.providers import CpuProvider, CudaProvider, TensorRTProvider
 from tests.support.golden import FULL

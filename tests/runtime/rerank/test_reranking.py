@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from itr_deploy import Gallery, Hits, Matcher, Retriever
 from itr_deploy.errors import BundleError, GalleryError, InputError, UsageError
-from itr_deploy.runtime import Gallery, Hits, Matcher, Retriever
 from itr_deploy.runtime.backends import OnnxRuntimeBackend
 from itr_deploy.runtime.rerank import MatrixPi, NeighbourLists, Shape, SimilarityMatrices
 from itr_deploy.runtime.rerank.reranking import network_scores
@@ -330,7 +330,7 @@ def test_a_graph_that_takes_few_queries_is_given_few(world: World) -> None:
     class Narrow(OnnxRuntimeBackend):
         seen: list[int]
 
-        def most(self, graph: str, axis: str) -> int:  # type: ignore[override]
+        def max_size(self, graph: str, axis: str) -> int:  # type: ignore[override]
             return 3
 
         def run(self, graph: str, inputs: Any) -> dict[str, np.ndarray]:

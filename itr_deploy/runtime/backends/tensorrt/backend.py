@@ -16,7 +16,7 @@ from itr_deploy.engines.fit import EngineHost
 from itr_deploy.engines.library import import_library
 from itr_deploy.errors import SetupError, UsageError
 from itr_deploy.runtime.backends.base import Arrays, Call
-from itr_deploy.runtime.backends.ordered_pool import RunAhead
+from itr_deploy.runtime.backends.ordered_pool import OrderedPool
 from itr_deploy.runtime.backends.tensorrt.engine import target_of
 from itr_deploy.runtime.backends.tensorrt.engines import Engines
 from itr_deploy.runtime.backends.tensorrt.memory import Device
@@ -66,7 +66,7 @@ class TensorRTBackend:
         # Where CUDA does not start, as under a driver that is too old for it, the library's own
         # runtime can end the process.
         device.destroy_stream(device.new_stream())
-        self._ahead = RunAhead(workers)
+        self._ahead = OrderedPool(workers)
         host = EngineHost(trt.__version__, gpu.capability, state.driver)
         self._engines = Engines(bundle, target, trt, host, workers, cuda_graphs, device)
         self._close = weakref.finalize(self, self._engines.close)
@@ -87,21 +87,21 @@ class TensorRTBackend:
         """See `Backend.run_all`; raises what `run` does."""
         return self._ahead.run_all(self.run, calls)
 
-    def keep(self, arrays: Iterable[NDArray[Any]]) -> None:
+    def pin(self, arrays: Iterable[NDArray[Any]]) -> None:
         """See `Backend.keep`.
 
         Raises:
             SetupError: The GPU's memory is short.
         """
-        self._engines.resident.keep(arrays)
+        self._engines.resident.pin(arrays)
 
-    def most(self, graph: str, axis: str) -> int | None:
+    def max_size(self, graph: str, axis: str) -> int | None:
         """See `Backend.most`: what the engine's profile says.
 
         Raises:
             EngineError: The graph's engine is missing or does not fit.
         """
-        return self._engines.loaded(graph).most(axis)
+        return self._engines.loaded(graph).max_size(axis)
 
     def close(self) -> None:
         """Free everything on the device; the backend runs nothing more."""

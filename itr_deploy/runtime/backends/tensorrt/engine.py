@@ -154,7 +154,7 @@ class LoadedEngine:
         said = logger(self._trt).heard.errors
         return said[-1] if said else "the library does not say why"
 
-    def most(self, axis: str) -> int | None:
+    def max_size(self, axis: str) -> int | None:
         """Largest size of a dynamic axis, None where no input has it."""
         return largest(axis, ((entry.axes, entry.most) for entry in self.inputs.values()))
 

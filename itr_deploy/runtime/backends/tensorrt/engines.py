@@ -16,7 +16,7 @@ from itr_deploy.engines.fit import EngineHost, rebuild
 from itr_deploy.engines.library import hearing, logger
 from itr_deploy.engines.tensorrt_api import TensorRT
 from itr_deploy.errors import EngineError, UsageError
-from itr_deploy.runtime.backends.device_copies import KeptArrays
+from itr_deploy.runtime.backends.device_copies import DeviceCopies
 from itr_deploy.runtime.backends.tensorrt.engine import LoadedEngine, build_again, find_engine
 from itr_deploy.runtime.backends.tensorrt.memory import Device
 from itr_deploy.runtime.backends.tensorrt.pool import BufferPool
@@ -45,7 +45,7 @@ class Engines:
         self._workers, self._cuda_graphs = workers, cuda_graphs
         self._runtime = trt.Runtime(logger(trt))
         self._pool = BufferPool(device)
-        self.resident = KeptArrays(self._uploaded, device.free)
+        self.resident = DeviceCopies(self._uploaded, device.free)
         self._crews: dict[str, _Crew] = {}
         self._lock = threading.Lock()
         self._closed = False

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from itr_deploy.errors import EngineError
 from itr_deploy.runtime.backends.base import Arrays
-from itr_deploy.runtime.backends.device_copies import KeptArrays
+from itr_deploy.runtime.backends.device_copies import DeviceCopies
 from itr_deploy.runtime.backends.tensorrt.engine import LoadedEngine
 from itr_deploy.runtime.backends.tensorrt.memory import Device
 from itr_deploy.runtime.backends.tensorrt.pool import BufferPool, Lease
@@ -27,7 +27,7 @@ class Worker:
         loaded: LoadedEngine,
         device: Device,
         pool: BufferPool,
-        resident: KeptArrays[int],
+        resident: DeviceCopies[int],
         cuda_graphs: bool,
     ) -> None:
         """Make the context.

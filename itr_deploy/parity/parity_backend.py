@@ -14,7 +14,7 @@ from itr_deploy.runtime.backends.isolated import IsolatedBackend
 
 
 @contextmanager
-def judged_backend(bundle: Bundle) -> Iterator[Backend]:
+def parity_backend(bundle: Bundle) -> Iterator[Backend]:
     """A backend on the CPU: a float32 bundle as it is, half precision with its rounding emulated.
 
     A float16 bundle is also loaded as it is, in a process of its own: ONNX Runtime can crash on
