@@ -38,7 +38,7 @@ BINDINGS = {
 }
 RTX = "rtx-1.7"
 VERSIONS = (*BINDINGS, RTX)
-TYPES = {"SupportsInt": "int", "List": "list", "tuple[int, ...]": "tuple"}
+TYPES = {"SupportsInt": "int", "List": "list", "tuple[int, ...]": "tuple", "Flags": "int"}
 TYPES |= {"buffer": "bytes", "Buffer": "bytes", "IParserError": "ParserError"}
 """Names that differ between versions, or between the bindings and the package."""
 

@@ -16,7 +16,10 @@ they refuse. What is no property may be set.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NewType
+
+Flags = NewType("Flags", int)
+"""``1 << int(member)`` of an enum's members, never a number: it differs between versions."""
 
 
 class Enumeration:
@@ -40,7 +43,7 @@ class TensorRT:
             self, network: TensorRT.INetworkDefinition, config: TensorRT.IBuilderConfig
         ) -> TensorRT.IHostMemory | None: ...
         def create_builder_config(self) -> TensorRT.IBuilderConfig: ...
-        def create_network(self, flags: int = ...) -> TensorRT.INetworkDefinition: ...
+        def create_network(self, flags: Flags = ...) -> TensorRT.INetworkDefinition: ...
         def create_optimization_profile(self) -> TensorRT.IOptimizationProfile: ...
 
     class BuilderFlag(Enumeration):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from itr_deploy.engines.library import logger
-from itr_deploy.engines.tensorrt_api import TensorRT
+from itr_deploy.engines.tensorrt_api import Flags, TensorRT
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def parse_graph(trt: TensorRT, path: Path) -> Parsed:
     """
     builder = trt.Builder(logger(trt))
     # In TensorRT 11 every network is; in 10 it must be asked for.
-    flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    flags = Flags(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, logger(trt))
     taken = parser.parse_from_file(str(path.resolve()))
