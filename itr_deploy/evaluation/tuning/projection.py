@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import MODALITIES, Modality, other
 from itr_deploy.evaluation.measures.recall import Scores
 from itr_deploy.evaluation.measures.shortlist import TOP, default_widths, query_scores
-from itr_deploy.evaluation.scores.coarse import OTHER, Coarse, query_blocks
+from itr_deploy.evaluation.scores.coarse import Coarse, query_blocks
 from itr_deploy.evaluation.tuning.ridge import FLOORS, Form, Mask, RidgeFit
 from itr_deploy.runtime.projection import Projection
 
@@ -82,9 +82,9 @@ def fit_projection(scores: Scores, coarse: Coarse, captions_per_image: int) -> F
     by_half: tuple[dict[Modality, Form], dict[Modality, Form]] = {}, {}
     trials: dict[Modality, Trial] = {}
     images = coarse.queries("image")
-    for query in OTHER if images >= LEAST_IMAGES else ():
+    for query in MODALITIES if images >= LEAST_IMAGES else ():
         odd = is_odd(query, slice(0, coarse.queries(query)), captions_per_image)
-        odd_items = is_odd(OTHER[query], slice(0, coarse.items(query)), captions_per_image)
+        odd_items = is_odd(other(query), slice(0, coarse.items(query)), captions_per_image)
         data = scores, coarse, query
         fits = [RidgeFit(*data, odd == half, odd_items == half) for half in (False, True)]
         trial = trials[query] = _best(*data, fits, odd, odd_items)
@@ -134,7 +134,7 @@ def _places(
     scores: Scores, coarse: Coarse, query: Modality, forms: list[Form], own: Mask, items: Mask
 ) -> Places:
     """Where from 0 some forms put the exhaustive top 10 of queries, ``[forms, queries, TOP]``."""
-    vectors, gallery = coarse.vectors(query), coarse.vectors(OTHER[query])[items]
+    vectors, gallery = coarse.vectors(query), coarse.vectors(other(query))[items]
     found = np.empty((len(forms), int(own.sum()), TOP), np.int64)
     done = 0
     for part in query_blocks(len(own), len(items)):

@@ -14,10 +14,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality, other
 from itr_deploy.evaluation.measures.recall import Scores
 from itr_deploy.evaluation.measures.shortlist import query_scores
-from itr_deploy.evaluation.scores.coarse import OTHER, Coarse, query_blocks
+from itr_deploy.evaluation.scores.coarse import Coarse, query_blocks
 
 Floats = NDArray[np.float64]
 Form = NDArray[np.float32]
@@ -42,7 +42,7 @@ class RidgeFit:
             own: Which queries are fitted.
             items: Which items.
         """
-        vectors, gallery = coarse.vectors(query), coarse.vectors(OTHER[query])
+        vectors, gallery = coarse.vectors(query), coarse.vectors(other(query))
         width = gallery.shape[1]
         centred = gallery[items].astype(np.float64)
         centred -= centred.mean(axis=0)

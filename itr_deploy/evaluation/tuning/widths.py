@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.evaluation.measures.recall import Scores
 from itr_deploy.evaluation.measures.shortlist import Shortlists, prefiltered_order, shortlists
 from itr_deploy.evaluation.scores.coarse import Coarse

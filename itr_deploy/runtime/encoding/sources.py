@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import ArrayLike
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.errors import InputError
 from itr_deploy.runtime.encoding import encode as encoding
 from itr_deploy.runtime.encoding.checks import check_regions, check_token_ids
