@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from itr_deploy.bundle.modality import PREFILTERS, GraphRole, Modality
 from itr_deploy.bundle.record import Record
@@ -20,7 +20,7 @@ Precision = Literal["float32", "float16", "bfloat16"]
 """Type of a bundle's matrix products; what half precision breaks stays float32."""
 Quantization = Literal["int8"]
 """What the matchers' products with constant weights are rounded to, for a CPU."""
-PiKind = Literal["pooled_cosine", "neighbour_lists"]
+IntraSimilarityKind = Literal["pooled_cosine", "neighbour_lists"]
 
 
 class StoredTensor(Record):
@@ -234,11 +234,14 @@ class Reranker(Record):
         pillars: L, the query and its pillars, the width of a block of affinities.
         neighbours: C, the length of the neighbour lists whose overlap makes the edges.
         heads: Of its attention; the weights do not say.
-        pi: How the similarity within a modality is made: the cosine of the bundle's pooled
-            embeddings, or lists that the user gives with the gallery.
+        intra_similarity: How the similarity within a modality is made: the cosine of the bundle's
+            pooled embeddings, or lists that the user gives with the gallery. ``pi`` in the file,
+            LeaPRR's name of it.
         base_encoding_id: Of the matcher whose rankings it re-ranks.
         provenance: Where it came from.
     """
+
+    model_config = ConfigDict(populate_by_name=True)
 
     family: str
     text_to_image: RerankDirection
@@ -246,7 +249,7 @@ class Reranker(Record):
     pillars: int = Field(ge=2)
     neighbours: int = Field(ge=1)
     heads: int = Field(ge=1)
-    pi: PiKind
+    intra_similarity: IntraSimilarityKind = Field(validation_alias="pi", serialization_alias="pi")
     base_encoding_id: str
     provenance: Provenance
 

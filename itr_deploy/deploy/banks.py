@@ -58,7 +58,9 @@ def index_bank(
     if count == 0:
         raise GalleryError(f"{opened.path}: the gallery is empty; add items with itr-deploy index")
     folder = Path(opened.path) / FOLDER
-    with staged_directory(folder, force=True, replaceable=is_store, kind="phi store") as root:
+    with staged_directory(
+        folder, force=True, replaceable=is_store, kind="store of cross scores"
+    ) as root:
         return write_store(
             root,
             SearcherCache(opened, matcher, DEFAULT_BUDGET, None).searcher(),
@@ -66,7 +68,7 @@ def index_bank(
             matcher.scorer,
             depth=reranker_of(matcher).neighbours + 1,
             pipeline=matcher.bundle.manifest.pipeline,
-            phi_limit=limit,
+            limit=limit,
             progress=lambda done: progress(done, count),
         )
 

@@ -135,7 +135,7 @@ def _step_output(matcher: Matcher) -> str:
 def _rerank_options(
     matcher: Matcher, lists: dict[Modality, Path], merge: MergeKind
 ) -> RerankOptions:
-    if reranker_of(matcher).pi == "neighbour_lists" and len(lists) < 2:
+    if reranker_of(matcher).intra_similarity == "neighbour_lists" and len(lists) < 2:
         raise UsageError(
             "this re-ranker was trained with neighbour lists for the similarity within a "
             "modality; give --image-neighbours and --text-neighbours"

@@ -11,7 +11,13 @@ from pathlib import Path
 import torch
 
 from itr_deploy.bundle.files import output_errors, sha256_of
-from itr_deploy.bundle.manifest import Manifest, PiKind, Provenance, RerankDirection, Reranker
+from itr_deploy.bundle.manifest import (
+    IntraSimilarityKind,
+    Manifest,
+    Provenance,
+    RerankDirection,
+    Reranker,
+)
 from itr_deploy.bundle.modality import RERANK_GRAPHS, GraphRole, Modality
 from itr_deploy.bundle.store import Bundle, list_files, write_manifest
 from itr_deploy.errors import BundleError, UsageError
@@ -34,12 +40,12 @@ class RerankSettings:
         rows: K for text queries and for image queries, the query counted.
         published_thresholds: Whether the edge thresholds are the published program's constants,
             whatever K is; they are made from K otherwise, which is the same at the published K.
-        pi: How the similarity within a modality was made in training.
+        intra_similarity: How the similarity within a modality was made in training.
     """
 
     rows: tuple[int, int]
     published_thresholds: bool = False
-    pi: PiKind = "pooled_cosine"
+    intra_similarity: IntraSimilarityKind = "pooled_cosine"
 
     def directions(self, family: RerankerFamily) -> dict[Modality, RerankDirection]:
         """K and the edge threshold of both directions.
@@ -155,7 +161,7 @@ def _record(
         pillars=source.trained.pillars,
         neighbours=source.family.neighbours,
         heads=source.trained.heads,
-        pi=source.settings.pi,
+        intra_similarity=source.settings.intra_similarity,
         base_encoding_id=base.encoding_id,
         provenance=Provenance(
             checkpoint=source.checkpoint.name,

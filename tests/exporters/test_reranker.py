@@ -56,7 +56,7 @@ def test_the_manifest_records_the_base_and_what_the_checkpoint_does_not_say(
 ) -> None:
     base, record = read_bundle(bundle).manifest, read_bundle(made[SMALL.name]).manifest.reranker
     assert record.base_encoding_id == base.encoding_id
-    assert (record.family, record.pi, record.heads) == ("leaprr", "pooled_cosine", 4)
+    assert (record.family, record.intra_similarity, record.heads) == ("leaprr", "pooled_cosine", 4)
     assert (record.pillars, record.neighbours) == (8, 10)
     assert (record.text_to_image.rows, record.image_to_text.rows) == (6, 12)
     assert record.text_to_image.threshold == pytest.approx(0.8 / 6)

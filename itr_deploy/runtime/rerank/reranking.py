@@ -56,7 +56,7 @@ class Reranking:
         self._record = reranker_of(matcher)
         bank.gallery.check_bundle(matcher)
         self._lists = _lists(gallery_neighbours), _lists(bank_neighbours)
-        if self._record.pi == "neighbour_lists" and self._lists[0] is None:
+        if self._record.intra_similarity == "neighbour_lists" and self._lists[0] is None:
             raise InputError(
                 f"{matcher.bundle.path}: its re-ranker was trained with neighbour lists for the "
                 "similarity within a modality; give gallery_neighbours="
@@ -159,14 +159,14 @@ class Reranking:
             hits.scores[None],
             np.array([query.own]),
             query.similarities[None, :pillars],
-            around.gallery_pi.between(shortlist[None], ranked[None, :pillars]),
-            around.pillar_phi(query.rows[:pillars], shortlist)[None],
+            around.gallery_similarity.between(shortlist[None], ranked[None, :pillars]),
+            around.pillar_scores(query.rows[:pillars], shortlist)[None],
         )
         number = len(around.bank.vectors.ids)
         in_bank = around.bank_lists(shortlist, pipeline).with_query(
             hits.scores[: len(shortlist)], query.same, number
         )
-        item_lists = [ranked[None, :count], around.gallery_pi.lists(shortlist, count)]
+        item_lists = [ranked[None, :count], around.gallery_similarity.lists(shortlist, count)]
         bank_lists = [np.append(number, query.rows[: count - 1])[None], in_bank]
         between = edges(
             np.concatenate(item_lists)[None], np.concatenate(bank_lists)[None], shape.threshold
