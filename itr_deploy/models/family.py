@@ -72,7 +72,7 @@ class StepScores:
 
     Attributes:
         output: Its name, among the family's `DeployedMatcher.pair_outputs`.
-        given_by: A bundle that has it, for a message: "an IMRAM that was exported with ...".
+        given_by: A bundle that has it, for a message: "a model that was exported with ...".
     """
 
     output: str
