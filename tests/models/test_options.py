@@ -10,7 +10,6 @@ from pydantic import Field, ValidationError, model_validator
 
 from itr_deploy.errors import InputError, UsageError
 from itr_deploy.models.options import Directory, FamilyOptions, TextFile
-from itr_deploy.models.registry import FAMILIES, family
 
 
 class Toy(FamilyOptions):
@@ -111,16 +110,3 @@ def test_what_a_family_refuses_together_is_told() -> None:
 def test_options_do_not_change() -> None:
     with pytest.raises(ValidationError):
         checked().mode = "quick"  # type: ignore[misc]
-
-
-@pytest.mark.parametrize("entry", FAMILIES, ids=lambda entry: entry.name)
-def test_every_option_of_a_family_is_documented_and_has_a_default(entry: Any) -> None:
-    assert entry.options()
-    for field in entry.options.model_fields.values():
-        assert (field.description or "").endswith(".")
-        assert not field.is_required()
-
-
-def test_a_family_is_found_by_its_name() -> None:
-    for entry in FAMILIES:
-        assert family(entry.name) is entry

@@ -16,7 +16,7 @@ from itr_deploy.evaluation.options import Options
 from itr_deploy.evaluation.report.curves import recall_svg
 from itr_deploy.evaluation.report.pictures import Pictures
 from itr_deploy.evaluation.report.tables import table
-from itr_deploy.models.registry import FAMILIES, RERANKERS, published
+from itr_deploy.models.registry import published
 from tests.support import items
 
 PIXEL = bytes.fromhex(
@@ -127,16 +127,6 @@ def test_the_curve_of_a_perfect_ranking_runs_along_the_top() -> None:
 
 def test_cells_are_escaped() -> None:
     assert "<td>&lt;b&gt;</td>" in table(["x"], [("", ["<b>"])])
-
-
-def test_a_family_without_published_figures_has_none() -> None:
-    assert published({"lhsc"}) == []
-
-
-def test_rsums_are_the_sums_of_what_the_papers_give() -> None:
-    for row in published(entry.name for entry in (*FAMILIES, *RERANKERS)):
-        if row.image_to_text and row.text_to_image:
-            assert row.rsum == pytest.approx(sum(row.image_to_text) + sum(row.text_to_image))
 
 
 def test_pictures_are_found_by_id_with_or_without_ending(tmp_path: Path) -> None:
