@@ -43,4 +43,5 @@ def test_the_objects_a_user_holds_have_examples() -> None:
 def test_examples_run(name: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     found = doctest.testmod(import_module(name), optionflags=doctest.ELLIPSIS)
-    assert found.attempted and not found.failed
+    assert found.attempted
+    assert not found.failed
