@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.split import Split, read_split
@@ -107,7 +107,7 @@ def evaluate(
 def _rerank_options(
     matcher: Matcher, lists: dict[Modality, Path], merge: MergeKind
 ) -> RerankOptions:
-    if reranker_of(matcher).pi == "neighbour_lists" and len(lists) < 2:
+    if reranker_of(matcher).intra_similarity == "neighbour_lists" and len(lists) < 2:
         raise UsageError(
             "this re-ranker was trained with neighbour lists for the similarity within a "
             "modality; give --image-neighbours and --text-neighbours"

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from itr_deploy.bundle.files import sha256_of, write_file
 from itr_deploy.bundle.manifest import Precision
-from itr_deploy.bundle.roles import ENCODERS
+from itr_deploy.bundle.modality import ENCODERS
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.engines.builder.build import BuildOptions, Engine, EngineBuilder, sm_name
 from itr_deploy.engines.cuda import CudaState, probe

@@ -6,7 +6,7 @@ of our own, which costs what the driver's does.
 
 # Not on cuda.core (1.2.2): that saves 15 of 74 lines here, no more. Its errors have a text but no
 # code, every thread must make the device current first, its pool may give a call other addresses
-# than the one before, which CUDA graphs cannot have, and only NVML tells it the memory of a GPU:
+# than the one before, which CUDA graphs cannot have, and a GPU's memory it tells through NVML only:
 # `BufferPool` and `probe` would stay.
 
 from __future__ import annotations
