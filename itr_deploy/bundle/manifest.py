@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from itr_deploy.bundle.modality import PREFILTERS, GraphRole, Modality
 from itr_deploy.bundle.record import Record
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -19,17 +20,6 @@ Precision = Literal["float32", "float16", "bfloat16"]
 """Type of a bundle's matrix products; what half precision breaks stays float32."""
 Quantization = Literal["int8"]
 """What the matchers' products with constant weights are rounded to, for a CPU."""
-Modality = Literal["image", "text"]
-GraphRole = Literal[
-    "image_encoder",
-    "text_encoder",
-    "match_text_to_image",
-    "match_image_to_text",
-    "prefilter_text_to_image",
-    "prefilter_image_to_text",
-    "rerank_text_to_image",
-    "rerank_image_to_text",
-]
 IntraSimilarityKind = Literal["pooled_cosine", "neighbour_lists"]
 
 
@@ -334,4 +324,4 @@ class Manifest(Record):
     @property
     def has_prefilter(self) -> bool:
         """Whether the bundle can narrow a wide shortlist before its matcher."""
-        return any(graph.role == "prefilter_text_to_image" for graph in self.graphs.values())
+        return any(graph.role in PREFILTERS.values() for graph in self.graphs.values())

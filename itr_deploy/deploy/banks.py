@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.staging import staged_directory
 from itr_deploy.errors import GalleryError, OutputError
 from itr_deploy.runtime.gallery import Gallery
@@ -72,7 +73,7 @@ def index_bank(
         )
 
 
-def _open_bank(matcher: Matcher, path: Path, modality: str) -> SearcherCache:
+def _open_bank(matcher: Matcher, path: Path, modality: Modality) -> SearcherCache:
     """The bank of a gallery of ``modality``.
 
     Raises:
@@ -83,7 +84,7 @@ def _open_bank(matcher: Matcher, path: Path, modality: str) -> SearcherCache:
     record = reranker_of(matcher)
     opened = Gallery.open(path, matcher)
     bank = SearcherCache(opened, matcher, DEFAULT_BUDGET, None)
-    check_bank("image" if modality == "image" else "text", bank)
+    check_bank(modality, bank)
     needed = max(record.pillars, record.neighbours + 1)
     if bank.gallery.count() < needed:
         raise GalleryError(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.split import Split, read_split

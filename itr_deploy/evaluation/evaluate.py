@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.files import output_errors, write_file, write_json
-from itr_deploy.bundle.manifest import Manifest, Modality
+from itr_deploy.bundle.manifest import Manifest
+from itr_deploy.bundle.modality import DIRECTIONS, MODALITIES, Modality
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.memory import peak_memory
 from itr_deploy.evaluation.data.split import Split
@@ -39,7 +40,7 @@ from itr_deploy.evaluation.measures.reranking import (
     check_lists,
     reranked,
 )
-from itr_deploy.evaluation.measures.search_stages import DIRECTIONS, Staged, staged, with_reranking
+from itr_deploy.evaluation.measures.search_stages import Staged, staged, with_reranking
 from itr_deploy.evaluation.measures.split_ranks import Ranking, SplitRanks, split_ranks
 from itr_deploy.evaluation.measures.steps import step_figures
 from itr_deploy.evaluation.options import Options, RerankOptions
@@ -229,7 +230,7 @@ def figures(
     if options.candidates is None:
         exhaustive = ranks(data.scores, per) if options.rerank is not None else own.ranks
     pipeline = matcher.bundle.manifest.pipeline
-    widths = {query: options.candidates or pipeline.width(query) for query in DIRECTIONS}
+    widths = {query: options.candidates or pipeline.width(query) for query in MODALITIES}
     stages = staged(data, exhaustive=exhaustive, widths=widths, cascade=cascade)
     if exhaustive is not None and isinstance(own.scores, TwoWayMerge):
         stages = with_reranking(stages, own.scores, own.ranks, exhaustive)
@@ -295,10 +296,7 @@ def _describe_reranker(
         "warning": OFF_SCALE.format(100 * images, 100 * captions) if behind > OFTEN else None,
         "family": record.family,
         "checkpoint": record.provenance.checkpoint,
-        "rows": {
-            "image_to_text": record.image_to_text.rows,
-            "text_to_image": record.text_to_image.rows,
-        },
+        "rows": {way: record.direction(query).rows for query, way in DIRECTIONS.items()},
         "pillars": record.pillars,
         "similarity_within": {
             name: "neighbour lists" if modality in given.lists else "pooled embeddings"

@@ -12,14 +12,13 @@ import torch
 
 from itr_deploy.bundle.files import output_errors, sha256_of
 from itr_deploy.bundle.manifest import (
-    GraphRole,
     IntraSimilarityKind,
     Manifest,
-    Modality,
     Provenance,
     RerankDirection,
     Reranker,
 )
+from itr_deploy.bundle.modality import RERANK_GRAPHS, GraphRole, Modality
 from itr_deploy.bundle.store import Bundle, list_files, write_manifest
 from itr_deploy.errors import BundleError, UsageError
 from itr_deploy.exporters.build import GRAPHS, graph_info, save_graph, tool_versions
@@ -28,12 +27,6 @@ from itr_deploy.exporters.tracing import to_onnx
 from itr_deploy.exporters.weights import WeightsFile
 from itr_deploy.models.contract import RerankNetwork, TrainedReranker
 from itr_deploy.models.registry import RerankerFamily
-
-RERANK_ROLES: dict[GraphRole, Modality] = {
-    "rerank_text_to_image": "text",
-    "rerank_image_to_text": "image",
-}
-"""The graphs of a re-ranker, and the modality of the query that each serves."""
 
 WEIGHTS = "rerank_weights.bin"
 Progress = Callable[[str], None]
@@ -60,10 +53,9 @@ class RerankSettings:
         Raises:
             UsageError: K is too small, or a threshold could leave a row without any edge.
         """
-        modalities: tuple[Modality, Modality] = ("text", "image")
         return {
-            modality: self._direction(family, modality, rows, constant)
-            for modality, rows, constant in zip(modalities, self.rows, family.rows, strict=True)
+            query: self._direction(family, query, rows, constant)
+            for query, rows, constant in zip(RERANK_GRAPHS, self.rows, family.rows, strict=True)
         }
 
     def _direction(
@@ -123,7 +115,7 @@ def build_reranked(
     opset = max(graph.opset for graph in base.manifest.graphs.values())
     graphs, precision = dict(base.manifest.graphs), base.manifest.precision
     with WeightsFile(root / GRAPHS / WEIGHTS) as weights:
-        for role, modality in RERANK_ROLES.items():
+        for modality, role in RERANK_GRAPHS.items():
             progress(f"graph {role}")
             network = network_of(source.trained, modality)
             spec = rerank_spec(role, network, directions[modality].rows)

@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from itr_deploy.bundle.manifest import (
     GraphInfo,
     Manifest,
-    Modality,
     StorageType,
     TensorInfo,
     Workspace,
 )
-from itr_deploy.bundle.roles import Roles
+from itr_deploy.bundle.modality import Modality, Roles, other
 from itr_deploy.runtime.backends.base import Backend
 from itr_deploy.runtime.encoding.encoded import Block
 from itr_deploy.runtime.tiles import Cost, Limits
@@ -74,7 +73,7 @@ class PairPlan:
             KeyError: The bundle has no such graph.
         """
         name = manifest.graph(roles[modality], storage)
-        graph, gallery = manifest.graphs[name], other_modality(modality)
+        graph, gallery = manifest.graphs[name], other(modality)
         items = _inputs(graph, gallery)
         item_values, position_values = _values(items.values())
         sizes = (backend.max_size(name, axis) for axis in ("queries", "groups", "candidates"))
@@ -102,11 +101,6 @@ class PairPlan:
             words, regions = regions, words
         values = self._item_values + self._position_values * items.positions
         return Cost(self._workspace.pair_bytes(words, regions), FLOAT_BYTES * values)
-
-
-def other_modality(modality: Modality) -> Modality:
-    """The one that queries of this modality search."""
-    return "image" if modality == "text" else "text"
 
 
 def _inputs(graph: GraphInfo, modality: Modality) -> dict[str, TensorInfo]:

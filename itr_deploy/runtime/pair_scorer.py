@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Manifest, Modality, StorageType
-from itr_deploy.bundle.roles import MATCHERS, Roles
+from itr_deploy.bundle.manifest import Manifest, StorageType
+from itr_deploy.bundle.modality import MATCHERS, Modality, Roles, other
 from itr_deploy.runtime.backends.base import Backend, Call
 from itr_deploy.runtime.encoding.encoded import Block, Encoded, divided
-from itr_deploy.runtime.pair_plan import PairPlan, other_modality
+from itr_deploy.runtime.pair_plan import PairPlan
 from itr_deploy.runtime.tiles import Limits, Tile, tiles
 
 TILE_BYTES = 128 << 20
@@ -141,7 +141,7 @@ class PairScorer:
 
     def reads(self, gallery: Modality, storage: StorageType) -> frozenset[str]:
         """Names of the tensors of gallery items that are read."""
-        return frozenset(self._plan(other_modality(gallery), storage).item_inputs)
+        return frozenset(self._plan(other(gallery), storage).item_inputs)
 
     def _plan(self, modality: Modality, storage: StorageType) -> PairPlan:
         """The plan for queries of a modality over items stored in a type."""
@@ -204,7 +204,7 @@ class PairScorer:
 
     def _divided(self, gallery: Encoded) -> Encoded:
         """The gallery in blocks that the graph takes."""
-        modality = other_modality(gallery.modality)
+        modality = other(gallery.modality)
         types = {block.storage for block in gallery.blocks}
         sizes = [self._plan(modality, storage).items for storage in types]
         known = [size for size in sizes if size is not None]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import BundleError
 from itr_deploy.runtime.products import Vectors, product

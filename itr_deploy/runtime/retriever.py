@@ -10,7 +10,7 @@ from typing import Final, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.errors import BundleError, InputError, UsageError
 from itr_deploy.runtime.backends import Backend
 from itr_deploy.runtime.encoding.checks import as_array

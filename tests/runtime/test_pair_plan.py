@@ -7,7 +7,7 @@ import pytest
 
 from itr_deploy import Encoded, Gallery, Matcher, Retriever
 from itr_deploy.bundle.manifest import TensorInfo
-from itr_deploy.bundle.roles import MATCHERS, PREFILTERS, Roles
+from itr_deploy.bundle.modality import MATCHERS, PREFILTERS, Roles, other
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.runtime.backends import OnnxRuntimeBackend
 from itr_deploy.runtime.pair_plan import PairPlan
@@ -34,14 +34,14 @@ def test_an_item_costs_what_the_graph_gathers_of_it_in_float32(
     manifest = matcher.bundle.manifest
     plan = PairPlan.of(manifest, matcher.backend, roles, LIMITS, modality, storage)
     (query,) = sides[modality].blocks
-    (items,) = sides["image" if modality == "text" else "text"].stored_as(storage).blocks
+    side = other(modality)
+    (items,) = sides[side].stored_as(storage).blocks
     read = {given.name for given in manifest.graphs[plan.graph].inputs}
-    other = "image" if modality == "text" else "text"
-    gathered = [t[0] for name, t in items.tensors.items() if f"{other}_{name}" in read]
+    gathered = [t[0] for name, t in items.tensors.items() if f"{side}_{name}" in read]
     cost = plan.cost(query, items)
     assert cost.item == sum(4 * int(np.prod(tensor.shape)) for tensor in gathered)
     assert cost.pair == manifest.workspace.pair_bytes(5, 7)
-    assert set(plan.item_inputs) == {n for n in items.tensors if f"{other}_{n}" in read}
+    assert set(plan.item_inputs) == {n for n in items.tensors if f"{side}_{n}" in read}
 
 
 def test_a_vector_of_an_item_is_gathered_once_whatever_its_regions(

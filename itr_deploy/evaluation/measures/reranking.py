@@ -9,14 +9,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality, Reranker
+from itr_deploy.bundle.manifest import Reranker
+from itr_deploy.bundle.modality import MODALITIES, Modality, other
 from itr_deploy.errors import InputError
 from itr_deploy.evaluation.data.answers import Answers
 from itr_deploy.evaluation.data.memory import release_pages
 from itr_deploy.evaluation.data.split import Split
 from itr_deploy.evaluation.measures.merge import Rescored, TwoWayMerge
 from itr_deploy.evaluation.measures.recall import Ranks
-from itr_deploy.evaluation.scores.coarse import OTHER, Coarse
+from itr_deploy.evaluation.scores.coarse import Coarse
 from itr_deploy.evaluation.scores.cosines import Cosines
 from itr_deploy.evaluation.scores.matrix import ScoreMatrix
 from itr_deploy.evaluation.scores.split_scores import query_scores
@@ -137,11 +138,11 @@ def reranked(
         "text": similarities.intra_similarity("text", captions),
     }
     found = {}
-    for query, other in OTHER.items():
+    for query in MODALITIES:
         direction = record.direction(query)
         shape = Shape(direction.rows, record.pillars, record.neighbours, direction.threshold)
         scores = own if query == "image" else own.T
-        matrices = SimilarityMatrices(scores, similarity[query], similarity[other], shape)
+        matrices = SimilarityMatrices(scores, similarity[query], similarity[other(query)], shape)
         rescored = _rescored(matrices, query, network)
         found[query] = rescored.in_order() if merge == "order" else rescored
         release_pages(cross_scores)

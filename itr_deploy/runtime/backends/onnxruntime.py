@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.roles import MATCHERS, PREFILTERS
+from itr_deploy.bundle.modality import MATCHERS, PREFILTERS
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.engines.shapes import largest
 from itr_deploy.errors import SetupError, UsageError

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from numpy.typing import ArrayLike
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import InputError
 from itr_deploy.runtime.backends.base import Backend

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import GraphRole, Modality, Pipeline, Reranker
+from itr_deploy.bundle.manifest import Pipeline, Reranker
+from itr_deploy.bundle.modality import RERANK_GRAPHS, Modality, other
 from itr_deploy.errors import BundleError, GalleryError, InputError, UsageError
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.hits import Hits
@@ -29,12 +30,6 @@ if TYPE_CHECKING:
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Given = tuple[list[str], Floats]
-
-GRAPHS: dict[Modality, GraphRole] = {
-    "text": "rerank_text_to_image",
-    "image": "rerank_image_to_text",
-}
-"""The re-ranker's graph by the modality of the query."""
 
 BATCH = 64
 """Queries that the re-ranker scores at once."""
@@ -196,7 +191,7 @@ def network_scores(matcher: Matcher, query: Modality, affinities: Floats, edges:
     Returns:
         ``float32 [q, K - 1]``, higher is better.
     """
-    graph = matcher.bundle.manifest.graph(GRAPHS[query])
+    graph = matcher.bundle.manifest.graph(RERANK_GRAPHS[query])
     batch = matcher.backend.max_size(graph, "batch") or len(edges)
     parts = [slice(start, start + batch) for start in range(0, len(edges), batch)]
     calls = [(graph, {"affinities": affinities[part], "edges": edges[part]}) for part in parts]
@@ -224,18 +219,16 @@ def check_bank(gallery: Modality, bank: SearcherCache) -> None:
         GalleryError: It is.
     """
     if bank.gallery.modality == gallery:
-        other = "texts" if gallery == "image" else "images"
         raise GalleryError(
             f"{bank.gallery.path} holds {gallery}s; a gallery of {gallery}s is re-ranked with a "
-            f"bank of {other}"
+            f"bank of {other(gallery)}s"
         )
 
 
 def no_bank(gallery: Modality) -> UsageError:
     """What a search without a bank raises when it is to re-rank."""
-    other = "texts" if gallery == "image" else "images"
     return UsageError(
-        f"re-ranking a gallery of {gallery}s needs a bank of {other}; "
+        f"re-ranking a gallery of {gallery}s needs a bank of {other(gallery)}s; "
         "give bank= to Retriever.load, or --bank"
     )
 
