@@ -19,8 +19,8 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
+from itr_deploy.runtime.backends.sessions import open_session
 from tests.support.fake_cuda import FakeGpu
 from tests.support.tensorrt_api import VERSIONS, Api, Argument, Signature, api
 
@@ -199,9 +199,7 @@ class _Plan:
 
     def __init__(self, plan: dict[str, Any], logger: Any) -> None:
         self.logger = logger
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(plan["graph"], options)
+        self.session = open_session(plan["graph"])
         self.profile = {
             name: [tuple(s) for s in shapes] for name, shapes in plan["profile"].items()
         }
