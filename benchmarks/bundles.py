@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from itr_deploy.bundle.files import write_json
-from itr_deploy.evaluation.dataset import read_split
+from itr_deploy.evaluation.data.split import read_split
 from itr_deploy.runtime.matcher import Matcher
 
 RESULTS = Path(__file__).parent / "results"

@@ -26,10 +26,10 @@ from rich.table import Table
 
 from benchmarks.matching import RESULTS
 from itr_deploy.bundle.files import write_json
-from itr_deploy.runtime.coarse import CoarseVectors
 from itr_deploy.runtime.gallery import coarse_index
 from itr_deploy.runtime.gallery.layout import EMBEDDING
 from itr_deploy.runtime.gallery.read import Vectors
+from itr_deploy.runtime.search.coarse import CoarseVectors
 
 LATENT, HIDDEN, BATCH = 48, 256, 10_000
 

@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.published import MATCHERS, published_bundle
-from itr_deploy.bundle.engines import EngineTarget
 from itr_deploy.bundle.files import write_json
 from itr_deploy.bundle.manifest import Precision
 from itr_deploy.bundle.store import Bundle, read_bundle
-from itr_deploy.export.engines import BuildRequest, BuiltEngines, build_engines
+from itr_deploy.engines.builder import BuildRequest, BuiltEngines, build_engines
+from itr_deploy.engines.files import EngineTarget
 
 RESULTS = Path(__file__).parent / "results"
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16")

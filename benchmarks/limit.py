@@ -30,7 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.matching import RESULTS, exported, random_inputs
 from benchmarks.models import MODELS
-from itr_deploy.bench.trace import operators
+from itr_deploy.benchmarking.trace import operators
 from itr_deploy.bundle.files import write_json
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.runtime import Matcher

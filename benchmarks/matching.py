@@ -29,8 +29,8 @@ from benchmarks.models import IMAGE_DIM, MODELS, REGIONS, VOCAB, random_vocabula
 from itr_deploy.bundle.files import write_json
 from itr_deploy.bundle.manifest import Quantization
 from itr_deploy.bundle.store import read_bundle
-from itr_deploy.export.build import Source, build_bundle
-from itr_deploy.export.ensemble import build_ensemble
+from itr_deploy.exporters.build import Source, build_bundle
+from itr_deploy.exporters.ensemble import build_ensemble
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.models.dime import Dime
 from itr_deploy.runtime.matcher import Matcher

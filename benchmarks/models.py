@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from itr_deploy.export.text import BundledText, nltk_words, wordpiece
+from itr_deploy.exporters.text import BundledText, nltk_words, wordpiece
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.models.dime import BertSizes, Dime, DimeConfig, DimeDeployment
 from itr_deploy.models.imram import Imram, ImramConfig, ImramDeployment

@@ -16,8 +16,8 @@ from benchmarks.models import (
 from itr_deploy.bundle.files import write_file
 from itr_deploy.bundle.manifest import Precision
 from itr_deploy.bundle.store import Bundle, read_bundle
-from itr_deploy.export.build import Source, build_bundle
-from itr_deploy.export.reranker import RerankSettings, RerankSource, build_reranked
+from itr_deploy.exporters.build import Source, build_bundle
+from itr_deploy.exporters.reranker import RerankSettings, RerankSource, build_reranked
 from itr_deploy.models.contract import TrainedMatcher, TrainedReranker
 from itr_deploy.models.leaprr import Leaprr, LeaprrConfig
 from itr_deploy.models.registry import DEFAULT_OPSET, reranker_family

@@ -18,9 +18,9 @@ from rich.table import Table
 
 from itr_deploy.bundle.files import write_json
 from itr_deploy.bundle.manifest import StorageType
-from itr_deploy.evaluation.dataset import Split, read_split
-from itr_deploy.evaluation.recall import ranks, recall
-from itr_deploy.runtime.items import Encoded
+from itr_deploy.evaluation.data.split import Split, read_split
+from itr_deploy.evaluation.measures.recall import ranks, recall
+from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.matcher import Matcher
 
 RESULTS = Path(__file__).parent / "results"

@@ -21,7 +21,7 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 from examples.shapes.files import write_text
 from itr_deploy import Hits, Retriever, __version__
-from itr_deploy.evaluation.dataset import Split, read_split
+from itr_deploy.evaluation.data.split import Split, read_split
 
 HERE = Path(os.path.relpath(Path(__file__).parent))
 CHECKPOINT = HERE / "checkpoints" / "imram" / "model_best.pth.tar"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from examples.shapes.captions import CAPTIONS_PER_PICTURE
-from itr_deploy.evaluation.recall import CUTOFFS, ranks, recall_curve
+from itr_deploy.evaluation.measures.recall import CUTOFFS, ranks, recall_curve
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from examples.shapes.captions import CAPTIONS_PER_PICTURE
 from examples.shapes.files import replacing
 from itr_deploy import Matcher
-from itr_deploy.evaluation.dataset import read_split
+from itr_deploy.evaluation.data.split import read_split
 from itr_deploy.runtime.rerank import PooledPi, Shape, SimilarityMatrices
 
 

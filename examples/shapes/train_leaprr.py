@@ -24,7 +24,7 @@ from examples.shapes.recall import Recalls, recalls
 from examples.shapes.similarities import Similarities, similarities
 from examples.shapes.training import CHECKPOINTS, run, save_checkpoint
 from itr_deploy import Matcher
-from itr_deploy.evaluation.dataset import read_split
+from itr_deploy.evaluation.data.split import read_split
 from itr_deploy.models.leaprr import Leaprr, LeaprrConfig, load
 from itr_deploy.models.registry import reranker_family
 from itr_deploy.runtime.rerank import Shape, SimilarityMatrices

@@ -21,7 +21,7 @@ RERANKER_PARITY = "parity-reranker.json"
 UNLISTED = frozenset({MANIFEST, PARITY, RERANKER_PARITY})
 """Files without a checksum in the manifest: itself, and the reports that `verify` renews."""
 ENGINES = "engines"
-"""Directory of what is built from the graphs (`itr_deploy.bundle.engines`); not listed either."""
+"""Directory of what is built from the graphs (`itr_deploy.engines.files`); not listed either."""
 PROJECTION = "coarse_projection-*.npy"
 """What the files of a projection are called; a killed `tune` may leave one that is not listed."""
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from itr_deploy.bundle.staging import staged_directory
 from itr_deploy.errors import GalleryError, OutputError
 from itr_deploy.runtime import Gallery, Matcher
-from itr_deploy.runtime.loaded import LoadedGallery
 from itr_deploy.runtime.rerank.reranking import check_bank, reranker_of
 from itr_deploy.runtime.rerank.store import FOLDER, StoreDescription, is_store, write_store
 from itr_deploy.runtime.retriever import DEFAULT_BUDGET
+from itr_deploy.runtime.search.cached import LoadedGallery
 
 
 def open_bank(matcher: Matcher, path: Path, modality: str) -> LoadedGallery:

@@ -136,9 +136,9 @@ def command(
     searched = _one_of(gallery, synthetic)
     if baseline:
         with needs_export_half():
-            import itr_deploy.bench.plain  # noqa: F401  # missing torch is told before all work
-    from itr_deploy.bench.benchmark import PICTURE, REPORT, benchmark
-    from itr_deploy.bench.options import Options
+            import itr_deploy.benchmarking.plain  # noqa: F401  # missing torch is told before all work
+    from itr_deploy.benchmarking.benchmark import PICTURE, REPORT, benchmark
+    from itr_deploy.benchmarking.options import Options
     from itr_deploy.cli.bench_table import print_benchmark
 
     options = Options(

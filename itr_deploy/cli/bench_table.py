@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from itr_deploy.bench.picture import setting_name
+from itr_deploy.benchmarking.picture import setting_name
 from itr_deploy.cli.output import print_table
 
 OPERATORS = 12
@@ -15,7 +15,7 @@ OPERATORS = 12
 
 
 def print_benchmark(report: Mapping[str, Any]) -> None:
-    """Print what `itr_deploy.bench.benchmark.benchmark` returned."""
+    """Print what `itr_deploy.benchmarking.benchmark.benchmark` returned."""
     gallery = report["gallery"]
     place = "in memory" if gallery["resident"] else "on disk"
     click.echo(

@@ -14,11 +14,11 @@ from itr_deploy.cli.output import print_json, print_table, progress_bar
 from itr_deploy.errors import UsageError
 
 if TYPE_CHECKING:
-    from itr_deploy.bundle.engines import EngineTarget
     from itr_deploy.bundle.manifest import Precision
-    from itr_deploy.export.engines import BuiltEngines
-    from itr_deploy.export.engines.build import HardwareCompatibility
-    from itr_deploy.export.engines.bundle import BundleProgress
+    from itr_deploy.engines.builder import BuiltEngines
+    from itr_deploy.engines.builder.build import HardwareCompatibility
+    from itr_deploy.engines.builder.bundle import BundleProgress
+    from itr_deploy.engines.files import EngineTarget
 
 UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
@@ -143,10 +143,10 @@ def command(
     inspected to prove it. Engines that are up to date stay. TensorRT for RTX needs no GPU.
     """
     from itr_deploy.bundle.store import read_bundle
-    from itr_deploy.export.engines import BuildRequest, build_engines
-    from itr_deploy.export.engines.build import BuildOptions
-    from itr_deploy.runtime.profiles import Overrides
-    from itr_deploy.runtime.tensorrt_library import default_target
+    from itr_deploy.engines.builder import BuildRequest, build_engines
+    from itr_deploy.engines.builder.build import BuildOptions
+    from itr_deploy.engines.library import default_target
+    from itr_deploy.engines.shapes import Overrides
 
     request = BuildRequest(
         target=target or default_target(),

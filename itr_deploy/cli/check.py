@@ -11,7 +11,7 @@ from itr_deploy.cli.output import needs_export_half, print_json
 from itr_deploy.errors import EngineError
 
 if TYPE_CHECKING:
-    from itr_deploy.export.preflight import Target
+    from itr_deploy.engines.preflight import Target
 
 
 @click.command("check")
@@ -32,9 +32,9 @@ def command(bundle: Path, target: Target, as_json: bool) -> None:
     from itr_deploy.bundle.store import read_bundle
 
     with needs_export_half():
-        from itr_deploy.export.preflight import RULES, lint_bundle
-        from itr_deploy.export.preflight.parse import parse_bundle
-    from itr_deploy.runtime.tensorrt_library import MODULES, import_library, installed
+        from itr_deploy.engines.preflight import RULES, lint_bundle
+        from itr_deploy.engines.preflight.parse import parse_bundle
+    from itr_deploy.engines.library import MODULES, import_library, installed
 
     opened = read_bundle(bundle)
     library = import_library(target) if installed(target) else None

@@ -11,8 +11,8 @@ from itr_deploy.cli.output import needs_export_half, print_json, print_table, st
 from itr_deploy.errors import SetupError
 
 if TYPE_CHECKING:
-    from itr_deploy.doctor.machine import Machine
-    from itr_deploy.doctor.selftest import Row
+    from itr_deploy.diagnosis.machine import Machine
+    from itr_deploy.diagnosis.selftest import Row
 
 
 @click.command("doctor")
@@ -30,8 +30,8 @@ def command(bundles: tuple[Path, ...], as_json: bool, tested: bool) -> None:
     For every BUNDLE: whether it is whole, and which of its engines fit this machine. A machine
     without a GPU is in order. Exit code 4 if there is a problem.
     """
-    from itr_deploy.doctor.examine import examine
-    from itr_deploy.doctor.machine import Machine
+    from itr_deploy.diagnosis.examine import examine
+    from itr_deploy.diagnosis.machine import Machine
 
     machine = Machine()
     checks = []
@@ -57,7 +57,7 @@ def _self_test(machine: Machine) -> list[Row]:
     with steps(quiet=False) as begin:
         begin("loading PyTorch")
         with needs_export_half():
-            from itr_deploy.doctor.selftest import self_test
+            from itr_deploy.diagnosis.selftest import self_test
         return self_test(machine, begin)
 
 

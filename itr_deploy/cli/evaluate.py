@@ -12,10 +12,10 @@ from itr_deploy.cli.output import needs_export_half, print_json
 
 if TYPE_CHECKING:
     from itr_deploy.bundle.manifest import Modality
-    from itr_deploy.evaluation.baseline import Baseline
-    from itr_deploy.evaluation.dataset import Split
+    from itr_deploy.evaluation.data.split import Split
+    from itr_deploy.evaluation.measures.baseline import Baseline
+    from itr_deploy.evaluation.measures.reranking import MergeKind
     from itr_deploy.evaluation.options import RerankOptions
-    from itr_deploy.evaluation.reranked import MergeKind
     from itr_deploy.runtime import Matcher
 
 
@@ -127,10 +127,10 @@ def command(
         raise click.UsageError("--merge and the neighbour lists go with --rerank")
     from itr_deploy.cli.evaluation_bar import pair_bar
     from itr_deploy.cli.evaluation_table import print_evaluation
-    from itr_deploy.evaluation.dataset import read_split
+    from itr_deploy.evaluation.data.split import read_split
+    from itr_deploy.evaluation.directory import PAGE, REPORT
     from itr_deploy.evaluation.evaluate import evaluate
     from itr_deploy.evaluation.options import Options
-    from itr_deploy.evaluation.output import PAGE, REPORT
     from itr_deploy.runtime import Matcher
 
     matcher = Matcher.load(bundle, device=device, backend=backend)

@@ -100,7 +100,7 @@ def _export(
     with steps(quiet=False) as begin:
         begin("loading PyTorch")
         with needs_export_half():
-            from itr_deploy.export.reranker import RerankSettings
+            from itr_deploy.exporters.reranker import RerankSettings
             from itr_deploy.parity.reranker import add_reranker_verified
         settings = RerankSettings(
             rows=(text_rows, image_rows),

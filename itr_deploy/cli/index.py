@@ -99,7 +99,7 @@ def command(
         )
     from itr_deploy.cli import banks
     from itr_deploy.cli.indexing import index_split
-    from itr_deploy.evaluation.dataset import read_split
+    from itr_deploy.evaluation.data.split import read_split
     from itr_deploy.runtime import Gallery, Matcher
     from itr_deploy.runtime.gallery.coarse_index import FROM as INDEXED_FROM
 

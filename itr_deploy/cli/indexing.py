@@ -13,7 +13,7 @@ from itr_deploy.bundle.manifest import Modality, StorageType
 from itr_deploy.bundle.names import first_repeated
 from itr_deploy.bundle.staging import staged_directory
 from itr_deploy.errors import InputError
-from itr_deploy.evaluation.dataset import Split
+from itr_deploy.evaluation.data.split import Split
 from itr_deploy.runtime import Gallery, Matcher
 from itr_deploy.runtime.gallery.layout import TABLE
 from itr_deploy.runtime.rerank.store import FOLDER, is_store

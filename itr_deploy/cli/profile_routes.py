@@ -52,8 +52,8 @@ def command(
     """
     from itr_deploy.bundle.files import write_file
     from itr_deploy.errors import OutputError, UsageError
-    from itr_deploy.evaluation.dataset import read_split
-    from itr_deploy.evaluation.pairs import observe_pairs
+    from itr_deploy.evaluation.data.split import read_split
+    from itr_deploy.evaluation.scores.pairs import observe_pairs
     from itr_deploy.runtime import Matcher
 
     drawing = output.with_suffix(".svg")

@@ -12,8 +12,8 @@ from itr_deploy.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from itr_deploy.bundle.manifest import Modality
-    from itr_deploy.evaluation.projection import Trial
-    from itr_deploy.evaluation.tune import ProjectionChoice
+    from itr_deploy.evaluation.tuning.projection import Trial
+    from itr_deploy.evaluation.tuning.tune import ProjectionChoice
 
 DIRECTIONS: dict[Modality, str] = {"text": "text to image", "image": "image to text"}
 
@@ -86,8 +86,8 @@ def command(
     from dataclasses import asdict
 
     from itr_deploy.cli.evaluation_bar import pair_bar
-    from itr_deploy.evaluation.dataset import read_split
-    from itr_deploy.evaluation.tune import tune
+    from itr_deploy.evaluation.data.split import read_split
+    from itr_deploy.evaluation.tuning.tune import tune
     from itr_deploy.runtime import Matcher
 
     matcher = Matcher.load(bundle, device=device, backend=backend)

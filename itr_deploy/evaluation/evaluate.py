@@ -12,18 +12,9 @@ from numpy.typing import NDArray
 from itr_deploy.bundle.files import output_errors, write_file, write_json
 from itr_deploy.bundle.manifest import Manifest, Modality
 from itr_deploy.errors import UsageError
-from itr_deploy.evaluation.baseline import baseline_scores, compare_judged
-from itr_deploy.evaluation.bundle_scores import BundleScorer, ShortlistScorer, StepScorer
-from itr_deploy.evaluation.cascade import Cascade, cascade_widths, prefilter_scores
-from itr_deploy.evaluation.coarse import Coarse
-from itr_deploy.evaluation.dataset import Split
-from itr_deploy.evaluation.items import SplitItems
-from itr_deploy.evaluation.judged import Judged, Ranking, judged
-from itr_deploy.evaluation.matrix import ScoreMatrix
-from itr_deploy.evaluation.memory import peak_memory
-from itr_deploy.evaluation.merge import TwoWayMerge
-from itr_deploy.evaluation.options import Options, RerankOptions
-from itr_deploy.evaluation.output import (
+from itr_deploy.evaluation.data.memory import peak_memory
+from itr_deploy.evaluation.data.split import Split
+from itr_deploy.evaluation.directory import (
     BASELINE,
     PAGE,
     PREFILTER,
@@ -32,10 +23,10 @@ from itr_deploy.evaluation.output import (
     check_unfinished,
     remove_embeddings,
 )
-from itr_deploy.evaluation.page import page
-from itr_deploy.evaluation.pictures import Pictures
-from itr_deploy.evaluation.progress import QUIET, Bar
-from itr_deploy.evaluation.recall import (
+from itr_deploy.evaluation.measures.baseline import baseline_scores, compare_judged
+from itr_deploy.evaluation.measures.merge import TwoWayMerge
+from itr_deploy.evaluation.measures.prefilter import Cascade, cascade_widths, prefilter_scores
+from itr_deploy.evaluation.measures.recall import (
     Recall,
     Scores,
     fold_slices,
@@ -43,16 +34,25 @@ from itr_deploy.evaluation.recall import (
     ranks,
     recall,
 )
-from itr_deploy.evaluation.reranked import (
+from itr_deploy.evaluation.measures.reranking import (
     Network,
     SplitSimilarities,
     check_enough,
     check_lists,
     reranked,
 )
-from itr_deploy.evaluation.scores import fill, resume_matrix, scoring_digest
-from itr_deploy.evaluation.stages import DIRECTIONS, Staged, staged, with_reranking
-from itr_deploy.evaluation.steps import step_figures
+from itr_deploy.evaluation.measures.search_stages import DIRECTIONS, Staged, staged, with_reranking
+from itr_deploy.evaluation.measures.split_ranks import Judged, Ranking, judged
+from itr_deploy.evaluation.measures.steps import step_figures
+from itr_deploy.evaluation.options import Options, RerankOptions
+from itr_deploy.evaluation.progress import QUIET, Bar
+from itr_deploy.evaluation.report.page import page
+from itr_deploy.evaluation.report.pictures import Pictures
+from itr_deploy.evaluation.scores.coarse import Coarse
+from itr_deploy.evaluation.scores.fill import fill, resume_matrix, scoring_digest
+from itr_deploy.evaluation.scores.matrix import ScoreMatrix
+from itr_deploy.evaluation.scores.scorers import BundleScorer, ShortlistScorer, StepScorer
+from itr_deploy.evaluation.scores.split_encoder import SplitItems
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.matrices import Inputs
 from itr_deploy.runtime.rerank.reranking import network_scores, reranker_of

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from itr_deploy.bundle.manifest import Modality
-from itr_deploy.evaluation.baseline import Baseline
-from itr_deploy.evaluation.reranked import MergeKind
+from itr_deploy.evaluation.measures.baseline import Baseline
+from itr_deploy.evaluation.measures.reranking import MergeKind
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists
 
 

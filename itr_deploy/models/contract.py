@@ -183,7 +183,7 @@ class TrainedMatcher:
         vocab_size: Rows of the word embedding.
         options: What decided the two, for the manifest; `load`'s own options are among them.
         text_options: What the text processing needs to know besides the vocabulary, arguments of
-            its builder in `itr_deploy.export.text`.
+            its builder in `itr_deploy.exporters.text`.
         pruned_from: Set where a profile left something out; `plain` and `deployed` are pruned.
     """
 

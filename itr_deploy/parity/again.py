@@ -12,7 +12,7 @@ from itr_deploy.bundle.files import sha256_of, write_json
 from itr_deploy.bundle.manifest import Manifest, Member
 from itr_deploy.bundle.store import PARITY, read_bundle
 from itr_deploy.errors import BundleError, CheckpointError, OutputError, UsageError
-from itr_deploy.evaluation.dataset import read_split
+from itr_deploy.evaluation.data.split import read_split
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.models.registry import family
 from itr_deploy.parity.gate import verify

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from itr_deploy.bundle.files import sha256_of
 from itr_deploy.bundle.manifest import Manifest, Member, Modality
 from itr_deploy.errors import CheckpointError, UsageError
-from itr_deploy.evaluation.baseline import Baseline
-from itr_deploy.evaluation.dataset import Split
-from itr_deploy.evaluation.grid import Grid
-from itr_deploy.evaluation.memory import release_pages
-from itr_deploy.evaluation.reranked import Network
-from itr_deploy.export.reranker import network_of
+from itr_deploy.evaluation.data.memory import release_pages
+from itr_deploy.evaluation.data.split import Split
+from itr_deploy.evaluation.measures.baseline import Baseline
+from itr_deploy.evaluation.measures.reranking import Network
+from itr_deploy.evaluation.scores.grid import Grid
+from itr_deploy.exporters.reranker import network_of
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.parity.again import read_trained
 from itr_deploy.parity.reranker import read_reranker
-from itr_deploy.runtime.inputs import finite_batch
+from itr_deploy.runtime.encoding.checks import finite_batch
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.matrices import Inputs
 from itr_deploy.runtime.rerank.reranking import reranker_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.evaluation.recall import CUTOFFS, ranks, recall_curve
+from itr_deploy.evaluation.measures.recall import CUTOFFS, ranks, recall_curve
 from itr_deploy.runtime.ranking import ROUNDING
 
 TOP = 10

@@ -15,8 +15,8 @@ import onnx_ir as ir
 
 from itr_deploy.bundle.manifest import Precision
 from itr_deploy.bundle.store import Bundle, list_files, text_files, write_manifest
-from itr_deploy.export.casts import cast_of
-from itr_deploy.export.weights import WeightsFile
+from itr_deploy.exporters.casts import cast_of
+from itr_deploy.exporters.weights import WeightsFile
 
 FLOAT = ir.DataType.FLOAT
 HALVES: dict[Precision, ir.DataType] = {

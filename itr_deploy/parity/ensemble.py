@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.files import write_json
+from itr_deploy.bundle.roles import MATCHERS, PREFILTERS
 from itr_deploy.bundle.staging import staged_directory
 from itr_deploy.bundle.store import PARITY, is_only_a_bundle, read_bundle
 from itr_deploy.errors import ParityError
-from itr_deploy.export.ensemble import build_ensemble
+from itr_deploy.exporters.ensemble import build_ensemble
 from itr_deploy.parity.export import Exported, missed
 from itr_deploy.parity.judging import judged_backend
 from itr_deploy.parity.report import ParityReport, RankComparison, compare, compare_ranks
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.runtime.roles import MATCHERS, PREFILTERS
 
 TOLERANCE = 1e-5
 """Largest error: the members' graphs are unchanged, only their mean is new."""

@@ -12,8 +12,8 @@ from itr_deploy.bundle.manifest import Precision, Quantization
 from itr_deploy.bundle.staging import check_output, staged_directory
 from itr_deploy.bundle.store import PARITY, is_only_a_bundle, read_bundle
 from itr_deploy.errors import ParityError, UsageError
-from itr_deploy.export.build import Source, build_bundle
-from itr_deploy.export.text import bundled_text
+from itr_deploy.exporters.build import Source, build_bundle
+from itr_deploy.exporters.text import bundled_text
 from itr_deploy.models.registry import DEFAULT_OPSET, Family
 from itr_deploy.parity.gate import verify
 from itr_deploy.parity.judging import judged_backend

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from itr_deploy.bundle.manifest import GraphRole, Modality, StorageType
+from itr_deploy.bundle.roles import MATCHERS, PREFILTERS, Roles
 from itr_deploy.models.contract import StoredTensor, TrainedMatcher
 from itr_deploy.parity.report import Comparison, ParityReport, compare, compare_ranks
 from itr_deploy.parity.samples import Sample, random_samples, rank_sample
 from itr_deploy.parity.tolerances import Tolerances
-from itr_deploy.runtime.items import Encoded, pad_positions
+from itr_deploy.runtime.encoding.encoded import Encoded, pad_positions
+from itr_deploy.runtime.encoding.storage import stored
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.runtime.roles import MATCHERS, PREFILTERS, Roles
-from itr_deploy.runtime.storage import stored
 
 Progress = Callable[[str], None]
 Pairs = list[tuple[str, NDArray[Any], NDArray[Any]]]

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from itr_deploy.errors import InputError
-from itr_deploy.evaluation.dataset import Split, read_split
+from itr_deploy.evaluation.data.split import Split, read_split
 from itr_deploy.models.contract import DeployedMatcher, PrunedFrom
 from itr_deploy.parity.changes import RankChange, rank_change
 from itr_deploy.parity.report import (

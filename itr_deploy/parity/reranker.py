@@ -15,7 +15,7 @@ from itr_deploy.bundle.manifest import Modality
 from itr_deploy.bundle.staging import check_output, staged_directory
 from itr_deploy.bundle.store import PARITY, RERANKER_PARITY, Bundle, is_only_a_bundle, read_bundle
 from itr_deploy.errors import BundleError, CheckpointError, OutputError, ParityError
-from itr_deploy.export.reranker import (
+from itr_deploy.exporters.reranker import (
     RERANK_ROLES,
     RerankSettings,
     RerankSource,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.hits import Hit, Hits
-from itr_deploy.runtime.items import Encoded
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.retriever import Retriever
 

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.roles import PREFILTERS
 from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.runtime.backends import Backend, open_backend
-from itr_deploy.runtime.items import Encoded
-from itr_deploy.runtime.matching import PairScorer
+from itr_deploy.runtime.encoding.encoded import Encoded
+from itr_deploy.runtime.encoding.sources import ImageSource, TextSource, source
+from itr_deploy.runtime.pair_scorer import PairScorer
 from itr_deploy.runtime.projection import read_projection
-from itr_deploy.runtime.roles import PREFILTERS
-from itr_deploy.runtime.sources import ImageSource, TextSource, source
 from itr_deploy.runtime.text import TextProcessor, text_processor
 
 Texts: TypeAlias = Sequence[str] | tuple[ArrayLike, ArrayLike] | Encoded

@@ -15,7 +15,7 @@ import numpy as np
 from itr_deploy.bundle.manifest import Modality
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import BundleError
-from itr_deploy.runtime.products import Vectors, product
+from itr_deploy.runtime.search.products import Vectors, product
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ from numpy.typing import ArrayLike
 from itr_deploy.bundle.manifest import Modality
 from itr_deploy.errors import BundleError, InputError, UsageError
 from itr_deploy.runtime.backends import Backend
+from itr_deploy.runtime.encoding.checks import as_array
+from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.hits import Hits
-from itr_deploy.runtime.inputs import as_array
-from itr_deploy.runtime.items import Encoded
-from itr_deploy.runtime.loaded import LoadedGallery
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists, QueryNeighbours
 from itr_deploy.runtime.rerank.reranking import Reranking, check_bank, no_bank
-from itr_deploy.runtime.stages import stage
+from itr_deploy.runtime.search.cached import LoadedGallery
+from itr_deploy.runtime.timing import stage
 
 
 class Default(Enum):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from itr_deploy.bench import cold_start
+from itr_deploy.benchmarking import cold_start
 from itr_deploy.runtime import Gallery, Matcher
 from tests.support.command import Outcome, itr_deploy, python
 from tests.support.golden import FULL
@@ -186,7 +186,7 @@ def test_the_wrong_number_of_checkpoints_is_told_before_anything_is_measured(
 def test_timing_loads_no_torch() -> None:
     code = """
 import sys
-import itr_deploy.bench.benchmark
+import itr_deploy.benchmarking.benchmark
 print("loaded:", sorted({"torch", "onnx", "itr_deploy.models"} & sys.modules.keys()))
 """
     assert python(code).out == "loaded: []\n"

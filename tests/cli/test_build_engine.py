@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from itr_deploy.bundle.engines import check_engine_file, engine_directories
 from itr_deploy.bundle.store import read_bundle
+from itr_deploy.engines.files import check_engine_file, engine_directories
 from tests.support.command import itr_deploy
 from tests.support.engines import GRAPH, RTX, GraphMaker, put_graph, rewrite_manifest
 from tests.support.files import largest_file, tree

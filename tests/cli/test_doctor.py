@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from itr_deploy.runtime.cuda import CudaState, probe
+from itr_deploy.engines.cuda import CudaState, probe
 from tests.support.command import Outcome, itr_deploy, python
 
 RUN = "import sys; from itr_deploy.cli.main import main; sys.argv[0] = 'itr-deploy'; main()"

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itr_deploy.evaluation.grid import Grid
+from itr_deploy.evaluation.scores.grid import Grid
 from tests.support import items
 
 PROGRAM = "from itr_deploy.cli.main import main; main()"

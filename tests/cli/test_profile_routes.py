@@ -74,8 +74,8 @@ class TestOnARealBundle:
         assert world.profile.with_suffix(".svg").read_text().startswith("<svg")
 
     def test_the_counts_do_not_depend_on_the_tiles(self, world: World, tmp_path: Path) -> None:
-        from itr_deploy.evaluation.dataset import read_split
-        from itr_deploy.evaluation.pairs import observe_pairs
+        from itr_deploy.evaluation.data.split import read_split
+        from itr_deploy.evaluation.scores.pairs import observe_pairs
         from itr_deploy.models.dime.counter import RouteCounter
         from itr_deploy.models.dime.profile import RouteProfile
 

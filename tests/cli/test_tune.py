@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from itr_deploy.bundle.store import read_bundle
-from itr_deploy.evaluation import projection
+from itr_deploy.evaluation.tuning import projection
 from itr_deploy.runtime import Gallery, Matcher, Retriever
 from tests.cli.conftest import CAPTIONS
 from tests.support import items

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from itr_deploy.bundle.roles import PREFILTERS
 from itr_deploy.models.contract import DeployedMatcher, Pipeline
 from itr_deploy.models.imram import ImramDeployment, load
 from itr_deploy.models.imram.config import ATTENTION_NORMS, MODES
-from itr_deploy.runtime.roles import PREFILTERS
 from tests.models.test_imram import ALL_CASES, PRECOMPUTE, inputs, small_config
 from tests.support.golden import Case
 from tests.support.imram import random_items, random_model

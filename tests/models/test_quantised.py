@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from itr_deploy.export.modules import Quantised
-from itr_deploy.export.specs import GraphTensor
-from itr_deploy.export.tracing import to_onnx
+from itr_deploy.exporters.modules import Quantised
+from itr_deploy.exporters.specs import GraphTensor
+from itr_deploy.exporters.tracing import to_onnx
 from itr_deploy.models.precision import full_precision
 from itr_deploy.models.quantised import unquantised
 from itr_deploy.runtime.backends.sessions import open_session

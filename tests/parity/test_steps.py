@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from itr_deploy.evaluation.recall import ranks, recall
-from itr_deploy.evaluation.steps import Sum
+from itr_deploy.evaluation.measures.recall import ranks, recall
+from itr_deploy.evaluation.measures.steps import Sum
 from itr_deploy.models import imram
 from itr_deploy.models.imram import Imram
 from itr_deploy.runtime import Matcher

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from transformers import BertTokenizerFast
 
 from itr_deploy.errors import CheckpointError, InputError
-from itr_deploy.export.text import wordpiece
+from itr_deploy.exporters.text import wordpiece
 from itr_deploy.runtime.text.wordpiece import WordPieceProcessor
 from tests.support.dime import DIRECTIONS, I2T, DimeCase
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from itr_deploy.evaluation.coarse import EMBEDDINGS, Coarse
+from itr_deploy.evaluation.scores.coarse import EMBEDDINGS, Coarse
 
 
 def coarse_of(root: Path, images: np.ndarray, texts: np.ndarray) -> Coarse:

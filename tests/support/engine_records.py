@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from itr_deploy.bundle.engines import (
+from itr_deploy.bundle.files import sha256_of
+from itr_deploy.bundle.store import Bundle
+from itr_deploy.engines.files import (
     EngineDirectory,
     EngineInfo,
     EngineRecord,
@@ -13,8 +15,6 @@ from itr_deploy.bundle.engines import (
     graph_digest,
     write_record,
 )
-from itr_deploy.bundle.files import sha256_of
-from itr_deploy.bundle.store import Bundle
 
 GRAPH = "image_encoder"
 

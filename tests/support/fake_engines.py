@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from itr_deploy.bundle.engines import (
+from itr_deploy.bundle.files import sha256_of
+from itr_deploy.bundle.manifest import TensorInfo
+from itr_deploy.bundle.store import read_bundle
+from itr_deploy.engines.files import (
     EngineInfo,
     EngineRecord,
     EngineTarget,
@@ -16,9 +19,6 @@ from itr_deploy.bundle.engines import (
     graph_digest,
     write_record,
 )
-from itr_deploy.bundle.files import sha256_of
-from itr_deploy.bundle.manifest import TensorInfo
-from itr_deploy.bundle.store import read_bundle
 from tests.support.fake_tensorrt import write_plan
 
 SIZES = {"batch": 64, "queries": 64, "groups": 64, "candidates": 256, "gallery": 256}

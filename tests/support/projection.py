@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from itr_deploy.bundle.store import read_bundle
-from itr_deploy.evaluation.defaults import write_defaults
-from itr_deploy.evaluation.widths import Widths
+from itr_deploy.evaluation.tuning.pipeline import write_defaults
+from itr_deploy.evaluation.tuning.widths import Widths
 from itr_deploy.runtime.projection import Projection
 
 WIDTHS = {"text": Widths(None, 8, 1.0), "image": Widths(None, 9, 1.0)}

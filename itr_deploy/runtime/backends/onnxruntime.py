@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from itr_deploy.bundle.roles import MATCHERS, PREFILTERS
 from itr_deploy.bundle.store import Bundle
+from itr_deploy.engines.shapes import largest
 from itr_deploy.errors import SetupError, UsageError
-from itr_deploy.runtime.backends.ahead import RunAhead
 from itr_deploy.runtime.backends.arena import share_arena
 from itr_deploy.runtime.backends.base import Arrays, Call
-from itr_deploy.runtime.backends.kept import KeptArrays
+from itr_deploy.runtime.backends.device_copies import KeptArrays
+from itr_deploy.runtime.backends.ordered_pool import RunAhead
 from itr_deploy.runtime.backends.providers import CpuProvider, Provider
 from itr_deploy.runtime.backends.sessions import open_session
-from itr_deploy.runtime.profiles import largest
-from itr_deploy.runtime.roles import MATCHERS, PREFILTERS
 
 if TYPE_CHECKING:
     import onnxruntime

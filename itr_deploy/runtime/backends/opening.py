@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import hashlib
 
-from itr_deploy.bundle.engine_fit import EngineHost, check_fit
-from itr_deploy.bundle.engines import (
+from itr_deploy.bundle.files import output_errors
+from itr_deploy.bundle.store import Bundle
+from itr_deploy.engines.cuda import NO_BINDINGS, probe
+from itr_deploy.engines.files import (
     EngineDirectory,
     EngineTarget,
     built_by_default,
     engine_directories,
     graph_digest,
 )
-from itr_deploy.bundle.files import output_errors
-from itr_deploy.bundle.store import Bundle
+from itr_deploy.engines.fit import EngineHost, check_fit
+from itr_deploy.engines.library import MODULES, import_library, installed
 from itr_deploy.errors import BundleError, EngineError, SetupError, UsageError
 from itr_deploy.runtime.backends.base import Backend
+from itr_deploy.runtime.backends.cache import cache_directory
 from itr_deploy.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from itr_deploy.runtime.backends.providers import CudaProvider, TensorRTProvider
-from itr_deploy.runtime.cache import cache_directory
-from itr_deploy.runtime.cuda import NO_BINDINGS, probe
-from itr_deploy.runtime.tensorrt_library import MODULES, import_library, installed
 
 DEVICES = ("cpu", "cuda")
 BACKENDS = ("auto", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")
@@ -119,7 +119,7 @@ def _check_gpu() -> None:
 
 
 def _tensorrt_provider(bundle: Bundle) -> TensorRTProvider:
-    from itr_deploy.runtime.profiles import Overrides, profile_of
+    from itr_deploy.engines.shapes import Overrides, profile_of
 
     if installed("tensorrt"):
         # Loads its libraries, which pip puts where the provider does not look.

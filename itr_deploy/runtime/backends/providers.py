@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from itr_deploy.bundle.engines import ShapeRange
 from itr_deploy.bundle.manifest import Precision
+from itr_deploy.engines.files import ShapeRange
 
 Options = dict[str, str]
 Named = tuple[str, Options]

@@ -15,6 +15,7 @@ from lancedb.table import Table
 from itr_deploy.bundle.manifest import Modality, StorageType
 from itr_deploy.bundle.names import first_repeated
 from itr_deploy.errors import BundleError, GalleryError
+from itr_deploy.runtime.encoding.sources import Source, source
 from itr_deploy.runtime.gallery import coarse_index, rows
 from itr_deploy.runtime.gallery.layout import (
     ID,
@@ -27,7 +28,6 @@ from itr_deploy.runtime.gallery.layout import (
 )
 from itr_deploy.runtime.gallery.transaction import Feed, gallery_errors, transaction
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.runtime.sources import Source, source
 
 Progress = Callable[[int], None]
 """Called with the number of items done so far."""

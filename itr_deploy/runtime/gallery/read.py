@@ -11,11 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from itr_deploy.errors import GalleryError
+from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.gallery import coarse_index, rows
 from itr_deploy.runtime.gallery.gallery import Gallery
 from itr_deploy.runtime.gallery.layout import EMBEDDING, ID, LENGTH, Description
 from itr_deploy.runtime.gallery.transaction import gallery_errors
-from itr_deploy.runtime.items import Encoded
 
 ROW = "_rowid"
 READ_ROWS = 256

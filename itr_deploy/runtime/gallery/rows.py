@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from itr_deploy.runtime.encoding.encoded import Block, Encoded, length_groups
 from itr_deploy.runtime.gallery.layout import (
     EMBEDDING,
     ID,
     LENGTH,
     Description,
 )
-from itr_deploy.runtime.items import Block, Encoded, length_groups
 
 
 def to_batch(

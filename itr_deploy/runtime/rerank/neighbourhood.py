@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import Pipeline, Reranker
 from itr_deploy.errors import GalleryError, InputError
-from itr_deploy.runtime.matching import PairScorer
+from itr_deploy.runtime.pair_scorer import PairScorer
 from itr_deploy.runtime.rerank.lists import BankLists, SearchedBankLists
 from itr_deploy.runtime.rerank.neighbours import ListedPi, NeighbourLists
 from itr_deploy.runtime.rerank.pooled import PooledPi
 from itr_deploy.runtime.rerank.store import PhiStore, has_store, open_store
-from itr_deploy.runtime.search import Searcher
+from itr_deploy.runtime.search.resident import Searcher
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.runtime.products import of_one
 from itr_deploy.runtime.ranking import best
+from itr_deploy.runtime.search.products import of_one
 
 Rows = NDArray[np.int64]
 Vectors = NDArray[np.float32]

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import GraphRole, Modality, Pipeline, Reranker
 from itr_deploy.errors import BundleError, GalleryError, InputError, UsageError
+from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.hits import Hits
-from itr_deploy.runtime.items import Encoded
-from itr_deploy.runtime.loaded import LoadedGallery
 from itr_deploy.runtime.ranking import best
 from itr_deploy.runtime.rerank.affinities import affinities
 from itr_deploy.runtime.rerank.edges import edges
 from itr_deploy.runtime.rerank.neighbourhood import Neighbourhood
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists, QueryNeighbours
-from itr_deploy.runtime.search import Searcher
-from itr_deploy.runtime.stages import stage
+from itr_deploy.runtime.search.cached import LoadedGallery
+from itr_deploy.runtime.search.resident import Searcher
+from itr_deploy.runtime.timing import stage
 
 if TYPE_CHECKING:
     from itr_deploy.runtime.matcher import Matcher

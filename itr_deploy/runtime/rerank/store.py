@@ -24,10 +24,10 @@ from itr_deploy.bundle.record import Record
 from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.read import Vectors
-from itr_deploy.runtime.matching import PairScorer
+from itr_deploy.runtime.pair_scorer import PairScorer
 from itr_deploy.runtime.ranking import best
 from itr_deploy.runtime.rerank.lists import BankLists, searched_lists
-from itr_deploy.runtime.search import Searcher
+from itr_deploy.runtime.search.resident import Searcher
 
 FOLDER = "phi"
 DESCRIPTION, LISTS, LIST_SCORES, PHI = "store.json", "lists.npy", "list_scores.npy", "phi.npy"

@@ -7,13 +7,13 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from itr_deploy.bundle.engines import ShapeRange
 from itr_deploy.bundle.store import read_bundle
+from itr_deploy.engines.files import ShapeRange
+from itr_deploy.engines.shapes import Overrides, profile_of
 from itr_deploy.errors import SetupError
 from itr_deploy.runtime import Gallery, Matcher, Retriever
 from itr_deploy.runtime.backends import OnnxRuntimeBackend
 from itr_deploy.runtime.backends.providers import CpuProvider, CudaProvider, TensorRTProvider
-from itr_deploy.runtime.profiles import Overrides, profile_of
 from tests.support.golden import FULL
 
 PROFILES = {

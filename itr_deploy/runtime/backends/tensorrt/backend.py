@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.engine_fit import EngineHost
-from itr_deploy.bundle.engines import EngineTarget
 from itr_deploy.bundle.store import Bundle
+from itr_deploy.engines.cuda import probe
+from itr_deploy.engines.files import EngineTarget
+from itr_deploy.engines.fit import EngineHost
+from itr_deploy.engines.library import import_library
 from itr_deploy.errors import SetupError, UsageError
-from itr_deploy.runtime.backends.ahead import RunAhead
 from itr_deploy.runtime.backends.base import Arrays, Call
+from itr_deploy.runtime.backends.ordered_pool import RunAhead
 from itr_deploy.runtime.backends.tensorrt.engine import target_of
 from itr_deploy.runtime.backends.tensorrt.engines import Engines
 from itr_deploy.runtime.backends.tensorrt.memory import Device
-from itr_deploy.runtime.cuda import probe
-from itr_deploy.runtime.tensorrt_library import import_library
 
 
 class TensorRTBackend:

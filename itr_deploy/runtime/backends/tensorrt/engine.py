@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.engine_fit import EngineHost, check_fit, rebuild
-from itr_deploy.bundle.engines import (
+from itr_deploy.bundle.manifest import GraphInfo
+from itr_deploy.bundle.store import Bundle
+from itr_deploy.engines.files import (
     EngineDirectory,
     EngineInfo,
     EngineTarget,
@@ -17,12 +18,11 @@ from itr_deploy.bundle.engines import (
     check_engine_file,
     engine_directories,
 )
-from itr_deploy.bundle.manifest import GraphInfo
-from itr_deploy.bundle.store import Bundle
+from itr_deploy.engines.fit import EngineHost, check_fit, rebuild
+from itr_deploy.engines.library import installed, logger
+from itr_deploy.engines.shapes import largest
 from itr_deploy.errors import EngineError, InputError
 from itr_deploy.runtime.backends.base import Arrays
-from itr_deploy.runtime.profiles import largest
-from itr_deploy.runtime.tensorrt_library import installed, logger
 
 TYPES = {
     "FLOAT": np.float32,

@@ -10,16 +10,16 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.engine_fit import EngineHost, rebuild
-from itr_deploy.bundle.engines import EngineTarget
 from itr_deploy.bundle.store import Bundle
+from itr_deploy.engines.files import EngineTarget
+from itr_deploy.engines.fit import EngineHost, rebuild
+from itr_deploy.engines.library import hearing, logger
 from itr_deploy.errors import EngineError, UsageError
-from itr_deploy.runtime.backends.kept import KeptArrays
+from itr_deploy.runtime.backends.device_copies import KeptArrays
 from itr_deploy.runtime.backends.tensorrt.engine import LoadedEngine, build_again, find_engine
 from itr_deploy.runtime.backends.tensorrt.memory import Device
 from itr_deploy.runtime.backends.tensorrt.pool import BufferPool
 from itr_deploy.runtime.backends.tensorrt.worker import Worker
-from itr_deploy.runtime.tensorrt_library import hearing, logger
 
 HOST_CODE = "ITR_DEPLOY_ALLOW_ENGINE_CODE"
 """Environment variable, ``1`` lets engines that hold code be loaded."""

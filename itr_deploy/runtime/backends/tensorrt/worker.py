@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from itr_deploy.errors import EngineError
 from itr_deploy.runtime.backends.base import Arrays
-from itr_deploy.runtime.backends.kept import KeptArrays
+from itr_deploy.runtime.backends.device_copies import KeptArrays
 from itr_deploy.runtime.backends.tensorrt.engine import LoadedEngine
 from itr_deploy.runtime.backends.tensorrt.memory import Device
 from itr_deploy.runtime.backends.tensorrt.pool import BufferPool, Lease

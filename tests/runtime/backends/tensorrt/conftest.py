@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from itr_deploy.bundle.store import read_bundle
-from itr_deploy.runtime import tensorrt_library
+from itr_deploy.engines import library as tensorrt_library
 from itr_deploy.runtime.backends.tensorrt import TensorRTBackend
 from tests.support.fake_cuda import FakeGpu, bindings
 from tests.support.fake_engines import write_engines

@@ -298,7 +298,7 @@ import sys
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.errors import SetupError
 from itr_deploy.runtime.backends.tensorrt import TensorRTBackend
-from itr_deploy.runtime.cuda import probe
+from itr_deploy.engines.cuda import probe
 if probe().problem is None:
     print("there is a GPU")
     raise SystemExit

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from itr_deploy.engines.cuda import probe
 from itr_deploy.errors import SetupError
 from itr_deploy.runtime.backends.tensorrt import memory
 from itr_deploy.runtime.backends.tensorrt.memory import Device
 from itr_deploy.runtime.backends.tensorrt.pool import BufferPool, Lease
-from itr_deploy.runtime.cuda import probe
 from tests.support.fake_cuda import FakeGpu, bindings
 
 

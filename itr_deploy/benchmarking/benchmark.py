@@ -1,0 +1,208 @@
+"""A benchmark from beginning to end: gallery, searches, baseline, cold start, profile, files."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from itr_deploy.benchmarking.cold_start import cold_start
+from itr_deploy.benchmarking.options import Options
+from itr_deploy.benchmarking.picture import picture
+from itr_deploy.benchmarking.random_items import RandomItems
+from itr_deploy.benchmarking.searches import measured
+from itr_deploy.benchmarking.synthetic import synthetic_gallery
+from itr_deploy.benchmarking.trace import FOLDER, check_traceable, trace
+from itr_deploy.bundle.files import write_file, write_json
+from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.staging import staged_directory
+from itr_deploy.errors import GalleryError
+from itr_deploy.evaluation.data.memory import peak_memory
+from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.runtime.gallery.read import stored_bytes
+from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.runtime.retriever import DEFAULT_BUDGET, Retriever
+
+REPORT, PICTURE = "bench.json", "bench.svg"
+
+Progress = Callable[[str], None]
+
+
+def benchmark(
+    bundle: Path,
+    gallery: Path | int,
+    output: Path,
+    options: Options,
+    *,
+    force: bool = False,
+    progress: Progress = lambda step: None,
+) -> dict[str, Any]:
+    """Measure searches of a bundle and write the report, its picture and the profiles.
+
+    Args:
+        bundle: The bundle's directory.
+        gallery: A gallery's path, or the number of items of a synthetic one.
+        output: Directory to make.
+        options: What is measured.
+        force: Whether an earlier benchmark may be replaced.
+        progress: Called with the name of each step as it begins.
+
+    Returns:
+        The report, as it is in `REPORT`.
+
+    Raises:
+        ItrDeployError: As `Retriever.load` and `Retriever.search` do; the gallery is empty or not
+            of what the queries search, the checkpoints are not the bundle's, the output exists.
+    """
+    with staged_directory(
+        output, force=force, replaceable=is_only_a_benchmark, kind="benchmark"
+    ) as root:
+        matcher = Matcher.load(bundle, options.device, options.threads[0], backend=options.backend)
+        if options.trace:
+            check_traceable(matcher.backend)
+        models = _plain_models(matcher, options)
+        items = RandomItems(matcher)
+        with _gallery(matcher, gallery, options.query, items, progress) as path:
+            opened = Gallery.open(path, matcher)
+            options = _settled(options, matcher, opened)
+            report = {
+                "bundle": _bundle(matcher),
+                "gallery": _about(opened, gallery, options),
+                "machine": _machine(),
+                "query": options.query,
+                "rounds": options.rounds,
+                "k": options.k,
+                "rerank": options.bank is not None,
+                **_measurements(bundle, path, root, options, items, models, progress),
+            }
+        write_json(root / REPORT, report)
+        write_file(root / PICTURE, picture(_title(report), report["searches"]))
+    return report
+
+
+def is_only_a_benchmark(path: Path) -> bool:
+    """Whether a directory holds a benchmark and nothing else."""
+    files = {entry.relative_to(path).as_posix() for entry in path.rglob("*") if entry.is_file()}
+    own = {name for name in files if name.startswith(f"{FOLDER}/") and name.endswith(".json")}
+    return REPORT in files and files <= own | {REPORT, PICTURE}
+
+
+def _measurements(
+    bundle: Path,
+    gallery: Path,
+    root: Path,
+    options: Options,
+    items: RandomItems,
+    models: list[Any],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Everything that is measured, one thing after the other, each with the machine to itself."""
+    found: dict[str, Any] = {"searches": []}
+    for threads in options.threads:
+        progress("searching" if threads is None else f"searching on {threads} threads")
+        retriever = Retriever.load(bundle, gallery, **options.loading(threads))
+        found["searches"] += measured(retriever, threads, options, items)
+    found["peak_memory"] = peak_memory()
+    if models:
+        from itr_deploy.benchmarking.plain import compared
+
+        progress("plain model in PyTorch")
+        found["baseline"] = compared(models, retriever, options.threads[-1], options, items)
+    # Its tensors, before others load them again.
+    del retriever
+    progress("cold start in fresh processes")
+    first = {"bundle": str(bundle), "gallery": str(gallery), **options.loading(options.threads[0])}
+    found["cold_start"] = cold_start(
+        first, options.searching(options.widths[0]), items.make(options.query, 1)[0]
+    )
+    if options.trace:
+        progress("ONNX Runtime's profile")
+        fresh = Matcher.load(bundle, options.device, options.threads[0], backend=options.backend)
+        found["trace"] = trace(fresh, gallery, root, options, items)
+    return found
+
+
+def _plain_models(matcher: Matcher, options: Options) -> list[Any]:
+    """Read first of all, so that a wrong checkpoint is told before minutes have passed."""
+    if not options.checkpoints:
+        return []
+    from itr_deploy.benchmarking.plain import plain_models
+
+    return list(plain_models(matcher.bundle, options.checkpoints))
+
+
+@contextmanager
+def _gallery(
+    matcher: Matcher, given: Path | int, query: Modality, items: RandomItems, progress: Progress
+) -> Iterator[Path]:
+    if isinstance(given, Path):
+        yield given
+        return
+    progress(f"making a gallery of {given:,} items")
+    modality: Modality = "image" if query == "text" else "text"
+    with synthetic_gallery(matcher, modality, given, items) as path:
+        yield path
+
+
+def _settled(options: Options, matcher: Matcher, gallery: Gallery) -> Options:
+    """The options with what the bundle and the gallery decide.
+
+    Raises:
+        GalleryError: The gallery is empty, or of the queries' own modality.
+    """
+    if gallery.modality == options.query:
+        raise GalleryError(
+            f"{gallery.path} holds {gallery.modality}s; search it with --query "
+            f"{'image' if gallery.modality == 'text' else 'text'}"
+        )
+    if gallery.count() == 0:
+        raise GalleryError(f"{gallery.path}: the gallery is empty; add items with itr-deploy index")
+    resident = options.resident
+    return replace(
+        options,
+        widths=options.widths or (matcher.bundle.manifest.pipeline.width(options.query),),
+        resident=stored_bytes(gallery) <= DEFAULT_BUDGET if resident is None else resident,
+    )
+
+
+def _bundle(matcher: Matcher) -> dict[str, Any]:
+    manifest = matcher.bundle.manifest
+    return {
+        "path": str(matcher.bundle.path),
+        "family": manifest.family,
+        "precision": manifest.precision,
+        "encoding_id": manifest.encoding_id,
+    }
+
+
+def _about(gallery: Gallery, given: Path | int, options: Options) -> dict[str, Any]:
+    return {
+        "path": str(given) if isinstance(given, Path) else None,
+        "modality": gallery.modality,
+        "items": gallery.count(),
+        "storage": gallery.description.storage,
+        "resident": options.resident,
+        "stored_bytes": stored_bytes(gallery),
+    }
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "system": platform.platform(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+    }
+
+
+def _title(report: dict[str, Any]) -> str:
+    gallery = report["gallery"]
+    place = "in memory" if gallery["resident"] else "on disk"
+    return (
+        f"{report['bundle']['family']}, {report['query']} queries, {gallery['items']:,} "
+        f"{gallery['modality']}s {place}: mean of {report['rounds']} searches"
+    )

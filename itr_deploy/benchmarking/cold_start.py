@@ -1,0 +1,89 @@
+"""From nothing to the first hits: a fresh process that imports, loads and searches once."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from itr_deploy.errors import SetupError
+
+STARTS = 3
+"""Processes that are started; the median of each figure is taken."""
+
+# Nothing of the package is imported before the clock runs. The path is the caller's, so that the
+# same packages are found; the last line is the answer, as libraries print to standard output too.
+CHILD = """
+import json, sys
+from time import perf_counter
+path, load, search, image = json.loads(sys.argv[1])
+sys.path[:] = path
+marks = [perf_counter()]
+import itr_deploy
+marks.append(perf_counter())
+retriever = itr_deploy.Retriever.load(**load)
+marks.append(perf_counter())
+if image is not None:
+    import numpy
+    search["image"] = numpy.load(image)
+hits = retriever.search(**search)
+marks.append(perf_counter())
+from itr_deploy.evaluation.data.memory import peak_memory
+seconds = [after - before for before, after in zip(marks, marks[1:])]
+answer = dict(zip(("import", "load", "first_search"), seconds), total=marks[-1] - marks[0])
+print("\\n" + json.dumps({"seconds": answer, "hits": len(hits), "peak_memory": peak_memory()}))
+"""
+
+
+def cold_start(load: dict[str, Any], search: dict[str, Any], query: Any) -> dict[str, Any]:
+    """Start `STARTS` processes, one after the other, with the files in the system's cache.
+
+    Args:
+        load: Arguments of `Retriever.load`, all of them JSON's.
+        search: Arguments of `Retriever.search` besides the query.
+        query: A text, or the regions of an image.
+
+    Returns:
+        Median ``seconds`` of import, load (nothing of a gallery is read yet), first search and
+        all of them; the ``hits`` of the search; and the median ``peak_memory`` of the process in
+        bytes, None where the system does not say.
+
+    Raises:
+        SetupError: The process failed, though this one can load the same.
+    """
+    with tempfile.TemporaryDirectory(prefix="itr-deploy-bench-") as folder:
+        image = None
+        if isinstance(query, str):
+            search = {**search, "query": query}
+        else:
+            image = str(Path(folder) / "query.npy")
+            np.save(image, query)
+        call = json.dumps([sys.path, load, search, image])
+        answers = [_start(call) for _ in range(STARTS)]
+    peaks = [answer["peak_memory"] for answer in answers]
+    return {
+        "processes": STARTS,
+        "seconds": {
+            name: statistics.median(answer["seconds"][name] for answer in answers)
+            for name in answers[0]["seconds"]
+        },
+        "hits": answers[0]["hits"],
+        "peak_memory": None if None in peaks else statistics.median(peaks),
+    }
+
+
+def _start(call: str) -> dict[str, Any]:
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", CHILD, call], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        last = [f"exit code {done.returncode}", *done.stderr.strip().splitlines()][-1]
+        raise SetupError(f"a fresh process did not come to its first search: {last}")
+    answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return answer

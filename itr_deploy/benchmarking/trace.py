@@ -1,0 +1,102 @@
+"""ONNX Runtime's own profile of the matcher, and which operators its time goes to."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from itr_deploy.benchmarking.options import Options
+from itr_deploy.benchmarking.random_items import RandomItems
+from itr_deploy.errors import UsageError
+from itr_deploy.runtime.backends.base import Backend
+from itr_deploy.runtime.backends.onnxruntime import SCORERS, OnnxRuntimeBackend
+from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.runtime.retriever import Retriever
+
+SEARCHES = 5
+"""Searches that are profiled."""
+FOLDER = "trace"
+KERNEL = "_kernel_time"
+"""What the event of a kernel's run is called, after the name of its node."""
+
+
+def check_traceable(backend: Backend) -> OnnxRuntimeBackend:
+    """The backend, if it can write ONNX Runtime's profile.
+
+    Raises:
+        UsageError: It runs engines.
+    """
+    if not isinstance(backend, OnnxRuntimeBackend):
+        raise UsageError(
+            f"--trace is ONNX Runtime's profile, and this would run on {backend.description}; "
+            "give --backend onnxruntime with it"
+        )
+    return backend
+
+
+def trace(
+    matcher: Matcher, gallery: Path, root: Path, options: Options, items: RandomItems
+) -> dict[str, Any]:
+    """Search with the first setting, profiled, and keep the profile of every graph.
+
+    Profiling slows a graph, so that nothing of what it measures is among the stages' times.
+
+    Args:
+        matcher: A new one: of its graphs none may be loaded yet.
+        gallery: What is searched.
+        root: Directory for `FOLDER`, the profiles.
+        options: The benchmark's.
+        items: Makes the queries.
+
+    Returns:
+        The ``searches``, and for every matcher graph that they ran its ``operators``.
+    """
+    backend = check_traceable(matcher.backend)
+    folder = root / FOLDER
+    folder.mkdir()
+    backend.profile_into(folder)
+    opened = Gallery.open(gallery, matcher)
+    retriever = Retriever(matcher, opened, resident=options.resident)
+    for _ in range(SEARCHES):
+        query = items.make(options.query, options.batches[0])
+        retriever.search(
+            **{"query" if options.query == "text" else "image": query},
+            **{**options.searching(options.widths[0]), "rerank": False},
+        )
+    graphs = matcher.bundle.manifest.graphs
+    found = {}
+    for graph, path in backend.end_profiles().items():
+        profile = path.rename(folder / f"{graph}.json")
+        if graphs[graph].role in SCORERS:
+            found[graph] = operators(json.loads(profile.read_bytes()))
+    return {"searches": SEARCHES, "operators": found}
+
+
+def operators(events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What a profile says of the operators, by type, those that take the most time first.
+
+    Args:
+        events: ONNX Runtime's, of Chrome's trace format, durations in microseconds.
+
+    Returns:
+        Of every type its ``operator``, ``calls``, ``milliseconds`` and ``share`` of all kernels.
+    """
+    durations: defaultdict[str, list[float]] = defaultdict(list)
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith(KERNEL):
+            durations[event["args"]["op_name"]].append(event["dur"] / 1000)
+    whole = sum(map(sum, durations.values())) or 1.0
+    rows = [
+        {
+            "operator": name,
+            "calls": len(taken),
+            "milliseconds": sum(taken),
+            "share": sum(taken) / whole,
+        }
+        for name, taken in durations.items()
+    ]
+    return sorted(rows, key=lambda row: -float(row["milliseconds"]))

@@ -1,0 +1,182 @@
+"""The self-test: a small model, exported and run on every backend, beside PyTorch."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.files import output_errors
+from itr_deploy.bundle.manifest import Precision
+from itr_deploy.bundle.store import Bundle, read_bundle
+from itr_deploy.diagnosis.attempt import attempt
+from itr_deploy.diagnosis.building import build
+from itr_deploy.diagnosis.candidates import CANDIDATES
+from itr_deploy.diagnosis.machine import Machine
+from itr_deploy.diagnosis.measure import DIRECTIONS, STORAGES, key, measure
+from itr_deploy.diagnosis.small_model import write_small_model
+from itr_deploy.models.registry import family
+from itr_deploy.parity.export import export_verified
+from itr_deploy.parity.report import compare, compare_ranks
+from itr_deploy.parity.samples import rank_sample
+from itr_deploy.parity.tolerances import Tolerances
+
+Progress = Callable[[str], None]
+
+TIMEOUT = 900.0
+"""Seconds for a backend; ONNX Runtime's TensorRT provider builds its engines in that time."""
+
+PRECISIONS: tuple[Precision, ...] = ("float32", "float16")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of one backend.
+
+    Attributes:
+        backend: Its name.
+        device: ``"cpu"`` or ``"cuda"``.
+        precision: Of the bundle that it ran.
+        state: ``missing`` where it is not there.
+        said: What it ran on, why it is not there, or what is wrong.
+        error: Largest error of a score against the plain model in PyTorch, float32 tensors stored.
+        same_ranking: Whether every ranking is PyTorch's, but for what lies within the tolerance.
+        milliseconds: Median time of scoring all pairs.
+    """
+
+    backend: str
+    device: str
+    precision: Precision
+    state: Literal["ok", "missing", "problem"]
+    said: str
+    error: float | None = None
+    same_ranking: bool | None = None
+    milliseconds: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """For a report."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What every backend runs: a bundle, a file of items, and PyTorch's scores of their pairs.
+
+    ``reference`` is ``[images, texts]``.
+    """
+
+    bundle: Bundle
+    items: Path
+    reference: NDArray[np.floating]
+
+
+def self_test(machine: Machine, progress: Progress = lambda step: None) -> list[Row]:
+    """Export a small model, run it on every backend that is there, and compare with PyTorch.
+
+    Args:
+        machine: What there is.
+        progress: Called with the name of each step as it begins.
+
+    Raises:
+        OutputError: The system's directory for temporary files cannot be written.
+        ParityError: The bundle differs from PyTorch on the CPU already.
+    """
+    with output_errors(Path(tempfile.gettempdir())):
+        place = tempfile.TemporaryDirectory(prefix="itr-deploy-")
+    with place as root:
+        trials = [_prepare(Path(root) / precision, precision, progress) for precision in PRECISIONS]
+        return [
+            run_candidate(number, trial, machine, progress)
+            for number in range(len(CANDIDATES))
+            for trial in trials
+        ]
+
+
+def _prepare(root: Path, precision: Precision, progress: Progress) -> Trial:
+    model, imram = write_small_model(root), family("imram")
+    export_verified(
+        imram,
+        checkpoint=model.checkpoint,
+        vocabulary=model.vocabulary,
+        output=root / "bundle",
+        precision=precision,
+        progress=progress,
+    )
+    trained = imram.load(model.checkpoint)
+    sample = rank_sample(trained)
+    with torch.inference_mode():
+        reference = trained.plain.score(*sample.tensors()).numpy()
+    items = root / "items.npz"
+    with output_errors(items):
+        np.savez(items, regions=sample.regions, token_ids=sample.token_ids, lengths=sample.lengths)
+    return Trial(read_bundle(root / "bundle"), items, reference)
+
+
+def run_candidate(
+    number: int, trial: Trial, machine: Machine, progress: Progress = lambda step: None
+) -> Row:
+    """Run one of `CANDIDATES`, given by its place, if it is there, and compare it with PyTorch."""
+    candidate = CANDIDATES[number]
+    precision = trial.bundle.manifest.precision
+    row = (candidate.name, candidate.device, precision)
+    absent = candidate.absent(machine)
+    if absent is not None and not candidate.builds(machine):
+        return Row(*row, "missing", absent)
+    place = f"{candidate.name} on {candidate.device}, {precision}"
+    if candidate.target is not None:
+        progress(f"engines for {place}")
+        capability = machine.cuda.gpus[0].capability if absent is None else ""
+        call = (str(trial.bundle.path), candidate.target, capability)
+        built = attempt(build, *call, timeout=TIMEOUT)
+        if built.answer is None:
+            return Row(*row, "problem", f"its engines are not built: {built.problem}")
+        if absent is not None:
+            return Row(*row, "missing", f"{_engines(built.answer)} built, not run: {absent}")
+    progress(place)
+    scores = trial.items.with_name(f"scores{number}.npz")
+    files = (str(trial.bundle.path), str(trial.items), str(scores))
+    tried = attempt(measure, number, *files, timeout=TIMEOUT)
+    if tried.answer is None:
+        return Row(*row, "problem", str(tried.problem))
+    allowed = Tolerances.of(precision)
+    error, same, finite = _compare(scores, trial.reference, allowed)
+    milliseconds = tried.answer["milliseconds"]
+    if not finite:
+        said = "gives scores that are NaN or infinite"
+    elif not same or error > allowed.scores["float32"]:
+        tolerance = allowed.scores["float32"]
+        said = f"differs from PyTorch by more than {tolerance:.0e} or ranks otherwise"
+    else:
+        return Row(*row, "ok", tried.answer["ran_on"], error, same, milliseconds)
+    return Row(*row, "problem", said, error, same, milliseconds)
+
+
+def _engines(built: dict[str, Any]) -> str:
+    layers = ", ".join(f"{count} {kind}" for kind, count in built["matrix_layers"].items())
+    return f"{built['engines']} engines with {layers} matrix layers"
+
+
+def _compare(
+    file: Path, reference: NDArray[np.floating], allowed: Tolerances
+) -> tuple[float, bool, bool]:
+    """The largest error over float32 tensors, whether rankings agree, whether all is finite."""
+    by_query = {"text": reference.T, "image": reference}
+    with np.load(file) as scores:
+        given = {name: scores[name] for name in scores.files}
+    pairs = [(query, given[key(query, "float32")], by_query[query]) for query in DIRECTIONS]
+    largest = compare("scores", list(pairs), allowed.scores["float32"])
+    ranks = [
+        compare_ranks(
+            query, given[key(query, storage)], by_query[query], 2 * allowed.scores[storage]
+        )
+        for query in DIRECTIONS
+        for storage in STORAGES
+    ]
+    finite = all(bool(np.isfinite(values).all()) for values in given.values())
+    return largest.max_absolute, all(entry.passed for entry in ranks), finite

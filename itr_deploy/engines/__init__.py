@@ -1,0 +1,1 @@
+"""All that knows engines: files, fit, shapes, libraries, the builder and the preflight."""

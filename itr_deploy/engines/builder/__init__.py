@@ -1,0 +1,10 @@
+"""Engines from a bundle's graphs, for TensorRT and TensorRT for RTX.
+
+Needs the target's library and neither torch nor onnx: a GPU machine without PyTorch builds its own.
+"""
+
+from __future__ import annotations
+
+from itr_deploy.engines.builder.bundle import BuildRequest, BuiltEngines, build_engines
+
+__all__ = ["BuildRequest", "BuiltEngines", "build_engines"]

@@ -1,0 +1,263 @@
+"""The engines of a bundle: which are built, for which GPUs, and where they are put."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from itr_deploy.bundle.files import sha256_of, write_file
+from itr_deploy.bundle.manifest import Precision
+from itr_deploy.bundle.roles import ENCODERS
+from itr_deploy.bundle.store import Bundle
+from itr_deploy.engines.builder.build import BuildOptions, Engine, EngineBuilder, sm_name
+from itr_deploy.engines.cuda import CudaState, probe
+from itr_deploy.engines.files import (
+    RECORD,
+    RTX_CAPABILITIES,
+    EngineDirectory,
+    EngineInfo,
+    EngineRecord,
+    EngineTarget,
+    Fingerprint,
+    GivenSizes,
+    ShapeRange,
+    built_by_default,
+    check_engine_file,
+    engine_directory,
+    graph_digest,
+    read_record,
+    write_record,
+)
+from itr_deploy.engines.library import import_library
+from itr_deploy.engines.shapes import Overrides, profile_of
+from itr_deploy.errors import BundleError, EngineError, ItrDeployError, SetupError, UsageError
+
+Outcome = Literal["built", "up to date"]
+BundleProgress = Callable[[str, str, int, int], None]
+"""Told the graph, the phase of its build, how many of its steps are done, and all of them."""
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """What to build of a bundle.
+
+    Attributes:
+        target: Whose engines.
+        graphs: Names of graphs, none for all but those of int8 galleries.
+        precision: What the bundle must be; None for whatever it is.
+        capabilities: Compute capabilities to build for, none for the default. RTX alone.
+        shapes: Sizes of axes in place of the defaults.
+        options: How to build.
+        force: Whether engines that are up to date are built again.
+    """
+
+    target: EngineTarget
+    graphs: tuple[str, ...] = ()
+    precision: Precision | None = None
+    capabilities: tuple[str, ...] = ()
+    shapes: Overrides = field(default_factory=Overrides)
+    options: BuildOptions = field(default_factory=BuildOptions)
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class BuiltEngines:
+    """What a build left: its directory, the version of the library, and every graph's outcome."""
+
+    directory: EngineDirectory
+    version: str
+    outcomes: dict[str, Outcome]
+
+    def to_json(self) -> dict[str, Any]:
+        """For a report."""
+        engines = {
+            graph: {"outcome": outcome, **self.directory.record.engines[graph].model_dump()}
+            for graph, outcome in self.outcomes.items()
+        }
+        place = str(self.directory.path)
+        return {"directory": place, "version": self.version, "engines": engines}
+
+
+def build_engines(bundle: Bundle, request: BuildRequest, progress: BundleProgress) -> BuiltEngines:
+    """Build the engines of a bundle that are not there yet, or are out of date.
+
+    The record is written after each, so that an interrupted run keeps what it has finished.
+
+    Args:
+        bundle: The bundle.
+        request: What to build.
+        progress: Told how far each build is.
+
+    Raises:
+        BundleError: The bundle is quantised, or its precision is not the one asked for.
+        EngineError: A graph is refused, or its engine is not of the bundle's precision.
+        OutputError: An engine cannot be written; those before it stay.
+        SetupError: The library is missing, or the GPU that it builds on.
+        UsageError: The request names what is not there.
+        KeyboardInterrupt: The build was interrupted; finished engines stay.
+    """
+    graphs = _graphs(bundle, request)
+    _check_precision(bundle, request)
+    request.shapes.check_axes(bundle.manifest, graphs)
+    profiles = {name: profile_of(bundle.manifest, name, request.shapes) for name in graphs}
+    trt, cuda = import_library(request.target), probe()
+    capabilities = _capabilities(request, trt, cuda)
+    builder = EngineBuilder(
+        trt,
+        request.target,
+        bundle.manifest.precision,
+        capabilities if request.target == "tensorrt-rtx" else (),
+        bool(cuda.gpus),
+        request.options,
+    )
+    place = _Place(bundle, request, capabilities)
+    outcomes: dict[str, Outcome] = {}
+    for name in graphs:
+        wanted = _fingerprint(bundle, name, profiles[name], builder, capabilities, cuda.driver)
+        if not request.force and place.has(name, wanted):
+            outcomes[name] = "up to date"
+            continue
+        info = bundle.manifest.graphs[name]
+        engine = builder.build(
+            name,
+            bundle.file(info.file),
+            profiles[name],
+            lambda *step, name=name: progress(name, *step),
+            encodes=info.role in ENCODERS,
+        )
+        place.put(name, engine, wanted)
+        outcomes[name] = "built"
+    return BuiltEngines(place.directory, trt.__version__, outcomes)
+
+
+class _Place:
+    """The directory that engines go to, and its record."""
+
+    def __init__(
+        self, bundle: Bundle, request: BuildRequest, capabilities: tuple[str, ...]
+    ) -> None:
+        label = "+".join(map(sm_name, capabilities))
+        if request.options.hardware_compatibility == "ampere-plus":
+            label = "ampere-plus"
+        self._path = engine_directory(bundle, request.target, bundle.manifest.precision, label)
+        given = {bound: dict(sizes) for bound, sizes in request.shapes.bounds()}
+        self._given = GivenSizes.model_validate(given)
+
+    @property
+    def directory(self) -> EngineDirectory:
+        there = (self._path / RECORD).is_file()
+        record = read_record(self._path) if there else EngineRecord(engines={})
+        return EngineDirectory(self._path, record)
+
+    def has(self, graph: str, wanted: Fingerprint) -> bool:
+        """Whether the graph's engine is there, whole, and what is wanted."""
+        directory = self.directory
+        info = directory.record.engines.get(graph)
+        # A newer driver runs what was built under an older one.
+        if info is None or info.fingerprint != wanted.model_copy(
+            update={"driver": info.fingerprint.driver}
+        ):
+            return False
+        try:
+            check_engine_file(directory, graph)
+        except EngineError:
+            return False
+        return True
+
+    def put(self, graph: str, engine: Engine, fingerprint: Fingerprint) -> None:
+        """Write an engine, then the record: an engine is there once the record has it."""
+        file = self._path / f"{graph}.engine"
+        write_file(file, engine.plan)
+        info = EngineInfo(
+            file=file.name,
+            bytes=len(engine.plan),
+            sha256=sha256_of(file),
+            fingerprint=fingerprint,
+            given=self._given,
+            layers=engine.layers,
+            matrix_layers=engine.matrix_layers,
+            seconds=round(engine.seconds, 3),
+        )
+        try:
+            engines = {**self.directory.record.engines, graph: info}
+            write_record(self._path, EngineRecord(engines=engines))
+        except ItrDeployError:
+            file.unlink()
+            raise
+
+
+def _graphs(bundle: Bundle, request: BuildRequest) -> tuple[str, ...]:
+    known = tuple(bundle.manifest.graphs)
+    for name in request.graphs:
+        if name not in known:
+            raise UsageError(f"--graphs: no graph {name!r}; {bundle.path} has {', '.join(known)}")
+    return tuple(dict.fromkeys(request.graphs)) or built_by_default(bundle.manifest)
+
+
+def _check_precision(bundle: Bundle, request: BuildRequest) -> None:
+    own, quantization = bundle.manifest.precision, bundle.manifest.quantization
+    if quantization is not None:
+        raise BundleError(
+            f"{bundle.path}: its matchers are {quantization}, which is for ONNX Runtime on a CPU; "
+            "build engines from a bundle that was exported without --quantize"
+        )
+    if request.precision not in (None, own):
+        raise BundleError(
+            f"{bundle.path}: its graphs are {own}; an engine has its graphs' precision: "
+            f"export it again with --dtype {request.precision}"
+        )
+
+
+def _capabilities(request: BuildRequest, trt: Any, cuda: CudaState) -> tuple[str, ...]:
+    """What the engines are for."""
+    if request.target == "tensorrt-rtx":
+        known = sorted(_known_capabilities(trt), key=float)
+        for capability in request.capabilities:
+            if capability not in known:
+                raise UsageError(
+                    f"--compute-capability {capability}: {trt.__name__} {trt.__version__} builds "
+                    f"for {', '.join(known)}"
+                )
+        return tuple(sorted({*request.capabilities} or RTX_CAPABILITIES, key=float))
+    if request.capabilities:
+        raise UsageError(
+            "--compute-capability is for --target tensorrt-rtx; tensorrt builds for the GPU that "
+            "is here"
+        )
+    if not cuda.gpus:
+        raise SetupError(
+            f"tensorrt builds on the GPU that its engines are for: {cuda.problem}; "
+            "--target tensorrt-rtx needs none"
+        )
+    return (cuda.gpus[0].capability,)
+
+
+def _known_capabilities(trt: Any) -> list[str]:
+    """``"8.6"`` for ``SM86``."""
+    names = [name for name in trt.ComputeCapability.__members__ if name.startswith("SM")]
+    return [f"{name[2:-1]}.{name[-1]}" for name in names]
+
+
+def _fingerprint(
+    bundle: Bundle,
+    graph: str,
+    profile: dict[str, ShapeRange],
+    builder: EngineBuilder,
+    capabilities: tuple[str, ...],
+    driver: str | None,
+) -> Fingerprint:
+    options = builder.options
+    return Fingerprint(
+        target=builder.target,
+        version=builder.trt.__version__,
+        precision=builder.precision,
+        capabilities=capabilities,
+        hardware_compatibility=options.hardware_compatibility,
+        version_compatible=options.version_compatible,
+        driver=driver,
+        graph_sha256=graph_digest(bundle, graph),
+        profile=profile,
+        optimization_level=options.optimization_level,
+        workspace=options.workspace,
+    )

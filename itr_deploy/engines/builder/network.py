@@ -1,0 +1,60 @@
+"""An ONNX graph as a target's parser reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from itr_deploy.engines.library import logger
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a parser does not take a graph: the node, its operator and the parser's words."""
+
+    node: str
+    operator: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A parsed graph. The parser owns the weights: it must live as long as the network is used.
+
+    Attributes:
+        builder: Of the target's library.
+        network: Strongly typed: every layer computes in the type that the graph gives it.
+        parser: What read it.
+        refusals: Why it was not taken; empty where it was.
+    """
+
+    builder: Any
+    network: Any
+    parser: Any
+    refusals: tuple[Refusal, ...]
+
+
+def parse_graph(trt: Any, path: Path) -> Parsed:
+    """Parse a graph and its weights.
+
+    Args:
+        trt: The target's library.
+        path: The ONNX file, its weights beside it.
+    """
+    builder = trt.Builder(logger(trt))
+    # In TensorRT 11 every network is; in 10 it must be asked for.
+    flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(flags)
+    parser = trt.OnnxParser(network, logger(trt))
+    taken = parser.parse_from_file(str(path.resolve()))
+    errors = [] if taken else [parser.get_error(number) for number in range(parser.num_errors)]
+    refusals = tuple(
+        Refusal(error.node_name(), error.node_operator(), " ".join(error.desc().split()))
+        for error in errors
+    )
+    return Parsed(builder, network, parser, refusals or _unexplained(taken))
+
+
+def _unexplained(taken: bool) -> tuple[Refusal, ...]:
+    return () if taken else (Refusal("", "", "the parser does not say why"),)

@@ -1,0 +1,57 @@
+"""A real parse by TensorRT, where it is installed; it needs no GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from itr_deploy.bundle.store import Bundle
+from itr_deploy.engines.builder.network import Refusal, parse_graph
+from itr_deploy.engines.preflight.graph import GraphView
+from itr_deploy.engines.preflight.lint import Finding, lint_graph, module_of
+from itr_deploy.engines.preflight.rules import Target
+
+
+def parse_bundle(bundle: Bundle, trt: Any) -> list[Finding]:
+    """What a parser says of a bundle's graphs; nothing where it takes all of them.
+
+    Args:
+        bundle: The bundle.
+        trt: The library, from `itr_deploy.engines.library.import_library`.
+    """
+    found: list[Finding] = []
+    for name, info in bundle.manifest.graphs.items():
+        path = bundle.file(info.file)
+        refusals = parse_graph(trt, path).refusals
+        if refusals:
+            found += _findings(name, path, refusals, trt)
+    return found
+
+
+def explain(
+    graph: str, path: Path, refusals: Iterable[Refusal], trt: Any, target: Target
+) -> list[Finding]:
+    """What a parser said of a graph, and the rules that the graph breaks."""
+    said = _findings(graph, path, refusals, trt)
+    return [*said, *lint_graph(graph, GraphView.read(path), target)]
+
+
+def _findings(graph: str, path: Path, refusals: Iterable[Refusal], trt: Any) -> list[Finding]:
+    model = onnx.load(path, load_external_data=False)
+    nodes = {node.name: node for node in model.graph.node}
+    mend = f"refused by {trt.__name__} {trt.__version__}"
+    return [
+        Finding(
+            graph,
+            "parser",
+            refusal.node,
+            refusal.operator,
+            module_of(nodes[refusal.node]) if refusal.node in nodes else "",
+            refusal.problem,
+            mend,
+        )
+        for refusal in refusals
+    ]

@@ -1,0 +1,210 @@
+"""Which shapes an engine takes: a range for every axis that a graph leaves open."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from itr_deploy.bundle.manifest import GraphInfo, Manifest, Modality
+from itr_deploy.bundle.roles import ENCODERS, MATCHERS, PREFILTERS
+from itr_deploy.engines.files import ShapeRange
+from itr_deploy.errors import EngineError, UsageError
+
+MOST_ELEMENTS = 2**31 - 1
+"""Of a tensor, as TensorRT counts them."""
+SCRATCH = 4 << 30
+"""Bytes that all pairs of a matcher's largest call may take, by the manifest's estimate.
+
+A context reserves memory for the largest shapes of its engine's profile.
+"""
+
+ENCODED, QUERIES, CANDIDATES, GALLERY = 64, 32, 1000, 1_000_000
+WORDS, REGIONS = 64, 100
+
+
+@dataclass(frozen=True)
+class Range:
+    """Sizes of an axis: the smallest, the one the engine is fastest at, and the largest."""
+
+    min: int
+    opt: int
+    max: int
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """Sizes that the user gives, by axis."""
+
+    min: Mapping[str, int] = field(default_factory=dict)
+    opt: Mapping[str, int] = field(default_factory=dict)
+    max: Mapping[str, int] = field(default_factory=dict)
+
+    def check_axes(self, manifest: Manifest, graphs: Iterable[str]) -> None:
+        """See that every axis is one of these graphs.
+
+        Raises:
+            UsageError: One is not; names those that are.
+        """
+        known = {axis for name in graphs for axis in _axes(manifest.graphs[name])}
+        for bound, sizes in self.bounds():
+            for axis in sizes.keys() - known:
+                there = ", ".join(sorted(known))
+                raise UsageError(f"--{bound}-shapes: no axis {axis!r}; the graphs have {there}")
+
+    def apply(self, axis: str, default: Range) -> Range:
+        """A default range with what is given in its place; what is not given makes way.
+
+        Raises:
+            UsageError: The sizes given for this axis contradict each other.
+        """
+        given = {bound: sizes[axis] for bound, sizes in self.bounds() if axis in sizes}
+        if sorted(given.values()) != list(given.values()) or min(given.values(), default=1) < 1:
+            said = ", ".join(f"{bound} {size}" for bound, size in given.items())
+            raise UsageError(f"axis {axis}: {said}; must be 1 <= min <= opt <= max")
+        smallest, largest = min(given.values(), default=0), max(given.values(), default=0)
+        least = given.get("min", min(default.min, smallest or default.min))
+        most = given.get("max", max(default.max, largest))
+        return Range(least, given.get("opt", min(max(default.opt, least), most)), most)
+
+    def bounds(self) -> Iterator[tuple[str, Mapping[str, int]]]:
+        """The sizes with the name of what they bound."""
+        yield from (("min", self.min), ("opt", self.opt), ("max", self.max))
+
+
+def largest(axis: str, shapes: Iterable[tuple[Sequence[int | str], Sequence[int]]]) -> int | None:
+    """Largest size of an axis that all inputs take, None where none has it.
+
+    Args:
+        axis: Its name.
+        shapes: Of every input, the axes and their largest sizes.
+    """
+    sizes = (
+        size for axes, most in shapes for name, size in zip(axes, most, strict=True) if name == axis
+    )
+    return min(sizes, default=None)
+
+
+def profile_of(manifest: Manifest, graph: str, overrides: Overrides) -> dict[str, ShapeRange]:
+    """Shapes of every input of a graph, by its name.
+
+    Args:
+        manifest: The bundle's.
+        graph: Name of the graph.
+        overrides: What replaces the defaults.
+
+    Raises:
+        EngineError: The graph has an axis that this version knows no sizes of.
+        UsageError: The overrides contradict each other or the model, or make a tensor too large.
+    """
+    info = manifest.graphs[graph]
+    ranges = _Defaults(manifest, info, overrides).ranges()
+    profile = {}
+    for given in info.inputs:
+        least, best, most = (
+            tuple(
+                getattr(ranges[axis], bound) if isinstance(axis, str) else axis
+                for axis in given.shape
+            )
+            for bound in ("min", "opt", "max")
+        )
+        if math.prod(most) > MOST_ELEMENTS:
+            named = ", ".join(
+                f"{axis} {ranges[axis].max}" for axis in given.shape if axis in ranges
+            )
+            raise UsageError(
+                f"{graph}: {given.name} of {named} has {math.prod(most):,} elements, TensorRT "
+                f"takes {MOST_ELEMENTS:,} in a tensor; give a smaller --max-shapes"
+            )
+        profile[given.name] = ShapeRange(min=least, opt=best, max=most)
+    return profile
+
+
+class _Defaults:
+    """The ranges of one graph; one that depends on another follows what the user gave for it."""
+
+    def __init__(self, manifest: Manifest, info: GraphInfo, overrides: Overrides) -> None:
+        self._manifest, self._info, self._overrides = manifest, info, overrides
+        self._done: dict[str, Range] = {}
+
+    def ranges(self) -> dict[str, Range]:
+        return {axis: self._range(axis) for axis in _axes(self._info)}
+
+    def _range(self, axis: str) -> Range:
+        if axis not in self._done:
+            self._done[axis] = self._overrides.apply(axis, self._default(axis))
+        longest = self._manifest.texts.max_tokens
+        if axis == "length" and self._done[axis].max > longest:
+            raise UsageError(
+                f"axis length: max {self._done[axis].max}; the model's texts have at most "
+                f"{longest} tokens"
+            )
+        return self._done[axis]
+
+    def _default(self, axis: str) -> Range:
+        if axis == "batch":
+            encodes = self._info.role in ENCODERS
+            return Range(1, 8, ENCODED) if encodes else Range(1, 1, QUERIES)
+        if axis == "length":
+            longest = min(WORDS, self._manifest.texts.max_tokens)
+            return Range(1, min(16, longest), longest)
+        if axis == "regions":
+            return Range(1, 36, REGIONS)
+        if axis == "candidates":
+            width = self._width()
+            return Range(1, width, max(width, CANDIDATES))
+        if axis == "queries":
+            return Range(
+                1, 1, min(QUERIES, max(1, self._most_pairs() // self._most(axis="candidates")))
+            )
+        if axis == "groups":
+            return Range(1, 1, self._most(axis="queries"))
+        if axis == "gallery":
+            most = min(GALLERY, MOST_ELEMENTS // self._widest())
+            return Range(1, min(1000, most), most)
+        known = "batch, length, regions, candidates, queries, groups and gallery"
+        raise EngineError(
+            f"{self._info.file}: has an axis {axis!r}, this version knows {known}; "
+            "upgrade with pip install -U itr-deploy"
+        )
+
+    def _width(self) -> int:
+        """The shortlist's, or as much as a call takes where a search scores every item."""
+        pipeline, role = self._manifest.pipeline, self._info.role
+        query: Modality = "text" if role in (MATCHERS["text"], PREFILTERS["text"]) else "image"
+        if role in PREFILTERS.values():
+            return pipeline.prefilter_width(query) or CANDIDATES
+        return pipeline.width(query) or CANDIDATES
+
+    def _most(self, axis: str) -> int:
+        return self._range(axis).max if axis in _axes(self._info) else 1
+
+    def _most_pairs(self) -> int:
+        """How many pairs of the longest texts and the most regions fit `SCRATCH`."""
+        manifest, axes = self._manifest, _axes(self._info)
+        words = self._range("length").max if "length" in axes else manifest.texts.length or WORDS
+        regions = (
+            self._range("regions").max if "regions" in axes else manifest.images.regions or REGIONS
+        )
+        # A pair also takes its item, gathered from the gallery, in float32.
+        item = 4 * sum(map(math.prod, self._gallery_rows()))
+        return SCRATCH // (manifest.workspace.pair_bytes(words, regions) + item)
+
+    def _widest(self) -> int:
+        """Elements of an item in the widest gallery tensor."""
+        return max(map(math.prod, self._gallery_rows()))
+
+    def _gallery_rows(self) -> Iterator[tuple[int, ...]]:
+        """The largest shape of an item in every gallery tensor."""
+        for given in self._info.inputs:
+            if given.shape[0] == "gallery":
+                yield tuple(
+                    self._range(axis).max if isinstance(axis, str) else axis
+                    for axis in given.shape[1:]
+                )
+
+
+def _axes(info: GraphInfo) -> tuple[str, ...]:
+    """The named axes of a graph's inputs, each once."""
+    named = (axis for given in info.inputs for axis in given.shape if isinstance(axis, str))
+    return tuple(dict.fromkeys(named))

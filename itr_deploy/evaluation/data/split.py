@@ -1,0 +1,164 @@
+"""The field's precomputed data as it lies on disk.
+
+``{split}_ims.npy`` or ``{split}_feat.npy`` holds region features ``[N, R, Di]``, one row an image
+or the same image once for each of its captions; ``{split}_caps.txt`` one caption a line, an
+image's captions together; ``{split}_ids.txt``, where there is one, an id an image or a caption.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.names import first_repeated
+from itr_deploy.errors import InputError
+from itr_deploy.evaluation.data.memory import release_pages
+
+CAPTIONS_PER_IMAGE = 5
+FEATURE_FILES = ("{split}_ims.npy", "{split}_feat.npy")
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of a data set.
+
+    Attributes:
+        name: Its name.
+        regions: ``[N, R, Di]``, mapped from disk, one row an image.
+        image_ids: An id an image.
+        captions: All captions, in the order of their images.
+        captions_per_image: How many each image has.
+    """
+
+    name: str
+    regions: NDArray[Any]
+    image_ids: list[str]
+    captions: list[str]
+    captions_per_image: int
+
+    @property
+    def caption_ids(self) -> list[str]:
+        """An id a caption: its image's id, ``#``, and its number."""
+        per = self.captions_per_image
+        return [f"{self.image_ids[n // per]}#{n % per}" for n in range(len(self.captions))]
+
+    @property
+    def image_of_caption(self) -> list[str]:
+        """The id of every caption's image."""
+        per = self.captions_per_image
+        return [self.image_ids[n // per] for n in range(len(self.captions))]
+
+    def first(self, images: int | None) -> Split:
+        """Its first images and their captions; None for all."""
+        if images is None:
+            return self
+        captions = self.captions[: images * self.captions_per_image]
+        return replace(
+            self,
+            regions=self.regions[:images],
+            image_ids=self.image_ids[:images],
+            captions=captions,
+        )
+
+    def digest(self) -> str:
+        """SHA-256 of its features as float32 and its captions: equal for equal data."""
+        seen = hashlib.sha256(repr(self.regions.shape).encode())
+        for start in range(0, len(self.regions), 64):
+            seen.update(np.ascontiguousarray(self.regions[start : start + 64], "<f4").data)
+            release_pages(self.regions)
+        for caption in self.captions:
+            seen.update(caption.encode() + b"\n")
+        return seen.hexdigest()
+
+
+def read_split(directory: str | Path, split: str) -> Split:
+    """Read one split.
+
+    Raises:
+        InputError: A file is missing or damaged, or the counts do not fit each other.
+    """
+    root = Path(directory)
+    features = _features(root, split)
+    captions = _lines(root / f"{split}_caps.txt", required=True)
+    rows = len(features)
+    if rows == 0 or not captions:
+        raise InputError(
+            f"{root}: split {split!r} is empty: {rows} images, {len(captions)} captions"
+        )
+    if len(captions) % rows:
+        raise InputError(
+            f"{root}: {len(captions)} lines in {split}_caps.txt for {rows} rows of features; "
+            "expected the same number of captions for every image"
+        )
+    per_image = len(captions) // rows
+    if per_image == 1 and _repeats(features):
+        features, per_image = features[::CAPTIONS_PER_IMAGE], CAPTIONS_PER_IMAGE
+    ids = _image_ids(root / f"{split}_ids.txt", len(features), per_image)
+    return Split(split, features, ids, captions, per_image)
+
+
+def _features(root: Path, split: str) -> NDArray[Any]:
+    paths = [root / name.format(split=split) for name in FEATURE_FILES]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        raise InputError(
+            f"{root}: no {' or '.join(p.name for p in paths)}; check --data and --split"
+        )
+    try:
+        features: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{path}: not a NumPy array of numbers, or truncated: {error}") from error
+    if features.ndim != 3:
+        raise InputError(
+            f"{path}: shape {list(features.shape)}; expected [images, regions, features]"
+        )
+    return features
+
+
+def _repeats(features: NDArray[Any]) -> bool:
+    """Whether the rows are every image five times, once a caption.
+
+    Groups of rows are compared until one is not a repeated image: mostly the first.
+    """
+    if len(features) % CAPTIONS_PER_IMAGE:
+        return False
+    for group in range(0, len(features), CAPTIONS_PER_IMAGE):
+        if not (features[group : group + CAPTIONS_PER_IMAGE] == features[group]).all():
+            return False
+        release_pages(features)
+    return True
+
+
+def _image_ids(path: Path, images: int, per_image: int) -> list[str]:
+    lines = _lines(path, required=False)
+    if not lines:
+        return [str(number) for number in range(images)]
+    if len(lines) == images * per_image and per_image > 1:
+        lines = lines[::per_image]
+    if len(lines) != images:
+        raise InputError(
+            f"{path}: {len(lines)} ids for {images} images; expected one an image or one a caption"
+        )
+    ids = [line.strip() for line in lines]
+    double = first_repeated(ids)
+    if double is not None:
+        raise InputError(f"{path}: id {double!r} stands for two images; ids must be unique")
+    return ids
+
+
+def _lines(path: Path, *, required: bool) -> list[str]:
+    try:
+        # Line feeds alone end a line: captions hold form feeds and other separators.
+        with path.open(encoding="utf-8", newline="\n") as file:
+            return [line.rstrip("\r\n") for line in file]
+    except FileNotFoundError as error:
+        if required:
+            raise InputError(f"{path}: no such file; check --data and --split") from error
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as UTF-8 text: {error}") from error

@@ -1,0 +1,1 @@
+"""What the field measures, from scores: Recall@K, ranks, shortlists, re-ranking."""

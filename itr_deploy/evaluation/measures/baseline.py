@@ -1,0 +1,90 @@
+"""Another way to score the same split, and what differs from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from itr_deploy.evaluation.data.split import Split
+from itr_deploy.evaluation.measures.recall import BLOCK_BYTES, Ranks, Scores
+from itr_deploy.evaluation.measures.reranking import Network
+from itr_deploy.evaluation.measures.split_ranks import Judged
+from itr_deploy.evaluation.progress import QUIET, Bar
+from itr_deploy.evaluation.scores.fill import TileScorer, fill, resume_matrix
+from itr_deploy.evaluation.scores.matrix import ScoreMatrix
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What an evaluation is compared with.
+
+    Attributes:
+        name: For people.
+        scorer: Gives its scores.
+        identity: What decides them, besides the data.
+        network: The re-ranker's scores, where the evaluation re-ranks.
+    """
+
+    name: str
+    scorer: TileScorer
+    identity: Mapping[str, str]
+    network: Network | None = None
+
+
+def baseline_scores(
+    baseline: Baseline, split: Split, root: Path, force: bool, bar: Bar = QUIET
+) -> ScoreMatrix:
+    """A split's scores by the baseline, in ``root``; see `resume_matrix` and `fill`."""
+    identity = {**baseline.identity, "data": split.digest()}
+    matrix = resume_matrix(root, identity, force=force)
+    matrix = matrix or ScoreMatrix.create(root, identity, baseline.scorer.grid)
+    fill(matrix, baseline.scorer, bar, baseline.name)
+    return matrix
+
+
+def compare_judged(name: str, own: Judged, other: Judged) -> dict[str, Any]:
+    """The baseline's figures, and the difference of every one: the bundle's less the baseline's.
+
+    Args:
+        name: The baseline's.
+        own: The bundle's ranks.
+        other: The baseline's.
+    """
+    found, theirs = own.to_json(), other.to_json()
+    return {
+        "name": name,
+        **theirs,
+        "difference": difference(found, theirs),
+        "queries_with_another_rank": moved(own.ranks, other.ranks),
+        "largest_score_difference": largest_difference(own.scores, other.scores),
+    }
+
+
+def difference(found: Any, baseline: Any) -> Any:
+    """Every figure of ``found`` less that of ``baseline``, in the same nesting."""
+    if isinstance(found, Mapping):
+        return {key: difference(value, baseline[key]) for key, value in found.items()}
+    return found - baseline
+
+
+def largest_difference(scores: Scores, baseline: Scores) -> float:
+    """The largest absolute difference of two matrices of scores, read block by block."""
+    rows, columns = scores.shape
+    step = max(1, BLOCK_BYTES // (4 * columns))
+    largest = 0.0
+    for start in range(0, rows, step):
+        part = slice(start, min(start + step, rows)), slice(0, columns)
+        largest = max(largest, float(np.abs(scores[part] - baseline[part]).max()))
+    return largest
+
+
+def moved(found: Ranks, baseline: Ranks) -> dict[str, int]:
+    """How many queries have another rank, a direction."""
+    return {
+        "image_to_text": int((found.image_to_text != baseline.image_to_text).sum()),
+        "text_to_image": int((found.text_to_image != baseline.text_to_image).sum()),
+    }

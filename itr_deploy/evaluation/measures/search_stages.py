@@ -1,0 +1,202 @@
+"""The stages of a search as an evaluation sees them: what each ranks, and how well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.manifest import Modality
+from itr_deploy.evaluation.measures.merge import TwoWayMerge
+from itr_deploy.evaluation.measures.prefilter import Cascade
+from itr_deploy.evaluation.measures.recall import Ranks, Scores, recall, recall_curve
+from itr_deploy.evaluation.measures.reranking import one_way_ranks, one_way_scores
+from itr_deploy.evaluation.measures.shortlist import (
+    Order,
+    Shortlists,
+    coarse_order,
+    default_widths,
+    query_scores,
+    shortlists,
+)
+from itr_deploy.evaluation.scores.coarse import Coarse
+from itr_deploy.runtime.projection import PLAIN
+
+DEPTHS = (*range(1, 11), *range(12, 21, 2), *range(25, 51, 5), *range(60, 101, 10))
+"""Where recall curves are taken."""
+
+DIRECTIONS: dict[Modality, str] = {"image": "image_to_text", "text": "text_to_image"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One way to rank: the coarse embedding alone, or the matcher behind a shortlist.
+
+    Attributes:
+        name: For people.
+        widths: Of the shortlist, by the query's modality: 0 for none of the matcher, None for
+            every item.
+        ranks: Of the right answers.
+        scores: Gives ``float32 [queries, items]`` that some queries of a modality are ranked by,
+            None for the matcher's own.
+        orders: What the shortlist is the first of, by the query's modality, where that is not the
+            coarse order.
+    """
+
+    name: str
+    widths: Mapping[Modality, int | None]
+    ranks: Ranks
+    scores: Callable[[Modality, slice], NDArray[np.float32]] | None = None
+    orders: Mapping[Modality, Order] = field(default_factory=dict)
+
+    def of(self, query: Modality) -> NDArray[np.int64]:
+        """Ranks of one direction."""
+        return self.ranks.image_to_text if query == "image" else self.ranks.text_to_image
+
+    def to_json(self) -> dict[str, Any]:
+        """For a report."""
+        curves = {DIRECTIONS[query]: recall_curve(self.of(query), DEPTHS) for query in DIRECTIONS}
+        return {
+            "name": self.name,
+            "widths": {DIRECTIONS[query]: width for query, width in self.widths.items()},
+            "recall": recall(self.ranks).to_json(),
+            "curve": {"depths": list(DEPTHS), **curves},
+        }
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Scores of a split, and what was found about them.
+
+    Attributes:
+        scores: ``float32 [N, C]``.
+        coarse: The coarse embeddings.
+        by_query: Shortlists of the two directions by the coarse embedding.
+        plain: Those without its projection, in a direction that has one, if every pair was scored.
+        behind: Those of a search: by the prefilter, in a direction that has one.
+        stages: From the cheapest to the dearest.
+    """
+
+    scores: Scores
+    coarse: Coarse
+    by_query: dict[Modality, Shortlists]
+    plain: dict[Modality, Shortlists]
+    behind: dict[Modality, Shortlists]
+    stages: tuple[Stage, ...]
+
+    def top(self, stage: Stage, query: Modality, number: int, count: int) -> list[int]:
+        """The best items of one query at a stage, by number."""
+        part = slice(number, number + 1)
+        ordered = stage.orders.get(query) or partial(coarse_order, self.coarse, query)
+        order = ordered(part)[0]
+        width = stage.widths[query]
+        if width == 0:
+            return [int(item) for item in order[:count]]
+        order = order[:width]
+        scores = stage.scores or partial(query_scores, self.scores)
+        found = scores(query, part)[0][order]
+        return [int(item) for item in order[np.argsort(-found, kind="stable")[:count]]]
+
+
+def staged(
+    scores: Scores,
+    coarse: Coarse,
+    captions_per_image: int,
+    *,
+    exhaustive: Ranks | None,
+    widths: Mapping[Modality, int | None],
+    cascade: Cascade | None = None,
+) -> Staged:
+    """Rank a split at every stage.
+
+    Args:
+        scores: ``float32 [N, C]``; of a shortlist's pairs at least.
+        coarse: The split's coarse embeddings.
+        captions_per_image: Captions of an image.
+        exhaustive: Ranks by every pair's score, None where not every pair has one.
+        widths: Of the shortlist that is a stage of its own, by the query's modality; None takes
+            every item.
+        cascade: The prefilter of that stage, where it has one.
+    """
+    every = exhaustive is not None
+    own = {query: _at_most(widths[query], coarse.items(query)) for query in DIRECTIONS}
+    by_query = {
+        query: shortlists(
+            scores,
+            coarse,
+            query,
+            captions_per_image,
+            _reported(coarse.items(query), own[query], every),
+            exhaustive=every,
+        )
+        for query in DIRECTIONS
+    }
+    plain = {
+        query: shortlists(
+            scores, coarse.projected(PLAIN), query, captions_per_image, [], exhaustive=True
+        )
+        for query in (coarse.projection.forms if every else ())
+    }
+    orders = {} if cascade is None else cascade.orders(coarse)
+    behind = by_query | {
+        query: shortlists(
+            scores, coarse, query, captions_per_image, [own[query]], exhaustive=every, order=order
+        )
+        for query, order in orders.items()
+    }
+    image, text = by_query["image"], by_query["text"]
+    stages = [Stage("coarse embedding", {"image": 0, "text": 0}, Ranks(image.coarse, text.coarse))]
+    if exhaustive is None or any(own[query] < coarse.items(query) for query in DIRECTIONS):
+        ranks = Ranks(behind["image"].ranks[own["image"]], behind["text"].ranks[own["text"]])
+        stages.append(Stage(_shortlist_name(widths, cascade), {**own}, ranks, orders=orders))
+    if exhaustive is not None:
+        stages.append(Stage("matcher, every item", {"image": None, "text": None}, exhaustive))
+    return Staged(scores, coarse, by_query, plain, behind, tuple(stages))
+
+
+def with_reranking(
+    stages: Staged, merge: TwoWayMerge, merged: Ranks, before: Ranks, captions_per_image: int
+) -> Staged:
+    """The stages, and those of a re-ranker: as a search has it, and merged of both directions.
+
+    Args:
+        stages: Up to the matcher scoring every pair.
+        merge: The merged scores of the re-ranker.
+        merged: Ranks by them.
+        before: Ranks by the matcher alone.
+        captions_per_image: Captions of an image.
+    """
+    every: dict[Modality, int | None] = {"image": None, "text": None}
+    one_way = Stage(
+        "re-ranked, one direction as in a search",
+        every,
+        one_way_ranks(before, merge, captions_per_image),
+        partial(one_way_scores, merge),
+    )
+    merged_scores = partial(query_scores, merge)
+    both = Stage("re-ranked, both directions merged", every, merged, merged_scores)
+    return replace(stages, stages=(*stages.stages, one_way, both))
+
+
+def _at_most(width: int | None, items: int) -> int:
+    return items if width is None else min(width, items)
+
+
+def _reported(items: int, own: int, every: bool) -> list[int]:
+    """Widths to report; without every pair's score no wider than the shortlist."""
+    most = items if every else own
+    return sorted({width for width in (*default_widths(items), own) if width <= most})
+
+
+def _shortlist_name(widths: Mapping[Modality, int | None], cascade: Cascade | None) -> str:
+    name = f"matcher, shortlist of {_both(widths, 'all')}"
+    return name if cascade is None else f"{name} by a prefilter of {_both(cascade.widths, 'no')}"
+
+
+def _both(widths: Mapping[Modality, int | None], without: str) -> str:
+    images, captions = (widths[query] or without for query in reversed(DIRECTIONS))
+    return f"{images}" if images == captions else f"{images} images or {captions} captions"

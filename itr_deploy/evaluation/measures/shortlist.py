@@ -1,0 +1,175 @@
+"""What a shortlist costs: ranks behind one of any width, and its share of the exhaustive top 10.
+
+A shortlist is the coarse embedding's best items, or what a prefilter puts first among more of them.
+The matcher ranks those; what lies behind them keeps its order, so that every right answer has a
+rank. Equal coarse scores are put in the
+order of the split; a search puts them in the order of the ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.manifest import Modality
+from itr_deploy.evaluation.measures.recall import CUTOFFS, Scores, recall_curve
+from itr_deploy.evaluation.scores.coarse import BLOCK_CELLS, Coarse, query_blocks
+
+TOP = 10
+"""A shortlist is judged by how many of so many best items it holds."""
+
+
+Order = Callable[[slice], NDArray[np.int64]]
+"""Gives the items ``int64 [queries, items]`` of some queries, best first."""
+
+
+@dataclass(frozen=True)
+class Shortlists:
+    """Queries of one modality, Q of them, behind shortlists of several widths.
+
+    Attributes:
+        items: Items of the gallery.
+        coarse: ``int64 [Q]``, ranks from 1 of the right answers by the coarse order alone.
+        ranks: For every width ``int64 [Q]``, their ranks with a shortlist so wide.
+        places: ``int64 [Q, min(TOP, items)]``, where from 0 the coarse order has the exhaustively
+            best items; None if not every pair was scored.
+    """
+
+    items: int
+    coarse: NDArray[np.int64]
+    ranks: dict[int, NDArray[np.int64]]
+    places: NDArray[np.int64] | None
+
+    def share(self, width: int) -> float:
+        """Share of the exhaustive top 10 that a shortlist so wide holds."""
+        assert self.places is not None
+        return float((self.places < width).mean())
+
+    def smallest_width(self, target: float) -> int:
+        """The smallest width that holds this share of the exhaustive top 10."""
+        assert self.places is not None
+        places = np.sort(self.places, axis=None)
+        needed = int(np.ceil(target * places.size - 1e-9))
+        return int(places[max(needed, 1) - 1]) + 1
+
+    def to_json(self, plain: Shortlists | None = None) -> list[dict[str, Any]]:
+        """A row a width, for a report.
+
+        Args:
+            plain: The same by the plain coarse embeddings, where these are by a projection.
+        """
+        rows = []
+        for width, ranks in self.ranks.items():
+            figures = zip(("r1", "r5", "r10"), recall_curve(ranks, CUTOFFS), strict=True)
+            row: dict[str, Any] = {"width": width, **dict(figures)}
+            if self.places is not None:
+                row["share_of_top10"] = self.share(width)
+            if plain is not None:
+                row["share_of_top10_plain"] = plain.share(width)
+            rows.append(row)
+        return rows
+
+
+def default_widths(items: int) -> list[int]:
+    """10, 20, 50, 100, ... below the number of items."""
+    series = {step * 10**power for power in range(1, 9) for step in (1, 2, 5)}
+    return sorted(width for width in series if width < items)
+
+
+def shortlists(
+    scores: Scores,
+    coarse: Coarse,
+    query: Modality,
+    captions_per_image: int,
+    widths: Sequence[int],
+    *,
+    exhaustive: bool,
+    order: Order | None = None,
+    block_cells: int = BLOCK_CELLS,
+) -> Shortlists:
+    """Ranks of the right answers behind shortlists.
+
+    Args:
+        scores: ``float32 [N, C]``; only pairs of the widest shortlist are looked at unless
+            ``exhaustive``.
+        coarse: The split's embeddings.
+        query: Modality of the queries.
+        captions_per_image: Captions of an image.
+        widths: The shortlists' widths.
+        exhaustive: Whether every pair has a score.
+        order: What the shortlists are the first of, by default the coarse order.
+        block_cells: Pairs to look at together.
+    """
+    queries, items = coarse.queries(query), coarse.items(query)
+    first = np.empty(queries, np.int64)
+    ranks = {width: np.empty(queries, np.int64) for width in widths}
+    places = np.empty((queries, min(TOP, items)), np.int64) if exhaustive else None
+    order = order or partial(coarse_order, coarse, query)
+    for part in query_blocks(queries, items, block_cells):
+        found = order(part)
+        own = is_right(found, query, part, captions_per_image)
+        first[part] = own.argmax(axis=1)
+        ordered = np.take_along_axis(query_scores(scores, query, part), found, axis=1)
+        for width in widths:
+            ranks[width][part] = _ranks(ordered[:, :width], own[:, :width], first[part])
+        if places is not None:
+            count = places.shape[1]
+            places[part] = np.argsort(-ordered, axis=1, kind="stable")[:, :count]
+    return Shortlists(items, first + 1, ranks, places)
+
+
+def coarse_order(coarse: Coarse, query: Modality, part: slice) -> NDArray[np.int64]:
+    """Items ``int64 [queries, items]``, the coarse embedding's best first."""
+    return np.argsort(-coarse.rows(query, part), axis=1, kind="stable")
+
+
+def prefiltered_order(coarse: Coarse, prefilter: Scores, query: Modality, width: int) -> Order:
+    """The coarse order, its first ``width`` items in the order of their prefilter scores.
+
+    Args:
+        coarse: The split's embeddings.
+        prefilter: Scores ``float32 [N, C]`` of every pair.
+        query: Modality of the queries.
+        width: Width of the shortlist that the prefilter reads.
+    """
+
+    def order(part: slice) -> NDArray[np.int64]:
+        found = coarse_order(coarse, query, part)
+        wide = found[:, :width]
+        scores = np.take_along_axis(query_scores(prefilter, query, part), wide, axis=1)
+        places = np.argsort(-scores, axis=1, kind="stable")
+        found[:, :width] = np.take_along_axis(wide, places, axis=1)
+        return found
+
+    return order
+
+
+def query_scores(scores: Scores, query: Modality, part: slice) -> NDArray[np.float32]:
+    """Scores ``float32 [queries, items]`` of some queries."""
+    return scores[part, :] if query == "image" else scores[:, part].T
+
+
+def is_right(
+    items: NDArray[np.int64], query: Modality, part: slice, captions_per_image: int
+) -> NDArray[np.bool_]:
+    """Which of ``items [queries, n]`` are right answers of their query."""
+    numbers = np.arange(part.start, part.stop)[:, None]
+    if query == "image":
+        found: NDArray[np.bool_] = items // captions_per_image == numbers
+    else:
+        found = items == numbers // captions_per_image
+    return found
+
+
+def _ranks(
+    scores: NDArray[np.float32], own: NDArray[np.bool_], first: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Ranks ``int64 [n]`` from a shortlist's scores and right answers ``[n, width]``."""
+    best = np.where(own, scores, -np.inf).max(axis=1, keepdims=True)
+    above = np.count_nonzero(~(scores < best) & ~own, axis=1)
+    return np.where(own.any(axis=1), above, first) + 1

@@ -1,0 +1,59 @@
+"""How a matrix of scores ranks a split: as a whole, and fold by fold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from itr_deploy.evaluation.measures.recall import (
+    Ranks,
+    Recall,
+    Scores,
+    fold_slices,
+    mean_recall,
+    ranks,
+    recall,
+)
+
+Ranking = Callable[[slice, slice], Scores]
+"""The scores by which some images and their captions are ranked among each other."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Ranks by one way of scoring.
+
+    Attributes:
+        scores: Of the whole split.
+        ranks: By them.
+        folds: Ranks within every fold; empty for one fold.
+    """
+
+    scores: Scores
+    ranks: Ranks
+    folds: tuple[Ranks, ...]
+
+    @property
+    def fold_recalls(self) -> list[Recall]:
+        """Recall in every fold."""
+        return [recall(found) for found in self.folds]
+
+    def to_json(self) -> dict[str, Any]:
+        """Its figures."""
+        figures: dict[str, Any] = {"recall": recall(self.ranks).to_json()}
+        if self.folds:
+            figures["folds_mean"] = mean_recall(self.fold_recalls).to_json()
+        return figures
+
+
+def judged(ranking: Ranking, images: int, captions_per_image: int, folds: int) -> Judged:
+    """Rank a split of so many images.
+
+    Raises:
+        UsageError: The folds do not divide the images.
+    """
+    per = captions_per_image
+    whole = ranking(slice(0, images), slice(0, images * per))
+    parts = fold_slices(images, folds, per) if folds > 1 else []
+    return Judged(whole, ranks(whole, per), tuple(ranks(ranking(*part), per) for part in parts))

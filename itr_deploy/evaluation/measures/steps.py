@@ -1,0 +1,49 @@
+"""Recall of a matcher's single steps: IMRAM's score is the sum of what its steps say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.evaluation.measures.recall import Scores, ranks, recall
+from itr_deploy.evaluation.scores.matrix import ScoreMatrix
+
+
+def step_figures(matrix: ScoreMatrix, captions_per_image: int) -> list[dict[str, Any]]:
+    """For every step the recall of its own part of the score, and of all parts up to it.
+
+    Args:
+        matrix: Plane 0 has the scores, the others the parts of the steps in order.
+        captions_per_image: Captions of an image.
+    """
+    parts = [matrix.plane(number) for number in range(1, matrix.planes)]
+    return [
+        {
+            "step": step,
+            "alone": recall(ranks(parts[step - 1], captions_per_image)).to_json(),
+            "up_to": recall(ranks(Sum(parts[:step]), captions_per_image)).to_json(),
+        }
+        for step in range(1, len(parts) + 1)
+    ]
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The sum of matrices of scores, added up part by part as it is read."""
+
+    terms: Sequence[Scores]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Images and captions."""
+        return self.terms[0].shape
+
+    def __getitem__(self, part: tuple[slice, slice]) -> NDArray[np.float32]:
+        total = np.array(self.terms[0][part])
+        for term in self.terms[1:]:
+            total += term[part]
+        return total

@@ -1,0 +1,76 @@
+"""Queries that a stage of a search won or lost against the stage before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.manifest import Modality
+from itr_deploy.evaluation.measures.search_stages import DIRECTIONS, Stage, Staged
+
+SHOWN = 3
+"""Examples of a kind."""
+
+HITS = 4
+"""Best items shown of a stage."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One query at two stages.
+
+    Attributes:
+        number: The query's.
+        ranks: Of its right answer before and after.
+        tops: Numbers of the best items before and after.
+    """
+
+    number: int
+    ranks: tuple[int, int]
+    tops: tuple[list[int], list[int]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two stages in one direction: how many queries the later one won and lost, and some of them.
+
+    A query is won whose right answer came first, and lost whose right answer no longer does.
+    """
+
+    query: Modality
+    before: Stage
+    after: Stage
+    won: int
+    lost: int
+    examples: dict[str, list[Example]]
+
+
+def comparisons(stages: Staged) -> Iterator[Comparison]:
+    """Every stage against the one before it, both ways."""
+    for query in DIRECTIONS:
+        for before, after in zip(stages.stages, stages.stages[1:], strict=False):
+            ranks = before.of(query), after.of(query)
+            won, lost = _gains(*ranks), _gains(*ranks[::-1])
+            chosen = {"won": won[:SHOWN], "lost": lost[:SHOWN]}
+            examples = {
+                kind: [_example(stages, query, before, after, int(n)) for n in numbers]
+                for kind, numbers in chosen.items()
+            }
+            yield Comparison(query, before, after, len(won), len(lost), examples)
+
+
+def _gains(before: NDArray[np.int64], after: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Queries that are first only afterwards, those that came from farthest first."""
+    found = np.flatnonzero((after == 1) & (before > 1))
+    return found[np.argsort(-before[found], kind="stable")]
+
+
+def _example(stages: Staged, query: Modality, before: Stage, after: Stage, number: int) -> Example:
+    return Example(
+        number,
+        (int(before.of(query)[number]), int(after.of(query)[number])),
+        (stages.top(before, query, number, HITS), stages.top(after, query, number, HITS)),
+    )

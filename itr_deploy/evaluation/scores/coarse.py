@@ -1,0 +1,115 @@
+"""The coarse embeddings of a split: what a shortlist is chosen by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.files import output_errors
+from itr_deploy.bundle.manifest import Modality
+from itr_deploy.evaluation.data.memory import release_pages
+from itr_deploy.evaluation.scores.split_encoder import SplitItems
+from itr_deploy.runtime.projection import PLAIN, Projection
+
+CHUNK = 4096
+"""Items of a gallery whose vectors are read at a time."""
+
+BLOCK_CELLS = 1 << 21
+"""Pairs that are sorted at a time, some 30 bytes each."""
+
+EMBEDDINGS = {"image": "image_embeddings.npy", "text": "text_embeddings.npy"}
+OTHER: dict[Modality, Modality] = {"image": "text", "text": "image"}
+
+
+class Coarse:
+    """Coarse scores of a split's images and captions with each other, from vectors on disk.
+
+    Attributes:
+        root: Directory of the vectors.
+        projection: What a query's vector goes through first.
+    """
+
+    def __init__(self, root: Path, projection: Projection = PLAIN) -> None:
+        """Open the vectors that `encode` wrote."""
+        self.root, self.projection = root, projection
+        self._vectors: dict[str, NDArray[np.float32]] = {
+            modality: np.load(root / name, mmap_mode="r") for modality, name in EMBEDDINGS.items()
+        }
+
+    @classmethod
+    def encode(cls, items: SplitItems, root: Path) -> Coarse:
+        """Encode a split, within the matcher's memory budget, and keep its embeddings in ``root``.
+
+        The coarse scores are those of a search, with the bundle's projection.
+
+        Raises:
+            InputError: Regions that are not finite.
+            OutputError: The disk refuses.
+        """
+        budget, manifest = items.matcher.memory_budget // 2, items.matcher.bundle.manifest
+        parts = (
+            ("image", items.images.count, budget // items.image_bytes, items.encode_images),
+            ("text", items.captions.count, budget // items.caption_bytes, items.encode_captions),
+        )
+        with output_errors(root):
+            root.mkdir(parents=True, exist_ok=True)
+            for modality, count, fitting, encode in parts:
+                shape, step = (count, manifest.embedding_dim), max(1, fitting)
+                with (root / EMBEDDINGS[modality]).open("wb") as file:
+                    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                    np.lib.format.write_array_header_1_0(file, header)
+                    for start in range(0, count, step):
+                        encoded = encode(slice(start, min(start + step, count)))
+                        file.write(np.ascontiguousarray(encoded.embedding, "<f4").data)
+        return cls(root, items.matcher.projection)
+
+    def projected(self, projection: Projection) -> Coarse:
+        """The same vectors with another projection."""
+        return Coarse(self.root, projection)
+
+    def items(self, query: Modality) -> int:
+        """How many items the gallery has for queries of this modality."""
+        return len(self._vectors[OTHER[query]])
+
+    def queries(self, query: Modality) -> int:
+        """How many queries of this modality there are."""
+        return len(self._vectors[query])
+
+    def vectors(self, modality: Modality) -> NDArray[np.float32]:
+        """The embeddings ``float32 [items, E]`` of a modality, mapped from disk."""
+        return self._vectors[modality]
+
+    def rows(self, query: Modality, part: slice) -> NDArray[np.float32]:
+        """Coarse scores ``float32 [queries, items]`` of some queries with every item."""
+        gallery = self._vectors[OTHER[query]]
+        own = self.query_vectors(query, part)
+        scores = np.empty((len(own), len(gallery)), np.float32)
+        for start in range(0, len(gallery), CHUNK):
+            chunk = slice(start, start + CHUNK)
+            scores[:, chunk] = own @ np.asarray(gallery[chunk]).T
+            release_pages(gallery)
+        return scores
+
+    def query_vectors(self, query: Modality, part: slice) -> NDArray[np.float32]:
+        """What stands for some queries, ``float32 [queries, E]``."""
+        vectors = self._vectors[query]
+        own = self.projection.query(query, np.array(vectors[part]))
+        release_pages(vectors)
+        return own
+
+    def tile(self, query: Modality, part: slice, items: slice) -> NDArray[np.float32]:
+        """Coarse scores ``float32 [queries, items]`` of some queries with some items."""
+        gallery = self._vectors[OTHER[query]]
+        scores = self.query_vectors(query, part) @ np.array(gallery[items]).T
+        release_pages(gallery)
+        return scores
+
+
+def query_blocks(queries: int, items: int, cells: int = BLOCK_CELLS) -> Iterator[slice]:
+    """Slices of queries with no more than ``cells`` pairs."""
+    step = max(1, cells // items)
+    for start in range(0, queries, step):
+        yield slice(start, min(start + step, queries))

@@ -1,0 +1,246 @@
+"""A matrix of scores on disk that is filled tile by tile and survives a kill.
+
+A directory holds ``scores.npy``, a plain NumPy file; ``plan.json``, what the scores are of and how
+they are cut into tiles; and ``tiles.txt``, the journal: a line a finished tile, with the checksum
+of its scores. What the journal does not vouch for is computed again.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.files import output_errors, write_file, write_json
+from itr_deploy.errors import InputError
+from itr_deploy.evaluation.scores.grid import Grid, length
+
+SCORES, PLAN, JOURNAL = "scores.npy", "plan.json", "tiles.txt"
+FILES = frozenset({SCORES, PLAN, JOURNAL})
+VERSION = 1
+
+_LINE = re.compile(r"(\d+) ([0-9a-f]{8})")
+
+
+class ScoreMatrix:
+    """``float32 [planes, rows, columns]`` on disk; `create` or `resume` give one.
+
+    The file of a single plane is ``[rows, columns]``.
+    """
+
+    def __init__(self, root: Path, grid: Grid, planes: int, finished: dict[int, int]) -> None:
+        """Put one together; ``finished`` has a checksum a tile."""
+        self.root, self.grid, self.planes = root, grid, planes
+        self._finished = finished
+        # The header is written once; its length says where the scores begin.
+        with (root / SCORES).open("rb") as file:
+            np.lib.format.read_magic(file)
+            np.lib.format.read_array_header_1_0(file)
+            self._start = file.tell()
+
+    @classmethod
+    def create(
+        cls, root: Path, identity: Mapping[str, Any], grid: Grid, planes: int = 1
+    ) -> ScoreMatrix:
+        """Reserve the disk space of an empty one.
+
+        Args:
+            root: Its directory, made where it is not there.
+            identity: What the scores are of, JSON values; `resume` wants the same.
+            grid: Its size and tiles.
+            planes: How many scores a pair has.
+
+        Raises:
+            OutputError: The disk refuses.
+        """
+        plan = {"version": VERSION, "identity": dict(identity), "grid": asdict(grid)}
+        shape = (grid.rows, grid.columns) if planes == 1 else (planes, grid.rows, grid.columns)
+        with output_errors(root):
+            root.mkdir(parents=True, exist_ok=True)
+            (root / PLAN).unlink(missing_ok=True)
+            with (root / SCORES).open("wb") as file:
+                header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+                file.flush()
+                _reserve(file.fileno(), file.tell() + 4 * planes * grid.rows * grid.columns)
+        write_file(root / JOURNAL, "")
+        write_json(root / PLAN, {**plan, "planes": planes})
+        return cls(root, grid, planes, {})
+
+    @classmethod
+    def resume(cls, root: Path, identity: Mapping[str, Any]) -> ScoreMatrix | None:
+        """The one that lies in ``root``, None where there is none.
+
+        Raises:
+            InputError: It holds scores of something else.
+        """
+        try:
+            plan = json.loads((root / PLAN).read_text(encoding="utf-8"))
+            version, found = plan["version"], plan["identity"]
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{root / PLAN}: cannot be read: {error}; remove {root}") from error
+        if version != VERSION:
+            raise InputError(f"{root}: scores of another version of itr-deploy; remove it")
+        other = [name for name, value in identity.items() if found.get(name) != value]
+        if other or len(found) != len(identity):
+            raise InputError(
+                f"{root} holds scores of another {' and '.join(other) or 'evaluation'}; "
+                "give --force to replace them, or choose another --output"
+            )
+        grid = Grid(**plan["grid"])
+        matrix = cls(root, grid, plan["planes"], {})
+        matrix._recover()
+        return matrix
+
+    @property
+    def done(self) -> int:
+        """Scores that are there, of one plane."""
+        return sum(self.grid.size(number) for number in self._finished)
+
+    @property
+    def tiles_done(self) -> int:
+        """Tiles that are finished."""
+        return len(self._finished)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every tile is finished."""
+        return len(self._finished) == len(self.grid)
+
+    def missing(self) -> Iterator[int]:
+        """Numbers of the tiles that are not finished, in order."""
+        return (number for number in range(len(self.grid)) if number not in self._finished)
+
+    def write(self, number: int, scores: NDArray[np.float32]) -> None:
+        """Write a tile ``float32 [planes, n, m]``, then its line in the journal.
+
+        Raises:
+            OutputError: The disk refuses; the tile does not count as finished.
+        """
+        rows, columns = self.grid.tile(number)
+        expected = (self.planes, length(rows), length(columns))
+        assert scores.shape == expected, f"tile of shape {scores.shape}, expected {expected}"
+        data = np.ascontiguousarray(scores, "<f4")
+        with output_errors(self.root):
+            with (self.root / SCORES).open("r+b") as file:
+                for plane, part in enumerate(data):
+                    for row, values in zip(range(rows.start, rows.stop), part, strict=True):
+                        file.seek(self._offset(plane, row, columns.start))
+                        file.write(values)
+            checksum = zlib.crc32(data.tobytes())
+            with (self.root / JOURNAL).open("a", encoding="ascii") as journal:
+                journal.write(_line(number, checksum))
+        self._finished[number] = checksum
+
+    def plane(self, number: int = 0) -> StoredPlane:
+        """One plane ``float32 [rows, columns]``, read from disk part by part."""
+        return StoredPlane(self, number, slice(0, self.grid.rows), slice(0, self.grid.columns))
+
+    def mapped(self, number: int = 0) -> NDArray[np.float32]:
+        """One plane ``float32 [rows, columns]``, mapped from disk; see `release_pages`."""
+        planes = np.load(self.root / SCORES, mmap_mode="r")
+        plane: NDArray[np.float32] = planes if self.planes == 1 else planes[number]
+        return plane
+
+    def read(self, plane: int, rows: slice, columns: slice) -> NDArray[np.float32]:
+        """A part of a plane, in memory."""
+        width = length(columns)
+        part = np.empty((length(rows), width), "<f4")
+        with (self.root / SCORES).open("rb") as file:
+            if width == self.grid.columns:
+                file.seek(self._offset(plane, rows.start, 0))
+                file.readinto(part.reshape(-1).data.cast("B"))
+            else:
+                for values, row in zip(part, range(rows.start, rows.stop), strict=True):
+                    file.seek(self._offset(plane, row, columns.start))
+                    file.readinto(values.data.cast("B"))
+        return part.astype(np.float32, copy=False)
+
+    def remove(self) -> None:
+        """Remove its files, and the directory if nothing else is in it."""
+        for name in (PLAN, JOURNAL, SCORES):
+            (self.root / name).unlink(missing_ok=True)
+        if not any(self.root.iterdir()):
+            self.root.rmdir()
+
+    def _offset(self, plane: int, row: int, column: int) -> int:
+        return self._start + 4 * ((plane * self.grid.rows + row) * self.grid.columns + column)
+
+    def _recover(self) -> None:
+        """Take over the tiles whose scores have the journal's checksum; drop the other lines."""
+        try:
+            lines = (self.root / JOURNAL).read_text(encoding="ascii", errors="replace").splitlines()
+        except OSError as error:
+            raise InputError(f"{self.root / JOURNAL}: cannot be read: {error}") from error
+        for match in map(_LINE.fullmatch, lines):
+            if match is not None and int(match[1]) < len(self.grid):
+                number, checksum = int(match[1]), int(match[2], 16)
+                if self._checksum(number) == checksum:
+                    self._finished[number] = checksum
+        kept = (_line(number, checksum) for number, checksum in self._finished.items())
+        write_file(self.root / JOURNAL, "".join(kept))
+
+    def _checksum(self, number: int) -> int:
+        tiles = [self.read(plane, *self.grid.tile(number)) for plane in range(self.planes)]
+        return zlib.crc32(np.stack(tiles).astype("<f4", copy=False).tobytes())
+
+
+@dataclass(frozen=True)
+class StoredPlane:
+    """Some rows and columns of a `ScoreMatrix`'s plane, read like an array.
+
+    ``plane[rows, columns]`` takes two slices.
+    """
+
+    matrix: ScoreMatrix
+    number: int
+    rows: slice
+    columns: slice
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return length(self.rows), length(self.columns)
+
+    def part(self, rows: slice, columns: slice) -> StoredPlane:
+        """Some of its rows and columns, not read yet."""
+        return replace(self, rows=_within(self.rows, rows), columns=_within(self.columns, columns))
+
+    def __getitem__(self, part: tuple[slice, slice]) -> NDArray[np.float32]:
+        rows, columns = part
+        return self.matrix.read(
+            self.number, _within(self.rows, rows), _within(self.columns, columns)
+        )
+
+
+def _within(whole: slice, part: slice) -> slice:
+    """A slice of a slice."""
+    start, stop, _ = part.indices(length(whole))
+    return slice(whole.start + start, whole.start + max(start, stop))
+
+
+def _line(number: int, checksum: int) -> str:
+    return f"{number} {checksum:08x}\n"
+
+
+def _reserve(handle: int, size: int) -> None:
+    """Grow a file to its full size; where the system can, with the space it will take."""
+    try:
+        os.posix_fallocate(handle, 0, size)
+    except AttributeError:
+        os.truncate(handle, size)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+        os.truncate(handle, size)

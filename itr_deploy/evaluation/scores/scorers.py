@@ -1,0 +1,169 @@
+"""Tiles of scores from a bundle, in bounded memory.
+
+Captions are the outer loop: each is encoded once. Encoded images are kept as far as they fit their
+share of the memory and are encoded again for every band of captions beyond it, which costs a few
+percent of the scoring; writing them to disk would cost gigabytes, in float32, which is exact.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.manifest import Modality
+from itr_deploy.errors import UsageError
+from itr_deploy.evaluation.scores.coarse import Coarse, query_blocks
+from itr_deploy.evaluation.scores.grid import Grid
+from itr_deploy.evaluation.scores.split_encoder import SplitItems
+from itr_deploy.runtime.encoding.encoded import Encoded
+from itr_deploy.runtime.pair_scorer import PairScorer
+from itr_deploy.runtime.ranking import ROUNDING
+
+TILE_PAIRS = 1 << 14
+"""Pairs of a tile at most: what a kill costs, seconds to a minute of a published matcher's time."""
+
+STEP_SCORES = "step_scores"
+"""The matcher graphs' output with every step's part of the score."""
+
+BAND = 1024
+"""Captions of a band at most: an image is encoded again for each, if it was not kept."""
+
+
+class BundleScorer:
+    """Scores tiles of a split with a bundle, every pair in float32.
+
+    Attributes:
+        scored: Pairs that were scored so far.
+    """
+
+    planes = 1
+    tile_pairs = TILE_PAIRS
+
+    def __init__(self, items: SplitItems, scorer: PairScorer | None = None) -> None:
+        """Take the split, and what scores its pairs: by default its matcher."""
+        self.scored = 0
+        self._items = items
+        self._scorer = scorer or items.matcher.scorer
+        self._room = items.matcher.memory_budget // 2
+        self._kept: dict[tuple[int, int], Encoded] = {}
+        self._band: tuple[slice, Encoded] | None = None
+
+    @property
+    def grid(self) -> Grid:
+        """See `TileScorer.grid`."""
+        budget = self._items.matcher.memory_budget
+        images, captions = self._items.images.count, self._items.captions.count
+        columns = _between(1, budget // 4 // self._items.caption_bytes, min(BAND, captions))
+        rows = min(self.tile_pairs // columns, budget // 8 // self._items.image_bytes)
+        return Grid(images, captions, _between(1, rows, images), columns)
+
+    def score(self, images: slice, captions: slice) -> NDArray[np.float32]:
+        """See `TileScorer.score`.
+
+        Raises:
+            InputError: Regions that are not finite.
+        """
+        if self._band is None or self._band[0] != captions:
+            self._band = captions, self._items.encode_captions(captions)
+        scores = self._tile(images, captions, self._band[1], self._encoded_images(images))
+        return np.ascontiguousarray(scores.transpose(0, 2, 1))
+
+    def _tile(
+        self, images: slice, captions: slice, texts: Encoded, gallery: Encoded
+    ) -> NDArray[np.float32]:
+        """Scores ``[planes, captions, images]``."""
+        self.scored += len(texts) * len(gallery)
+        return self._scorer.score_all(texts, gallery)[None]
+
+    def _encoded_images(self, part: slice) -> Encoded:
+        key = part.start, part.stop
+        if key in self._kept:
+            return self._kept[key]
+        encoded = self._items.encode_images(part)
+        size = sum(tensor.nbytes for block in encoded.blocks for tensor in block.tensors.values())
+        # Tiles come round in the same order every time: what was kept first stays.
+        if size <= self._room:
+            self._room -= size
+            self._kept[key] = encoded
+        return encoded
+
+
+class StepScorer(BundleScorer):
+    """Scores pairs, and gives every step's part of the score as a plane of its own behind it."""
+
+    tile_pairs = TILE_PAIRS // 2
+
+    def __init__(self, items: SplitItems) -> None:
+        """Look for the steps in the bundle.
+
+        Raises:
+            UsageError: Its graphs do not give them.
+        """
+        super().__init__(items)
+        bundle = items.matcher.bundle
+        graph = bundle.manifest.graphs[bundle.manifest.graph("match_text_to_image", "float32")]
+        shapes = {output.name: output.shape for output in graph.outputs}
+        if STEP_SCORES not in shapes:
+            raise UsageError(
+                f"{bundle.path} gives no scores of single steps; evaluate an IMRAM that was "
+                "exported with --step-scores yes (an ensemble keeps none)"
+            )
+        self.planes = 1 + int(shapes[STEP_SCORES][-1])
+
+    def _tile(
+        self, images: slice, captions: slice, texts: Encoded, gallery: Encoded
+    ) -> NDArray[np.float32]:
+        self.scored += len(texts) * len(gallery)
+        scores, steps = self._scorer.score_with(texts, gallery, STEP_SCORES)
+        return np.concatenate([scores[None], np.moveaxis(steps, -1, 0)])
+
+
+class ShortlistScorer(BundleScorer):
+    """Scores what the coarse embedding shortlists, for the images and for the captions; NaN else.
+
+    A pair that both shortlist is scored once: its score does not depend on who asks.
+    """
+
+    tile_pairs = 16 * TILE_PAIRS
+
+    def __init__(self, items: SplitItems, coarse: Coarse, width: int) -> None:
+        """Find the coarse score that a pair must have, for every image and every caption."""
+        super().__init__(items)
+        self._coarse = coarse
+        self._least_of_image = _limits(coarse, "image", width)
+        self._least_of_caption = _limits(coarse, "text", width)
+
+    def _tile(
+        self, images: slice, captions: slice, texts: Encoded, gallery: Encoded
+    ) -> NDArray[np.float32]:
+        by_image = self._coarse.tile("image", images, captions).T
+        wanted = by_image >= self._least_of_image[images]
+        by_caption = self._coarse.tile("text", captions, images)
+        wanted |= by_caption >= self._least_of_caption[captions, None]
+        scores = np.full(wanted.shape, np.nan, np.float32)
+        counts = wanted.sum(axis=1)
+        self.scored += int(counts.sum())
+        # A call takes as many candidates for every query: those with equal numbers go together.
+        for count in np.unique(counts[counts > 0]):
+            rows = np.flatnonzero(counts == count)
+            candidates = np.nonzero(wanted[rows])[1].reshape(len(rows), count)
+            scores[rows[:, None], candidates] = self._scorer.score_candidates(
+                texts.take(rows), gallery, candidates
+            )
+        return scores[None]
+
+
+def _limits(coarse: Coarse, query: Modality, width: int) -> NDArray[np.float32]:
+    """The coarse score of every query's last item in its shortlist, less rounding."""
+    queries, items = coarse.queries(query), coarse.items(query)
+    limits = np.full(queries, -np.inf, np.float32)
+    for part in query_blocks(queries, items):
+        if width < items:
+            rows = coarse.rows(query, part)
+            limits[part] = np.partition(rows, items - width, axis=1)[:, items - width]
+    slack = np.float32(ROUNDING) * (1 + np.abs(limits))
+    return limits - slack
+
+
+def _between(least: int, value: int, most: int) -> int:
+    return max(least, min(value, most))

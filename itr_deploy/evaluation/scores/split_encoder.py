@@ -1,0 +1,54 @@
+"""A split's images and captions as a bundle takes them: checked once, encoded part by part."""
+
+from __future__ import annotations
+
+from itr_deploy.evaluation.data.memory import release_pages
+from itr_deploy.evaluation.data.split import Split
+from itr_deploy.runtime.encoding.encoded import Encoded
+from itr_deploy.runtime.encoding.sources import ImageSource, TextSource
+from itr_deploy.runtime.matcher import Matcher
+
+
+class SplitItems:
+    """A split that is ready to be encoded.
+
+    Attributes:
+        matcher: Encodes it.
+        images: Its images.
+        captions: Its captions, their words looked up.
+    """
+
+    def __init__(self, matcher: Matcher, split: Split) -> None:
+        """Check the split's shapes and look up its words.
+
+        Raises:
+            InputError: The bundle cannot take them.
+        """
+        self.matcher = matcher
+        self.images = ImageSource(matcher, split.regions)
+        self.captions = TextSource(matcher, split.captions)
+        self._regions = split.regions
+
+    def encode_images(self, part: slice) -> Encoded:
+        """The encoding of some images; what was read of their file takes no memory afterwards.
+
+        Raises:
+            InputError: Regions that are not finite.
+        """
+        encoded = self.images.encode(part)
+        release_pages(self._regions)
+        return encoded
+
+    def encode_captions(self, part: slice) -> Encoded:
+        """The encoding of some captions."""
+        return self.captions.encode(part)
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of an encoded image in float32."""
+        return self.matcher.item_bytes("image", self.images.positions)
+
+    @property
+    def caption_bytes(self) -> int:
+        """Bytes of the longest caption's encoding in float32."""
+        return self.matcher.item_bytes("text", self.captions.positions)

@@ -1,0 +1,1 @@
+"""The cheapest search that keeps what is asked, written into a bundle."""

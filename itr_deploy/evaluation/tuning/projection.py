@@ -1,0 +1,150 @@
+"""Fitting a coarse projection to a split's scores, judged on items that it was not fitted to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.manifest import Modality
+from itr_deploy.evaluation.measures.recall import Scores
+from itr_deploy.evaluation.measures.shortlist import TOP, default_widths, query_scores
+from itr_deploy.evaluation.scores.coarse import OTHER, Coarse, query_blocks
+from itr_deploy.evaluation.tuning.ridge import FLOORS, Form, Mask, RidgeFit
+from itr_deploy.runtime.projection import Projection
+
+RIDGES = tuple(10.0**-power for power in range(-1, 8))
+
+MARGIN = 0.05
+"""By how much nearer the front the top 10 must lie for a form to be taken."""
+
+LEAST_IMAGES = 4 * TOP
+"""Fewer say nothing: a half of them hardly has more than a top 10."""
+
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Shares of the exhaustive top 10 that shortlists of one width keep, plain and projected."""
+
+    width: int
+    plain: float
+    projected: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The best form for queries of one modality, against the plain vectors.
+
+    Both are judged on the half of the items that the form was not fitted to, each half in turn.
+
+    Attributes:
+        taken: Whether it beats the plain vectors clearly.
+        items: Items of a half.
+        floor: What its targets were raised to.
+        ridge: Its ridge.
+        kept: At several widths.
+    """
+
+    taken: bool
+    items: int
+    floor: float
+    ridge: float
+    kept: tuple[Kept, ...]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What was found on a split.
+
+    Attributes:
+        projection: The forms that are taken, fitted to the whole split.
+        halves: The same forms fitted to the images of even and of odd numbers alone.
+        trials: By the query's modality; empty where the split is too small to say anything.
+    """
+
+    projection: Projection
+    halves: tuple[Projection, Projection]
+    trials: dict[Modality, Trial]
+
+
+def fit_projection(scores: Scores, coarse: Coarse, captions_per_image: int) -> Fitted:
+    """Fit forms to a split, for each direction the one that serves unknown items best.
+
+    Args:
+        scores: The matcher's ``float32 [N, C]``.
+        coarse: The split's embeddings.
+        captions_per_image: Captions of an image.
+    """
+    forms: dict[Modality, Form] = {}
+    by_half: tuple[dict[Modality, Form], dict[Modality, Form]] = {}, {}
+    trials: dict[Modality, Trial] = {}
+    images = coarse.queries("image")
+    for query in OTHER if images >= LEAST_IMAGES else ():
+        odd = is_odd(query, slice(0, coarse.queries(query)), captions_per_image)
+        odd_items = is_odd(OTHER[query], slice(0, coarse.items(query)), captions_per_image)
+        data = scores, coarse, query
+        fits = [RidgeFit(*data, odd == half, odd_items == half) for half in (False, True)]
+        trial = trials[query] = _best(*data, fits, odd, odd_items)
+        if trial.taken:
+            settings = trial.floor, trial.ridge
+            forms[query] = RidgeFit(*data, odd | True, odd_items | True).form(*settings)
+            for found, fit in zip(by_half, fits, strict=True):
+                found[query] = fit.form(*settings)
+    return Fitted(Projection(forms), (Projection(by_half[0]), Projection(by_half[1])), trials)
+
+
+def is_odd(modality: Modality, part: slice, captions_per_image: int) -> Mask:
+    """Which of some items belong to images of odd numbers."""
+    numbers = np.arange(part.start, part.stop)
+    own = numbers if modality == "image" else numbers // captions_per_image
+    odd: Mask = own % 2 == 1
+    return odd
+
+
+def _best(
+    scores: Scores,
+    coarse: Coarse,
+    query: Modality,
+    fits: list[RidgeFit],
+    odd: Mask,
+    odd_items: Mask,
+) -> Trial:
+    """The form whose order has the top 10 farthest in front on the half that it does not know."""
+    grid = [(floor, ridge) for floor in FLOORS for ridge in RIDGES]
+    identity = np.eye(coarse.vectors(query).shape[1], dtype=np.float32)
+    found = []
+    for half, fit in zip((False, True), fits, strict=True):
+        forms = [identity, *(fit.form(*settings) for settings in grid)]
+        found.append(_places(scores, coarse, query, forms, odd != half, odd_items != half))
+    places = np.concatenate(found, axis=1)
+    means = places.mean(axis=(1, 2))
+    best = int(means[1:].argmin())
+    items = int(min(odd_items.sum(), len(odd_items) - odd_items.sum()))
+    kept = tuple(
+        Kept(width, *(float((places[which] < width).mean()) for which in (0, 1 + best)))
+        for width in default_widths(items)
+    )
+    return Trial(bool(means[1 + best] < (1 - MARGIN) * means[0]), items, *grid[best], kept)
+
+
+def _places(
+    scores: Scores, coarse: Coarse, query: Modality, forms: list[Form], own: Mask, items: Mask
+) -> Places:
+    """Where from 0 some forms put the exhaustive top 10 of queries, ``[forms, queries, TOP]``."""
+    vectors, gallery = coarse.vectors(query), coarse.vectors(OTHER[query])[items]
+    found = np.empty((len(forms), int(own.sum()), TOP), np.int64)
+    done = 0
+    for part in query_blocks(len(own), len(items)):
+        chosen = np.array(vectors[part])[own[part]]
+        block = query_scores(scores, query, part)[own[part]][:, items]
+        top = np.argsort(-block, axis=1, kind="stable")[:, :TOP]
+        rows = slice(done, done + len(chosen))
+        done = rows.stop
+        for places, form in zip(found, forms, strict=True):
+            products = chosen @ form @ gallery.T
+            for place, item in zip(places[rows].T, top.T, strict=True):
+                place[:] = (products > np.take_along_axis(products, item[:, None], 1)).sum(axis=1)
+    return found

@@ -1,0 +1,251 @@
+"""From a checkpoint that was read to the files of a bundle."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+import onnx_ir as ir
+import torch
+
+from itr_deploy.bundle.files import canonical_json, sha256_of, write_file, write_json
+from itr_deploy.bundle.manifest import (
+    GraphInfo,
+    ImageItems,
+    Manifest,
+    Precision,
+    Provenance,
+    Quantization,
+    StorageType,
+    TensorInfo,
+    TextItems,
+)
+from itr_deploy.bundle.names import scale_name
+from itr_deploy.bundle.store import list_files, write_manifest
+from itr_deploy.engines.preflight import GraphView, lint_graph
+from itr_deploy.exporters.casts import cancel_casts
+from itr_deploy.exporters.graphs import traced_graphs
+from itr_deploy.exporters.specs import GraphSpec
+from itr_deploy.exporters.storage import with_float16_gallery, with_int8_gallery
+from itr_deploy.exporters.text import BundledText
+from itr_deploy.exporters.weights import WeightsFile
+from itr_deploy.models.contract import TrainedMatcher
+
+GRAPHS = "graphs"
+WEIGHTS = "weights.bin"
+MAX_TOKENS = 256
+"""Longest text a bundle takes: several times the field's longest captions."""
+
+_TOOLS = ("itr-deploy", "torch", "onnx", "onnx-ir", "onnxscript")
+_DTYPES = {torch.float32: "float32", torch.int64: "int64"}
+
+Progress = Callable[[str], None]
+
+
+def silent(warning: str) -> None:
+    """Progress of a graph that TensorRT is never given: what it would refuse is no matter."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported: the family's name, the checkpoint file and what was read from it."""
+
+    family: str
+    checkpoint: Path
+    trained: TrainedMatcher
+    text: BundledText
+
+
+def build_bundle(
+    source: Source,
+    root: Path,
+    *,
+    opset: int,
+    precision: Precision = "float32",
+    quantization: Quantization | None = None,
+    progress: Progress = lambda step: None,
+) -> Manifest:
+    """Write graphs, weights, text files and manifest into an empty directory.
+
+    Args:
+        source: What to export.
+        root: The directory.
+        opset: ONNX operator set of the graphs.
+        precision: Type of their matrix products.
+        quantization: What the matchers' Linears are rounded to.
+        progress: Called with the name of each step as it begins.
+
+    Returns:
+        The manifest that was written.
+    """
+    for name, content in source.text.files.items():
+        if isinstance(content, str):
+            write_file(root / name, content)
+        else:
+            write_json(root / name, content)
+    graphs = _write_graphs(source.trained, root, opset, precision, quantization, progress)
+    progress("checksums and manifest")
+    manifest = _manifest(source, graphs, precision, quantization, root)
+    write_manifest(root, manifest)
+    return manifest
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of what takes part in an export, for the manifest."""
+    return {tool: version(tool) for tool in _TOOLS}
+
+
+def _write_graphs(
+    trained: TrainedMatcher,
+    root: Path,
+    opset: int,
+    precision: Precision,
+    quantization: Quantization | None,
+    progress: Progress,
+) -> dict[str, GraphInfo]:
+    infos: dict[str, GraphInfo] = {}
+    (root / GRAPHS).mkdir()
+    with WeightsFile(root / GRAPHS / WEIGHTS) as weights:
+
+        def save(name: str, model: ir.Model, info: GraphInfo) -> None:
+            infos[name] = info
+            said = silent if info.storage and quantization else progress
+            save_graph(name, model, root / info.file, precision, weights, said)
+
+        for spec, model in traced_graphs(trained, opset, precision, quantization, progress):
+            if spec.gallery_inputs:
+                forms: dict[StorageType, ir.Model] = {
+                    "float16": with_float16_gallery(model, spec.gallery_inputs),
+                    "int8": with_int8_gallery(model, spec.gallery_inputs),
+                    "float32": model,
+                }
+                for storage, form in forms.items():
+                    name = spec.role if storage == "float16" else f"{spec.role}_{storage}"
+                    save(name, form, graph_info(spec, opset, name, storage))
+            else:
+                save(spec.role, model, graph_info(spec, opset, spec.role, None))
+    return infos
+
+
+def save_graph(
+    name: str,
+    model: ir.Model,
+    file: Path,
+    precision: Precision,
+    weights: WeightsFile,
+    progress: Progress,
+) -> None:
+    """Write a graph, its weights among those of others; warn of what TensorRT would refuse in it.
+
+    Args:
+        name: The graph's, for warnings.
+        model: The graph; it is used up.
+        file: Where it goes.
+        precision: Of its matrix products.
+        weights: Takes its weights.
+        progress: Called with every warning.
+    """
+    if precision != "float32":
+        cancel_casts(model)
+    drop_traces(model)
+    weights.take(model)
+    ir.save(model, file)
+    for finding in lint_graph(name, GraphView.read(file), "tensorrt"):
+        progress(f"warning, TensorRT: {finding}")
+
+
+def graph_info(spec: GraphSpec, opset: int, name: str, storage: StorageType | None) -> GraphInfo:
+    """What the manifest says of a graph."""
+
+    def inputs() -> Iterator[TensorInfo]:
+        for t in spec.inputs:
+            stored = storage if t.name in spec.gallery_inputs else None
+            yield TensorInfo(name=t.name, dtype=stored or _DTYPES[t.dtype], shape=t.axes)
+            if stored == "int8":
+                name = scale_name(t.name)
+                yield TensorInfo(name=name, dtype="float32", shape=t.axes[:-1])
+
+    return GraphInfo(
+        role=spec.role,
+        file=f"{GRAPHS}/{name}.onnx",
+        opset=opset,
+        storage=storage,
+        inputs=tuple(inputs()),
+        outputs=tuple(
+            TensorInfo(name=t.name, dtype=_DTYPES[t.dtype], shape=t.axes) for t in spec.outputs
+        ),
+    )
+
+
+def drop_traces(model: ir.Model) -> None:
+    """Remove the exporter's notes: they hold source paths of the machine that exported."""
+    model.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    for node in model.graph.all_nodes():
+        scope = node.metadata_props.get("namespace")
+        node.metadata_props.clear()
+        if scope:
+            node.metadata_props["namespace"] = scope
+    for value in [*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()]:
+        value.metadata_props.clear()
+
+
+def _manifest(
+    source: Source,
+    graphs: dict[str, GraphInfo],
+    precision: Precision,
+    quantization: Quantization | None,
+    root: Path,
+) -> Manifest:
+    deployed = source.trained.deployed
+    options, pruned_from = dict(source.trained.options), source.trained.pruned_from
+    images = ImageItems(
+        feature_dim=source.trained.image_dim,
+        regions=deployed.regions,
+        tensors=deployed.image_tensors,
+    )
+    texts = TextItems(
+        vocab_size=source.trained.vocab_size,
+        length=deployed.text_length,
+        padded_together=deployed.padded_together,
+        max_tokens=deployed.text_length or MAX_TOKENS,
+        tensors=deployed.text_tensors,
+    )
+    checkpoint_hash = sha256_of(source.checkpoint)
+    files = list_files(root)
+    text_files = {name: files[name].sha256 for name in source.text.files}
+    identity = {
+        "family": source.family,
+        "options": options,
+        "checkpoint": checkpoint_hash,
+        "images": images.model_dump(mode="json"),
+        "texts": texts.model_dump(mode="json"),
+        "text_processing": source.text.processing.model_dump(mode="json"),
+        "text_files": text_files,
+    }
+    return Manifest(
+        family=source.family,
+        options=options,
+        precision=precision,
+        quantization=quantization,
+        embedding_dim=deployed.embedding_dim,
+        images=images,
+        texts=texts,
+        workspace=deployed.workspace,
+        pipeline=deployed.pipeline,
+        pruning=None if pruned_from is None else pruned_from.pruning,
+        text_processing=source.text.processing,
+        graphs=graphs,
+        encoding_id=hashlib.sha256(canonical_json(identity)).hexdigest(),
+        provenance=Provenance(
+            checkpoint=source.checkpoint.name,
+            checkpoint_sha256=checkpoint_hash,
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            versions=tool_versions(),
+        ),
+        files=files,
+    )

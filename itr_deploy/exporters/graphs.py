@@ -1,0 +1,82 @@
+"""The graphs of a matcher's bundle, each as it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import onnx_ir as ir
+from torch import nn
+
+from itr_deploy.bundle.manifest import Precision, Quantization
+from itr_deploy.bundle.roles import MATCHERS, PREFILTERS, Roles
+from itr_deploy.exporters.directions import directed, part
+from itr_deploy.exporters.modules import (
+    ImageEncoderModule,
+    Quantised,
+    ScorersModule,
+    TextEncoderModule,
+)
+from itr_deploy.exporters.specs import (
+    GraphSpec,
+    PairTensors,
+    direction_spec,
+    image_encoder_spec,
+    pair_tensors,
+    prefilter_tensors,
+    text_encoder_spec,
+)
+from itr_deploy.exporters.tracing import to_onnx
+from itr_deploy.models.contract import DeployedMatcher, TrainedMatcher
+
+
+def traced_graphs(
+    trained: TrainedMatcher,
+    opset: int,
+    precision: Precision = "float32",
+    quantization: Quantization | None = None,
+    progress: Callable[[str], None] = lambda step: None,
+) -> Iterator[tuple[GraphSpec, ir.Model]]:
+    """Translate a matcher to ONNX, encoders first.
+
+    Args:
+        trained: The matcher.
+        opset: ONNX operator set.
+        precision: Type of the matrix products; inputs and outputs keep their types.
+        quantization: What the matcher's Linears are rounded to; encoders have float32's.
+        progress: Called with the name of each step as it begins.
+
+    Raises:
+        torch.onnx.OnnxExporterError: A module cannot be translated.
+    """
+    deployed = trained.deployed
+    for spec, encoder in (
+        (image_encoder_spec(trained), ImageEncoderModule(deployed)),
+        (text_encoder_spec(trained), TextEncoderModule(deployed)),
+    ):
+        progress(f"graph {spec.role}")
+        yield spec, to_onnx(encoder, spec.inputs, spec.outputs, opset, precision)
+    progress("what scores pairs, for both directions")
+    for roles, pairs, model in _scorers(deployed, opset, precision, quantization):
+        for query, role in roles.items():
+            spec = direction_spec(role, query, pairs)
+            progress(f"graph {role}")
+            yield spec, directed(model, spec, query)
+
+
+def _scorers(
+    deployed: DeployedMatcher, opset: int, precision: Precision, quantization: Quantization | None
+) -> Iterator[tuple[Roles, PairTensors, ir.Model]]:
+    """The matcher, and the prefilter that some families have, out of one trace."""
+    pairs = pair_tensors(deployed)
+    inputs, outputs = (pairs.texts, pairs.lengths, pairs.images), pairs.outputs
+    if deployed.prefilter_image_tensors:
+        outputs = (*outputs, replace(outputs[0], name="prefilter_scores"))
+    module: nn.Module = ScorersModule(deployed)
+    if quantization is not None:
+        module = Quantised(module)
+    model = to_onnx(module, inputs, outputs, opset, precision)
+    yield MATCHERS, pairs, part(model, pairs, [output.name for output in pairs.outputs])
+    if deployed.prefilter_image_tensors:
+        own = prefilter_tensors(deployed)
+        yield PREFILTERS, own, part(model, own, [outputs[-1].name])

@@ -1,0 +1,83 @@
+"""The torch modules behind a bundle's graphs, made from any family's `DeployedMatcher`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from itr_deploy.bundle.manifest import Precision
+from itr_deploy.models.contract import DeployedMatcher
+from itr_deploy.models.precision import matrix_precision
+from itr_deploy.models.quantised import quantised_products
+
+
+class Quantised(nn.Module):
+    """A module whose Linears are computed in int8."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *inputs: Any) -> Any:
+        """As the module's."""
+        with quantised_products():
+            return self.module(*inputs)
+
+
+class InPrecision(nn.Module):
+    """A module whose matrix products are computed in ``precision``."""
+
+    def __init__(self, module: nn.Module, precision: Precision) -> None:
+        super().__init__()
+        self.module = module
+        self.precision = precision
+
+    def forward(self, *inputs: Any) -> Any:
+        """As the module's."""
+        with matrix_precision(self.precision):
+            return self.module(*inputs)
+
+
+class ImageEncoderModule(nn.Module):
+    """``regions [B, R, Di]`` -> the stored image tensors, then the embedding."""
+
+    def __init__(self, deployed: DeployedMatcher) -> None:
+        super().__init__()
+        self.deployed = deployed
+
+    def forward(self, regions: Tensor) -> tuple[Tensor, ...]:
+        """See `DeployedMatcher.encode_images`."""
+        return self.deployed.encode_images(regions)
+
+
+class TextEncoderModule(nn.Module):
+    """``token_ids [B, L], lengths [B]`` -> the stored text tensors, then the embedding."""
+
+    def __init__(self, deployed: DeployedMatcher) -> None:
+        super().__init__()
+        self.deployed = deployed
+
+    def forward(self, token_ids: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        """See `DeployedMatcher.encode_texts`."""
+        return self.deployed.encode_texts(token_ids, lengths)
+
+
+class ScorersModule(nn.Module):
+    """The matcher, and where the family has one the prefilter, in one.
+
+    Every text of a group with every image of it, for `itr_deploy.exporters.directions`.
+    """
+
+    def __init__(self, deployed: DeployedMatcher) -> None:
+        super().__init__()
+        self.deployed = deployed
+
+    def forward(
+        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        """See `DeployedMatcher.match_and_prefilter`, or else `match_outputs`."""
+        if self.deployed.prefilter_image_tensors:
+            return self.deployed.match_and_prefilter(texts, lengths, images)
+        return self.deployed.match_outputs(texts, lengths, images)

@@ -1,0 +1,180 @@
+"""A re-ranker added to a matcher's bundle: the base's files as they are, and two graphs more."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+
+from itr_deploy.bundle.files import output_errors, sha256_of
+from itr_deploy.bundle.manifest import (
+    GraphRole,
+    Manifest,
+    Modality,
+    PiKind,
+    Provenance,
+    RerankDirection,
+    Reranker,
+)
+from itr_deploy.bundle.store import Bundle, list_files, write_manifest
+from itr_deploy.errors import BundleError, UsageError
+from itr_deploy.exporters.build import GRAPHS, graph_info, save_graph, tool_versions
+from itr_deploy.exporters.specs import GraphSpec, GraphTensor
+from itr_deploy.exporters.tracing import to_onnx
+from itr_deploy.exporters.weights import WeightsFile
+from itr_deploy.models.contract import RerankNetwork, TrainedReranker
+from itr_deploy.models.registry import RerankerFamily
+
+RERANK_ROLES: dict[GraphRole, Modality] = {
+    "rerank_text_to_image": "text",
+    "rerank_image_to_text": "image",
+}
+"""The graphs of a re-ranker, and the modality of the query that each serves."""
+
+WEIGHTS = "rerank_weights.bin"
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class RerankSettings:
+    """What a re-ranker's checkpoint does not say.
+
+    Attributes:
+        rows: K for text queries and for image queries, the query counted.
+        published_thresholds: Whether the edge thresholds are the published program's constants,
+            whatever K is; they are made from K otherwise, which is the same at the published K.
+        pi: How the similarity within a modality was made in training.
+    """
+
+    rows: tuple[int, int]
+    published_thresholds: bool = False
+    pi: PiKind = "pooled_cosine"
+
+    def directions(self, family: RerankerFamily) -> dict[Modality, RerankDirection]:
+        """K and the edge threshold of both directions.
+
+        Raises:
+            UsageError: K is too small, or a threshold could leave a row without any edge.
+        """
+        modalities: tuple[Modality, Modality] = ("text", "image")
+        return {
+            modality: self._direction(family, modality, rows, constant)
+            for modality, rows, constant in zip(modalities, self.rows, family.rows, strict=True)
+        }
+
+    def _direction(
+        self, family: RerankerFamily, modality: Modality, rows: int, constant: int
+    ) -> RerankDirection:
+        if rows < 2:
+            raise UsageError(f"K={rows} for {modality} queries; it counts the query: at least 2")
+        divisor = constant if self.published_thresholds else rows
+        # The largest of a row's K shares is at least 1 / K.
+        if family.edge_share / divisor >= 1 / rows:
+            raise UsageError(
+                f"K={rows} for {modality} queries is too large for the published threshold "
+                f"{family.edge_share} / {constant}: a row could lose all its edges; "
+                "use --edge-thresholds rows"
+            )
+        return RerankDirection(rows=rows, threshold=family.edge_share / divisor)
+
+
+@dataclass(frozen=True)
+class RerankSource:
+    """What is added: the re-ranker's family, its checkpoint, what was read, and the settings."""
+
+    family: RerankerFamily
+    checkpoint: Path
+    trained: TrainedReranker
+    settings: RerankSettings
+
+
+def build_reranked(
+    base: Bundle, source: RerankSource, root: Path, progress: Progress = lambda step: None
+) -> Manifest:
+    """Write a bundle with a re-ranker into an empty directory.
+
+    Everything of the base is copied unchanged, so that its galleries open with the new bundle.
+
+    Args:
+        base: The matcher's bundle.
+        source: What to add.
+        root: The directory.
+        progress: Called with the name of each step as it begins.
+
+    Raises:
+        BundleError: The base has a re-ranker already.
+        UsageError: The settings make no sense.
+    """
+    directions = source.settings.directions(source.family)
+    if base.manifest.reranker is not None:
+        raise BundleError(
+            f"{base.path} has a re-ranker already; give the bundle it was made from as --base"
+        )
+    progress("copying the base")
+    for name in base.manifest.files:
+        target = root / name
+        with output_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(base.file(name), target)
+    opset = max(graph.opset for graph in base.manifest.graphs.values())
+    graphs, precision = dict(base.manifest.graphs), base.manifest.precision
+    with WeightsFile(root / GRAPHS / WEIGHTS) as weights:
+        for role, modality in RERANK_ROLES.items():
+            progress(f"graph {role}")
+            network = network_of(source.trained, modality)
+            spec = rerank_spec(role, network, directions[modality].rows)
+            info = graphs[role] = graph_info(spec, opset, role, None)
+            model = to_onnx(network, spec.inputs, spec.outputs, opset, precision)
+            save_graph(role, model, root / info.file, precision, weights, progress)
+    progress("checksums and manifest")
+    manifest = base.manifest.model_copy(
+        update={
+            "graphs": graphs,
+            "reranker": _record(base.manifest, source, directions),
+            "files": list_files(root),
+        }
+    )
+    write_manifest(root, manifest)
+    return manifest
+
+
+def network_of(trained: TrainedReranker, query: Modality) -> RerankNetwork:
+    """The network that serves queries of this modality."""
+    return trained.text_to_image if query == "text" else trained.image_to_text
+
+
+def rerank_spec(role: GraphRole, network: RerankNetwork, rows: int) -> GraphSpec:
+    """The graph of one direction with K fixed; only the number of queries is free."""
+    return GraphSpec(
+        role,
+        (
+            GraphTensor("affinities", torch.float32, ("batch", rows, 2 * network.pillars)),
+            GraphTensor("edges", torch.float32, ("batch", rows, rows)),
+        ),
+        (GraphTensor("scores", torch.float32, ("batch", rows - 1)),),
+    )
+
+
+def _record(
+    base: Manifest, source: RerankSource, directions: dict[Modality, RerankDirection]
+) -> Reranker:
+    return Reranker(
+        family=source.family.name,
+        text_to_image=directions["text"],
+        image_to_text=directions["image"],
+        pillars=source.trained.pillars,
+        neighbours=source.family.neighbours,
+        heads=source.trained.heads,
+        pi=source.settings.pi,
+        base_encoding_id=base.encoding_id,
+        provenance=Provenance(
+            checkpoint=source.checkpoint.name,
+            checkpoint_sha256=sha256_of(source.checkpoint),
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            versions=tool_versions(),
+        ),
+    )

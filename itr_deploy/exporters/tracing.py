@@ -1,0 +1,119 @@
+"""A torch module as an ONNX graph."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import onnx_ir as ir
+import onnxscript.optimizer
+import torch
+from torch import Tensor, nn
+
+from itr_deploy.bundle.manifest import Precision
+from itr_deploy.exporters.modules import InPrecision
+from itr_deploy.exporters.specs import GraphTensor
+
+LARGEST_CONSTANT = 1 << 31
+"""Constant folding stops at weights of this many bytes; below it nothing is left to run time."""
+
+_EXAMPLE = {"batch": 3, "groups": 3, "texts": 2, "images": 4, "regions": 7, "length": 8}
+
+Inputs = Sequence[GraphTensor | Sequence[GraphTensor]]
+"""In the nesting that a module's forward takes."""
+
+
+def to_onnx(
+    module: nn.Module,
+    inputs: Inputs,
+    outputs: Sequence[GraphTensor],
+    opset: int,
+    precision: Precision = "float32",
+) -> ir.Model:
+    """Translate a module, fold its constants and name its axes.
+
+    Args:
+        module: What is translated.
+        inputs: Of its forward.
+        outputs: What it gives.
+        opset: ONNX operator set.
+        precision: Type of its matrix products; inputs and outputs keep their types.
+
+    Raises:
+        torch.onnx.OnnxExporterError: The module cannot be translated.
+    """
+    flat = [
+        tensor
+        for entry in inputs
+        for tensor in ((entry,) if isinstance(entry, GraphTensor) else entry)
+    ]
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            InPrecision(module, precision).eval(),
+            tuple(_nested(entry, _example) for entry in inputs),
+            dynamo=True,
+            opset_version=opset,
+            input_names=[tensor.name for tensor in flat],
+            output_names=[tensor.name for tensor in outputs],
+            dynamic_shapes={"inputs": tuple(_nested(entry, _dynamic) for entry in inputs)},
+            optimize=False,  # below, with larger constants; twice would take as long again
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model
+    onnxscript.optimizer.optimize(
+        model, input_size_limit=LARGEST_CONSTANT, output_size_limit=LARGEST_CONSTANT
+    )
+    name_axes(model, flat, outputs)
+    return model
+
+
+def name_axes(
+    model: ir.Model, inputs: Sequence[GraphTensor], outputs: Sequence[GraphTensor]
+) -> None:
+    """Give a graph's inputs and outputs their names and axes, in place.
+
+    The optimiser calls one of two equal outputs as it likes.
+    """
+    for value, tensor in zip(model.graph.inputs, inputs, strict=True):
+        value.shape = ir.Shape(tensor.axes)
+    for value, tensor in zip(model.graph.outputs, outputs, strict=True):
+        value.name = tensor.name
+        value.shape = ir.Shape(tensor.axes)
+
+
+def _nested(entry: GraphTensor | Sequence[GraphTensor], make: Any) -> Any:
+    return make(entry) if isinstance(entry, GraphTensor) else [make(tensor) for tensor in entry]
+
+
+def _example(tensor: GraphTensor) -> Tensor:
+    """A small input; sizes differ between axes, so that none is taken for another."""
+    shape = [_EXAMPLE[axis] if isinstance(axis, str) else axis for axis in tensor.axes]
+    if tensor.dtype == torch.float32:
+        return torch.rand(shape)
+    return torch.ones(shape, dtype=tensor.dtype)
+
+
+def _dynamic(tensor: GraphTensor) -> dict[int, Any]:
+    return {
+        place: torch.export.Dim.DYNAMIC
+        for place, axis in enumerate(tensor.axes)
+        if isinstance(axis, str)
+    }
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back the exporter's remarks on packages it can do without."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,1 @@
+"""From what users give to encoded items: checks, sources, encoders, storage types."""

@@ -1,0 +1,125 @@
+"""Batched encoding of images and texts through a bundle's encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.manifest import Manifest, Modality, TextItems
+from itr_deploy.runtime.backends.base import Backend
+from itr_deploy.runtime.encoding.checks import finite_batch
+from itr_deploy.runtime.encoding.encoded import Block, Encoded, length_groups
+
+BATCH = 64
+"""Items an encoder call takes: large enough to fill the matrix products, small in memory."""
+
+
+def encode_images(
+    backend: Backend, manifest: Manifest, regions: NDArray[Any], first: int = 0
+) -> Encoded:
+    """Encode checked regions ``[N, R, Di]``; ``first`` numbers them in messages."""
+    batch = _batch(backend, "image_encoder")
+    batches = [
+        backend.run("image_encoder", {"regions": finite_batch(regions[s : s + batch], first + s)})
+        for s in range(0, len(regions), batch)
+    ]
+    tensors, embedding = _joined(batches, manifest, "image", regions.shape[1])
+    blocks = (Block(np.arange(len(regions)), tensors),)
+    return Encoded("image", embedding, blocks, manifest.encoding_id)
+
+
+def encode_texts(
+    backend: Backend,
+    manifest: Manifest,
+    token_ids: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    widths: NDArray[np.int64] | None = None,
+) -> Encoded:
+    """Encode checked token ids ``[C, L]``, texts of similar length together.
+
+    Args:
+        backend: Runs the encoder.
+        manifest: The bundle's.
+        token_ids: ``int64 [C, L]``.
+        lengths: ``int64 [C]``.
+        widths: ``int64 [C]``, what each text is padded to for the encoder, see `padded_widths`;
+            None where it makes no difference.
+    """
+    embedding = np.zeros((len(lengths), manifest.embedding_dim), np.float32)
+    batch = _batch(backend, "text_encoder")
+    blocks = []
+    for rows in length_groups(lengths, manifest.texts.length):
+        padded = manifest.texts.length or int(lengths[rows].max())
+        own = np.full(len(rows), padded) if widths is None else widths[rows]
+        batches = [
+            backend.run("text_encoder", {"token_ids": ids, "text_lengths": counts})
+            for ids, counts in _text_batches(token_ids[rows], lengths[rows], own, batch)
+        ]
+        tensors, embedding[rows] = _joined(batches, manifest, "text", padded)
+        blocks.append(Block(rows, tensors, lengths[rows]))
+    return Encoded("text", embedding, tuple(blocks), manifest.encoding_id)
+
+
+def padded_widths(texts: TextItems, lengths: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """The length each text is padded to where padding takes part in its encoding, else None.
+
+    An encoding then depends on this width and on the text alone: what is encoded in one call does
+    not matter, so that a source may still be encoded slice by slice.
+
+    Args:
+        texts: What the bundle says of texts.
+        lengths: ``int64 [C]`` of all texts of a source, in the order they were given.
+
+    Returns:
+        ``int64 [C]`` or None.
+    """
+    size = texts.padded_together
+    if size is None:
+        return None
+    longest = [lengths[start : start + size].max() for start in range(0, len(lengths), size)]
+    return np.repeat(np.array(longest, np.int64), size)[: len(lengths)]
+
+
+def _batch(backend: Backend, graph: str) -> int:
+    """Items that a call of an encoder takes."""
+    return min(BATCH, backend.most(graph, "batch") or BATCH)
+
+
+def _text_batches(
+    token_ids: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    widths: NDArray[np.int64],
+    batch: int,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Ids and lengths of consecutive texts with the same width, padded to it with 0."""
+    for places in np.split(np.arange(len(widths)), np.flatnonzero(np.diff(widths)) + 1):
+        width = int(widths[places[0]])
+        missing = max(width - token_ids.shape[1], 0)
+        ids = np.pad(token_ids[places], ((0, 0), (0, missing)))[:, :width]
+        ids = ids * (np.arange(width) < lengths[places, None])
+        for start in range(0, len(places), batch):
+            part = slice(start, start + batch)
+            yield np.ascontiguousarray(ids[part]), lengths[places[part]]
+
+
+def _joined(
+    batches: list[dict[str, NDArray[np.float32]]],
+    manifest: Manifest,
+    modality: Modality,
+    positions: int,
+) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float32]]:
+    """The stored tensors by name, cut to ``positions``, and the embeddings, of all batches."""
+    specs = (manifest.images if modality == "image" else manifest.texts).tensors
+    tensors = {}
+    for spec in specs:
+        parts = [batch[f"{modality}_{spec.name}"] for batch in batches]
+        if spec.per_position:
+            parts = [part[:, :positions] for part in parts]
+        shape = (0, positions, spec.width) if spec.per_position else (0, spec.width)
+        tensors[spec.name] = np.concatenate(parts) if parts else np.zeros(shape, np.float32)
+    embeddings = [batch[f"{modality}_embedding"] for batch in batches]
+    empty = np.zeros((0, manifest.embedding_dim), np.float32)
+    return tensors, np.concatenate(embeddings) if embeddings else empty

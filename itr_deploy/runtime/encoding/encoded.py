@@ -1,0 +1,144 @@
+"""Encoded items in memory: what an encoder returns, and what a resident gallery holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.manifest import Modality, StorageType
+from itr_deploy.runtime.encoding.storage import restored, stored
+
+Rows = NDArray[np.int64]
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Items that share one array a tensor.
+
+    Attributes:
+        rows: ``int64 [n]``, the place of each item in its `Encoded`.
+        tensors: By stored name, ``[n, positions, width]`` or ``[n, width]``; of int8 ones also
+            the scales, see `runtime.storage`.
+        lengths: ``int64 [n]`` for texts, None for images.
+    """
+
+    rows: Rows
+    tensors: Mapping[str, NDArray[Any]]
+    lengths: Rows | None = None
+
+    @property
+    def positions(self) -> int:
+        """Regions of an image or padded length of a text."""
+        return max(int(t.shape[1]) for t in self.tensors.values() if t.ndim == 3)
+
+    @property
+    def storage(self) -> StorageType:
+        """What the tensors are stored in."""
+        found: StorageType = str(next(iter(self.tensors.values())).dtype)  # type: ignore[assignment]
+        return found
+
+    @property
+    def arrays(self) -> list[NDArray[Any]]:
+        """The tensors, and the lengths where there are any."""
+        return [*self.tensors.values(), *(() if self.lengths is None else (self.lengths,))]
+
+    def take(self, local: Rows | slice, rows: Rows) -> Block:
+        """Some of its items, given other places."""
+        lengths = None if self.lengths is None else self.lengths[local]
+        return Block(rows, {name: t[local] for name, t in self.tensors.items()}, lengths)
+
+    def stored_as(self, storage: StorageType) -> Block:
+        """The same items stored in another type."""
+        if storage == self.storage:
+            return self
+        return Block(self.rows, stored(restored(self.tensors), storage), self.lengths)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Encoded images or texts, in the order they were given.
+
+    Texts lie in blocks of similar length, so that a long one does not pad the others.
+
+    Attributes:
+        modality: ``"image"`` or ``"text"``.
+        embedding: ``float32 [N, E]``, the coarse embedding.
+        blocks: Every item is in exactly one.
+        encoding_id: Of the bundle whose encoders made it; only that one's matcher can score it.
+    """
+
+    modality: Modality
+    embedding: NDArray[np.float32]
+    blocks: tuple[Block, ...]
+    encoding_id: str
+
+    def __len__(self) -> int:
+        return len(self.embedding)
+
+    @cached_property
+    def places(self) -> tuple[Rows, Rows]:
+        """For every item the number of its block and its place in it, ``int64 [N]`` each."""
+        block_of = np.zeros(len(self), np.int64)
+        local_of = np.zeros(len(self), np.int64)
+        for number, block in enumerate(self.blocks):
+            block_of[block.rows] = number
+            local_of[block.rows] = np.arange(len(block.rows))
+        return block_of, local_of
+
+    def stored_as(self, storage: StorageType) -> Encoded:
+        """The items with their tensors in another type, as a gallery stores them."""
+        blocks = tuple(block.stored_as(storage) for block in self.blocks)
+        return Encoded(self.modality, self.embedding, blocks, self.encoding_id)
+
+    def take(self, rows: Rows | slice) -> Encoded:
+        """The items at ``rows``, renumbered from 0."""
+        chosen = np.arange(len(self))[rows]
+        block_of, local_of = self.places
+        blocks = []
+        for number, block in enumerate(self.blocks):
+            places = np.flatnonzero(block_of[chosen] == number)
+            if places.size:
+                blocks.append(block.take(local_of[chosen[places]], places))
+        return Encoded(self.modality, self.embedding[chosen], tuple(blocks), self.encoding_id)
+
+
+def divided(items: Encoded, most: int) -> Encoded:
+    """The same items with no more than ``most`` in a block; the tensors are not copied."""
+    if all(len(block.rows) <= most for block in items.blocks):
+        return items
+    blocks = [
+        block.take(slice(start, start + most), block.rows[start : start + most])
+        for block in items.blocks
+        for start in range(0, len(block.rows), most)
+    ]
+    return Encoded(items.modality, items.embedding, tuple(blocks), items.encoding_id)
+
+
+def length_groups(lengths: Rows, padded: int | None = None) -> list[Rows]:
+    """Group texts so that the shortest of a group is at least 7/8 of the longest it may hold.
+
+    A text's group depends on its own length alone.
+
+    Args:
+        lengths: ``int64 [C]``.
+        padded: The length that the model pads all texts to, which are one group then.
+
+    Returns:
+        Arrays of places, shortest group first.
+    """
+    if padded is not None:
+        return [np.arange(len(lengths))] if len(lengths) else []
+    keys = np.ceil(np.log(np.maximum(lengths, 1)) / np.log(8 / 7) - 1e-9).astype(np.int64)
+    return [np.flatnonzero(keys == key) for key in np.unique(keys)]
+
+
+def pad_positions(array: Floats, positions: int) -> Floats:
+    """``[n, p, width]`` with zeros added so that p is ``positions``."""
+    missing = positions - array.shape[1]
+    return np.pad(array, ((0, 0), (0, missing), (0, 0))) if missing else array

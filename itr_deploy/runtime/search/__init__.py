@@ -1,0 +1,1 @@
+"""Searching one gallery: in memory, on disk, and the coarse shortlist before either."""

@@ -1,0 +1,56 @@
+"""A gallery and what searches its current version."""
+
+from __future__ import annotations
+
+import threading
+
+from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.runtime.gallery.read import stored_bytes
+from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.runtime.search.disk import DiskSearcher
+from itr_deploy.runtime.search.resident import ResidentSearcher, Searcher
+
+
+class LoadedGallery:
+    """Loads a gallery when it is first searched, and again when it has changed.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(
+        self,
+        gallery: Gallery,
+        matcher: Matcher,
+        memory_budget: int,
+        resident: bool | None,
+    ) -> None:
+        """Take the gallery, its matcher, and the bytes of its tensors that may be in memory.
+
+        ``resident`` is True to load it whatever its size, False to leave it on disk.
+        """
+        self.gallery = gallery
+        self._matcher = matcher
+        self._budget = memory_budget
+        self._resident = resident
+        self._lock = threading.Lock()
+        self._searcher: Searcher | None = None
+        self._version = -1
+
+    def searcher(self) -> Searcher:
+        """A searcher over the gallery's current version, the same one until that changes."""
+        with self._lock:
+            if self._searcher is None or self._version != self.gallery.version:
+                now = self.gallery.snapshot()
+                self._searcher = self._load(now)
+                self._version = now.version
+            return self._searcher
+
+    def _load(self, gallery: Gallery) -> Searcher:
+        resident = self._resident
+        if resident is None:
+            resident = stored_bytes(gallery) <= self._budget
+        matcher = self._matcher
+        stages = matcher.prefilter, matcher.projection
+        if resident:
+            return ResidentSearcher(gallery, matcher.scorer, *stages)
+        return DiskSearcher(gallery, matcher.scorer, self._budget, *stages)

@@ -1,0 +1,188 @@
+"""Shortlist, match and rank over a gallery that stays on disk, with the hits it has in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.runtime.encoding.encoded import Encoded
+from itr_deploy.runtime.gallery import Gallery, read
+from itr_deploy.runtime.gallery.read import Vectors
+from itr_deploy.runtime.hits import Hits
+from itr_deploy.runtime.pair_scorer import PairScorer
+from itr_deploy.runtime.projection import PLAIN, Projection
+from itr_deploy.runtime.ranking import ROUNDING, best, best_rows
+from itr_deploy.runtime.search.coarse import CoarseVectors
+from itr_deploy.runtime.search.products import of_one
+from itr_deploy.runtime.timing import each, stage
+
+
+class DiskSearcher:
+    """Tensors stay on disk; a search reads its candidates' rows, or streams all of them.
+
+    The coarse embeddings are read into memory where they fit half of the budget, and the shortlist
+    is then exact. Where they do not, LanceDB finds it, by the gallery's coarse index if it has one.
+    """
+
+    SPARE = 64
+    """Rows read beyond the shortlist at first, so that ties at its edge fall as in memory."""
+
+    def __init__(
+        self,
+        gallery: Gallery,
+        scorer: PairScorer,
+        memory_budget: int,
+        prefilter: PairScorer | None = None,
+        projection: Projection = PLAIN,
+    ) -> None:
+        """Take the bytes that the coarse embeddings and the rows of one call may use."""
+        self.gallery = gallery
+        self._scorer, self._prefilter = scorer, prefilter
+        self._projection = projection
+        items, half = max(1, gallery.count()), memory_budget // 2
+        self._rows_per_read = max(1, half * items // max(1, read.stored_bytes(gallery)))
+        self._in_memory = items * gallery.description.embedding_dim * 4 <= half
+        self._indexed = 0 if self._in_memory else gallery.coarse_indexed
+
+    @property
+    def vectors(self) -> Vectors:
+        """See `Searcher.vectors`."""
+        return self._located[0].vectors
+
+    def encoded(self, rows: NDArray[np.int64]) -> Encoded:
+        """See `Searcher.encoded`."""
+        return read.read_rows(self.gallery, self._located[1][rows]).encoded
+
+    @cached_property
+    def _located(self) -> tuple[CoarseVectors, NDArray[np.int64]]:
+        """The coarse embeddings, and every item's row id."""
+        vectors, rows = read.read_vectors(self.gallery)
+        return CoarseVectors(vectors), rows
+
+    def search(
+        self,
+        queries: Encoded,
+        k: int,
+        candidates: int | None,
+        where: str | None,
+        prefilter: int | None = None,
+    ) -> list[Hits]:
+        """See `Searcher.search`."""
+        if candidates is None or max(candidates, k) >= self.gallery.count(where):
+            return self._exhaustive(queries, k, where)
+        width = max(candidates, k)
+        step = max(1, self._rows_per_read // width)
+        return [
+            hits
+            for start in range(0, len(queries), step)
+            for hits in self._shortlisted(
+                queries.take(slice(start, start + step)), k, width, where, prefilter
+            )
+        ]
+
+    def _shortlisted(
+        self, queries: Encoded, k: int, width: int, where: str | None, prefilter: int | None
+    ) -> list[Hits]:
+        if self._prefilter is not None and prefilter is not None and prefilter > width:
+            shortlists = self._prefiltered(self._prefilter, queries, prefilter, width, where)
+        else:
+            with stage("shortlist"):
+                shortlists = self._nearest(queries, width, where)[0]
+        with stage("gather"):
+            items, places = self._read(shortlists)
+        with stage("match"):
+            scores = self._scorer.score_candidates(queries, items.encoded, places)
+        return [
+            _stored_hits(row, items, chosen, k) for row, chosen in zip(scores, places, strict=True)
+        ]
+
+    def _prefiltered(
+        self, scorer: PairScorer, queries: Encoded, wide: int, width: int, where: str | None
+    ) -> NDArray[np.int64]:
+        """Row ids ``int64 [Q, width]``: the prefilter's best of the coarse shortlist's ``wide``."""
+        with stage("shortlist"):
+            shortlists, ids = self._nearest(queries, wide, where)
+        about = self.gallery.description
+        tensors = scorer.reads(about.modality, about.storage)
+        scores = np.empty(shortlists.shape, np.float32)
+        step = max(1, self._rows_per_read // len(queries))
+        for start in range(0, shortlists.shape[1], step):
+            part = slice(start, start + step)
+            with stage("gather"):
+                items, places = self._read(shortlists[:, part], tensors)
+            with stage("prefilter"):
+                scores[:, part] = scorer.score_candidates(queries, items.encoded, places)
+        return best_rows(scores, shortlists, width, ids)
+
+    def _read(
+        self, shortlists: NDArray[np.int64], tensors: Collection[str] | None = None
+    ) -> tuple[read.StoredItems, NDArray[np.int64]]:
+        """The items with these row ids, each once, and the place of every entry among them."""
+        union, places = np.unique(shortlists, return_inverse=True)
+        return read.read_rows(self.gallery, union, tensors), places.reshape(shortlists.shape)
+
+    def _nearest(
+        self, queries: Encoded, width: int, where: str | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+        """Row ids and ids ``[Q, width]`` of every query's coarse shortlist, best first."""
+        own = self._projection.query(queries.modality, queries.embedding)
+        if self._in_memory:
+            coarse, rows = self._located
+            allowed = None if where is None else self._allowed(where)
+            places = coarse.nearest(own, width, allowed)
+            return rows[places], coarse.vectors.ids[places]
+        found = [self._nearest_of(vector, width, where) for vector in own]
+        return np.stack([rows for rows, _ in found]), np.stack([names for _, names in found])
+
+    def _allowed(self, where: str) -> NDArray[np.int64]:
+        """Places of the items that a filter keeps."""
+        rows = self._located[1]
+        return np.flatnonzero(np.isin(rows, read.filtered_rows(self.gallery, where)))
+
+    def _nearest_of(
+        self, vector: NDArray[np.float32], width: int, where: str | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+        wanted = width + self.SPARE
+        while True:
+            rows, vectors, ids = read.nearest_rows(
+                self.gallery, vector, wanted, where, self._indexed
+            )
+            coarse = of_one(vector, vectors)
+            order = best(coarse, width, ids)[0]
+            # As long as the farthest row read ties with the shortlist's last, more may tie.
+            edge = coarse[order[-1]]
+            if len(rows) < wanted or coarse.min() < edge - 2 * ROUNDING * (1 + abs(edge)):
+                return rows[order], ids[order]
+            wanted *= 2
+
+    def _exhaustive(self, queries: Encoded, k: int, where: str | None) -> list[Hits]:
+        found: list[list[Hits]] = [[] for _ in range(len(queries))]
+        for items in each("gather", read.read_in_parts(self.gallery, where)):
+            everything = np.arange(len(items.ids))
+            with stage("match"):
+                scores = self._scorer.score_all(queries, items.encoded)
+            for row, parts in zip(scores, found, strict=True):
+                parts.append(_stored_hits(row, items, everything, k))
+        return [_merged(parts, k) for parts in found]
+
+
+def _stored_hits(
+    scores: NDArray[np.float32], items: read.StoredItems, rows: NDArray[np.int64], k: int
+) -> Hits:
+    top, settled = best(scores, k, items.ids[rows])
+    chosen = rows[top]
+    return Hits(tuple(items.ids[chosen].tolist()), settled, items.describe(chosen))
+
+
+def _merged(parts: list[Hits], k: int) -> Hits:
+    """The best of several parts of a gallery."""
+    if not parts:
+        return Hits((), np.empty(0, np.float32), ())
+    ids = np.array([name for part in parts for name in part.ids], dtype=np.str_)
+    scores = np.concatenate([part.scores for part in parts])
+    metadata = [entry for part in parts for entry in part.metadata]
+    top, settled = best(scores, k, ids)
+    return Hits(tuple(ids[top].tolist()), settled, tuple(metadata[place] for place in top))

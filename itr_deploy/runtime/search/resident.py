@@ -1,0 +1,146 @@
+"""Shortlist, match and rank over a gallery that is kept in memory.
+
+A search narrows in stages: the coarse embedding's best, of those the prefilter's best where it is
+asked for, and the matcher ranks what is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.runtime.encoding.encoded import Encoded
+from itr_deploy.runtime.gallery import Gallery, read
+from itr_deploy.runtime.gallery.read import Vectors
+from itr_deploy.runtime.hits import Hits
+from itr_deploy.runtime.pair_scorer import PairScorer
+from itr_deploy.runtime.projection import PLAIN, Projection
+from itr_deploy.runtime.ranking import best, best_rows
+from itr_deploy.runtime.search.coarse import CoarseVectors
+from itr_deploy.runtime.timing import stage
+
+
+class Searcher(Protocol):
+    """Answers encoded queries from one version of a gallery."""
+
+    gallery: Gallery
+
+    @property
+    def vectors(self) -> Vectors:
+        """Every item's id and coarse embedding."""
+        ...
+
+    def encoded(self, rows: NDArray[np.int64]) -> Encoded:
+        """Items by their place in `vectors`, each at most once."""
+        ...
+
+    def search(
+        self,
+        queries: Encoded,
+        k: int,
+        candidates: int | None,
+        where: str | None,
+        prefilter: int | None = None,
+    ) -> list[Hits]:
+        """The ``k`` best items of every query.
+
+        Args:
+            queries: Encoded, of the other modality than the gallery's.
+            k: Hits a query.
+            candidates: Items that the matcher scores, None for every item.
+            where: SQL over the gallery's columns, or None.
+            prefilter: Width of the coarse shortlist that the prefilter cuts down to
+                ``candidates``, None for no prefilter.
+        """
+        ...
+
+
+class ResidentSearcher:
+    """All tensors in memory; the coarse shortlist is an exact product."""
+
+    def __init__(
+        self,
+        gallery: Gallery,
+        scorer: PairScorer,
+        prefilter: PairScorer | None = None,
+        projection: Projection = PLAIN,
+    ) -> None:
+        """Load the gallery."""
+        self.gallery = gallery
+        self._scorer, self._prefilter = scorer, prefilter
+        self._projection = projection
+        items = read.read_all(gallery)
+        self._items = replace(items, encoded=scorer.resident(items.encoded))
+        self._coarse = CoarseVectors(Vectors(items.ids, self._items.encoded.embedding))
+        self._tie_order = self._coarse.tie_order
+        self._place = {name: place for place, name in enumerate(items.ids.tolist())}
+
+    @property
+    def vectors(self) -> Vectors:
+        """See `Searcher.vectors`."""
+        return self._coarse.vectors
+
+    def encoded(self, rows: NDArray[np.int64]) -> Encoded:
+        """See `Searcher.encoded`."""
+        return self._items.encoded.take(rows)
+
+    def search(
+        self,
+        queries: Encoded,
+        k: int,
+        candidates: int | None,
+        where: str | None,
+        prefilter: int | None = None,
+    ) -> list[Hits]:
+        """See `Searcher.search`."""
+        allowed = self._allowed(where)
+        width = len(allowed) if candidates is None else max(candidates, k)
+        if width >= len(allowed):
+            with stage("match"):
+                scores = self._scorer.score_all(queries, self._items.encoded, allowed)
+            return [self._hits(row, allowed, k) for row in scores]
+        shortlist = self._shortlist(queries, allowed, width, prefilter)
+        with stage("match"):
+            scores = self._scorer.score_candidates(queries, self._items.encoded, shortlist)
+        return [self._hits(row, list_, k) for row, list_ in zip(scores, shortlist, strict=True)]
+
+    def _allowed(self, where: str | None) -> NDArray[np.int64]:
+        if where is None:
+            return np.arange(len(self._items.ids))
+        kept = read.filtered_ids(self.gallery, where)
+        return np.array(sorted(self._place[name] for name in kept if name in self._place), np.int64)
+
+    def _shortlist(
+        self, queries: Encoded, allowed: NDArray[np.int64], width: int, prefilter: int | None
+    ) -> NDArray[np.int64]:
+        """Every query's items for the matcher, ``int64 [Q, width]``."""
+        if self._prefilter is None or prefilter is None or prefilter <= width:
+            with stage("shortlist"):
+                return self._nearest(queries, allowed, width)
+        items = self._items.encoded
+        if prefilter >= len(allowed):
+            wide = np.broadcast_to(allowed, (len(queries), len(allowed)))
+            with stage("prefilter"):
+                scores = self._prefilter.score_all(queries, items, allowed)
+        else:
+            with stage("shortlist"):
+                wide = self._nearest(queries, allowed, prefilter)
+            with stage("prefilter"):
+                scores = self._prefilter.score_candidates(queries, items, wide)
+        with stage("prefilter"):
+            return best_rows(scores, wide, width, self._tie_order[wide])
+
+    def _nearest(
+        self, queries: Encoded, allowed: NDArray[np.int64], width: int
+    ) -> NDArray[np.int64]:
+        own = self._projection.query(queries.modality, queries.embedding)
+        return self._coarse.nearest(own, width, allowed)
+
+    def _hits(self, scores: NDArray[np.float32], rows: NDArray[np.int64], k: int) -> Hits:
+        top, settled = best(scores, k, self._tie_order[rows])
+        chosen = rows[top]
+        names = tuple(self._items.ids[chosen].tolist())
+        return Hits(names, settled, self._items.describe(chosen))

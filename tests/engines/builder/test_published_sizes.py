@@ -1,0 +1,62 @@
+"""Every graph of every family at its published sizes, through the real TensorRT for RTX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.published import MATCHERS, RERANKED, published_bundle
+from itr_deploy.bundle.manifest import Precision
+from itr_deploy.engines.builder import BuildRequest, build_engines
+from itr_deploy.engines.files import built_by_default
+from itr_deploy.engines.preflight import lint_bundle
+
+pytest.importorskip("tensorrt_rtx")
+
+GRAPHS = {
+    "image_encoder",
+    "text_encoder",
+    "match_text_to_image",
+    "match_text_to_image_float32",
+    "match_image_to_text",
+    "match_image_to_text_float32",
+}
+MATCHING = {name for name in GRAPHS if name.startswith("match_")}
+PREFILTERS = {name.replace("match", "prefilter") for name in MATCHING}
+RERANKERS = {"rerank_text_to_image", "rerank_image_to_text"}
+ENCODERS = {"image_encoder", "text_encoder"}
+IN_FLOAT32 = {
+    # The first layers of the encoders, which decide most of a score's error.
+    "imram-text": ENCODERS,
+    "imram-image": ENCODERS,
+    "imram-full": ENCODERS,
+    # Routers, and the guiding side's embeddings; unbounded relations and self-attention.
+    "dime-i2t": {*ENCODERS, *MATCHING, *PREFILTERS},
+    "dime-t2i": {*ENCODERS, *MATCHING, *PREFILTERS},
+    "lhsc": ENCODERS,
+}
+"""Graphs with products that half precision would break."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("name", MATCHERS)
+def test_every_graph_builds_and_its_layers_are_of_its_precision(
+    name: str, precision: Precision, tmp_path: Path
+) -> None:
+    bundle = published_bundle(name, precision, tmp_path)
+    further = RERANKERS if name == RERANKED else PREFILTERS
+    assert set(built_by_default(bundle.manifest)) == GRAPHS | further
+    assert lint_bundle(bundle, "tensorrt-rtx") == []
+    built = build_engines(bundle, BuildRequest("tensorrt-rtx", precision=precision), no_progress)
+    engines = built.directory.record.engines
+    assert engines.keys() == GRAPHS | further
+    for graph, info in engines.items():
+        assert info.matrix_layers.get(precision, 0) > 0, graph
+        kept = {"float32"} if graph in IN_FLOAT32.get(name, ()) else set()
+        assert info.matrix_layers.keys() == {precision, *kept}, graph
+
+
+def no_progress(graph: str, phase: str, done: int, total: int) -> None:
+    pass

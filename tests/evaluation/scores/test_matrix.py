@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from itr_deploy.errors import InputError, OutputError
+from itr_deploy.evaluation.scores.grid import Grid
+from itr_deploy.evaluation.scores.matrix import JOURNAL, PLAN, SCORES, ScoreMatrix
+from tests.support.files import largest_file
+
+GRID = Grid(rows=5, columns=7, tile_rows=2, tile_columns=3)
+OF = {"bundle": "b", "data": "d"}
+
+
+def tile(number: int, planes: int = 1, grid: Grid = GRID) -> np.ndarray:
+    rows, columns = grid.tile(number)
+    shape = (planes, rows.stop - rows.start, columns.stop - columns.start)
+    return np.random.default_rng(number).standard_normal(shape).astype(np.float32)
+
+
+def filled(root: Path, numbers: range, planes: int = 1) -> ScoreMatrix:
+    matrix = ScoreMatrix.create(root, OF, GRID, planes)
+    for number in numbers:
+        matrix.write(number, tile(number, planes))
+    return matrix
+
+
+def resumed(root: Path) -> ScoreMatrix:
+    found = ScoreMatrix.resume(root, OF)
+    assert found is not None
+    return found
+
+
+@given(
+    rows=st.integers(1, 9),
+    columns=st.integers(1, 9),
+    tile_rows=st.integers(1, 9),
+    tile_columns=st.integers(1, 9),
+)
+def test_tiles_cover_every_score_once(
+    rows: int, columns: int, tile_rows: int, tile_columns: int
+) -> None:
+    grid = Grid(rows, columns, tile_rows, tile_columns)
+    counts = np.zeros((rows, columns), int)
+    for number in range(len(grid)):
+        counts[grid.tile(number)] += 1
+        assert counts[grid.tile(number)].size == grid.size(number)
+    assert (counts == 1).all()
+
+
+@pytest.mark.parametrize("planes", [1, 3])
+def test_what_was_written_is_read_in_any_part_and_is_a_numpy_file(
+    tmp_path: Path, planes: int
+) -> None:
+    matrix = filled(tmp_path, range(len(GRID)), planes)
+    expected = np.empty((planes, 5, 7), np.float32)
+    for number in range(len(GRID)):
+        expected[(slice(None), *GRID.tile(number))] = tile(number, planes)
+    for plane in range(planes):
+        view = matrix.plane(plane)
+        assert view.shape == (5, 7)
+        np.testing.assert_array_equal(view[:, :], expected[plane])
+        np.testing.assert_array_equal(view[1:4, 2:6], expected[plane, 1:4, 2:6])
+        np.testing.assert_array_equal(view[2:, :], expected[plane, 2:])
+    np.testing.assert_array_equal(
+        np.load(tmp_path / SCORES), expected[0] if planes == 1 else expected
+    )
+
+
+def test_it_resumes_with_the_tiles_that_were_finished(tmp_path: Path) -> None:
+    filled(tmp_path, range(4))
+    matrix = resumed(tmp_path)
+    assert (matrix.tiles_done, matrix.complete) == (4, False)
+    assert list(matrix.missing()) == list(range(4, len(GRID)))
+    assert matrix.done == sum(GRID.size(number) for number in range(4))
+    for number in matrix.missing():
+        matrix.write(number, tile(number))
+    assert resumed(tmp_path).complete
+
+
+def test_a_tile_whose_scores_were_damaged_is_computed_again(tmp_path: Path) -> None:
+    matrix = filled(tmp_path, range(4))
+    data = bytearray((tmp_path / SCORES).read_bytes())
+    data[matrix._start] ^= 1  # first score of tile 0
+    (tmp_path / SCORES).write_bytes(data)
+    assert list(resumed(tmp_path).missing()) == [0, *range(4, len(GRID))]
+
+
+def test_a_torn_line_of_the_journal_is_dropped(tmp_path: Path) -> None:
+    filled(tmp_path, range(4))
+    journal = (tmp_path / JOURNAL).read_text()
+    (tmp_path / JOURNAL).write_text(journal[:-4])
+    matrix = resumed(tmp_path)
+    assert matrix.tiles_done == 3
+    matrix.write(3, tile(3))
+    assert resumed(tmp_path).tiles_done == 4
+
+
+def test_lines_that_mean_nothing_are_dropped(tmp_path: Path) -> None:
+    filled(tmp_path, range(1))
+    with (tmp_path / JOURNAL).open("a") as journal:
+        journal.write("99999 00000000\nhello\n\n1 0000000\n")
+    assert resumed(tmp_path).tiles_done == 1
+
+
+def test_scores_of_something_else_are_refused(tmp_path: Path) -> None:
+    filled(tmp_path, range(4))
+    with pytest.raises(InputError, match=r"scores of another data;.*--force"):
+        ScoreMatrix.resume(tmp_path, {**OF, "data": "changed"})
+    with pytest.raises(InputError, match="scores of another bundle and data"):
+        ScoreMatrix.resume(tmp_path, {"bundle": "x", "data": "x"})
+
+
+def test_there_is_nothing_to_resume_in_an_empty_or_a_half_made_directory(tmp_path: Path) -> None:
+    assert ScoreMatrix.resume(tmp_path / "absent", OF) is None
+    filled(tmp_path, range(4))
+    (tmp_path / PLAN).unlink()
+    assert ScoreMatrix.resume(tmp_path, OF) is None
+
+
+def test_a_damaged_plan_is_one_clear_error(tmp_path: Path) -> None:
+    filled(tmp_path, range(1))
+    (tmp_path / PLAN).write_text("{")
+    with pytest.raises(InputError, match=r"plan\.json: cannot be read"):
+        resumed(tmp_path)
+
+
+def test_a_full_disk_is_noticed_before_anything_is_computed(tmp_path: Path) -> None:
+    with largest_file(4096), pytest.raises(OutputError, match="cannot write"):
+        ScoreMatrix.create(tmp_path, OF, Grid(100, 100, 10, 10))
+    assert ScoreMatrix.resume(tmp_path, OF) is None
+
+
+def test_removing_it_leaves_other_files_alone(tmp_path: Path) -> None:
+    matrix = filled(tmp_path / "a", range(1))
+    matrix.remove()
+    assert not (tmp_path / "a").exists()
+    matrix = filled(tmp_path / "b", range(1))
+    (tmp_path / "b" / "mine").touch()
+    matrix.remove()
+    assert [path.name for path in (tmp_path / "b").iterdir()] == ["mine"]

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from itr_deploy.models import lhsc
+from itr_deploy.models.registry import family
+from itr_deploy.parity import verify
+from itr_deploy.parity.export import Exported, export_verified
+from itr_deploy.parity.samples import Sample
+from itr_deploy.runtime import Gallery, Matcher, Retriever
+from itr_deploy.runtime.encoding.sources import TextSource
+
+pytestmark = pytest.mark.slow
+
+GOLDEN = Path(__file__).resolve().parent.parent / "data" / "lhsc" / "default"
+CHECKPOINT = GOLDEN / "model_best.pth.tar"
+
+PADDINGS = pytest.mark.parametrize(
+    ("padding", "suffix"), [("true-length", ""), ("published", "_padded_batch")]
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exported]:
+    """Exports the golden case with a text padding, once."""
+    made: dict[str, Exported] = {}
+
+    def export(padding: str) -> Exported:
+        if padding not in made:
+            made[padding] = export_verified(
+                family("lhsc"),
+                checkpoint=CHECKPOINT,
+                vocabulary=GOLDEN / "vocab.json",
+                output=tmp_path_factory.mktemp("lhsc") / padding,
+                options={"text_padding": padding},
+            )
+        return made[padding]
+
+    return export
+
+
+def arrays(name: str) -> dict[str, np.ndarray]:
+    with np.load(GOLDEN / name) as stored:
+        return dict(stored)
+
+
+def random_texts(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    ids = np.random.default_rng(0).integers(4, 40, size=(len(lengths), lengths.max()))
+    return ids * (np.arange(ids.shape[1]) < lengths[:, None]), lengths
+
+
+@PADDINGS
+def test_the_bundle_scores_as_published(
+    padding: str, suffix: str, exported: Callable[[str], Exported]
+) -> None:
+    matcher = Matcher.load(exported(padding).path)
+    given = arrays("inputs.npz")
+    scores = matcher.score(texts=(given["captions"], given["lengths"]), images=given["images"])
+    np.testing.assert_allclose(scores, arrays("expected.npz")[f"scores{suffix}"], atol=1e-4)
+
+
+def test_captions_are_read_with_the_bundled_vocabulary(
+    exported: Callable[[str], Exported],
+) -> None:
+    matcher = Matcher.load(exported("true-length").path)
+    captions = (GOLDEN / "captions.txt").read_text(encoding="utf-8").splitlines()
+    given = arrays("inputs.npz")
+    scores = matcher.score(texts=captions, images=given["images"])
+    np.testing.assert_allclose(scores, arrays("expected.npz")["scores"], atol=1e-4)
+
+
+def test_the_manifest_says_what_is_stored_and_padded_together(
+    exported: Callable[[str], Exported],
+) -> None:
+    manifests = {
+        padding: Matcher.load(exported(padding).path).bundle.manifest
+        for padding in ("true-length", "published")
+    }
+    assert {name: m.texts.padded_together for name, m in manifests.items()} == {
+        "true-length": None,
+        "published": 100,
+    }
+    assert len({manifest.encoding_id for manifest in manifests.values()}) == 2
+    for manifest in manifests.values():
+        assert manifest.images.regions == 36
+        stored = [(spec.name, spec.per_position) for spec in manifest.images.tensors]
+        assert stored == [("regions", True), ("vector", False)]
+
+
+def test_the_report_says_that_published_padding_is_not_checked_for_independence(
+    exported: Callable[[str], Exported],
+) -> None:
+    own, published = (exported(padding) for padding in ("true-length", "published"))
+    assert own.report.invariance
+    assert not own.report.unchecked
+    assert not published.report.invariance
+    assert "100 consecutive texts" in published.report.unchecked[0]
+    stored = json.loads((published.path / "parity.json").read_bytes())
+    assert stored["unchecked"] == list(published.report.unchecked)
+
+
+@pytest.fixture(scope="module")
+def many_texts() -> tuple[np.ndarray, np.ndarray]:
+    """Texts of three batches of 100, whose longest differ."""
+    lengths = np.random.default_rng(1).integers(1, 9, size=230)
+    lengths[[30, 170]] = 12, 20
+    return random_texts(lengths)
+
+
+def test_published_padding_is_that_of_the_whole_list_however_it_is_cut(
+    exported: Callable[[str], Exported], many_texts: tuple[np.ndarray, np.ndarray]
+) -> None:
+    matcher = Matcher.load(exported("published").path)
+    ids, lengths = many_texts
+    plain = lhsc.load(CHECKPOINT, text_padding="published").plain
+    with torch.inference_mode():
+        expected = plain.encode_texts(torch.from_numpy(ids), torch.from_numpy(lengths)).numpy()
+    source = TextSource(matcher, (ids, lengths))
+    for part in (slice(0, 230), slice(0, 64), slice(64, 128), slice(150, 151), slice(199, 230)):
+        encoded = source.encode(part)
+        for block in encoded.blocks:
+            for tensor, row in zip(block.tensors["words"], block.rows, strict=True):
+                place = part.start + row
+                np.testing.assert_allclose(
+                    tensor[: lengths[place]], expected[place, : lengths[place]], atol=1e-5
+                )
+
+
+def test_parity_pads_more_than_one_batch_of_texts_as_published(
+    exported: Callable[[str], Exported], many_texts: tuple[np.ndarray, np.ndarray]
+) -> None:
+    trained = lhsc.load(CHECKPOINT, text_padding="published")
+    sample = Sample(arrays("inputs.npz")["images"], *many_texts)
+    report = verify(trained, Matcher.load(exported("published").path), sample=sample)
+    assert report.passed
+    assert {entry.queries for entry in report.ranks} == {6, 230}
+    float32 = [entry for entry in report.ranks if "float32" in entry.name]
+    assert max(entry.largest_swap for entry in float32) <= 1e-6
+
+
+def test_a_gallery_of_texts_keeps_the_published_padding(
+    exported: Callable[[str], Exported],
+    many_texts: tuple[np.ndarray, np.ndarray],
+    tmp_path: Path,
+) -> None:
+    matcher = Matcher.load(exported("published").path)
+    lengths = many_texts[1]
+    images = arrays("inputs.npz")["images"]
+    gallery = Gallery.create(tmp_path / "gallery", matcher, modality="text", storage="float32")
+    gallery.add([str(place) for place in range(len(lengths))], many_texts)
+    hits = Retriever(matcher, gallery).search(image=images[0], k=len(lengths), candidates=None)
+    scores = matcher.score(texts=many_texts, images=images[:1])[0]
+    np.testing.assert_allclose(hits.scores, scores[[int(name) for name in hits.ids]], atol=5e-6)

@@ -1,0 +1,118 @@
+"""Bundles in half precision, made by the public command and run by the runtime."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+
+from itr_deploy.bundle.roles import ENCODERS
+from itr_deploy.bundle.store import read_bundle
+from itr_deploy.errors import SetupError
+from itr_deploy.runtime import Gallery, Matcher
+from tests.conftest import Bundles
+from tests.support.command import itr_deploy
+from tests.support.golden import FULL, TEXT
+from tests.support.threads import one_torch_thread
+
+HALF = ("--dtype", "float16")
+FLOAT, FLOAT16 = TensorProto.FLOAT, TensorProto.FLOAT16
+
+
+def products(path: Path, graph: str) -> Counter[int]:
+    """How many products of a graph compute in which type."""
+    info = read_bundle(path).manifest.graphs[graph]
+    model = onnx.shape_inference.infer_shapes(onnx.load(path / info.file))
+    known = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        known[value.name] = value.type.tensor_type.elem_type
+    kinds = ("MatMul", "Gemm", "Conv", "GRU")
+    return Counter(known[node.output[0]] for node in model.graph.node if node.op_type in kinds)
+
+
+@pytest.fixture(scope="module")
+def half(bundles: Bundles) -> Path:
+    return bundles.path(FULL, *HALF)
+
+
+def test_every_product_of_a_pair_is_half_precision(half: Path) -> None:
+    for graph, info in read_bundle(half).manifest.graphs.items():
+        # The first layers of the encoders are float32.
+        kept = {FLOAT} if info.role in ENCODERS else set()
+        assert products(half, graph).keys() == {FLOAT16, *kept}, graph
+
+
+def test_inputs_and_outputs_keep_the_types_of_a_float32_bundle(half: Path, bundle: Path) -> None:
+    assert read_bundle(half).manifest.precision == "float16"
+    assert read_bundle(bundle).manifest.precision == "float32"
+    assert read_bundle(half).manifest.graphs == read_bundle(bundle).manifest.graphs
+
+
+def test_products_read_the_gallery_without_widening_it_first(half: Path) -> None:
+    model = onnx.load(half / "graphs/match_text_to_image.onnx")
+    gathers = [node for node in model.graph.node if node.op_type == "Gather"]
+    context = {n.output[0] for n in gathers if n.input[0].startswith("image_context")}
+    readers = {node.op_type for node in model.graph.node if context & set(node.input)}
+    assert len(context) == 2
+    assert readers == {"MatMul", "Shape"}
+
+
+def test_scores_stay_near_the_published_ones(half: Path) -> None:
+    texts = (FULL.token_ids, FULL.lengths)
+    scores = Matcher.load(half).score(texts=texts, images=FULL.regions)
+    np.testing.assert_allclose(scores, FULL.scores, atol=1e-2)
+    assert np.abs(scores - FULL.scores).max() > 1e-5
+
+
+def test_a_gallery_serves_bundles_of_every_precision(
+    half: Path, bundle: Path, tmp_path: Path
+) -> None:
+    matcher = Matcher.load(bundle)
+    Gallery.create(tmp_path / "gallery", matcher).add(
+        list(map(str, range(len(FULL.regions)))), FULL.regions
+    )
+    assert Gallery.open(tmp_path / "gallery", Matcher.load(half)).count() == len(FULL.regions)
+
+
+def test_the_gate_judges_half_precision_by_scores_and_ranks(bundles: Bundles) -> None:
+    report = bundles.outcome(FULL, *HALF).json
+    assert "in its own process" in report["backend"]
+    tolerances = {entry["name"]: entry["tolerance"] for entry in report["outputs"]}
+    assert tolerances["image_regions"] is None
+    assert tolerances["image_embedding"] == 1e-2
+    assert tolerances["match_text_to_image, float32"] == 1e-2
+    for entry in report["ranks"]:
+        assert entry["keep_within"] == 5
+        assert entry["best_kept"][1:] == [1, 1]
+
+
+def test_a_half_precision_bundle_is_verified_again(half: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(half, tmp_path / "bundle")
+    with one_torch_thread():
+        outcome = itr_deploy("verify", copy, "--checkpoint", FULL.checkpoint, "--json")
+    assert outcome.code == 0, outcome.err
+    with one_torch_thread():
+        missed = itr_deploy("verify", copy, "--checkpoint", FULL.checkpoint, "--tolerance", "1e-6")
+    assert missed.code == 3
+
+
+def test_bfloat16_is_compared_where_no_cpu_runs_it(bundles: Bundles) -> None:
+    outcome = bundles.outcome(TEXT, "--dtype", "bfloat16")
+    path = bundles.path(TEXT, "--dtype", "bfloat16")
+    errors = {entry["name"]: entry["needed"] for entry in outcome.json["outputs"]}
+    assert 1e-4 < errors["match_text_to_image, float32"] < 1e-1
+    # The two recurrent cells stay float32: TensorRT has none in bfloat16.
+    assert products(path, "text_encoder")[FLOAT] == 2
+    assert products(path, "match_text_to_image").keys() == {TensorProto.BFLOAT16}
+
+
+def test_a_bfloat16_bundle_on_the_cpu_is_one_line(bundles: Bundles) -> None:
+    path = bundles.path(TEXT, "--dtype", "bfloat16")
+    matcher = Matcher.load(path)
+    with pytest.raises(SetupError, match="bfloat16 graphs do not run on the CPU"):
+        matcher.encode_texts(["a dog"])
