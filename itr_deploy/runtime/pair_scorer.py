@@ -256,7 +256,7 @@ class PairScorer:
         # One tile a worker at least.
         share = -(-rows * width // self._workers)
         most = min(self._most_pairs, max(LEAST_PAIRS, share))
-        per_call = min(most, max(1, self._budget // (pair + item)))
+        per_call = min(most, max(1, self._budget // max(1, pair + item)))
         k_step = min(width, per_call)
         if shared:
             # Gathered once for all queries of a tile: more queries cost only their pairs. Of tiles
