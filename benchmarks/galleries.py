@@ -27,10 +27,10 @@ from rich.table import Table
 from benchmarks.matching import RESULTS, exported
 from benchmarks.memory import resident_memory
 from benchmarks.models import random_imram
+from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.benchmarking.random_items import RandomItems
 from itr_deploy.benchmarking.synthetic import synthetic_gallery
 from itr_deploy.bundle.files import write_json
-from itr_deploy.runtime import Gallery, Matcher, Retriever
 from itr_deploy.runtime.gallery.read import stored_bytes
 from itr_deploy.runtime.timing import timed_stages
 

@@ -30,10 +30,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.matching import RESULTS, exported, random_inputs
 from benchmarks.models import MODELS
+from itr_deploy import Matcher
 from itr_deploy.benchmarking.trace import operators
 from itr_deploy.bundle.files import write_json
 from itr_deploy.models.contract import TrainedMatcher
-from itr_deploy.runtime import Matcher
 from itr_deploy.runtime.backends.sessions import open_session
 
 WORDS = 14

@@ -1,6 +1,7 @@
 """Deploy fine-grained image-text matchers: ONNX bundles, galleries and search without PyTorch.
 
-The names below load on first use, so that importing the package costs nothing.
+The names below load on first use, each from its own module, so that importing the package costs
+nothing and a name costs no more than it needs.
 """
 
 from __future__ import annotations
@@ -10,17 +11,123 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from itr_deploy.runtime import Encoded, Gallery, Hit, Hits, Matcher, Retriever
+    from itr_deploy.deploy.banks import index_bank
+    from itr_deploy.deploy.benching import bench
+    from itr_deploy.deploy.checking import check
+    from itr_deploy.deploy.engine_building import build_engine
+    from itr_deploy.deploy.ensembling import ensemble
+    from itr_deploy.deploy.evaluating import evaluate
+    from itr_deploy.deploy.exporting import export
+    from itr_deploy.deploy.indexing import index, index_coarse
+    from itr_deploy.deploy.inspecting import inspect
+    from itr_deploy.deploy.profiling import profile_routes
+    from itr_deploy.deploy.reranker_exporting import export_reranker
+    from itr_deploy.deploy.searching import search
+    from itr_deploy.deploy.tuning import tune
+    from itr_deploy.deploy.verifying import verify
+    from itr_deploy.diagnosis.examine import doctor
+    from itr_deploy.errors import (
+        BundleError,
+        CheckpointError,
+        EngineError,
+        GalleryError,
+        InputError,
+        InterruptedWorkError,
+        ItrDeployError,
+        OutputError,
+        ParityError,
+        SetupError,
+        UsageError,
+    )
+    from itr_deploy.runtime.encoding.encoded import Encoded
+    from itr_deploy.runtime.gallery.gallery import Gallery
+    from itr_deploy.runtime.hits import Hit, Hits
+    from itr_deploy.runtime.matcher import Matcher
+    from itr_deploy.runtime.retriever import Retriever
 
 __version__ = version("itr-deploy")
 
-__all__ = ["Encoded", "Gallery", "Hit", "Hits", "Matcher", "Retriever", "__version__"]
+_MODULES = {
+    "deploy.banks": ("index_bank",),
+    "deploy.benching": ("bench",),
+    "deploy.checking": ("check",),
+    "deploy.engine_building": ("build_engine",),
+    "deploy.ensembling": ("ensemble",),
+    "deploy.evaluating": ("evaluate",),
+    "deploy.exporting": ("export",),
+    "deploy.indexing": ("index", "index_coarse"),
+    "deploy.inspecting": ("inspect",),
+    "deploy.profiling": ("profile_routes",),
+    "deploy.reranker_exporting": ("export_reranker",),
+    "deploy.searching": ("search",),
+    "deploy.tuning": ("tune",),
+    "deploy.verifying": ("verify",),
+    "diagnosis.examine": ("doctor",),
+    "errors": (
+        "BundleError",
+        "CheckpointError",
+        "EngineError",
+        "GalleryError",
+        "InputError",
+        "InterruptedWorkError",
+        "ItrDeployError",
+        "OutputError",
+        "ParityError",
+        "SetupError",
+        "UsageError",
+    ),
+    "runtime.encoding.encoded": ("Encoded",),
+    "runtime.gallery.gallery": ("Gallery",),
+    "runtime.hits": ("Hit", "Hits"),
+    "runtime.matcher": ("Matcher",),
+    "runtime.retriever": ("Retriever",),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [  # noqa: RUF022  # verbs, then objects, then errors, as a reader looks for them
+    "bench",
+    "build_engine",
+    "check",
+    "doctor",
+    "ensemble",
+    "evaluate",
+    "export",
+    "export_reranker",
+    "index",
+    "index_bank",
+    "index_coarse",
+    "inspect",
+    "profile_routes",
+    "search",
+    "tune",
+    "verify",
+    "Encoded",
+    "Gallery",
+    "Hit",
+    "Hits",
+    "Matcher",
+    "Retriever",
+    "BundleError",
+    "CheckpointError",
+    "EngineError",
+    "GalleryError",
+    "InputError",
+    "InterruptedWorkError",
+    "ItrDeployError",
+    "OutputError",
+    "ParityError",
+    "SetupError",
+    "UsageError",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(import_module("itr_deploy.runtime"), name)
-    raise AttributeError(f"module 'itr_deploy' has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'itr_deploy' has no attribute {name!r}")
+    value = getattr(import_module(f"itr_deploy.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

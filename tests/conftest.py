@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from itr_deploy import Matcher
 from itr_deploy.bundle.manifest import Pipeline
 from itr_deploy.bundle.store import list_files, read_bundle, write_manifest
-from itr_deploy.runtime import Matcher
 from tests.support.command import Outcome, itr_deploy
 from tests.support.golden import FULL, Case
 from tests.support.threads import one_torch_thread

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def test_onnxruntime_sessions_are_created_in_one_place() -> None:
     "program",
     [
         "import itr_deploy.runtime",
-        "import itr_deploy.runtime, itr_deploy.evaluation.data.split, itr_deploy.cli.indexing",
+        "import itr_deploy.runtime, itr_deploy.evaluation.data.split, itr_deploy.deploy.indexing",
         "import itr_deploy.evaluation.evaluate",
         "import itr_deploy; itr_deploy.Retriever",
     ],
@@ -81,13 +82,45 @@ print("loaded:", sorted(new & {"numpy", "torch", "lancedb", "pyarrow", "onnxrunt
     assert python(code).out == "loaded: []\n"
 
 
-def test_the_public_names_are_these() -> None:
-    public = ["Encoded", "Gallery", "Hit", "Hits", "Matcher", "Retriever", "__version__"]
-    assert itr_deploy.__all__ == dir(itr_deploy) == public
+VERBS = [
+    *("bench", "build_engine", "check", "doctor", "ensemble", "evaluate", "export"),
+    *("export_reranker", "index", "index_bank", "index_coarse", "inspect", "profile_routes"),
+    *("search", "tune", "verify"),
+]
+OBJECTS = ["Encoded", "Gallery", "Hit", "Hits", "Matcher", "Retriever"]
+
+
+def test_the_public_names_are_the_verbs_the_objects_and_the_errors() -> None:
+    raised = [name for name in vars(errors) if name.endswith("Error")]
+    public = sorted([*VERBS, *OBJECTS, *raised, "__version__"])
+    assert sorted(itr_deploy.__all__) == dir(itr_deploy) == public
     for name in public:
         assert getattr(itr_deploy, name) is not None
     with pytest.raises(AttributeError, match="'Absent'"):
         itr_deploy.Absent  # noqa: B018
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_verb_is_a_function_that_documents_what_it_takes(name: str) -> None:
+    verb = getattr(itr_deploy, name)
+    parameters = [name for name in inspect.signature(verb).parameters if name != "options"]
+    assert callable(verb)
+    for parameter in parameters:
+        assert f"{parameter}: " in verb.__doc__
+
+
+def test_the_matcher_loads_no_gallery() -> None:
+    code = "import sys, itr_deploy; itr_deploy.Matcher; print('lancedb' in sys.modules)"
+    assert python(code).out == "False\n"
+
+
+def test_a_verb_is_itself_whatever_was_imported_before() -> None:
+    code = """
+import itr_deploy.exporters, itr_deploy.deploy.exporting, itr_deploy.benchmarking.benchmark
+import itr_deploy
+print(callable(itr_deploy.export), callable(itr_deploy.bench), callable(itr_deploy.doctor))
+"""
+    assert python(code).out == "True True True\n"
 
 
 PUBLIC_METHODS = {

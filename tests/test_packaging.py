@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itr_deploy.runtime import Gallery, Matcher, Retriever
+from itr_deploy import Gallery, Matcher, Retriever
 from tests.support.golden import FULL
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
+from itr_deploy.bundle.modality import PREFILTERS, GraphRole, Modality
 from itr_deploy.bundle.record import Record
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -19,18 +20,7 @@ Precision = Literal["float32", "float16", "bfloat16"]
 """Type of a bundle's matrix products; what half precision breaks stays float32."""
 Quantization = Literal["int8"]
 """What the matchers' products with constant weights are rounded to, for a CPU."""
-Modality = Literal["image", "text"]
-GraphRole = Literal[
-    "image_encoder",
-    "text_encoder",
-    "match_text_to_image",
-    "match_image_to_text",
-    "prefilter_text_to_image",
-    "prefilter_image_to_text",
-    "rerank_text_to_image",
-    "rerank_image_to_text",
-]
-PiKind = Literal["pooled_cosine", "neighbour_lists"]
+IntraSimilarityKind = Literal["pooled_cosine", "neighbour_lists"]
 
 
 class StoredTensor(Record):
@@ -245,11 +235,14 @@ class Reranker(Record):
         pillars: L, the query and its pillars, the width of a block of affinities.
         neighbours: C, the length of the neighbour lists whose overlap makes the edges.
         heads: Of its attention; the weights do not say.
-        pi: How the similarity within a modality is made: the cosine of the bundle's pooled
-            embeddings, or lists that the user gives with the gallery.
+        intra_similarity: How the similarity within a modality is made: the cosine of the bundle's
+            pooled embeddings, or lists that the user gives with the gallery. ``pi`` in the file,
+            LeaPRR's name of it.
         base_encoding_id: Of the matcher whose rankings it re-ranks.
         provenance: Where it came from.
     """
+
+    model_config = ConfigDict(populate_by_name=True)
 
     family: str
     text_to_image: RerankDirection
@@ -257,7 +250,7 @@ class Reranker(Record):
     pillars: int = Field(ge=2)
     neighbours: int = Field(ge=1)
     heads: int = Field(ge=1)
-    pi: PiKind
+    intra_similarity: IntraSimilarityKind = Field(validation_alias="pi", serialization_alias="pi")
     base_encoding_id: str
     provenance: Provenance
 
@@ -332,4 +325,4 @@ class Manifest(Record):
     @property
     def has_prefilter(self) -> bool:
         """Whether the bundle can narrow a wide shortlist before its matcher."""
-        return any(graph.role == "prefilter_text_to_image" for graph in self.graphs.values())
+        return any(graph.role in PREFILTERS.values() for graph in self.graphs.values())

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from itr_deploy.cli.devices import device_options
 from itr_deploy.cli.numbers import Numbers
-from itr_deploy.cli.output import needs_export_half, print_json, steps
+from itr_deploy.cli.output import print_json, steps
 
 if TYPE_CHECKING:
-    from itr_deploy.bundle.manifest import Modality
+    from itr_deploy.bundle.modality import Modality
 
 
 @click.command("bench")
@@ -129,56 +129,34 @@ def command(
         raise click.UsageError("--rerank and --bank go together")
     if (baseline is None) != (not checkpoints):
         raise click.UsageError("--baseline torch and --checkpoint go together")
-    if baseline and device != "cpu":
-        raise click.UsageError("--baseline torch computes on the CPU; leave out --device")
-    if baseline and rerank:
-        raise click.UsageError("--baseline torch does not re-rank; leave out --rerank")
-    searched = _one_of(gallery, synthetic)
-    if baseline:
-        with needs_export_half():
-            import itr_deploy.benchmarking.plain  # noqa: F401  # missing torch is told before all work
-    from itr_deploy.benchmarking.benchmark import PICTURE, REPORT, benchmark
-    from itr_deploy.benchmarking.options import Options
+    from itr_deploy.benchmarking.benchmark import PICTURE, REPORT
     from itr_deploy.cli.bench_table import print_benchmark
+    from itr_deploy.deploy.benching import bench
 
-    options = Options(
-        query=query or _taken_by(searched),
-        batches=batches,
-        widths=widths,
-        prefilter=prefilter,
-        threads=threads,
-        rounds=rounds,
-        k=k,
-        device=device,
-        backend=backend,
-        resident=resident,
-        bank=bank,
-        trace=trace,
-        checkpoints=checkpoints,
-    )
     with steps(quiet=as_json) as begin:
-        report: dict[str, Any] = benchmark(
-            bundle, searched, output, options, force=force, progress=begin
+        report = bench(
+            bundle,
+            gallery=gallery,
+            synthetic=synthetic,
+            query=query,
+            batch=batches,
+            candidates=widths,
+            prefilter=prefilter,
+            threads=threads,
+            rounds=rounds,
+            k=k,
+            resident=resident,
+            bank=bank,
+            checkpoints=checkpoints,
+            trace=trace,
+            output=output,
+            force=force,
+            device=device,
+            backend=backend,
+            progress=begin,
         )
     if as_json:
         print_json(report)
         return
     print_benchmark(report)
     click.echo(f"report: {output / REPORT}, {output / PICTURE}")
-
-
-def _one_of(gallery: Path | None, synthetic: int | None) -> Path | int:
-    if gallery is not None and synthetic is None:
-        return gallery
-    if synthetic is not None and gallery is None:
-        return synthetic
-    raise click.UsageError("give --gallery or --synthetic, one of them")
-
-
-def _taken_by(searched: Path | int) -> Modality:
-    """What a gallery is searched with; a synthetic one is of images unless asked otherwise."""
-    from itr_deploy.runtime import Gallery
-
-    if isinstance(searched, Path) and Gallery.open(searched).modality == "text":
-        return "image"
-    return "text"

@@ -142,34 +142,30 @@ def command(
     An engine has the precision of its graph: --fp16 asserts it, and the engine's layers are
     inspected to prove it. Engines that are up to date stay. TensorRT for RTX needs no GPU.
     """
-    from itr_deploy.bundle.store import read_bundle
-    from itr_deploy.engines.builder import BuildRequest, build_engines
-    from itr_deploy.engines.builder.build import BuildOptions
-    from itr_deploy.engines.library import default_target
-    from itr_deploy.engines.shapes import Overrides
+    from itr_deploy.deploy.engine_building import build_engine
 
-    request = BuildRequest(
-        target=target or default_target(),
-        graphs=tuple(graphs),
-        precision=precision,
-        capabilities=tuple(capabilities),
-        shapes=Overrides(min_shapes, opt_shapes, max_shapes),
-        options=BuildOptions(
-            optimization_level=optimization_level,
-            workspace=workspace,
-            hardware_compatibility=hardware_compatibility,
-            version_compatible=version_compatible,
-            timing_cache=timing_cache,
-        ),
-        force=force,
-    )
-    opened = read_bundle(bundle)
     with _bars() as progress:
-        built = build_engines(opened, request, progress)
+        built = build_engine(
+            bundle,
+            target=target,
+            precision=precision,
+            graphs=graphs,
+            min_shapes=min_shapes,
+            opt_shapes=opt_shapes,
+            max_shapes=max_shapes,
+            workspace=workspace,
+            optimization_level=optimization_level,
+            hardware_compatibility=hardware_compatibility,
+            compute_capability=capabilities,
+            timing_cache=timing_cache,
+            version_compatible=version_compatible,
+            force=force,
+            progress=progress,
+        )
     if as_json:
-        print_json({"target": request.target, **built.to_json()})
+        print_json(built.to_json())
     else:
-        _print(built, request.target)
+        _print(built, built.target)
 
 
 @contextmanager

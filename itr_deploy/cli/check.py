@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from itr_deploy.cli.output import needs_export_half, print_json
+from itr_deploy.cli.output import print_json
 from itr_deploy.errors import EngineError
 
 if TYPE_CHECKING:
-    from itr_deploy.engines.preflight import Target
+    from itr_deploy.engines.files import EngineTarget
 
 
 @click.command("check")
@@ -24,33 +24,26 @@ if TYPE_CHECKING:
     help="Which builder the engines are for.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def command(bundle: Path, target: Target, as_json: bool) -> None:
+def command(bundle: Path, target: EngineTarget, as_json: bool) -> None:
     """Check BUNDLE's graphs against what TensorRT is known to refuse.
 
     Where the target's library is installed its parser reads every graph too; no GPU is needed.
     """
-    from itr_deploy.bundle.store import read_bundle
+    from itr_deploy.deploy.checking import check
+    from itr_deploy.engines.library import MODULES
 
-    with needs_export_half():
-        from itr_deploy.engines.preflight import RULES, lint_bundle
-        from itr_deploy.engines.preflight.parse import parse_bundle
-    from itr_deploy.engines.library import MODULES, import_library, installed
-
-    opened = read_bundle(bundle)
-    library = import_library(target) if installed(target) else None
-    found = lint_bundle(opened, target)
-    if library is not None:
-        found += parse_bundle(opened, library)
-    parsed = None if library is None else f"{library.__name__} {library.__version__}"
+    checked = check(bundle, target=target)
     if as_json:
-        findings = [finding.to_json() for finding in found]
-        print_json({"target": target, "parsed_by": parsed, "findings": findings})
+        print_json(checked.to_json())
     else:
-        for finding in found:
+        for finding in checked.findings:
             click.echo(str(finding))
+        parsed = checked.parsed_by
         said = (
             f"parsed by {parsed}" if parsed else f"not parsed: {MODULES[target]} is not installed"
         )
-        click.echo(f"{len(opened.manifest.graphs)} graphs, {len(RULES)} rules, {said}")
-    if found:
-        raise EngineError(f"{bundle}: {len(found)} findings keep {target} from taking its graphs")
+        click.echo(f"{checked.graphs} graphs, {checked.rules} rules, {said}")
+    if checked.findings:
+        raise EngineError(
+            f"{bundle}: {len(checked.findings)} findings keep {target} from taking its graphs"
+        )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from itr_deploy.cli.output import needs_export_half, print_json, print_table, steps
+from itr_deploy.cli.output import print_json, print_table, steps
 from itr_deploy.errors import SetupError
 
 if TYPE_CHECKING:
-    from itr_deploy.diagnosis.machine import Machine
+    from itr_deploy.diagnosis.checks import Check
     from itr_deploy.diagnosis.selftest import Row
 
 
@@ -30,38 +31,23 @@ def command(bundles: tuple[Path, ...], as_json: bool, tested: bool) -> None:
     For every BUNDLE: whether it is whole, and which of its engines fit this machine. A machine
     without a GPU is in order. Exit code 4 if there is a problem.
     """
-    from itr_deploy.diagnosis.examine import examine
-    from itr_deploy.diagnosis.machine import Machine
+    from itr_deploy.diagnosis.examine import doctor
 
-    machine = Machine()
-    checks = []
-    for check in examine(machine, bundles):
-        checks.append(check)
+    def show(check: Check) -> None:
         if not as_json:
             click.echo(f"{check.state:<8} {check}")
-    rows = _self_test(machine) if tested else []
-    states = [check.state for check in checks] + [row.state for row in rows]
-    problems = states.count("problem")
+
+    with steps(quiet=not tested) as begin:
+        found = doctor(*bundles, self_test=tested, on_check=show, progress=begin)
     if as_json:
-        found: dict[str, object] = {"checks": [check.to_json() for check in checks]}
-        if tested:
-            found["self_test"] = [row.to_json() for row in rows]
-        print_json({**found, "problems": problems})
+        print_json(found.to_json())
     elif tested:
-        _print_rows(rows)
-    if problems:
-        raise SetupError(f"{problems} problem{'s' * (problems > 1)} found")
+        _print_rows(found.self_test)
+    if found.problems:
+        raise SetupError(f"{found.problems} problem{'s' * (found.problems > 1)} found")
 
 
-def _self_test(machine: Machine) -> list[Row]:
-    with steps(quiet=False) as begin:
-        begin("loading PyTorch")
-        with needs_export_half():
-            from itr_deploy.diagnosis.selftest import self_test
-        return self_test(machine, begin)
-
-
-def _print_rows(rows: list[Row]) -> None:
+def _print_rows(rows: Sequence[Row]) -> None:
     columns = ("backend", "device", "precision", "largest error", "same ranking", "ms a call")
     print_table(
         "self-test: a small model on every backend, against PyTorch",

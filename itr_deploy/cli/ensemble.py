@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from itr_deploy.cli.output import needs_export_half, steps
+from itr_deploy.cli.output import steps
 from itr_deploy.cli.parity_table import print_made
 
 
@@ -40,10 +40,9 @@ def command(
     what all of them need.
     """
     with steps(quiet=False) as begin:
-        begin("reading the members")
-        with needs_export_half():
-            from itr_deploy.parity.ensemble import ensemble_verified
-        result = ensemble_verified(
-            bundles, weights or (1.0,) * len(bundles), output=output, force=force, progress=begin
+        from itr_deploy.deploy.ensembling import ensemble
+
+        result = ensemble(
+            bundles, output=output, weights=weights or None, force=force, progress=begin
         )
     print_made(result, as_json)

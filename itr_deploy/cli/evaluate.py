@@ -8,15 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from itr_deploy.cli.devices import device_options
-from itr_deploy.cli.output import needs_export_half, print_json
+from itr_deploy.cli.output import print_json
 
 if TYPE_CHECKING:
-    from itr_deploy.bundle.manifest import Modality
-    from itr_deploy.evaluation.data.split import Split
-    from itr_deploy.evaluation.measures.baseline import Baseline
     from itr_deploy.evaluation.measures.reranking import MergeKind
-    from itr_deploy.evaluation.options import RerankOptions
-    from itr_deploy.runtime import Matcher
 
 
 @click.command("evaluate")
@@ -121,61 +116,34 @@ def command(
         raise click.UsageError("--exhaustive scores every pair and --candidates does not; give one")
     if (baseline is None) != (not checkpoints):
         raise click.UsageError("--baseline torch and --checkpoint go together")
-    if not rerank and any(
-        given is not None for given in (merge, image_neighbours, text_neighbours)
-    ):
-        raise click.UsageError("--merge and the neighbour lists go with --rerank")
     from itr_deploy.cli.evaluation_bar import pair_bar
     from itr_deploy.cli.evaluation_table import print_evaluation
-    from itr_deploy.evaluation.data.split import read_split
+    from itr_deploy.deploy.evaluating import evaluate
     from itr_deploy.evaluation.directory import PAGE, REPORT
-    from itr_deploy.evaluation.evaluate import evaluate
-    from itr_deploy.evaluation.options import Options
-    from itr_deploy.runtime import Matcher
 
-    matcher = Matcher.load(bundle, device=device, backend=backend)
-    read = read_split(data, split)
-    options = Options(
-        candidates=candidates,
-        folds=folds,
-        steps=steps,
-        images=images,
-        save_scores=save_scores,
-        force=force,
-        rerank=_rerank_options(matcher, image_neighbours, text_neighbours, merge or "published")
-        if rerank
-        else None,
-        baseline=_torch_baseline(matcher, read, checkpoints, rerank) if baseline else None,
-    )
     with pair_bar() as bar:
-        report = evaluate(matcher, read, output, options, bar)
+        report = evaluate(
+            bundle,
+            data=data,
+            split=split,
+            output=output,
+            candidates=candidates,
+            steps=steps,
+            rerank=rerank,
+            merge=merge,
+            image_neighbours=image_neighbours,
+            text_neighbours=text_neighbours,
+            checkpoints=checkpoints,
+            images=images,
+            folds=folds,
+            save_scores=save_scores,
+            force=force,
+            device=device,
+            backend=backend,
+            bar=bar,
+        )
     if as_json:
         print_json(report)
     else:
         print_evaluation(report)
         click.echo(f"report: {output / REPORT}, {output / PAGE}")
-
-
-def _rerank_options(
-    matcher: Matcher, images: Path | None, texts: Path | None, merge: MergeKind
-) -> RerankOptions:
-    from itr_deploy.evaluation.options import RerankOptions
-    from itr_deploy.runtime.rerank.neighbours import NeighbourLists
-    from itr_deploy.runtime.rerank.reranking import reranker_of
-
-    given: dict[Modality, Path | None] = {"image": images, "text": texts}
-    lists = {modality: path for modality, path in given.items() if path is not None}
-    if reranker_of(matcher).pi == "neighbour_lists" and len(lists) < len(given):
-        raise click.UsageError(
-            "this re-ranker was trained with neighbour lists for the similarity within a "
-            "modality; give --image-neighbours and --text-neighbours"
-        )
-    return RerankOptions({m: NeighbourLists.read(path) for m, path in lists.items()}, merge)
-
-
-def _torch_baseline(
-    matcher: Matcher, split: Split, checkpoints: tuple[Path, ...], rerank: bool
-) -> Baseline:
-    with needs_export_half():
-        from itr_deploy.parity.baseline import torch_baseline
-    return torch_baseline(matcher, split, checkpoints, rerank=rerank)

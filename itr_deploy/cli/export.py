@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from itr_deploy.cli.export_reranker import reranker_command
-from itr_deploy.cli.output import needs_export_half, steps
+from itr_deploy.cli.output import steps
 from itr_deploy.cli.parity_table import print_made
 from itr_deploy.errors import InputError
 from itr_deploy.models.registry import (
@@ -131,20 +131,19 @@ def _export(
     **options: Any,
 ) -> None:
     with steps(quiet=False) as begin:
-        begin("loading PyTorch")
-        with needs_export_half():
-            from itr_deploy.parity.export import export_verified
-        result = export_verified(
-            family,
+        from itr_deploy.deploy.exporting import export
+
+        result = export(
+            family.name,
             checkpoint=checkpoint,
-            vocabulary=vocab,
+            vocab=vocab,
             output=output,
             opset=opset,
-            precision=precision,
-            quantization=quantization,
+            dtype=precision,
+            quantize=quantization,
             force=force,
-            options=options,
             progress=begin,
+            **options,
         )
     print_made(result, as_json)
 

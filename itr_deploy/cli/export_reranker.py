@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from itr_deploy.cli.output import needs_export_half, steps
+from itr_deploy.cli.output import steps
 from itr_deploy.cli.parity_table import print_made
 from itr_deploy.models.registry import RerankerFamily
 
@@ -98,22 +98,18 @@ def _export(
     as_json: bool,
 ) -> None:
     with steps(quiet=False) as begin:
-        begin("loading PyTorch")
-        with needs_export_half():
-            from itr_deploy.exporters.reranker import RerankSettings
-            from itr_deploy.parity.reranker import add_reranker_verified
-        settings = RerankSettings(
-            rows=(text_rows, image_rows),
-            published_thresholds=thresholds == "published",
-            pi="pooled_cosine" if pi == "pooled" else "neighbour_lists",
-        )
-        result = add_reranker_verified(
-            family,
+        from itr_deploy.deploy.reranker_exporting import export_reranker
+
+        result = export_reranker(
+            family.name,
             checkpoint=checkpoint,
             base=base,
             output=output,
             heads=heads,
-            settings=settings,
+            rows_text_to_image=text_rows,
+            rows_image_to_text=image_rows,
+            edge_thresholds=thresholds,  # type: ignore[arg-type]
+            intra_similarity=pi,  # type: ignore[arg-type]
             force=force,
             progress=begin,
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from itr_deploy.cli.devices import device_options
-from itr_deploy.cli.output import item_progress, print_json
+from itr_deploy.cli.output import counted, print_json
 
 
 @click.command("index")
@@ -97,45 +97,46 @@ def command(
         raise click.UsageError(
             "give --data; only --bank and --coarse-index for an existing gallery need none"
         )
-    from itr_deploy.cli import banks
-    from itr_deploy.cli.indexing import index_split
-    from itr_deploy.evaluation.data.split import read_split
-    from itr_deploy.runtime import Gallery, Matcher
-    from itr_deploy.runtime.gallery.coarse_index import FROM as INDEXED_FROM
+    from itr_deploy.deploy.banks import index_bank
+    from itr_deploy.deploy.indexing import index, index_coarse
 
-    matcher, added = Matcher.load(bundle, device=device, backend=backend), 0
-    if data is None:
-        modality = Gallery.open(output, matcher).modality
-    opened = None if bank is None else banks.open_bank(matcher, bank, modality)
+    result: dict[str, object] = {}
     if data is not None:
-        read = read_split(data, split)
-        added = len(read.image_ids) if modality == "image" else len(read.captions)
-        with item_progress(f"indexing {modality}s", added, quiet=False) as progress:
-            index_split(
-                matcher,
-                read,
-                output,
+        with counted(f"indexing {modality}s") as progress:
+            indexed = index(
+                bundle,
+                data=data,
+                output=output,
+                split=split,
                 modality=modality,  # type: ignore[arg-type]
                 storage=storage,  # type: ignore[arg-type]
                 metadata=metadata,
-                force=force,
+                coarse_index=coarse_index,
                 append=append,
+                force=force,
+                device=device,
+                backend=backend,
                 progress=progress,
             )
-    gallery = Gallery.open(output, matcher)
-    count = gallery.count()
-    if coarse_index or (coarse_index is None and count >= INDEXED_FROM and data is not None):
+        result = indexed.to_json()
+    elif coarse_index:
         click.echo("building the coarse index", err=True)
-        gallery.build_coarse_index()
-    result = {"gallery": str(output), "modality": modality, "added": added, "items": count}
-    result["coarse_indexed"] = gallery.coarse_indexed
-    if opened is not None:
-        with item_progress("scoring with the bank", count, quiet=False) as progress:
-            made = banks.store_phi(
-                matcher, gallery, opened, phi_limit=phi_limit << 20, progress=progress
+        result = index_coarse(output).to_json()
+    if bank is not None:
+        with counted("scoring with the bank") as progress:
+            made = index_bank(
+                bundle,
+                gallery=output,
+                bank=bank,
+                limit=phi_limit << 20,
+                device=device,
+                backend=backend,
+                progress=progress,
             )
-        result |= {"bank": str(bank), "all_scores_kept": made.complete}
+        result |= {"gallery": str(output), "bank": str(bank), "all_scores_kept": made.complete}
     if as_json:
         print_json(result)
+    elif "items" in result:
+        click.echo(f"gallery: {output} ({result['items']} {result['modality']}s)")
     else:
-        click.echo(f"gallery: {output} ({count} {modality}s)")
+        click.echo(f"gallery: {output} (scored with {bank})")

@@ -63,11 +63,11 @@ def steps(quiet: bool) -> Iterator[Callable[[str], None]]:
 
 
 @contextmanager
-def item_progress(label: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A progress bar with rate and time left, on standard error."""
+def counted(label: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar with rate and time left, on standard error; it is told done and total."""
     with progress_bar(quiet) as bar:
-        task = bar.add_task(label, total=total)
-        yield lambda done: bar.update(task, completed=done)
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def progress_bar(quiet: bool = False) -> Progress:
@@ -92,22 +92,3 @@ def progress_bar(quiet: bool = False) -> Progress:
     label = TextColumn("{task.description}", markup=False)
     columns = (label, BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     return Progress(*columns, console=Console(stderr=True, quiet=quiet))
-
-
-@contextmanager
-def needs_export_half() -> Iterator[None]:
-    """Name the extra where torch or onnx is missing.
-
-    Raises:
-        SetupError: A package of the export half is not installed.
-    """
-    from itr_deploy.errors import SetupError
-
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("itr_deploy"):
-            raise
-        raise SetupError(
-            f"{error.name} is not installed; pip install 'itr-deploy[export,cpu]'"
-        ) from error

@@ -9,8 +9,8 @@ import click
 from itr_deploy.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
+    from itr_deploy.deploy.exported import Exported
     from itr_deploy.parity import ParityReport
-    from itr_deploy.parity.export import Exported
 
 
 def print_made(made: Exported, as_json: bool) -> None:

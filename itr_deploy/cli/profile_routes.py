@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from itr_deploy.cli.output import item_progress, needs_export_half, print_json, print_table
+from itr_deploy.cli.output import counted, print_json, print_table
 
 if TYPE_CHECKING:
-    from itr_deploy.bundle.manifest import Manifest
-    from itr_deploy.models.dime.counter import RouteCounter
     from itr_deploy.models.dime.profile import RouteProfile
 
 
@@ -50,68 +48,23 @@ def command(
     Scores all pairs of a split. The bundle's graphs must tell their gates: export it with --gates
     yes. The profile is what export's --prune-routes takes.
     """
-    from itr_deploy.bundle.files import write_file
-    from itr_deploy.errors import OutputError, UsageError
-    from itr_deploy.evaluation.data.split import read_split
-    from itr_deploy.evaluation.scores.pairs import observe_pairs
-    from itr_deploy.runtime import Matcher
+    from itr_deploy.deploy.profiling import profile_routes
 
-    drawing = output.with_suffix(".svg")
-    if drawing == output:
-        raise UsageError(f"--output {output} is the picture's name; give the profile another one")
-    existing = next((path for path in (output, drawing) if path.exists()), None)
-    if existing is not None and not force:
-        raise OutputError(f"{existing} exists; give --force to replace it, or another --output")
-    read = read_split(data, split).first(images)
-    matcher = Matcher.load(bundle)
-    manifest = matcher.bundle.manifest
-    counter = _counter(bundle, manifest)
-    pairs = len(read.image_ids) * len(read.captions)
-    with item_progress("profiling pairs", pairs, quiet=False) as progress:
-        observe_pairs(matcher, read, counter.add, progress)
-    from itr_deploy.bundle.manifest import ProfileEvidence
-
-    evidence = ProfileEvidence(
-        checkpoint_sha256=manifest.provenance.checkpoint_sha256,
-        data_sha256=read.digest(),
-        split=split,
-        images=len(read.image_ids),
-        captions=len(read.captions),
-    )
-    profile = counter.profile(evidence, str(data.resolve()))
-    write_file(output, profile.model_dump_json(indent=1) + "\n")
-    write_file(drawing, profile.picture())
+    with counted("profiling pairs") as progress:
+        profile = profile_routes(
+            bundle,
+            data=data,
+            split=split,
+            images=images,
+            output=output,
+            force=force,
+            progress=progress,
+        )
     if as_json:
         print_json(profile.model_dump(mode="json"))
         return
     _print(profile)
-    click.echo(f"profile: {output}, picture: {drawing}")
-
-
-def _counter(path: Path, manifest: Manifest) -> RouteCounter:
-    """What counts the routes of this bundle's family.
-
-    Raises:
-        InputError: The family has no routes, or the graphs do not tell their gates.
-    """
-    from itr_deploy.errors import InputError
-    from itr_deploy.models.registry import FAMILIES
-
-    entry = {known.name: known for known in FAMILIES}.get(manifest.family)
-    if entry is None or entry.profiler is None:
-        known = [known.name for known in FAMILIES if known.profiler is not None]
-        raise InputError(
-            f"{path} is of family {manifest.family}, which has no routes to profile; "
-            f"{', '.join(known)} has"
-        )
-    with needs_export_half():
-        counter = entry.profiler()
-    told = {output.name for graph in manifest.graphs.values() for output in graph.outputs}
-    if not told.issuperset(counter.outputs):
-        raise InputError(
-            f"{path}: its graphs do not tell their gates; export it again with --gates yes"
-        )
-    return counter
+    click.echo(f"profile: {output}, picture: {output.with_suffix('.svg')}")
 
 
 def _print(profile: RouteProfile) -> None:

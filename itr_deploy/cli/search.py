@@ -11,7 +11,8 @@ from itr_deploy.cli.devices import device_options
 from itr_deploy.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from itr_deploy.runtime import Hit, Hits, Retriever
+    from itr_deploy.runtime.hits import Hit, Hits
+    from itr_deploy.runtime.retriever import Retriever
 
 
 @click.command("search")
@@ -77,7 +78,7 @@ def command(
     if bool(queries) == (image is not None):
         raise click.UsageError("give queries, or --image, one of them")
     from itr_deploy.errors import GalleryError
-    from itr_deploy.runtime import Retriever
+    from itr_deploy.runtime.retriever import Retriever
 
     retriever = Retriever.load(
         bundle,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from itr_deploy.cli.output import needs_export_half, print_json, steps
+from itr_deploy.cli.output import print_json, steps
 
 
 @click.command("verify")
@@ -58,21 +58,18 @@ def command(
     tolerance is missed.
     """
     with steps(quiet=False) as begin:
-        begin("loading PyTorch")
-        with needs_export_half():
-            from itr_deploy.parity.again import verify_again
-            from itr_deploy.parity.reranker import is_rerankers, verify_reranker
-        if is_rerankers(bundle, checkpoint):
-            report = verify_reranker(bundle, checkpoint, tolerance=tolerance, progress=begin)
-        else:
-            report = verify_again(
-                bundle,
-                checkpoint,
-                tolerance=tolerance,
-                storage_tolerance=storage_tolerance,
-                data=(data, split, images) if data is not None else None,
-                progress=begin,
-            )
+        from itr_deploy.deploy.verifying import verify
+
+        report = verify(
+            bundle,
+            checkpoint=checkpoint,
+            tolerance=tolerance,
+            storage_tolerance=storage_tolerance,
+            data=data,
+            split=split,
+            images=images,
+            progress=begin,
+        )
     if as_json:
         print_json(report.to_json())
     else:
@@ -81,6 +78,6 @@ def command(
         print_report(report)
     if not report.passed:
         from itr_deploy.errors import ParityError
-        from itr_deploy.parity.export import missed
+        from itr_deploy.parity.report import missed
 
         raise ParityError(missed(report, "do not deploy this bundle"))

@@ -1,10 +1,13 @@
-"""All checks, in the order in which they are told."""
+"""`doctor`: what this machine has, what truly loads, and how to mend the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from itr_deploy.deploy.export_half import export_half
 from itr_deploy.diagnosis.cache import check_cache
 from itr_deploy.diagnosis.checks import Check
 from itr_deploy.diagnosis.cuda import check_cuda
@@ -13,6 +16,67 @@ from itr_deploy.diagnosis.machine import Machine
 from itr_deploy.diagnosis.onnxruntime import PROVIDERS, check_onnxruntime, check_provider
 from itr_deploy.diagnosis.python import check_export_half, check_itr_deploy, check_python
 from itr_deploy.diagnosis.tensorrt import check_library
+
+if TYPE_CHECKING:
+    from itr_deploy.diagnosis.selftest import Row
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What `doctor` found.
+
+    Attributes:
+        checks: What was looked at, in this order.
+        self_test: What came of every backend; empty where no self-test was asked for.
+    """
+
+    checks: tuple[Check, ...]
+    self_test: tuple[Row, ...] = ()
+
+    @property
+    def problems(self) -> int:
+        """How many checks and backends have a problem."""
+        states = [check.state for check in self.checks] + [row.state for row in self.self_test]
+        return states.count("problem")
+
+    def to_json(self) -> dict[str, Any]:
+        """For a report."""
+        found: dict[str, Any] = {"checks": [check.to_json() for check in self.checks]}
+        if self.self_test:
+            found["self_test"] = [row.to_json() for row in self.self_test]
+        return {**found, "problems": self.problems}
+
+
+def doctor(
+    *bundles: str | Path,
+    self_test: bool = False,
+    on_check: Callable[[Check], object] = lambda check: None,
+    progress: Callable[[str], None] = lambda step: None,
+) -> Diagnosis:
+    """Look at this machine: what is installed, what truly loads, and how to mend what does not.
+
+    A machine without a GPU is in order.
+
+    Args:
+        *bundles: Directories of bundles: whether each is whole, and which of its engines fit.
+        self_test: Also export a small model and compare every backend that is there with PyTorch.
+        on_check: Told of every check as it is made.
+        progress: Called with the name of each step of the self-test as it begins.
+
+    Raises:
+        SetupError: PyTorch or onnx is not installed, for the self-test.
+        ParityError: The self-test's bundle differs from PyTorch on the CPU already.
+    """
+    machine, checks = Machine(), []
+    for check in examine(machine, map(Path, bundles)):
+        on_check(check)
+        checks.append(check)
+    if not self_test:
+        return Diagnosis(tuple(checks))
+    progress("loading PyTorch")
+    with export_half():
+        from itr_deploy.diagnosis.selftest import self_test as run
+    return Diagnosis(tuple(checks), tuple(run(machine, progress)))
 
 
 def examine(machine: Machine, bundles: Iterable[Path] = ()) -> Iterator[Check]:

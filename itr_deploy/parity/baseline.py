@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.files import sha256_of
-from itr_deploy.bundle.manifest import Manifest, Member, Modality
+from itr_deploy.bundle.manifest import Manifest, Member
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.errors import CheckpointError, UsageError
 from itr_deploy.evaluation.data.memory import release_pages
 from itr_deploy.evaluation.data.split import Split
@@ -19,8 +20,7 @@ from itr_deploy.evaluation.measures.reranking import Network
 from itr_deploy.evaluation.scores.grid import Grid
 from itr_deploy.exporters.reranker import network_of
 from itr_deploy.models.contract import TrainedMatcher
-from itr_deploy.parity.again import read_trained
-from itr_deploy.parity.reranker import read_reranker
+from itr_deploy.parity.trained import read_reranker, read_trained
 from itr_deploy.runtime.encoding.checks import finite_batch
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.matrices import Inputs

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality, StoredTensor
+from itr_deploy.bundle.manifest import StoredTensor
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.models.contract import DeployedMatcher
 from itr_deploy.parity.samples import Sample
 from itr_deploy.runtime.encoding.encoded import Block, Encoded

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.files import write_json
-from itr_deploy.bundle.roles import MATCHERS, PREFILTERS
-from itr_deploy.bundle.staging import staged_directory
-from itr_deploy.bundle.store import PARITY, is_only_a_bundle, read_bundle
-from itr_deploy.errors import ParityError
-from itr_deploy.exporters.ensemble import build_ensemble
-from itr_deploy.parity.export import Exported, missed
-from itr_deploy.parity.judging import judged_backend
+from itr_deploy.bundle.modality import MATCHERS, PREFILTERS
 from itr_deploy.parity.report import ParityReport, RankComparison, compare, compare_ranks
 from itr_deploy.runtime.matcher import Matcher
 
@@ -29,46 +20,7 @@ SHAPES = ((5, 7, 3), (2, 36, 9))
 """Images, regions and texts of the samples."""
 
 
-def ensemble_verified(
-    members: Sequence[Path],
-    weights: Sequence[float],
-    *,
-    output: Path,
-    force: bool = False,
-    progress: Callable[[str], None] = lambda step: None,
-) -> Exported:
-    """Join bundles and compare the result with the weighted mean of their scores.
-
-    Args:
-        members: The bundles' directories.
-        weights: One a member, positive.
-        output: Directory of the ensemble; must not exist unless ``force`` is given.
-        force: Replace an existing bundle.
-        progress: Called with the name of each step as it begins.
-
-    Raises:
-        BundleError: A member is damaged, or the members take different inputs.
-        OutputError: The output exists, or the disk refuses.
-        ParityError: The ensemble differs from its members; nothing is left.
-        UsageError: Fewer than two members, or weights that do not fit.
-    """
-    bundles = [read_bundle(member) for member in members]
-    with staged_directory(output, force=force, replaceable=is_only_a_bundle, kind="bundle") as root:
-        manifest = build_ensemble(bundles, weights, root, progress)
-        progress("comparison with the members")
-        with ExitStack() as stack:
-            joined, *matchers = [
-                Matcher(bundle, stack.enter_context(judged_backend(bundle)))
-                for bundle in (read_bundle(root), *bundles)
-            ]
-            report = _compare(joined, matchers, weights)
-        if not report.passed:
-            raise ParityError(missed(report, "no bundle was written"))
-        write_json(root / PARITY, report.to_json())
-    return Exported(output, manifest.encoding_id, report)
-
-
-def _compare(
+def compare_ensemble(
     ensemble: Matcher, members: Sequence[Matcher], weights: Sequence[float]
 ) -> ParityReport:
     """Every matcher graph, and the coarse product, against the members' weighted mean."""

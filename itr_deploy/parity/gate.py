@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from itr_deploy.bundle.manifest import StorageType, StoredTensor
-from itr_deploy.bundle.roles import MATCHERS, PREFILTERS, Roles
+from itr_deploy.bundle.modality import MATCHERS, PREFILTERS, Roles
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.parity.encoded_samples import SampleEncoder
 from itr_deploy.parity.report import (

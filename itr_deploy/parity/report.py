@@ -222,3 +222,16 @@ def compare_ranks(
         storage=storage,
         finite=bool(np.isfinite(got).all() and np.isfinite(reference).all()),
     )
+
+
+def missed(report: ParityReport, consequence: str) -> str:
+    """The message of a failed gate: the first comparison that missed, and its figures."""
+    worst = next(entry for entry in report.entries if not entry.passed)
+    count = sum(not entry.passed for entry in report.entries)
+    found = worst.shortfall
+    if not worst.finite:
+        found = "values that are NaN or infinite"
+    return (
+        f"parity missed by {count} of {len(report.entries)} comparisons, first {worst.name}: "
+        f"{found}; {consequence}"
+    )

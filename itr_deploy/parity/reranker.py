@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.files import sha256_of, write_json
-from itr_deploy.bundle.manifest import Modality
-from itr_deploy.bundle.staging import check_output, staged_directory
-from itr_deploy.bundle.store import PARITY, RERANKER_PARITY, Bundle, is_only_a_bundle, read_bundle
-from itr_deploy.errors import BundleError, CheckpointError, OutputError, ParityError
-from itr_deploy.exporters.reranker import (
-    RERANK_ROLES,
-    RerankSettings,
-    RerankSource,
-    build_reranked,
-    network_of,
-)
+from itr_deploy.bundle.modality import RERANK_GRAPHS, Modality
+from itr_deploy.bundle.store import Bundle
+from itr_deploy.exporters.reranker import network_of
 from itr_deploy.models.contract import TrainedReranker
-from itr_deploy.models.registry import RerankerFamily, reranker_family
-from itr_deploy.parity.export import Exported, missed
-from itr_deploy.parity.judging import judged_backend
+from itr_deploy.parity.parity_backend import parity_backend
 from itr_deploy.parity.report import ParityReport, compare, compare_ranks
 from itr_deploy.parity.tolerances import Tolerances
 from itr_deploy.runtime.backends import Backend
@@ -36,117 +23,18 @@ BATCHES = (1, 3, 17)
 Progress = Callable[[str], None]
 
 
-def add_reranker_verified(
-    family: RerankerFamily,
-    *,
-    checkpoint: Path,
-    base: Path,
-    output: Path,
-    heads: int,
-    settings: RerankSettings,
-    force: bool = False,
-    progress: Progress = lambda step: None,
-) -> Exported:
-    """Read a re-ranker's checkpoint, add it to a bundle and compare its graphs with PyTorch.
-
-    Args:
-        family: The checkpoint's, from `itr_deploy.models.registry`.
-        checkpoint: The published checkpoint.
-        base: The bundle of the matcher that it was trained for.
-        output: Directory of the new bundle; must not exist unless ``force`` is given.
-        heads: Heads of its attention.
-        settings: What else the checkpoint does not say.
-        force: Replace an existing bundle.
-        progress: Called with the name of each step as it begins.
-
-    Raises:
-        CheckpointError: The checkpoint cannot be used.
-        BundleError: The base is damaged, or has a re-ranker.
-        OutputError: The output exists, or the disk refuses.
-        ParityError: The graphs differ from PyTorch; nothing is left.
-        UsageError: The settings make no sense.
-    """
-    kind = {"replaceable": is_only_a_bundle, "kind": "bundle"}
-    check_output(output, force=force, **kind)  # type: ignore[arg-type]
-    opened = read_bundle(base)
-    progress(f"reading {checkpoint.name}")
-    source = RerankSource(family, checkpoint, family.load(checkpoint, heads), settings)
-    with staged_directory(output, force=force, **kind) as root:  # type: ignore[arg-type]
-        manifest = build_reranked(opened, source, root, progress)
-        if (base / PARITY).is_file():
-            shutil.copyfile(base / PARITY, root / PARITY)
-        progress("comparison with PyTorch")
-        report = _compare(source.trained, read_bundle(root))
-        if not report.passed:
-            raise ParityError(missed(report, "no bundle was written"))
-        write_json(root / RERANKER_PARITY, report.to_json())
-    return Exported(output, manifest.encoding_id, report)
-
-
-def is_rerankers(bundle: Path, checkpoint: Path) -> bool:
-    """Whether a checkpoint is that of the bundle's re-ranker."""
-    reranker = read_bundle(bundle).manifest.reranker
-    return (
-        reranker is not None
-        and checkpoint.is_file()
-        and sha256_of(checkpoint) == reranker.provenance.checkpoint_sha256
-    )
-
-
-def verify_reranker(
-    bundle: Path,
-    checkpoint: Path,
-    *,
-    tolerance: float | None = None,
-    progress: Progress = lambda step: None,
-) -> ParityReport:
-    """Compare a bundle's re-ranker with its checkpoint again, and write the report.
-
-    Raises:
-        BundleError: The bundle is damaged, or has no re-ranker known here.
-        CheckpointError: The checkpoint cannot be read.
-    """
-    opened = read_bundle(bundle)
-    progress(f"reading {checkpoint.name}")
-    trained = read_reranker(opened, checkpoint)
-    progress("comparison with PyTorch")
-    report = _compare(trained, opened, tolerance)
-    try:
-        write_json(bundle / RERANKER_PARITY, report.to_json())
-    except OutputError as error:
-        progress(f"report not kept: {error}")
-    return report
-
-
-def read_reranker(bundle: Bundle, checkpoint: Path) -> TrainedReranker:
-    """Read the checkpoint of a bundle's re-ranker.
-
-    Raises:
-        BundleError: The bundle has no re-ranker known here.
-        CheckpointError: The checkpoint cannot be read, or is of other sizes.
-    """
-    record = bundle.manifest.reranker
-    if record is None:
-        raise BundleError(f"{bundle.path} has no re-ranker; add one with itr-deploy export leaprr")
-    try:
-        family = reranker_family(record.family)
-    except KeyError as error:
-        raise BundleError(
-            f"{bundle.path}: re-ranker {error} is not of this itr-deploy; export it again"
-        ) from error
-    trained = family.load(checkpoint, record.heads)
-    if trained.pillars != record.pillars:
-        raise CheckpointError(
-            f"{checkpoint}: takes {trained.pillars} pillars, {bundle.path} {record.pillars}"
-        )
-    return trained
-
-
-def _compare(
+def compare_reranker(
     trained: TrainedReranker, bundle: Bundle, tolerance: float | None = None
 ) -> ParityReport:
+    """Compare the graphs of a bundle's re-ranker with PyTorch.
+
+    Args:
+        trained: The checkpoint, read.
+        bundle: The bundle, which has a re-ranker.
+        tolerance: Largest error of a score, by default that of the bundle's precision.
+    """
     allowed = Tolerances.of(bundle.manifest.precision, tolerance)
-    with judged_backend(bundle) as backend:
+    with parity_backend(bundle) as backend:
         return _compared(trained, bundle, backend, allowed)
 
 
@@ -158,7 +46,7 @@ def _compared(
     assert record is not None
     rng = np.random.default_rng(0)
     outputs, invariance, ranks = [], [], []
-    for role, query in RERANK_ROLES.items():
+    for query, role in RERANK_GRAPHS.items():
         rows, pairs = record.direction(query).rows, []
         for batch in BATCHES:
             given = _sample(rng, batch, rows, record.pillars)

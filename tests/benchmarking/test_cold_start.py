@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from itr_deploy import Gallery, Matcher
 from itr_deploy.benchmarking import cold_start
 from itr_deploy.errors import SetupError
-from itr_deploy.runtime import Gallery, Matcher
 from tests.support.items import images, names
 
 

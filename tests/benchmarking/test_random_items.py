@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from itr_deploy import Matcher
 from itr_deploy.benchmarking.random_items import RandomItems
 from itr_deploy.errors import BundleError
-from itr_deploy.runtime import Matcher
 
 
 def test_captions_are_8_to_16_words_that_the_model_knows(matcher: Matcher) -> None:

@@ -5,11 +5,11 @@ from collections import namedtuple
 import numpy as np
 import pytest
 
+from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.benchmarking import synthetic
 from itr_deploy.benchmarking.random_items import RandomItems
 from itr_deploy.benchmarking.synthetic import NoisyCopies, synthetic_gallery
 from itr_deploy.errors import OutputError
-from itr_deploy.runtime import Gallery, Matcher, Retriever
 from tests.support.items import images
 
 

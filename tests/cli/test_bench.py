@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from itr_deploy import Gallery, Matcher
 from itr_deploy.benchmarking import cold_start
-from itr_deploy.runtime import Gallery, Matcher
 from tests.support.command import Outcome, itr_deploy, python
 from tests.support.golden import FULL
 from tests.support.items import captions, names

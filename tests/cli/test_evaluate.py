@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from itr_deploy import Matcher
 from itr_deploy.bundle.manifest import Pipeline
 from itr_deploy.bundle.store import read_bundle, write_manifest
 from itr_deploy.evaluation.measures.recall import ranks, recall
-from itr_deploy.runtime import Matcher
 from tests.cli.conftest import CAPTIONS
 from tests.support.command import Outcome, itr_deploy
 from tests.support.files import tree

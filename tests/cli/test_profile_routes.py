@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from itr_deploy import Matcher
 from itr_deploy.bundle.store import read_bundle
-from itr_deploy.runtime import Matcher
 from tests.conftest import Bundles
 from tests.support.command import Outcome, itr_deploy
 from tests.support.dime import T2I

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.evaluation.tuning import projection
-from itr_deploy.runtime import Gallery, Matcher, Retriever
 from tests.cli.conftest import CAPTIONS
 from tests.support import items
 from tests.support.command import Outcome, itr_deploy

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itr_deploy.runtime import Gallery
+from itr_deploy import Gallery
 from tests.cli.conftest import CAPTIONS, IDS
 from tests.support.command import Outcome, itr_deploy
 from tests.support.files import largest_file, tree

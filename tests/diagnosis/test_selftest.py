@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from itr_deploy import Matcher
 from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.diagnosis.candidates import CANDIDATES
 from itr_deploy.diagnosis.machine import Machine
 from itr_deploy.diagnosis.selftest import Trial, run_candidate
 from itr_deploy.diagnosis.small_model import write_small_model
 from itr_deploy.engines.files import engine_directories
-from itr_deploy.runtime import Matcher
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import onnx
 import pytest
 import torch
 
+from itr_deploy import Matcher
 from itr_deploy.bundle.store import PARITY, read_bundle
 from itr_deploy.parity import verify
 from itr_deploy.parity.tolerances import Tolerances
-from itr_deploy.runtime import Matcher
 from tests.conftest import Bundles
 from tests.exporters.test_text import no_nltk_data, trained_nltk_data
 from tests.support.command import Outcome, itr_deploy
@@ -205,7 +205,7 @@ def test_parity_that_misses_ends_with_3_and_without_a_bundle(
     one_step: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     strict = partial(verify, tolerances=Tolerances.of("float32", 1e-12))
-    monkeypatch.setattr("itr_deploy.parity.export.verify", strict)
+    monkeypatch.setattr("itr_deploy.parity.gate.verify", strict)
     outcome = export(place / "bundle", checkpoint=one_step)
     assert outcome.code == 3
     assert "parity missed" in outcome.error

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.models import lhsc
-from itr_deploy.parity import verify
+from itr_deploy.parity.gate import verify
 from itr_deploy.parity.samples import Sample
-from itr_deploy.runtime import Gallery, Matcher, Retriever
 from itr_deploy.runtime.encoding.sources import TextSource
 from tests.conftest import Bundles
 from tests.support.lhsc import CHECKPOINT, GOLDEN, export, shared_name

@@ -11,10 +11,10 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from itr_deploy.bundle.roles import ENCODERS
+from itr_deploy import Gallery, Matcher
+from itr_deploy.bundle.modality import ENCODERS
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.errors import SetupError
-from itr_deploy.runtime import Gallery, Matcher
 from tests.conftest import Bundles
 from tests.support.command import itr_deploy
 from tests.support.golden import FULL, TEXT

@@ -11,9 +11,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from itr_deploy import Gallery, Matcher
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.errors import BundleError
-from itr_deploy.runtime import Gallery, Matcher
 from itr_deploy.runtime.backends import open_backend
 from tests.conftest import Bundles, export
 from tests.support.command import itr_deploy

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from itr_deploy import export
 from itr_deploy.models.registry import Family
-from itr_deploy.parity.export import export_verified
 from tests.conftest import Bundles
 from tests.families.toys import VECTORS, WORDS_ONLY, write_checkpoint, write_vocabulary
 from tests.support import lhsc
@@ -47,7 +47,7 @@ def _export_toy(family: Family, output: Path) -> Outcome:
     vocabulary = write_vocabulary(output.with_suffix(".vocab.json"))
     checkpoint = write_checkpoint(output.with_suffix(".pth"))
     with one_torch_thread():
-        made = export_verified(family, checkpoint=checkpoint, vocabulary=vocabulary, output=output)
+        made = export(family.name, checkpoint=checkpoint, vocab=vocabulary, output=output)
     return Outcome(0, json.dumps(made.report.to_json()), "")
 
 

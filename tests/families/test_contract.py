@@ -16,20 +16,17 @@ import numpy as np
 import pytest
 import torch
 
+from itr_deploy import Gallery, Hits, Matcher, Retriever, evaluate, tune, verify
 from itr_deploy.benchmarking.random_items import RandomItems
 from itr_deploy.benchmarking.synthetic import synthetic_gallery
-from itr_deploy.bundle.manifest import Modality, StorageType
-from itr_deploy.bundle.roles import MATCHERS, PREFILTERS
+from itr_deploy.bundle.manifest import StorageType
+from itr_deploy.bundle.modality import MATCHERS, PREFILTERS, Modality
 from itr_deploy.bundle.store import PARITY
+from itr_deploy.deploy import exporting
 from itr_deploy.engines.shapes import Overrides, profile_of
-from itr_deploy.evaluation.data.split import Split
-from itr_deploy.evaluation.evaluate import evaluate
 from itr_deploy.evaluation.measures.recall import ranks, recall
-from itr_deploy.evaluation.options import Options
-from itr_deploy.evaluation.tuning.tune import tune
 from itr_deploy.models import registry
-from itr_deploy.parity.again import read_trained, verify_again
-from itr_deploy.runtime import Gallery, Hits, Matcher, Retriever
+from itr_deploy.parity.trained import read_trained
 from itr_deploy.runtime.gallery.read import read_all
 from tests.conftest import Bundles
 from tests.families.cases import CASES, QUICK, FamilyCase
@@ -67,9 +64,12 @@ class Deployed:
             found = self.trained.plain.score(*map(torch.from_numpy, (self.regions, ids, lengths)))
         return found.numpy()
 
-    @property
-    def split(self) -> Split:
-        return Split("test", self.regions, names(IMAGES), self.captions, PER_IMAGE)
+    def write_data(self, root: Path) -> Path:
+        """A data directory in the published layout."""
+        root.mkdir()
+        np.save(root / "test_ims.npy", self.regions)
+        (root / "test_caps.txt").write_text("\n".join(self.captions) + "\n")
+        return root
 
     def items(self, modality: Modality) -> Any:
         return self.regions if modality == "image" else self.captions
@@ -95,7 +95,9 @@ class Deployed:
 def _registered() -> Iterator[None]:
     """The toys are families like others, here alone."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "FAMILIES", (*registry.FAMILIES, *TOYS))
+        families = (*registry.FAMILIES, *TOYS)
+        for module in (registry, exporting):
+            patch.setattr(module, "FAMILIES", families)
         yield
 
 
@@ -139,7 +141,7 @@ def test_verify_passes_again(deployed: Deployed, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(deployed.path, tmp_path / "bundle"))
     (copy / PARITY).unlink()
     with one_torch_thread():
-        report = verify_again(copy, deployed.checkpoint)
+        report = verify(copy, checkpoint=deployed.checkpoint)
     assert report.passed
     assert json.loads((copy / PARITY).read_bytes())["passed"] is True
 
@@ -187,13 +189,15 @@ def test_a_prefilter_keeps_what_it_scores_highest(deployed: Deployed, tmp_path: 
 
 
 def test_an_evaluation_recalls_what_the_model_does(deployed: Deployed, tmp_path: Path) -> None:
-    report = evaluate(deployed.matcher, deployed.split, tmp_path / "out", Options())
+    data = deployed.write_data(tmp_path / "data")
+    report = evaluate(deployed.path, data=data, output=tmp_path / "out")
     assert report["recall"] == recall(ranks(deployed.plain, PER_IMAGE)).to_json()
 
 
 def test_a_tuned_bundle_searches(deployed: Deployed, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(deployed.path, tmp_path / "bundle"))
-    found = tune(Matcher.load(copy), deployed.split, 0.9, tmp_path / "work")
+    data = deployed.write_data(tmp_path / "data")
+    found = tune(copy, data=data, split="test", target=0.9, work=tmp_path / "work")
     assert all(tuned.share >= 0.9 for tuned in found.values())
     matcher = Matcher.load(copy)
     assert matcher.bundle.manifest.pipeline.candidates == found["text"].width

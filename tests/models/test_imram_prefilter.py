@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from itr_deploy.bundle.roles import PREFILTERS
+from itr_deploy.bundle.modality import PREFILTERS
 from itr_deploy.models.contract import DeployedMatcher, Pipeline
 from itr_deploy.models.imram import ImramDeployment, load
 from itr_deploy.models.imram.config import ATTENTION_NORMS, MODES

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from itr_deploy.bundle.roles import PREFILTERS
+from itr_deploy import Matcher
+from itr_deploy.bundle.modality import PREFILTERS
 from itr_deploy.models.imram import load
-from itr_deploy.parity import verify
-from itr_deploy.runtime import Matcher
+from itr_deploy.parity.gate import verify
 from itr_deploy.runtime.pair_scorer import PairScorer
 from tests.support.golden import FULL
 from tests.support.threads import one_torch_thread

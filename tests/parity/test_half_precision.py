@@ -11,11 +11,11 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper
 
+from itr_deploy import Matcher
 from itr_deploy.bundle.store import list_files, read_bundle, write_manifest
 from itr_deploy.parity import emulated
 from itr_deploy.parity.emulated import write_emulated
-from itr_deploy.parity.judging import judged_backend
-from itr_deploy.runtime import Matcher
+from itr_deploy.parity.parity_backend import parity_backend
 from itr_deploy.runtime.backends.sessions import open_session
 from tests.conftest import Bundles
 from tests.support.command import itr_deploy
@@ -65,7 +65,7 @@ def half(bundles: Bundles) -> Path:
 def test_the_gate_rounds_more_than_onnxruntime_on_a_cpu(half: Path) -> None:
     given = {"texts": (FULL.token_ids, FULL.lengths), "images": FULL.regions}
     plain = Matcher.load(half).score(**given)
-    with judged_backend(read_bundle(half)) as backend:
+    with parity_backend(read_bundle(half)) as backend:
         assert "in its own process" in backend.description
         judged = Matcher(read_bundle(half), backend).score(**given)
     errors = [float(np.abs(scores - FULL.scores).mean()) for scores in (plain, judged)]

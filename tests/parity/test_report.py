@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from itr_deploy.parity import ParityReport
-from itr_deploy.parity.export import missed
-from itr_deploy.parity.report import compare, compare_ranks
+from itr_deploy.parity.report import compare, compare_ranks, missed
 
 
 def pair(got: list, reference: list) -> tuple[str, np.ndarray, np.ndarray]:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from itr_deploy import Matcher
 from itr_deploy.evaluation.measures.recall import ranks, recall
 from itr_deploy.evaluation.measures.steps import Sum
 from itr_deploy.models import imram
 from itr_deploy.models.imram import Imram
-from itr_deploy.runtime import Matcher
 from tests.cli.conftest import CAPTIONS
 from tests.conftest import Bundles
 from tests.support.command import Outcome, itr_deploy

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from itr_deploy.runtime import Gallery, Matcher
+from itr_deploy import Gallery, Matcher
 from tests.support.items import captions, images, names
 from tests.support.retrieval import COUNT, columns
 

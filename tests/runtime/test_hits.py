@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from itr_deploy.runtime import Hit, Hits
+from itr_deploy import Hit, Hits
 
 
 @pytest.fixture

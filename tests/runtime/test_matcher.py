@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from itr_deploy import Matcher
 from itr_deploy.errors import InputError
-from itr_deploy.runtime import Matcher
 from tests.support.items import WIDTH, images, texts
 
 CLOSE = 2e-5

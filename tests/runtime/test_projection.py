@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.bundle.store import list_files, read_bundle, write_manifest
 from itr_deploy.errors import BundleError
-from itr_deploy.runtime import Gallery, Matcher, Retriever
 from itr_deploy.runtime.projection import PLAIN
 from tests.support import items
 

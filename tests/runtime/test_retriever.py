@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from itr_deploy import Gallery, Hits, Matcher, Retriever
 from itr_deploy.errors import GalleryError, InputError, ItrDeployError, UsageError
-from itr_deploy.runtime import Gallery, Hits, Matcher, Retriever
 from tests.support.items import captions, images, names
 from tests.support.retrieval import (
     BOTH,
@@ -386,7 +386,7 @@ def test_a_gallery_larger_than_the_memory_stays_on_disk(
     gallery = galleries["image-float16"]
     loaded = Retriever.load(bundle, gallery.path, memory_budget=budget)
     assert shown(loaded.search("a dog")) == shown(resident(matcher, gallery).search("a dog"))
-    assert type(loaded._loaded.searcher()).__name__ == (
+    assert type(loaded._searchers.searcher()).__name__ == (
         "DiskSearcher" if budget == 1 else "ResidentSearcher"
     )
 

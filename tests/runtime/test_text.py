@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from nltk.tokenize import NLTKWordTokenizer
 from nltk.tokenize.punkt import PunktSentenceTokenizer
 
+from itr_deploy import Matcher
 from itr_deploy.errors import InputError
-from itr_deploy.runtime import Matcher
 from itr_deploy.runtime.text.words import NltkWordProcessor
 from tests.support.golden import CASES, FULL, Case
 

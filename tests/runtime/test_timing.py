@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from itr_deploy.runtime import Gallery, Matcher, Retriever
+from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.runtime.timing import each, stage, timed_stages
 from tests.support.items import captions, images, names
 

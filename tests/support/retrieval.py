@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from itr_deploy.runtime import Gallery, Hits, Matcher, Retriever
+from itr_deploy import Gallery, Hits, Matcher, Retriever
 from tests.support.items import captions, images
 
 COUNT = 150

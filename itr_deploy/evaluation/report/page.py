@@ -6,6 +6,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+from itr_deploy.bundle.modality import DIRECTIONS, direction_title
 from itr_deploy.evaluation.data.split import Split
 from itr_deploy.evaluation.measures.search_stages import Staged
 from itr_deploy.evaluation.report.curves import recall_svg
@@ -14,14 +15,16 @@ from itr_deploy.evaluation.report.pictures import Pictures
 from itr_deploy.evaluation.report.published import Published, published
 from itr_deploy.evaluation.report.tables import number, section, table
 
-WAYS = {"image_to_text": "image to text", "text_to_image": "text to image"}
+WAYS = {way: direction_title(query) for query, way in DIRECTIONS.items()}
+"""The directions as a report has them, and for people."""
+
 CUTOFFS = ("r1", "r5", "r10")
 SHARES = {
     "share_of_top10": "of the exhaustive top 10",
     "share_of_top10_plain": "without the projection",
 }
 RECALL_HEADS = ("", *(("R@1", "R@5", "R@10") * 2), "rSum")
-RECALL_GROUPS = (("", 1), ("image to text", 3), ("text to image", 3), ("", 1))
+RECALL_GROUPS = (("", 1), *((name, 3) for name in WAYS.values()), ("", 1))
 
 
 def page(report: dict[str, Any], stages: Staged, split: Split, pictures: Pictures) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.scores.coarse import Coarse, query_blocks
 from itr_deploy.evaluation.scores.grid import Grid

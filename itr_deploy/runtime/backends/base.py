@@ -47,14 +47,14 @@ class Backend(Protocol):
         """
         ...
 
-    def keep(self, arrays: Iterable[NDArray[Any]]) -> None:
+    def pin(self, arrays: Iterable[NDArray[Any]]) -> None:
         """Say that these arrays come again, unchanged, in later calls.
 
         A backend with memory of its own holds copies of them for as long as they live.
         """
         ...
 
-    def most(self, graph: str, axis: str) -> int | None:
+    def max_size(self, graph: str, axis: str) -> int | None:
         """Largest size of a dynamic axis that a graph takes; None where it takes any.
 
         Args:

@@ -23,7 +23,7 @@ class Copy(Generic[T]):
     on_device: T
 
 
-class KeptArrays(Generic[T]):
+class DeviceCopies(Generic[T]):
     """Copies on a device. Safe to use from several threads."""
 
     def __init__(self, copy: Callable[[NDArray[Any]], T], free: Callable[[T], None]) -> None:
@@ -33,7 +33,7 @@ class KeptArrays(Generic[T]):
         # An array may die, and `_drop` run, wherever this thread is: also while it holds the lock.
         self._lock = threading.RLock()
 
-    def keep(self, arrays: Iterable[NDArray[Any]]) -> None:
+    def pin(self, arrays: Iterable[NDArray[Any]]) -> None:
         """Copy arrays that are not there yet; a copy is freed when its array dies.
 
         Raises:

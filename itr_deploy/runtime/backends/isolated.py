@@ -94,8 +94,8 @@ class IsolatedBackend:
         for graph, inputs in calls:
             yield self.run(graph, inputs)
 
-    def keep(self, arrays: Iterable[NDArray[Any]]) -> None:
-        """See `Backend.keep`: every call sends its arrays."""
+    def pin(self, arrays: Iterable[NDArray[Any]]) -> None:
+        """See `Backend.pin`: every call sends its arrays."""
 
-    def most(self, graph: str, axis: str) -> None:
-        """See `Backend.most`: any size."""
+    def max_size(self, graph: str, axis: str) -> None:
+        """See `Backend.max_size`: any size."""

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Manifest, Modality, TextItems
+from itr_deploy.bundle.manifest import Manifest, TextItems
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.runtime.backends.base import Backend
 from itr_deploy.runtime.encoding.checks import finite_batch
 from itr_deploy.runtime.encoding.encoded import Block, Encoded, length_groups
@@ -85,7 +86,7 @@ def padded_widths(texts: TextItems, lengths: NDArray[np.int64]) -> NDArray[np.in
 
 def _batch(backend: Backend, graph: str) -> int:
     """Items that a call of an encoder takes."""
-    return min(BATCH, backend.most(graph, "batch") or BATCH)
+    return min(BATCH, backend.max_size(graph, "batch") or BATCH)
 
 
 def _text_batches(

@@ -11,7 +11,7 @@ from itr_deploy.runtime.search.disk import DiskSearcher
 from itr_deploy.runtime.search.resident import ResidentSearcher, Searcher
 
 
-class LoadedGallery:
+class SearcherCache:
     """Loads a gallery when it is first searched, and again when it has changed.
 
     Safe to use from several threads.

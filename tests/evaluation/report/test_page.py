@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from itr_deploy import Matcher
 from itr_deploy.errors import InputError
 from itr_deploy.evaluation.data.split import Split
 from itr_deploy.evaluation.evaluate import evaluate
@@ -16,7 +17,6 @@ from itr_deploy.evaluation.report.curves import recall_svg
 from itr_deploy.evaluation.report.pictures import Pictures
 from itr_deploy.evaluation.report.published import published
 from itr_deploy.evaluation.report.tables import table
-from itr_deploy.runtime import Matcher
 from tests.support import items
 
 PIXEL = bytes.fromhex(

@@ -7,10 +7,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from itr_deploy import Matcher
 from itr_deploy.bundle.manifest import Manifest
 from itr_deploy.bundle.store import list_files, read_bundle, write_manifest
 from itr_deploy.errors import SetupError, UsageError
-from itr_deploy.runtime import Matcher
 from itr_deploy.runtime.backends import OnnxRuntimeBackend
 from itr_deploy.runtime.backends.sessions import open_session
 from tests.support.command import python

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from itr_deploy import Retriever
 from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.engines.builder import BuildRequest, build_engines
 from itr_deploy.engines.cuda import NO_BINDINGS, CudaState, Gpu, probe
 from itr_deploy.errors import EngineError, SetupError, UsageError
-from itr_deploy.runtime import Retriever
 from itr_deploy.runtime.backends import OnnxRuntimeBackend, open_backend
 from itr_deploy.runtime.backends import opening as opening_module
 from tests.support.command import itr_deploy

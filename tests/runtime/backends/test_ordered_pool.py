@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from itr_deploy.runtime.backends.base import Arrays, Call
-from itr_deploy.runtime.backends.ordered_pool import Outputs, RunAhead
+from itr_deploy.runtime.backends.ordered_pool import OrderedPool, Outputs
 
 WORKERS = pytest.mark.parametrize("workers", [1, 2, 3])
 
@@ -39,36 +39,36 @@ def calls(count: int) -> Iterator[Call]:
         yield "graph", {"number": np.array(number, np.float32)}
 
 
-def numbers(ahead: RunAhead, computing: Computing, count: int) -> list[int]:
-    return [int(outputs["graph"]) for outputs in ahead.run_all(computing.run, calls(count))]
+def numbers(ordered: OrderedPool, computing: Computing, count: int) -> list[int]:
+    return [int(outputs["graph"]) for outputs in ordered.run_all(computing.run, calls(count))]
 
 
 @WORKERS
 @pytest.mark.parametrize("count", [0, 1, 2, 30])
 def test_results_come_in_the_order_of_the_calls(workers: int, count: int) -> None:
     computing = Computing()
-    assert numbers(RunAhead(workers), computing, count) == list(range(count))
+    assert numbers(OrderedPool(workers), computing, count) == list(range(count))
     assert computing.most <= workers
 
 
 @WORKERS
 def test_the_thread_that_waits_computes_too(workers: int) -> None:
     computing = Computing()
-    numbers(RunAhead(workers), computing, 30)
+    numbers(OrderedPool(workers), computing, 30)
     assert threading.get_ident() in computing.threads
     assert len(computing.threads) == computing.most == workers
 
 
 def test_many_threads_together_run_no_more_calls_at_a_time() -> None:
-    ahead, computing = RunAhead(2), Computing()
+    ordered, computing = OrderedPool(2), Computing()
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: numbers(ahead, computing, 20), range(8)))
+        found = list(pool.map(lambda _: numbers(ordered, computing, 20), range(8)))
     assert found == [list(range(20))] * 8
     assert computing.most == 2
 
 
 def test_an_error_of_a_call_reaches_who_asked_and_the_next_calls_run() -> None:
-    ahead = RunAhead(2)
+    ordered = OrderedPool(2)
 
     def fails(graph: str, inputs: Arrays) -> Outputs:
         if int(inputs["number"]) == 3:
@@ -77,13 +77,13 @@ def test_an_error_of_a_call_reaches_who_asked_and_the_next_calls_run() -> None:
 
     for _ in range(3):
         with pytest.raises(ValueError, match="the fourth"):
-            list(ahead.run_all(fails, calls(30)))
-    assert numbers(ahead, Computing(), 9) == list(range(9))
+            list(ordered.run_all(fails, calls(30)))
+    assert numbers(ordered, Computing(), 9) == list(range(9))
 
 
 def test_results_that_nobody_takes_stop_the_calls() -> None:
-    ahead, computing = RunAhead(2), Computing(0.01)
-    results = ahead.run_all(computing.run, calls(1000))
+    ordered, computing = OrderedPool(2), Computing(0.01)
+    results = ordered.run_all(computing.run, calls(1000))
     next(results)
     results.close()
-    assert numbers(ahead, computing, 4) == list(range(4))
+    assert numbers(ordered, computing, 4) == list(range(4))

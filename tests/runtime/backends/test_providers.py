@@ -7,11 +7,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.engines.files import ShapeRange
 from itr_deploy.engines.shapes import Overrides, profile_of
 from itr_deploy.errors import SetupError
-from itr_deploy.runtime import Gallery, Matcher, Retriever
 from itr_deploy.runtime.backends import OnnxRuntimeBackend
 from itr_deploy.runtime.backends.providers import CpuProvider, CudaProvider, TensorRTProvider
 from tests.support.golden import FULL
@@ -65,7 +65,7 @@ def test_every_graph_of_a_bundle_has_a_profile_for_the_provider(
 
 
 class OnCpu(CpuProvider):
-    """The CPU in the part of a device with memory of its own: what is bound and kept is real."""
+    """The CPU in the part of a device with memory of its own: what is bound and pinned is real."""
 
     device = "cuda"
 

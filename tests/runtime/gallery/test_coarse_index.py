@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from itr_deploy import Gallery, Matcher
 from itr_deploy.errors import GalleryError
-from itr_deploy.runtime import Gallery, Matcher
 from itr_deploy.runtime.gallery import read
 from tests.support.items import images, names
 from tests.support.retrieval import on_disk, resident, search

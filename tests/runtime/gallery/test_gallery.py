@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from itr_deploy import Encoded, Gallery, Matcher
 from itr_deploy.bundle.manifest import Manifest
 from itr_deploy.bundle.store import write_manifest
 from itr_deploy.errors import BundleError, GalleryError, InputError, ItrDeployError, OutputError
-from itr_deploy.runtime import Encoded, Gallery, Matcher
 from itr_deploy.runtime.gallery.layout import METADATA_KEY, TABLE
 from itr_deploy.runtime.gallery.read import read_all, read_in_parts, stored_bytes
 from tests.support.files import largest_file, tree

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itr_deploy.runtime import Gallery, Matcher
+from itr_deploy import Gallery, Matcher
 from tests.support.command import itr_deploy
 from tests.support.items import captions, images, names
 from tests.support.leaprr import SMALL

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.bundle.manifest import Pipeline
 from itr_deploy.bundle.store import read_bundle, write_manifest
 from itr_deploy.errors import BundleError, UsageError
-from itr_deploy.runtime import Gallery, Matcher, Retriever
 from itr_deploy.runtime.gallery import read
 from tests.support.items import images, names
 from tests.support.retrieval import (

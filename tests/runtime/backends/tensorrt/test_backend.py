@@ -189,7 +189,7 @@ def test_idle_buffers_make_room_for_a_gallery(start: Start, matcher: Matcher) ->
     backend, gpu = start(gpu=FakeGpu(memory=1 << 20))
     backend.run("image_encoder", {"regions": images(64)})
     kept = np.ones((1 << 20) - 5000, np.uint8)
-    backend.keep([kept])
+    backend.pin([kept])
     assert gpu.used == kept.nbytes
     del kept
     assert gpu.used == 0
@@ -258,7 +258,7 @@ def test_a_call_that_fails_ends_the_others(start: Start) -> None:
 def test_arrays_with_holes_are_copied_whole(start: Start) -> None:
     backend, _ = start()
     wide = images(6)
-    backend.keep([wide[::2]])
+    backend.pin([wide[::2]])
     found = backend.run("image_encoder", {"regions": wide[::2]})
     wanted = backend.run("image_encoder", {"regions": np.ascontiguousarray(wide[::2])})
     np.testing.assert_array_equal(found["image_embedding"], wanted["image_embedding"])
@@ -266,8 +266,8 @@ def test_arrays_with_holes_are_copied_whole(start: Start) -> None:
 
 def test_an_axis_that_no_input_has_is_without_limit(start: Start) -> None:
     backend, _ = start(sizes={"queries": 7})
-    assert backend.most("match_text_to_image", "queries") == 7
-    assert backend.most("match_text_to_image", "batch") is None
+    assert backend.max_size("match_text_to_image", "queries") == 7
+    assert backend.max_size("match_text_to_image", "batch") is None
 
 
 def test_a_closed_backend_runs_nothing(start: Start) -> None:
@@ -282,7 +282,7 @@ def test_a_backend_that_is_forgotten_frees_everything(start: Start) -> None:
     backend, gpu = start()
     backend.run("image_encoder", REGIONS)
     kept = images(3)
-    backend.keep([kept])
+    backend.pin([kept])
     del backend
     gc.collect()
     gpu.assert_clean()

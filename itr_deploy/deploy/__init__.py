@@ -1,0 +1,1 @@
+"""What the verbs of the command line do, as functions: import them from `itr_deploy`."""

@@ -1,0 +1,94 @@
+"""`index_bank`: what re-ranking a gallery with a bank needs, computed once and kept with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from itr_deploy.bundle.modality import Modality
+from itr_deploy.bundle.staging import staged_directory
+from itr_deploy.errors import GalleryError, OutputError
+from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.runtime.rerank.reranking import check_bank, reranker_of
+from itr_deploy.runtime.rerank.store import FOLDER, StoreDescription, is_store, write_store
+from itr_deploy.runtime.retriever import DEFAULT_BUDGET
+from itr_deploy.runtime.search.cached import SearcherCache
+
+
+def index_bank(
+    bundle: str | Path,
+    *,
+    gallery: str | Path,
+    bank: str | Path,
+    limit: int = 1 << 30,
+    device: str = "cpu",
+    backend: str = "auto",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> StoreDescription:
+    """Score a gallery with a bank, so that searches that re-rank need not.
+
+    Every item's best bank items are kept in the gallery's directory and, where they fit, all
+    scores. They fit the gallery and the bank as they are: call it again when either has changed.
+
+    Args:
+        bundle: A bundle with a re-ranker.
+        gallery: The gallery, in a local directory.
+        bank: A gallery of the other modality.
+        limit: Bytes that all scores of gallery and bank may take; with more, only every item's
+            best bank items are kept, taken from the bundle's shortlist.
+        device: ``"cpu"`` or ``"cuda"``.
+        backend: See `Matcher.load`.
+        progress: Told how many items are scored, and how many there are.
+
+    Raises:
+        BundleError: The bundle is damaged, or has no re-ranker.
+        GalleryError: The gallery is empty, or the bank is missing, of another bundle, of the
+            gallery's modality or too small.
+        OutputError: The disk refuses, or the gallery is no local directory.
+    """
+    matcher = Matcher.load(bundle, device=device, backend=backend)
+    opened = Gallery.open(gallery, matcher)
+    others = _open_bank(matcher, Path(bank), opened.modality)
+    if "://" in opened.path:
+        raise OutputError(
+            f"{opened.path}: a bank's scores can only be kept with a gallery in a local directory"
+        )
+    count = opened.count()
+    if count == 0:
+        raise GalleryError(f"{opened.path}: the gallery is empty; add items with itr-deploy index")
+    folder = Path(opened.path) / FOLDER
+    with staged_directory(
+        folder, force=True, replaceable=is_store, kind="store of cross scores"
+    ) as root:
+        return write_store(
+            root,
+            SearcherCache(opened, matcher, DEFAULT_BUDGET, None).searcher(),
+            others.searcher(),
+            matcher.scorer,
+            depth=reranker_of(matcher).neighbours + 1,
+            pipeline=matcher.bundle.manifest.pipeline,
+            limit=limit,
+            progress=lambda done: progress(done, count),
+        )
+
+
+def _open_bank(matcher: Matcher, path: Path, modality: Modality) -> SearcherCache:
+    """The bank of a gallery of ``modality``.
+
+    Raises:
+        BundleError: The bundle has no re-ranker.
+        GalleryError: The bank is missing, of another bundle, of the gallery's modality or too
+            small.
+    """
+    record = reranker_of(matcher)
+    opened = Gallery.open(path, matcher)
+    bank = SearcherCache(opened, matcher, DEFAULT_BUDGET, None)
+    check_bank(modality, bank)
+    needed = max(record.pillars, record.neighbours + 1)
+    if bank.gallery.count() < needed:
+        raise GalleryError(
+            f"{path}: {bank.gallery.count()} items; a bank for this re-ranker needs at least "
+            f"{needed}"
+        )
+    return bank

@@ -1,0 +1,110 @@
+"""`bench`: how fast a bundle searches, and where the time goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from itr_deploy.benchmarking.benchmark import benchmark
+from itr_deploy.benchmarking.options import Options
+from itr_deploy.bundle.modality import Modality, other
+from itr_deploy.deploy.export_half import export_half
+from itr_deploy.errors import UsageError
+from itr_deploy.runtime.gallery import Gallery
+
+
+def bench(
+    bundle: str | Path,
+    *,
+    gallery: str | Path | None = None,
+    synthetic: int | None = None,
+    query: Modality | None = None,
+    batch: Sequence[int] = (1, 8),
+    candidates: Sequence[int | None] = (),
+    prefilter: int | None = None,
+    threads: Sequence[int | None] = (None,),
+    rounds: int = 20,
+    k: int = 10,
+    resident: bool | None = None,
+    bank: str | Path | None = None,
+    checkpoints: Sequence[str | Path] = (),
+    trace: bool = False,
+    output: str | Path = "bench",
+    force: bool = False,
+    device: str = "cpu",
+    backend: str = "auto",
+    progress: Callable[[str], None] = lambda step: None,
+) -> dict[str, Any]:
+    """Search with a bundle and measure every stage: from encoding to re-ranking.
+
+    Args:
+        bundle: The bundle's directory.
+        gallery: The gallery to search.
+        synthetic: Search a temporary gallery of so many random items instead.
+        query: What the random queries are; by default what the gallery takes, text for
+            ``synthetic``.
+        batch: Queries a search, each size in turn.
+        candidates: Widths of the shortlist, None for every item; the bundle's by default.
+        prefilter: Width of the shortlist that the prefilter reads; the bundle's by default.
+        threads: Threads that compute on the CPU, each number in turn; None for one a core.
+        rounds: Searches of every setting.
+        k: Hits a query.
+        resident: Keep the gallery in memory, or read candidates from disk; by its size by default.
+        bank: A gallery of the queries' modality, to re-rank with.
+        checkpoints: Also time the plain PyTorch model of these checkpoints over as many items.
+        trace: Also keep ONNX Runtime's profile and list its operators.
+        output: Directory of the report, its picture and the profiles.
+        force: Replace an earlier benchmark.
+        device: ``"cpu"`` or ``"cuda"``.
+        backend: See `Matcher.load`.
+        progress: Called with the name of each step as it begins.
+
+    Returns:
+        The report, as it was written. Times are in milliseconds, sizes in bytes.
+
+    Raises:
+        BundleError: The bundle is damaged.
+        CheckpointError: A checkpoint is not the bundle's.
+        GalleryError: The gallery is empty, or not of what the queries search.
+        OutputError: The output exists, or the disk refuses.
+        SetupError: PyTorch is not installed, for ``checkpoints``.
+        UsageError: Options exclude each other.
+    """
+    searched = _one_of(gallery, synthetic)
+    if checkpoints and device != "cpu":
+        raise UsageError("--baseline torch computes on the CPU; leave out --device")
+    if checkpoints and bank is not None:
+        raise UsageError("--baseline torch does not re-rank; leave out --rerank")
+    if checkpoints:
+        with export_half():
+            import itr_deploy.benchmarking.plain  # noqa: F401  # told before all work
+    options = Options(
+        query=query or _taken_by(searched),
+        batches=tuple(batch),
+        widths=tuple(candidates),
+        prefilter=prefilter,
+        threads=tuple(threads),
+        rounds=rounds,
+        k=k,
+        device=device,
+        backend=backend,
+        resident=resident,
+        bank=None if bank is None else Path(bank),
+        trace=trace,
+        checkpoints=tuple(Path(file) for file in checkpoints),
+    )
+    return benchmark(Path(bundle), searched, Path(output), options, force=force, progress=progress)
+
+
+def _one_of(gallery: str | Path | None, synthetic: int | None) -> Path | int:
+    if gallery is not None and synthetic is None:
+        return Path(gallery)
+    if synthetic is not None and gallery is None:
+        return synthetic
+    raise UsageError("give --gallery or --synthetic, one of them")
+
+
+def _taken_by(searched: Path | int) -> Modality:
+    """What a gallery is searched with; a synthetic one is of images unless asked otherwise."""
+    return other(Gallery.open(searched).modality) if isinstance(searched, Path) else "text"

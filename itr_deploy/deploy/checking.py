@@ -1,0 +1,64 @@
+"""`check`: what TensorRT would refuse in a bundle, before an engine is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from itr_deploy.bundle.store import read_bundle
+from itr_deploy.deploy.export_half import export_half
+from itr_deploy.engines.files import EngineTarget
+from itr_deploy.engines.library import import_library, installed
+
+if TYPE_CHECKING:
+    from itr_deploy.engines.preflight import Finding
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check of a bundle's graphs found.
+
+    Attributes:
+        target: Whose builder the engines would be for.
+        parsed_by: The library whose parser read every graph, None where it is not installed.
+        graphs: How many graphs were read.
+        rules: How many rules they were held against.
+        findings: What keeps the target from taking them; empty where nothing does.
+    """
+
+    target: EngineTarget
+    parsed_by: str | None
+    graphs: int
+    rules: int
+    findings: tuple[Finding, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """For a report."""
+        findings = [finding.to_json() for finding in self.findings]
+        return {"target": self.target, "parsed_by": self.parsed_by, "findings": findings}
+
+
+def check(bundle: str | Path, *, target: EngineTarget = "tensorrt") -> Checked:
+    """Check a bundle's graphs against what TensorRT is known to refuse.
+
+    Where the target's library is installed its parser reads every graph too; no GPU is needed.
+
+    Args:
+        bundle: The bundle's directory.
+        target: ``"tensorrt"`` or ``"tensorrt-rtx"``.
+
+    Raises:
+        BundleError: The bundle is damaged.
+        SetupError: onnx is not installed, or the target's library is and does not load.
+    """
+    opened = read_bundle(Path(bundle))
+    with export_half():
+        from itr_deploy.engines.preflight import RULES, lint_bundle
+        from itr_deploy.engines.preflight.parse import parse_bundle
+    library = import_library(target) if installed(target) else None
+    found = lint_bundle(opened, target)
+    if library is not None:
+        found += parse_bundle(opened, library)
+    parsed = None if library is None else f"{library.__name__} {library.__version__}"
+    return Checked(target, parsed, len(opened.manifest.graphs), len(RULES), tuple(found))

@@ -1,0 +1,85 @@
+"""`build_engine`: TensorRT engines out of a bundle's graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from itr_deploy.bundle.manifest import Precision
+from itr_deploy.bundle.store import read_bundle
+from itr_deploy.engines.files import EngineTarget
+from itr_deploy.engines.library import default_target
+from itr_deploy.engines.shapes import Overrides
+
+if TYPE_CHECKING:
+    from itr_deploy.engines.builder import BuiltEngines
+    from itr_deploy.engines.builder.build import HardwareCompatibility
+
+
+def build_engine(
+    bundle: str | Path,
+    *,
+    target: EngineTarget | None = None,
+    precision: Precision | None = None,
+    graphs: Sequence[str] = (),
+    min_shapes: Mapping[str, int] | None = None,
+    opt_shapes: Mapping[str, int] | None = None,
+    max_shapes: Mapping[str, int] | None = None,
+    workspace: int | None = None,
+    optimization_level: int | None = None,
+    hardware_compatibility: HardwareCompatibility = "none",
+    compute_capability: Sequence[str] = (),
+    timing_cache: str | Path | None = None,
+    version_compatible: bool = False,
+    force: bool = False,
+    progress: Callable[[str, str, int, int], None] = lambda graph, phase, done, total: None,
+) -> BuiltEngines:
+    """Build TensorRT engines out of a bundle's graphs, into its directory ``engines/``.
+
+    Engines that are up to date stay. The record is written after each engine, so that an
+    interrupted call keeps what it has finished. TensorRT for RTX needs no GPU.
+
+    Args:
+        bundle: The bundle's directory.
+        target: Whose engines; by default TensorRT's where it is installed, else RTX's.
+        precision: Asserts the graphs' precision; the engines' layers are inspected to prove it.
+        graphs: Names of the graphs to build, all but those of int8 galleries by default.
+        min_shapes: Smallest sizes by axis, such as ``{"candidates": 1}``.
+        opt_shapes: Sizes that the engines are fastest at.
+        max_shapes: Largest sizes.
+        workspace: Bytes of scratch memory that a layer may take; by default all there are.
+        optimization_level: 0 to 5, how long the builder searches; by default the library's.
+        hardware_compatibility: Which GPUs run the engines besides those they are built for.
+        compute_capability: GPUs to build for, such as ``"8.6"``, RTX alone.
+        timing_cache: File of timings to read and add to.
+        version_compatible: Later versions of the library load the engines too.
+        force: Build engines again that are up to date.
+        progress: Told of every graph its phase, and how much of that is done.
+
+    Raises:
+        BundleError: The bundle is damaged, quantised, or of another precision.
+        EngineError: A graph is refused, or its engine is not of the bundle's precision.
+        OutputError: An engine cannot be written; those before it stay.
+        SetupError: The library is missing, or the GPU that it builds on.
+        UsageError: What is asked for is not there.
+    """
+    from itr_deploy.engines.builder import BuildRequest, build_engines
+    from itr_deploy.engines.builder.build import BuildOptions
+
+    request = BuildRequest(
+        target=target or default_target(),
+        graphs=tuple(graphs),
+        precision=precision,
+        capabilities=tuple(compute_capability),
+        shapes=Overrides(dict(min_shapes or {}), dict(opt_shapes or {}), dict(max_shapes or {})),
+        options=BuildOptions(
+            optimization_level=optimization_level,
+            workspace=workspace,
+            hardware_compatibility=hardware_compatibility,
+            version_compatible=version_compatible,
+            timing_cache=None if timing_cache is None else Path(timing_cache),
+        ),
+        force=force,
+    )
+    return build_engines(read_bundle(Path(bundle)), request, progress)

@@ -1,0 +1,65 @@
+"""`ensemble`: several bundles become one that scores with all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from itr_deploy.bundle.files import write_json
+from itr_deploy.bundle.staging import staged_directory
+from itr_deploy.bundle.store import PARITY, is_only_a_bundle, read_bundle
+from itr_deploy.deploy.export_half import export_half
+from itr_deploy.deploy.exported import Exported
+from itr_deploy.errors import ParityError
+
+
+def ensemble(
+    bundles: Sequence[str | Path],
+    *,
+    output: str | Path,
+    weights: Sequence[float] | None = None,
+    force: bool = False,
+    progress: Callable[[str], None] = lambda step: None,
+) -> Exported:
+    """Join bundles into one whose score is the weighted mean of theirs.
+
+    The members take the same region features and the same text processing. One gallery stores
+    what all of them need. The result is compared with its members before it appears.
+
+    Args:
+        bundles: The members' directories.
+        output: Directory of the ensemble; must not exist unless ``force`` is given.
+        weights: One a member, positive; equal by default.
+        force: Replace an existing bundle.
+        progress: Called with the name of each step as it begins.
+
+    Raises:
+        BundleError: A member is damaged, or the members take different inputs.
+        OutputError: The output exists, or the disk refuses.
+        ParityError: The ensemble differs from its members; nothing is left.
+        SetupError: PyTorch or onnx is not installed.
+        UsageError: Fewer than two members, or weights that do not fit.
+    """
+    output, shares = Path(output), tuple(weights or (1.0,) * len(bundles))
+    progress("reading the members")
+    with export_half():
+        from itr_deploy.exporters.ensemble import build_ensemble
+        from itr_deploy.parity.ensemble import compare_ensemble
+        from itr_deploy.parity.parity_backend import parity_backend
+        from itr_deploy.parity.report import missed
+        from itr_deploy.runtime.matcher import Matcher
+    members = [read_bundle(Path(member)) for member in bundles]
+    with staged_directory(output, force=force, replaceable=is_only_a_bundle, kind="bundle") as root:
+        manifest = build_ensemble(members, shares, root, progress)
+        progress("comparison with the members")
+        with ExitStack() as stack:
+            joined, *matchers = [
+                Matcher(bundle, stack.enter_context(parity_backend(bundle)))
+                for bundle in (read_bundle(root), *members)
+            ]
+            report = compare_ensemble(joined, matchers, shares)
+        if not report.passed:
+            raise ParityError(missed(report, "no bundle was written"))
+        write_json(root / PARITY, report.to_json())
+    return Exported(output, manifest.encoding_id, report)

@@ -1,0 +1,123 @@
+"""`evaluate`: the field's protocol on a split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from itr_deploy.bundle.modality import Modality
+from itr_deploy.deploy.export_half import export_half
+from itr_deploy.errors import UsageError
+from itr_deploy.evaluation.data.split import Split, read_split
+from itr_deploy.evaluation.evaluate import evaluate as evaluate_split
+from itr_deploy.evaluation.measures.baseline import Baseline
+from itr_deploy.evaluation.measures.reranking import MergeKind
+from itr_deploy.evaluation.options import Options, RerankOptions
+from itr_deploy.evaluation.progress import QUIET, Bar
+from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.runtime.rerank.neighbours import NeighbourLists
+from itr_deploy.runtime.rerank.reranking import reranker_of
+
+
+def evaluate(
+    bundle: str | Path,
+    *,
+    data: str | Path,
+    split: str = "test",
+    output: str | Path = "evaluation",
+    candidates: int | None = None,
+    steps: bool = False,
+    rerank: bool = False,
+    merge: MergeKind | None = None,
+    image_neighbours: str | Path | None = None,
+    text_neighbours: str | Path | None = None,
+    checkpoints: Sequence[str | Path] = (),
+    images: str | Path | None = None,
+    folds: int = 1,
+    save_scores: bool = False,
+    force: bool = False,
+    device: str = "cpu",
+    backend: str = "auto",
+    bar: Bar = QUIET,
+) -> dict[str, Any]:
+    """Score the images of a split with its captions and report Recall@K both ways.
+
+    Stopped or killed, the same call goes on where it was.
+
+    Args:
+        bundle: The bundle's directory.
+        data: Directory with ``{split}_ims.npy`` or ``_feat.npy``, ``_caps.txt`` and ``_ids.txt``.
+        split: Which split.
+        output: Directory of the report; an unfinished evaluation there is continued.
+        candidates: Score only so many items a query, shortlisted by the coarse embedding; every
+            pair by default.
+        steps: Also the Recall@K of every matching step (IMRAM).
+        rerank: Re-rank the best of every query and merge both directions, as LeaPRR's evaluation
+            does.
+        merge: For ``rerank``: ``"published"``, the default, writes the new scores into the
+            matcher's as they are; ``"order"`` hands the matcher's out anew in the new order.
+        image_neighbours: For ``rerank``: neighbour lists of the images (.npz) instead of pooled
+            embeddings.
+        text_neighbours: The same of the captions.
+        checkpoints: Also score with the PyTorch model of these checkpoints and report the
+            difference of every figure: one, or of an ensemble one a member; with ``rerank`` the
+            re-ranker's last.
+        images: Directory of pictures called as the split's ids, for the page's examples.
+        folds: Also average over so many folds of the images: 5 for MS-COCO's 1K figures.
+        save_scores: Keep the score matrix, ``scores/scores.npy``.
+        force: Replace a finished evaluation.
+        device: ``"cpu"`` or ``"cuda"``.
+        backend: See `Matcher.load`.
+        bar: Told of the progress, in pairs.
+
+    Returns:
+        The report, as it was written.
+
+    Raises:
+        BundleError: The bundle is damaged, or has no re-ranker for ``rerank``.
+        CheckpointError: A checkpoint is not the bundle's.
+        InputError: The data cannot be read or does not fit the bundle.
+        OutputError: The output is finished, or not an evaluation; the disk refuses.
+        SetupError: PyTorch is not installed, for ``checkpoints``.
+        UsageError: Options exclude each other.
+    """
+    given: dict[Modality, str | Path | None] = {
+        "image": image_neighbours,
+        "text": text_neighbours,
+    }
+    lists = {modality: Path(path) for modality, path in given.items() if path is not None}
+    if not rerank and (merge is not None or lists):
+        raise UsageError("--merge and the neighbour lists go with --rerank")
+    matcher = Matcher.load(bundle, device=device, backend=backend)
+    read = read_split(Path(data), split)
+    options = Options(
+        candidates=candidates,
+        folds=folds,
+        steps=steps,
+        images=None if images is None else Path(images),
+        save_scores=save_scores,
+        force=force,
+        rerank=_rerank_options(matcher, lists, merge or "published") if rerank else None,
+        baseline=_baseline(matcher, read, checkpoints, rerank) if checkpoints else None,
+    )
+    return evaluate_split(matcher, read, Path(output), options, bar)
+
+
+def _rerank_options(
+    matcher: Matcher, lists: dict[Modality, Path], merge: MergeKind
+) -> RerankOptions:
+    if reranker_of(matcher).intra_similarity == "neighbour_lists" and len(lists) < 2:
+        raise UsageError(
+            "this re-ranker was trained with neighbour lists for the similarity within a "
+            "modality; give --image-neighbours and --text-neighbours"
+        )
+    return RerankOptions({m: NeighbourLists.read(path) for m, path in lists.items()}, merge)
+
+
+def _baseline(
+    matcher: Matcher, split: Split, checkpoints: Sequence[str | Path], rerank: bool
+) -> Baseline:
+    with export_half():
+        from itr_deploy.parity.baseline import torch_baseline
+    return torch_baseline(matcher, split, [Path(file) for file in checkpoints], rerank=rerank)

@@ -1,0 +1,25 @@
+"""What only the export half can do, and the extra that brings it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from itr_deploy.errors import SetupError
+
+
+@contextmanager
+def export_half() -> Iterator[None]:
+    """Name the extra where torch or onnx is missing.
+
+    Raises:
+        SetupError: A package of the export half is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("itr_deploy"):
+            raise
+        raise SetupError(
+            f"{error.name} is not installed; pip install 'itr-deploy[export,cpu]'"
+        ) from error

@@ -1,0 +1,125 @@
+"""`export`: a trained checkpoint becomes a bundle that agrees with PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from itr_deploy.bundle.files import write_json
+from itr_deploy.bundle.manifest import Precision, Quantization
+from itr_deploy.bundle.staging import check_output, staged_directory
+from itr_deploy.bundle.store import PARITY, is_only_a_bundle, read_bundle
+from itr_deploy.deploy.export_half import export_half
+from itr_deploy.deploy.exported import Exported
+from itr_deploy.errors import ParityError, UsageError
+from itr_deploy.models.registry import DEFAULT_OPSET, FAMILIES, Family
+
+
+def export(
+    family: str,
+    *,
+    checkpoint: str | Path,
+    vocab: str | Path,
+    output: str | Path,
+    opset: int = DEFAULT_OPSET,
+    dtype: Precision = "float32",
+    quantize: Quantization | None = None,
+    force: bool = False,
+    progress: Callable[[str], None] = lambda step: None,
+    **options: Any,
+) -> Exported:
+    """Turn a trained checkpoint into a bundle.
+
+    Every graph is compared with PyTorch before the bundle appears.
+
+    Args:
+        family: ``"imram"``, ``"lhsc"`` or ``"dime"``.
+        checkpoint: The published program's checkpoint.
+        vocab: The vocabulary file of its training.
+        output: Directory of the bundle; must not exist unless ``force`` is given.
+        opset: ONNX operator set; 20 is the highest that every TensorRT takes.
+        dtype: Type of the graphs' matrix products. Half precision is for a GPU.
+        quantize: ``"int8"`` rounds the products that remain for every pair, for a CPU; goes with
+            ``dtype="float32"`` alone.
+        force: Replace an existing bundle, once the new one is complete and verified.
+        progress: Called with the name of each step as it begins.
+        **options: The family's own, such as IMRAM's ``precompute="none"``.
+
+    Raises:
+        CheckpointError: The checkpoint or vocabulary cannot be used.
+        InputError: An option cannot be used, or the profiled data of a pruned model is not there.
+        OutputError: The output exists, or the disk refuses.
+        ParityError: The bundle differs from PyTorch; nothing is left.
+        SetupError: PyTorch or onnx is not installed.
+        UsageError: The family or an option of it is not known, or half precision, which is for a
+            GPU, was asked for together with int8, which is for a CPU.
+    """
+    checkpoint, vocab, output = Path(checkpoint), Path(vocab), Path(output)
+    entry = _family(family)
+    _check_options(entry, options)
+    if quantize is not None and dtype != "float32":
+        raise UsageError(
+            f"--quantize {quantize} goes with --dtype float32, not {dtype}: int8 is for a "
+            "CPU, half precision for a GPU; leave one of them out"
+        )
+    kind = {"replaceable": is_only_a_bundle, "kind": "bundle"}
+    check_output(output, force=force, **kind)  # type: ignore[arg-type]
+    progress("loading PyTorch")
+    with export_half():
+        from itr_deploy.exporters.build import Source, build_bundle
+        from itr_deploy.exporters.text import bundled_text
+        from itr_deploy.parity.gate import verify as compare
+        from itr_deploy.parity.parity_backend import parity_backend
+        from itr_deploy.parity.profiled import profiled_parity, profiled_split
+        from itr_deploy.parity.report import missed
+        from itr_deploy.parity.storages import leave_out_missed
+        from itr_deploy.runtime.matcher import Matcher
+    progress(f"reading {checkpoint.name}")
+    trained = entry.load(checkpoint, **options)
+    text = bundled_text(entry.text, vocab, trained.vocab_size, **trained.text_options)
+    source = Source(entry.name, checkpoint, trained, text)
+    origin = trained.pruned_from
+    profiled = None if origin is None else profiled_split(origin)
+    with staged_directory(output, force=force, **kind) as root:  # type: ignore[arg-type]
+        manifest = build_bundle(
+            source, root, opset=opset, precision=dtype, quantization=quantize, progress=progress
+        )
+        bundle = read_bundle(root)
+        with parity_backend(bundle) as backend:
+            matcher = Matcher(bundle, backend)
+            report = compare(trained, matcher, progress=progress)
+            if origin is not None and profiled is not None:
+                found = profiled_parity(origin, matcher, profiled, progress)
+                report = found.added_to(report)
+        manifest, report = leave_out_missed(root, manifest, report, progress)
+        if not report.passed:
+            raise ParityError(missed(report, "no bundle was written"))
+        write_json(root / PARITY, report.to_json())
+    return Exported(output, manifest.encoding_id, report)
+
+
+def _family(name: str) -> Family:
+    """The family of this name.
+
+    Raises:
+        UsageError: There is none.
+    """
+    known = {entry.name: entry for entry in FAMILIES}
+    if name not in known:
+        raise UsageError(f"family {name!r} is not known; there are {', '.join(known)}")
+    return known[name]
+
+
+def _check_options(entry: Family, options: dict[str, Any]) -> None:
+    """Refuse an option that the family does not have, before anything is loaded.
+
+    Raises:
+        UsageError: There is one.
+    """
+    known = [option.name for option in entry.options]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise UsageError(
+            f"{entry.name} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}"
+        )

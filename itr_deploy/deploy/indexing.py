@@ -1,0 +1,145 @@
+"""`index` and `index_coarse`: a split becomes a gallery, and a large gallery gets its index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from itr_deploy.bundle.manifest import StorageType
+from itr_deploy.bundle.modality import Modality
+from itr_deploy.bundle.staging import staged_directory
+from itr_deploy.deploy.metadata import metadata_columns
+from itr_deploy.errors import UsageError
+from itr_deploy.evaluation.data.split import Split, read_split
+from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.runtime.gallery.coarse_index import FROM
+from itr_deploy.runtime.gallery.layout import TABLE
+from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.runtime.rerank.store import FOLDER, is_store
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """A gallery after items were added to it.
+
+    Attributes:
+        gallery: Its directory or address.
+        modality: What its items are.
+        added: Items that this call added.
+        items: Items that it has now.
+        coarse_indexed: How many of them the coarse index holds, 0 where there is none.
+    """
+
+    gallery: str
+    modality: Modality
+    added: int
+    items: int
+    coarse_indexed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """For a report."""
+        return dict(vars(self))
+
+
+def index(
+    bundle: str | Path,
+    *,
+    data: str | Path,
+    output: str | Path,
+    split: str = "test",
+    modality: Modality = "image",
+    storage: StorageType = "float16",
+    metadata: str | Path | None = None,
+    coarse_index: bool | None = None,
+    append: bool = False,
+    force: bool = False,
+    device: str = "cpu",
+    backend: str = "auto",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Indexed:
+    """Encode a split's images or captions with a bundle into a gallery.
+
+    A new gallery appears only when it is complete. Captions get the columns ``text`` and
+    ``image_id``.
+
+    Args:
+        bundle: The bundle's directory.
+        data: Directory with ``{split}_ims.npy`` or ``_feat.npy``, ``_caps.txt`` and ``_ids.txt``.
+        output: Directory of the gallery to make, or with ``append`` to extend.
+        split: Which split.
+        modality: Index its images, or its captions.
+        storage: Type of the stored tensors; int8 takes half of float16's space.
+        metadata: CSV file with a column ``id`` and user columns for the gallery.
+        coarse_index: Build the coarse index; by default from 500,000 items on.
+        append: Add to an existing gallery.
+        force: Replace an existing gallery.
+        device: ``"cpu"`` or ``"cuda"``.
+        backend: See `Matcher.load`.
+        progress: Told how many items are encoded, and how many there are.
+
+    Raises:
+        BundleError: The bundle is damaged.
+        GalleryError: The gallery to extend is not one of this bundle's.
+        InputError: What is wrong with the data or the metadata.
+        OutputError: The output exists, or the disk refuses.
+        UsageError: ``force`` and ``append`` exclude each other.
+    """
+    if force and append:
+        raise UsageError("--force replaces a gallery and --append extends it; give one")
+    output = Path(output)
+    matcher = Matcher.load(bundle, device=device, backend=backend)
+    read = read_split(Path(data), split)
+    ids, items, columns = _items(read, modality)
+    if metadata is not None:
+        columns |= metadata_columns(Path(metadata), ids)
+
+    def tell(done: int) -> None:
+        progress(done, len(ids))
+
+    if append:
+        Gallery.open(output, matcher).add(ids, items, columns, tell)
+    else:
+        with staged_directory(output, force=force, replaceable=is_gallery, kind="gallery") as root:
+            Gallery.create(root, matcher, modality, storage).add(ids, items, columns, tell)
+    gallery = Gallery.open(output, matcher)
+    if coarse_index or (coarse_index is None and gallery.count() >= FROM):
+        gallery.build_coarse_index()
+    return _indexed(gallery, len(ids))
+
+
+def index_coarse(gallery: str | Path) -> Indexed:
+    """Build the index of a gallery's coarse embeddings, or build it again over all items.
+
+    For galleries too large to keep those embeddings in memory. Searches then shortlist
+    approximately.
+
+    Args:
+        gallery: The gallery's directory.
+
+    Raises:
+        GalleryError: It is missing or cannot be indexed.
+    """
+    opened = Gallery.open(gallery)
+    opened.build_coarse_index()
+    return _indexed(opened, 0)
+
+
+def is_gallery(path: Path) -> bool:
+    """Whether a directory holds a gallery's table, with its scores of a bank or none, alone."""
+    names = {entry.name for entry in path.iterdir()}
+    stored = FOLDER in names and is_store(path / FOLDER)
+    return names - ({FOLDER} if stored else set()) == {f"{TABLE}.lance"}
+
+
+def _items(split: Split, modality: Modality) -> tuple[Sequence[str], Any, dict[str, Sequence[Any]]]:
+    """Ids, items and own columns of a split's images or captions."""
+    if modality == "image":
+        return split.image_ids, split.regions, {}
+    columns: dict[str, Sequence[Any]] = {"text": split.captions, "image_id": split.image_of_caption}
+    return split.caption_ids, split.captions, columns
+
+
+def _indexed(gallery: Gallery, added: int) -> Indexed:
+    return Indexed(gallery.path, gallery.modality, added, gallery.count(), gallery.coarse_indexed)

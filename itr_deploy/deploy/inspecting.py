@@ -1,0 +1,133 @@
+"""`inspect`: what a bundle or a gallery holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from itr_deploy.bundle.store import MANIFEST, PARITY, RERANKER_PARITY, read_bundle
+from itr_deploy.errors import BundleError
+from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.runtime.gallery.read import stored_bytes
+
+
+def inspect(path: str | Path) -> dict[str, Any]:
+    """Show what is in a bundle or a gallery.
+
+    Args:
+        path: Directory of a bundle or a gallery.
+
+    Returns:
+        Its contents by name, as `itr-deploy inspect --json` prints them; ``"kind"`` is
+        ``"bundle"`` or ``"gallery"``.
+
+    Raises:
+        BundleError: The bundle is damaged.
+        GalleryError: There is neither a bundle nor a gallery.
+    """
+    path = Path(path)
+    return _bundle(path) if (path / MANIFEST).is_file() else _gallery(path)
+
+
+def _bundle(path: Path) -> dict[str, Any]:
+    bundle = read_bundle(path)
+    manifest = bundle.manifest
+    passed = {True: "passed", False: "MISSED", None: "not measured"}
+    reranker = manifest.reranker
+    size = sum(info.bytes for info in manifest.files.values())
+    return {
+        "kind": "bundle",
+        "schema_version": manifest.schema_version,
+        "family": manifest.family,
+        "options": manifest.options,
+        "precision": manifest.precision,
+        "quantization": manifest.quantization or "none",
+        "encoding_id": manifest.encoding_id,
+        "image_dim": manifest.images.feature_dim,
+        "regions": manifest.images.regions or "any",
+        "vocabulary": manifest.texts.vocab_size,
+        "max_tokens": manifest.texts.max_tokens,
+        "pruning": None if manifest.pruning is None else manifest.pruning.model_dump(mode="json"),
+        "text_processing": manifest.text_processing.model_dump(),
+        "pipeline": manifest.pipeline.model_dump(),
+        "parity": passed[_parity(bundle.path / PARITY)],
+        **(
+            {}
+            if reranker is None
+            else {
+                "reranker": reranker.model_dump(mode="json", by_alias=True),
+                "reranker_parity": passed[_parity(bundle.path / RERANKER_PARITY)],
+            }
+        ),
+        "bytes": size,
+        "provenance": manifest.provenance.model_dump(),
+        "members": [
+            {
+                "member": f"m{number}",
+                "family": member.family,
+                "weight": round(member.weight, 4),
+                "checkpoint": member.provenance.checkpoint,
+                "sha256": member.provenance.checkpoint_sha256[:12],
+            }
+            for number, member in enumerate(manifest.members)
+        ],
+        "graphs": [
+            {
+                "name": name,
+                "opset": graph.opset,
+                "inputs": len(graph.inputs),
+                "outputs": len(graph.outputs),
+                "gallery": graph.storage or "",
+                "bytes": manifest.files[graph.file].bytes,
+            }
+            for name, graph in manifest.graphs.items()
+        ],
+        "stored": [
+            {
+                "item": modality,
+                "tensor": spec.name,
+                "width": spec.width,
+                "per": ("region" if modality == "image" else "word")
+                if spec.per_position
+                else "item",
+            }
+            for modality, items in (("image", manifest.images), ("text", manifest.texts))
+            for spec in items.tensors
+        ],
+    }
+
+
+def _parity(path: Path) -> bool | None:
+    """The verdict of a bundle's parity report, None where there is no report."""
+    if not path.is_file():
+        return None
+    try:
+        return bool(json.loads(path.read_bytes())["passed"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise BundleError(
+            f"{path}: not a parity report; write it again with itr-deploy verify"
+        ) from error
+
+
+def _gallery(path: Path) -> dict[str, Any]:
+    gallery = Gallery.open(path)
+    about = gallery.description
+    return {
+        "kind": "gallery",
+        "schema_version": about.schema_version,
+        "modality": about.modality,
+        "items": gallery.count(),
+        "storage": about.storage,
+        "regions": about.positions if about.modality == "image" else None,
+        "embedding_dim": about.embedding_dim,
+        "metadata_columns": gallery.metadata_columns,
+        "family": about.family,
+        "encoding_id": about.encoding_id,
+        "resident_bytes": stored_bytes(gallery),
+        "version": gallery.version,
+        "stored": [
+            {"tensor": spec.name, "width": spec.width, "per_position": spec.per_position}
+            for spec in about.tensors
+        ],
+    }

@@ -1,0 +1,100 @@
+"""`profile_routes`: how much a model uses its routes on real data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from itr_deploy.bundle.files import write_file
+from itr_deploy.bundle.manifest import Manifest, ProfileEvidence
+from itr_deploy.deploy.export_half import export_half
+from itr_deploy.errors import InputError, OutputError, UsageError
+from itr_deploy.evaluation.data.split import read_split
+from itr_deploy.evaluation.scores.pairs import observe_pairs
+from itr_deploy.models.registry import FAMILIES
+from itr_deploy.runtime.matcher import Matcher
+
+if TYPE_CHECKING:
+    from itr_deploy.models.dime.counter import RouteCounter
+    from itr_deploy.models.dime.profile import RouteProfile
+
+
+def profile_routes(
+    bundle: str | Path,
+    *,
+    data: str | Path,
+    split: str = "dev",
+    images: int | None = None,
+    output: str | Path = "routes.json",
+    force: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> RouteProfile:
+    """Count how much the model of a bundle uses its routes, over all pairs of a split.
+
+    The graphs must tell their gates: export the bundle with ``gates="yes"``. The profile is what
+    export's ``prune_routes`` takes.
+
+    Args:
+        bundle: The bundle's directory.
+        data: Directory with ``{split}_ims.npy`` or ``_feat.npy``, and ``_caps.txt``.
+        split: Which split.
+        images: How many of its images, with all their captions; all by default.
+        output: The profile to write; its picture lies beside it, with the ending ``.svg``.
+        force: Replace an existing profile.
+        progress: Told how many pairs are scored, and how many there are.
+
+    Raises:
+        BundleError: The bundle is damaged.
+        InputError: The data cannot be read, the family has no routes, or the graphs do not tell
+            their gates.
+        OutputError: The profile exists, or the disk refuses.
+        UsageError: ``output`` is the picture's name.
+    """
+    bundle, data, output = Path(bundle), Path(data), Path(output)
+    drawing = output.with_suffix(".svg")
+    if drawing == output:
+        raise UsageError(f"--output {output} is the picture's name; give the profile another one")
+    existing = next((path for path in (output, drawing) if path.exists()), None)
+    if existing is not None and not force:
+        raise OutputError(f"{existing} exists; give --force to replace it, or another --output")
+    read = read_split(data, split).first(images)
+    matcher = Matcher.load(bundle)
+    manifest = matcher.bundle.manifest
+    counter = _counter(bundle, manifest)
+    pairs = len(read.image_ids) * len(read.captions)
+    observe_pairs(matcher, read, counter.add, lambda done: progress(done, pairs))
+    evidence = ProfileEvidence(
+        checkpoint_sha256=manifest.provenance.checkpoint_sha256,
+        data_sha256=read.digest(),
+        split=split,
+        images=len(read.image_ids),
+        captions=len(read.captions),
+    )
+    profile = counter.profile(evidence, str(data.resolve()))
+    write_file(output, profile.model_dump_json(indent=1) + "\n")
+    write_file(drawing, profile.picture())
+    return profile
+
+
+def _counter(path: Path, manifest: Manifest) -> RouteCounter:
+    """What counts the routes of this bundle's family.
+
+    Raises:
+        InputError: The family has no routes, or the graphs do not tell their gates.
+    """
+    entry = {known.name: known for known in FAMILIES}.get(manifest.family)
+    if entry is None or entry.profiler is None:
+        known = [known.name for known in FAMILIES if known.profiler is not None]
+        raise InputError(
+            f"{path} is of family {manifest.family}, which has no routes to profile; "
+            f"{', '.join(known)} has"
+        )
+    with export_half():
+        counter = entry.profiler()
+    told = {output.name for graph in manifest.graphs.values() for output in graph.outputs}
+    if not told.issuperset(counter.outputs):
+        raise InputError(
+            f"{path}: its graphs do not tell their gates; export it again with --gates yes"
+        )
+    return counter

@@ -1,0 +1,99 @@
+"""`export_reranker`: a re-ranker's checkpoint is added to a matcher's bundle."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from itr_deploy.bundle.files import write_json
+from itr_deploy.bundle.staging import check_output, staged_directory
+from itr_deploy.bundle.store import PARITY, RERANKER_PARITY, is_only_a_bundle, read_bundle
+from itr_deploy.deploy.export_half import export_half
+from itr_deploy.deploy.exported import Exported
+from itr_deploy.errors import ParityError, UsageError
+from itr_deploy.models.registry import RERANKERS, RerankerFamily
+
+
+def export_reranker(
+    family: str = "leaprr",
+    *,
+    checkpoint: str | Path,
+    base: str | Path,
+    output: str | Path,
+    heads: int | None = None,
+    rows_text_to_image: int | None = None,
+    rows_image_to_text: int | None = None,
+    edge_thresholds: Literal["rows", "published"] = "rows",
+    intra_similarity: Literal["pooled", "lists"] = "pooled",
+    force: bool = False,
+    progress: Callable[[str], None] = lambda step: None,
+) -> Exported:
+    """Add a re-ranker to a matcher's bundle; its graphs are compared with PyTorch first.
+
+    Args:
+        family: The re-ranker's, ``"leaprr"``.
+        checkpoint: The published program's checkpoint.
+        base: The bundle of the matcher whose rankings it was trained on.
+        output: Directory of the new bundle; the base's galleries open with it. Must not exist
+            unless ``force`` is given.
+        heads: Heads of its attention, which the weights do not say; the published ones by default.
+        rows_text_to_image: K of a text query: itself and the K-1 images that are re-scored; the
+            published K by default.
+        rows_image_to_text: K of an image query: itself and the K-1 texts that are re-scored.
+        edge_thresholds: What an edge must exceed: a share of 1 / K, or the published program's
+            constants whatever K is. The same at the published K.
+        intra_similarity: Similarity within a modality in training: the cosine of the base's
+            ``"pooled"`` embeddings, or ``"lists"`` of your own that are given with the gallery.
+        force: Replace an existing bundle.
+        progress: Called with the name of each step as it begins.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be used.
+        BundleError: The base is damaged, or has a re-ranker.
+        OutputError: The output exists, or the disk refuses.
+        ParityError: The graphs differ from PyTorch; nothing is left.
+        SetupError: PyTorch or onnx is not installed.
+        UsageError: The family is not known, or the settings make no sense.
+    """
+    checkpoint, base, output = Path(checkpoint), Path(base), Path(output)
+    entry = _family(family)
+    kind = {"replaceable": is_only_a_bundle, "kind": "bundle"}
+    check_output(output, force=force, **kind)  # type: ignore[arg-type]
+    opened = read_bundle(base)
+    progress("loading PyTorch")
+    with export_half():
+        from itr_deploy.exporters.reranker import RerankSettings, RerankSource, build_reranked
+        from itr_deploy.parity.report import missed
+        from itr_deploy.parity.reranker import compare_reranker
+    rows = (rows_text_to_image or entry.rows[0], rows_image_to_text or entry.rows[1])
+    settings = RerankSettings(
+        rows=rows,
+        published_thresholds=edge_thresholds == "published",
+        intra_similarity="pooled_cosine" if intra_similarity == "pooled" else "neighbour_lists",
+    )
+    progress(f"reading {checkpoint.name}")
+    source = RerankSource(entry, checkpoint, entry.load(checkpoint, heads or entry.heads), settings)
+    with staged_directory(output, force=force, **kind) as root:  # type: ignore[arg-type]
+        manifest = build_reranked(opened, source, root, progress)
+        if (base / PARITY).is_file():
+            shutil.copyfile(base / PARITY, root / PARITY)
+        progress("comparison with PyTorch")
+        report = compare_reranker(source.trained, read_bundle(root))
+        if not report.passed:
+            raise ParityError(missed(report, "no bundle was written"))
+        write_json(root / RERANKER_PARITY, report.to_json())
+    return Exported(output, manifest.encoding_id, report)
+
+
+def _family(name: str) -> RerankerFamily:
+    """The re-ranker family of this name.
+
+    Raises:
+        UsageError: There is none.
+    """
+    known = {entry.name: entry for entry in RERANKERS}
+    if name not in known:
+        raise UsageError(f"re-ranker {name!r} is not known; there is {', '.join(known)}")
+    return known[name]

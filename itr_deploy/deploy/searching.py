@@ -1,0 +1,96 @@
+"""`search`: one search of a gallery, from nothing to hits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from itr_deploy.errors import GalleryError, InputError, UsageError
+from itr_deploy.runtime.hits import Hits
+from itr_deploy.runtime.retriever import FROM_BUNDLE, Default, Retriever
+
+
+def search(
+    bundle: str | Path,
+    queries: str | Sequence[str] = (),
+    *,
+    gallery: str | Path,
+    image: str | Path | ArrayLike | None = None,
+    k: int = 10,
+    where: str | None = None,
+    candidates: int | Default | None = FROM_BUNDLE,
+    prefilter: int | Default | None = FROM_BUNDLE,
+    rerank: bool = False,
+    bank: str | Path | None = None,
+    gallery_neighbours: str | Path | None = None,
+    bank_neighbours: str | Path | None = None,
+    device: str = "cpu",
+    backend: str = "auto",
+) -> list[Hits]:
+    """Search a gallery once: texts over images, or images over texts.
+
+    Loads the bundle and the gallery for this call alone; a program that searches more than once
+    keeps a `Retriever`.
+
+    Args:
+        bundle: The bundle's directory.
+        queries: Texts.
+        gallery: The gallery.
+        image: Regions ``[R, Di]`` or ``[N, R, Di]`` in place of texts, or a .npy file of them.
+        k: Hits a query.
+        where: SQL over the gallery's columns, for example ``"split = 'test'"``.
+        candidates: Width of the shortlist, None for every item; the bundle's by default.
+        prefilter: Width of the shortlist that the prefilter reads; the bundle's by default.
+        rerank: Put the best hits in the re-ranker's order; needs ``bank``.
+        bank: A gallery of the other modality than the gallery's.
+        gallery_neighbours: For ``rerank`` with a similarity of your own within a modality: an .npz
+            file of the gallery's items.
+        bank_neighbours: The same of the bank's items.
+        device: ``"cpu"`` or ``"cuda"``.
+        backend: See `Matcher.load`.
+
+    Returns:
+        The hits of every query, in their order.
+
+    Raises:
+        BundleError: The bundle is damaged.
+        GalleryError: The gallery is missing, empty or of another bundle.
+        InputError: A query cannot be used.
+        UsageError: Both queries and an image were given, or neither.
+    """
+    texts = [queries] if isinstance(queries, str) else list(queries)
+    if bool(texts) == (image is not None):
+        raise UsageError("give queries, or --image, one of them")
+    retriever = Retriever.load(
+        bundle,
+        gallery,
+        device=device,
+        backend=backend,
+        bank=bank,
+        gallery_neighbours=gallery_neighbours,
+        bank_neighbours=bank_neighbours,
+    )
+    if retriever.gallery.count() == 0:
+        raise GalleryError(f"{gallery}: the gallery is empty; add items with itr-deploy index")
+    how: dict[str, Any] = {"candidates": candidates, "prefilter": prefilter, "rerank": rerank}
+    if image is None:
+        return retriever.search(texts, k, where, **how)
+    given = read_regions(image) if isinstance(image, (str, Path)) else image
+    found = retriever.search(image=given, k=k, where=where, **how)
+    return found if isinstance(found, list) else [found]
+
+
+def read_regions(path: str | Path) -> Any:
+    """The array of a .npy file.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: cannot be read as a NumPy array: {error}") from error

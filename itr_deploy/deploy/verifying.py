@@ -1,0 +1,142 @@
+"""`verify`: a bundle that exists is compared with its checkpoint again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from itr_deploy.bundle.files import sha256_of, write_json
+from itr_deploy.bundle.store import PARITY, RERANKER_PARITY, Bundle, read_bundle
+from itr_deploy.deploy.export_half import export_half
+from itr_deploy.errors import OutputError, UsageError
+from itr_deploy.evaluation.data.split import read_split
+
+if TYPE_CHECKING:
+    from itr_deploy.parity.report import ParityReport
+    from itr_deploy.parity.samples import Sample
+    from itr_deploy.runtime.matcher import Matcher
+
+Progress = Callable[[str], None]
+
+
+def verify(
+    bundle: str | Path,
+    *,
+    checkpoint: str | Path,
+    tolerance: float | None = None,
+    storage_tolerance: float | None = None,
+    data: str | Path | None = None,
+    split: str = "test",
+    images: int = 32,
+    progress: Progress = lambda step: None,
+) -> ParityReport:
+    """Compare a bundle, or its re-ranker, with the checkpoint it was made from.
+
+    The report is written into the bundle, where the disk takes it.
+
+    Args:
+        bundle: The bundle's directory.
+        checkpoint: The checkpoint that the bundle, or its re-ranker, was made from.
+        tolerance: Largest error of a score, on ``|a - b| / (1 + |b|)``; by default 1e-4 for float32
+            bundles, 1e-2 for float16 and 5e-2 for bfloat16.
+        storage_tolerance: The same over float16 galleries, at least 1e-2.
+        data: Directory of real data to rank, random inputs where it is None.
+        split: Its split.
+        images: How many of its images, with all their captions.
+        progress: Called with the name of each step as it begins.
+
+    Returns:
+        The report; ``passed`` says whether every tolerance was kept.
+
+    Raises:
+        BundleError: The bundle is damaged.
+        CheckpointError: The checkpoint cannot be read, or is not the bundle's.
+        InputError: The data cannot be read.
+        SetupError: PyTorch or onnx is not installed.
+        UsageError: The bundle is an ensemble.
+    """
+    bundle, checkpoint = Path(bundle), Path(checkpoint)
+    opened = read_bundle(bundle)
+    progress("loading PyTorch")
+    with export_half():
+        import torch  # noqa: F401  # told before all work where it is missing
+    if _is_rerankers(opened, checkpoint):
+        report, name = _verify_reranker(opened, checkpoint, tolerance, progress), RERANKER_PARITY
+    else:
+        sample = None if data is None else (Path(data), split, images)
+        allowed = (tolerance, storage_tolerance)
+        report, name = _verify_matcher(opened, checkpoint, allowed, sample, progress), PARITY
+    try:
+        write_json(bundle / name, report.to_json())
+    except OutputError as error:
+        progress(f"report not kept: {error}")
+    return report
+
+
+def _verify_matcher(
+    bundle: Bundle,
+    checkpoint: Path,
+    allowed: tuple[float | None, float | None],
+    data: tuple[Path, str, int] | None,
+    progress: Progress,
+) -> ParityReport:
+    from itr_deploy.parity.gate import verify as compare
+    from itr_deploy.parity.parity_backend import parity_backend
+    from itr_deploy.parity.tolerances import Tolerances
+    from itr_deploy.parity.trained import read_trained
+    from itr_deploy.runtime.matcher import Matcher
+
+    manifest = bundle.manifest
+    if manifest.members:
+        raise UsageError(
+            f"{bundle.path} is an ensemble, compared with its members when it was made; "
+            "verify the members' bundles with their checkpoints"
+        )
+    progress(f"reading {checkpoint.name}")
+    trained = read_trained(manifest, bundle.path, checkpoint)
+    with parity_backend(bundle) as backend:
+        matcher = Matcher(bundle, backend)
+        report = compare(
+            trained,
+            matcher,
+            tolerances=Tolerances.of(manifest.matching, *allowed),
+            sample=None if data is None else _real_sample(matcher, *data),
+            progress=progress,
+        )
+    if trained.pruned_from is not None:
+        line = "rankings of the profiled data before pruning: compared by export"
+        report = replace(report, unchecked=(*report.unchecked, line))
+    return report
+
+
+def _verify_reranker(
+    bundle: Bundle, checkpoint: Path, tolerance: float | None, progress: Progress
+) -> ParityReport:
+    from itr_deploy.parity.reranker import compare_reranker
+    from itr_deploy.parity.trained import read_reranker
+
+    progress(f"reading {checkpoint.name}")
+    trained = read_reranker(bundle, checkpoint)
+    progress("comparison with PyTorch")
+    return compare_reranker(trained, bundle, tolerance)
+
+
+def _is_rerankers(bundle: Bundle, checkpoint: Path) -> bool:
+    """Whether a checkpoint is that of the bundle's re-ranker."""
+    reranker = bundle.manifest.reranker
+    return (
+        reranker is not None
+        and checkpoint.is_file()
+        and sha256_of(checkpoint) == reranker.provenance.checkpoint_sha256
+    )
+
+
+def _real_sample(matcher: Matcher, directory: Path, split_name: str, images: int) -> Sample:
+    from itr_deploy.parity.samples import Sample
+
+    split = read_split(directory, split_name).first(images)
+    return Sample(np.array(split.regions, np.float32), *matcher.text.token_ids(split.captions))

@@ -1,0 +1,37 @@
+"""What runs a bundle for the gate: ONNX Runtime, in a way that shows what half precision does."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from itr_deploy.bundle.store import Bundle, read_bundle
+from itr_deploy.parity.emulated import write_emulated
+from itr_deploy.runtime.backends import Backend, OnnxRuntimeBackend
+from itr_deploy.runtime.backends.isolated import IsolatedBackend
+
+
+@contextmanager
+def parity_backend(bundle: Bundle) -> Iterator[Backend]:
+    """A backend on the CPU: a float32 bundle as it is, half precision with its rounding emulated.
+
+    A float16 bundle is also loaded as it is, in a process of its own: ONNX Runtime can crash on
+    such graphs, and then nobody could use it on a CPU.
+
+    Raises:
+        SetupError: onnxruntime is not there, or does not take a graph.
+    """
+    if bundle.manifest.precision == "float32":
+        yield OnnxRuntimeBackend(bundle)
+        return
+    if bundle.manifest.precision == "float16":
+        with IsolatedBackend(bundle) as backend:
+            for graph in bundle.manifest.graphs:
+                backend.load(graph)
+    with tempfile.TemporaryDirectory(prefix="itr-deploy-") as directory:
+        root = Path(directory)
+        write_emulated(bundle, root)
+        with IsolatedBackend(read_bundle(root)) as backend:
+            yield backend

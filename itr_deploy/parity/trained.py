@@ -1,0 +1,67 @@
+"""The trained models that a bundle was made from, read with the options it was made with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from itr_deploy.bundle.files import sha256_of
+from itr_deploy.bundle.manifest import Manifest, Member
+from itr_deploy.bundle.store import Bundle
+from itr_deploy.errors import BundleError, CheckpointError
+from itr_deploy.models.contract import TrainedMatcher, TrainedReranker
+from itr_deploy.models.registry import family, reranker_family
+
+
+def read_trained(made: Manifest | Member, bundle: Path, checkpoint: Path) -> TrainedMatcher:
+    """The checkpoint that a bundle or one of its members was made from, with the same options.
+
+    Args:
+        made: The bundle's manifest, or the member.
+        bundle: The bundle's directory, for messages.
+        checkpoint: The checkpoint.
+
+    Raises:
+        BundleError: The family or an option is not known here.
+        CheckpointError: The checkpoint cannot be read, or is another one.
+    """
+    try:
+        entry = family(made.family)
+        options = {
+            option.name: made.options[option.name] for option in entry.options if option.kept
+        }
+    except KeyError as error:
+        raise BundleError(
+            f"{bundle}: family or option {error} is not of this itr-deploy; export it again"
+        ) from error
+    trained = entry.load(checkpoint, **options)
+    origin = made.provenance
+    if sha256_of(checkpoint) != origin.checkpoint_sha256:
+        raise CheckpointError(
+            f"{checkpoint}: not the checkpoint of {bundle}, which was made from "
+            f"{origin.checkpoint} (sha256 {origin.checkpoint_sha256[:12]})"
+        )
+    return trained
+
+
+def read_reranker(bundle: Bundle, checkpoint: Path) -> TrainedReranker:
+    """Read the checkpoint of a bundle's re-ranker.
+
+    Raises:
+        BundleError: The bundle has no re-ranker known here.
+        CheckpointError: The checkpoint cannot be read, or is of other sizes.
+    """
+    record = bundle.manifest.reranker
+    if record is None:
+        raise BundleError(f"{bundle.path} has no re-ranker; add one with itr-deploy export leaprr")
+    try:
+        entry = reranker_family(record.family)
+    except KeyError as error:
+        raise BundleError(
+            f"{bundle.path}: re-ranker {error} is not of this itr-deploy; export it again"
+        ) from error
+    trained = entry.load(checkpoint, record.heads)
+    if trained.pillars != record.pillars:
+        raise CheckpointError(
+            f"{checkpoint}: takes {trained.pillars} pillars, {bundle.path} {record.pillars}"
+        )
+    return trained
