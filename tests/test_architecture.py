@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,17 @@ def test_the_arrows_of_the_architecture_run_one_way() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 broken" in done.stdout
+
+
+SESSION = re.compile(r"InferenceSession\s*\(|import\s.*InferenceSession")
+
+
+def test_onnxruntime_sessions_are_created_in_one_place() -> None:
+    """Elsewhere, int8 products would be wrong on x86 without VNNI, where few tests run."""
+    folders = ("itr_deploy", "tests", "examples", "benchmarks", "tools")
+    files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
+    creating = {str(file.relative_to(ROOT)) for file in files if SESSION.search(file.read_text())}
+    assert creating == {"itr_deploy/runtime/backends/sessions.py"}
 
 
 @pytest.mark.parametrize(

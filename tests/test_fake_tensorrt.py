@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from itr_deploy.engines.tensorrt_api import TensorRT
+from itr_deploy.runtime.backends.sessions import open_session
 from tests.support.fake_cuda import FakeGpu
 from tests.support.fake_tensorrt import ForbiddenError, fake_tensorrt, stands_in, write_plan
 
@@ -154,10 +155,8 @@ def test_memory_that_is_left_is_seen(gpu: FakeGpu) -> None:
 def test_an_engine_computes_its_graph_when_the_stream_is_synchronised(
     gpu: FakeGpu, engine: Any, bundle: Path
 ) -> None:
-    import onnxruntime
-
     regions = np.random.default_rng(0).standard_normal((2, 3, 32), np.float32)
-    session = onnxruntime.InferenceSession(bundle / "graphs" / "image_encoder.onnx")
+    session = open_session(bundle / "graphs" / "image_encoder.onnx")
     names = [entry.name for entry in session.get_outputs()]
     wanted = dict(zip(names, session.run(names, {"regions": regions}), strict=True))
     context = engine.create_execution_context()

@@ -40,7 +40,8 @@ class StoredTensor(Record):
 class Workspace(Record):
     """Scratch memory of the matcher in float32 values a pair.
 
-    ``per_word * L + per_region * R + per_word_region * L * R``; an estimate, for tiling.
+    ``per_word * L + per_region * R + per_word_region * L * R``; an estimate, for tiling. L or R is
+    1 where a gallery stores nothing of a word or region.
     ``cpu_pairs`` is how many pairs a CPU scores at once at most, where more are slower: their
     activations no longer fit its cache.
     """

@@ -22,9 +22,9 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from itr_deploy.engines.tensorrt_api import Enumeration, TensorRT
+from itr_deploy.runtime.backends.sessions import open_session
 from tests.support.fake_cuda import FakeGpu
 from tools.tensorrt_api import recorded
 
@@ -155,9 +155,7 @@ class _Plan:
 
     def __init__(self, plan: dict[str, Any], logger: Any) -> None:
         self.logger = logger
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(plan["graph"], options)
+        self.session = open_session(plan["graph"])
         self.profile = {
             name: [tuple(s) for s in shapes] for name, shapes in plan["profile"].items()
         }

@@ -1,4 +1,4 @@
-"""ONNX Runtime: the one place that creates its sessions."""
+"""ONNX Runtime runs a bundle's graphs."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from itr_deploy.runtime.backends.base import Arrays, Call
 from itr_deploy.runtime.backends.device_copies import DeviceCopies
 from itr_deploy.runtime.backends.ordered_pool import OrderedPool
 from itr_deploy.runtime.backends.providers import CpuProvider, Provider
+from itr_deploy.runtime.backends.sessions import open_session
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -163,8 +164,6 @@ class OnnxRuntimeBackend:
         options.intra_op_num_threads = 1 if alone else self._threads
         # Threads that wait for another operator after the last would take a core from the matcher.
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        # CPUs without VNNI would add two products of 8 bits in 16, and saturate.
-        options.add_session_config_entry("session.x64quantprecision", "1")
         if precision != "float32":
             # Some half-precision graphs crash at the highest level.
             options.graph_optimization_level = (
@@ -176,12 +175,8 @@ class OnnxRuntimeBackend:
             options.profile_file_prefix = str(self._profiles / graph)
         path = str(self._bundle.file(info.file))
         try:
-            session = self._runtime.InferenceSession(
-                path,
-                options,
-                providers=self._provider.chain(graph),
-                # It would print why a provider failed, and go on with another.
-                enable_fallback=0,
+            session = open_session(
+                path, options, providers=self._provider.chain(graph), runtime=self._runtime
             )
         except Exception as error:
             raise SetupError(
