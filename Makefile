@@ -1,6 +1,7 @@
 # make demo   export, verify, index and search the example world; writes a page
 # make test   every test, the slow ones too
 # make lint   formatting, lint, types, import rules
+# make docs   the documentation, into site/
 # make bench  the benchmarks, each prints a table
 #
 # Everything goes into .venv. PIP_INSTALL_ARGS is passed to pip: on Linux, PyPI's torch brings
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_INSTALL_ARGS) -c constraints.txt
 DEMO_OUTPUT ?= demo-output
 
-.PHONY: demo test test-fast lint format bench clean
+.PHONY: demo test test-fast lint docs format bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m examples.shapes.demo --output $(DEMO_OUTPUT)
@@ -33,6 +34,10 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# A warning, such as a link to nowhere, is an error.
+docs: $(VENV)/.dev
+	$(BIN)/zensical build --clean --strict
+
 format: $(VENV)/.dev
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
@@ -50,7 +55,7 @@ bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks.galleries
 
 clean:
-	rm -rf $(VENV) $(DEMO_OUTPUT) build dist
+	rm -rf $(VENV) $(DEMO_OUTPUT) build dist site
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
