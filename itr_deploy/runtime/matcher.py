@@ -38,6 +38,12 @@ class Matcher:
         scorer: Scores encoded pairs.
         prefilter: Scores them with the bundle's prefilter, None where it has none.
         projection: What a query's coarse embedding goes through before a shortlist.
+
+    Examples:
+        >>> matcher = Matcher.load("bundle/")
+        >>> regions = np.ones((3, 4, matcher.bundle.manifest.images.feature_dim), np.float32)
+        >>> matcher.score(texts=["a dog", "two cats"], images=regions).shape
+        (3, 2)
     """
 
     def __init__(

@@ -40,7 +40,17 @@ DEFAULT_BUDGET = 4 << 30
 
 
 class Retriever:
-    """Searches a gallery with a bundle's matcher. Safe to use from several threads."""
+    """Searches a gallery with a bundle's matcher. Safe to use from several threads.
+
+    Examples:
+        >>> retriever = Retriever.load("bundle/", gallery="gallery/")
+        >>> hits = retriever.search("a dog on the grass", k=2)
+        >>> [hit.rank for hit in hits]
+        [1, 2]
+        >>> cheap = retriever.search("a dog on the grass", where="price < 4", candidates=None)
+        >>> [(hit.id, hit.metadata["price"]) for hit in cheap]
+        [('a', 3.5)]
+    """
 
     def __init__(
         self,

@@ -22,7 +22,6 @@ from itr_deploy.benchmarking.synthetic import synthetic_gallery
 from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.bundle.modality import MATCHERS, PREFILTERS, Modality
 from itr_deploy.bundle.store import PARITY
-from itr_deploy.deploy import exporting
 from itr_deploy.engines.shapes import Overrides, profile_of
 from itr_deploy.evaluation.measures.recall import ranks, recall
 from itr_deploy.models import registry
@@ -95,9 +94,7 @@ class Deployed:
 def _registered() -> Iterator[None]:
     """The toys are families like others, here alone."""
     with pytest.MonkeyPatch.context() as patch:
-        families = (*registry.FAMILIES, *TOYS)
-        for module in (registry, exporting):
-            patch.setattr(module, "FAMILIES", families)
+        patch.setattr(registry, "FAMILIES", (*registry.FAMILIES, *TOYS))
         yield
 
 

@@ -24,6 +24,13 @@ class Gallery:
     """Items of one modality, encoded by one bundle, in a LanceDB table.
 
     One process may write to a gallery at a time; any number may read.
+
+    Examples:
+        >>> gallery = Gallery.open("gallery/")
+        >>> gallery.modality, gallery.count(), gallery.metadata_columns
+        ('image', 3, ['price'])
+        >>> gallery.ids()
+        ['a', 'b', 'c']
     """
 
     def __init__(self, table: GalleryTable, matcher: Matcher | None) -> None:
