@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
@@ -22,6 +23,8 @@ from itr_deploy.runtime.rerank.neighbours import NeighbourLists, QueryNeighbours
 from itr_deploy.runtime.rerank.reranking import Reranking, check_bank, no_bank
 from itr_deploy.runtime.search.cached import SearcherCache
 from itr_deploy.runtime.timing import stage
+
+log = logging.getLogger(__name__)
 
 
 class Default(Enum):
@@ -224,6 +227,17 @@ class Retriever:
             self._check_prefilter(prefilter)
         with stage("encode"):
             queries, single = self._encode(query, image)
+        log.debug(
+            "%s: queries=%d (%s), k=%d, candidates=%s, prefilter=%s, where=%r, rerank=%s",
+            self.gallery.path,
+            len(queries),
+            modality,
+            k,
+            candidates,
+            prefilter,
+            where,
+            rerank,
+        )
         found: list[Hits] = []
         if len(queries):
             searcher = self._searchers.searcher()

@@ -29,7 +29,7 @@ from itr_deploy.runtime.gallery.read import Vectors
 from itr_deploy.runtime.pair_scorer import PairScorer
 from itr_deploy.runtime.ranking import best
 from itr_deploy.runtime.rerank.lists import BankLists, searched_lists
-from itr_deploy.runtime.search.resident import Searcher
+from itr_deploy.runtime.search.searcher import Searcher
 
 FOLDER = "phi"
 DESCRIPTION, LISTS, LIST_SCORES = "store.json", "lists.npy", "list_scores.npy"
