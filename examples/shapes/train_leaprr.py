@@ -25,7 +25,9 @@ from examples.shapes.similarities import Similarities, similarities
 from examples.shapes.training import CHECKPOINTS, run, save_checkpoint
 from itr_deploy import Matcher
 from itr_deploy.evaluation.data.split import read_split
-from itr_deploy.models.leaprr import Leaprr, LeaprrConfig, load
+from itr_deploy.models.leaprr.checkpoint import load
+from itr_deploy.models.leaprr.config import LeaprrConfig
+from itr_deploy.models.leaprr.network import Leaprr
 from itr_deploy.models.registry import reranker_family
 from itr_deploy.runtime.rerank import Shape, SimilarityMatrices
 

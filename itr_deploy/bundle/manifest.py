@@ -201,10 +201,10 @@ class ProfileEvidence(Record):
 
 
 class Pruning(Record):
-    """What a profile let out of the graphs.
+    """What a profile left out of the graphs, in the names that the family gives its parts.
 
-    ``closed`` names the gates that are held at 0, ``removed`` the cells that are not computed for
-    want of an open one. At threshold 0 scores are exact on the data of the evidence.
+    ``closed`` is what is held at 0, ``removed`` what is not computed, since nothing else led to it.
+    At threshold 0 scores are exact on the data of the evidence.
     """
 
     threshold: float = Field(ge=0, lt=1)

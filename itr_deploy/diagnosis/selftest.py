@@ -109,7 +109,7 @@ def _prepare(root: Path, precision: Precision, progress: Progress) -> Trial:
         dtype=precision,
         progress=progress,
     )
-    trained = imram.load(model.checkpoint)
+    trained = imram.load(model.checkpoint, imram.options())
     sample = rank_sample(trained)
     with torch.inference_mode():
         reference = trained.plain.score(*sample.tensors()).numpy()

@@ -90,12 +90,13 @@ def evaluate(
     Raises:
         InputError: The data does not fit the bundle, or ``output`` has scores of something else.
         OutputError: ``output`` is there and finished, or not an evaluation; the disk refuses.
-        UsageError: The folds do not divide the images, or go with a shortlist.
+        UsageError: The folds do not divide the images, or go with a shortlist; the bundle's graphs
+            do not give the steps.
     """
     images, answers = len(split.regions), split.answers
     if options.folds > 1 and options.candidates is not None:
         raise UsageError("folds search parts of the split; give them without a shortlist")
-    whole = options.baseline is not None or options.steps or options.rerank is not None
+    whole = any(given is not None for given in (options.baseline, options.steps, options.rerank))
     if options.candidates is not None and whole:
         raise UsageError(
             "a baseline, steps and re-ranking take every pair; give them without a shortlist"
@@ -146,7 +147,7 @@ def evaluate(
         **found,
         "run": run,
     }
-    write_file(output / PAGE, page(report, stages, split, pictures))
+    write_file(output / PAGE, page(report, stages, split, pictures, options.published))
     write_json(output / REPORT, report)
     with output_errors(output):
         remove_embeddings(output / SCORES)
@@ -200,7 +201,7 @@ def split_scores(
         "kind": _kind(options, manifest),
     }
     begun = resume_matrix(root, identity, force=options.force)
-    scorer = StepScorer(items) if options.steps else BundleScorer(items)
+    scorer = BundleScorer(items) if options.steps is None else StepScorer(items, options.steps)
     bar.step("encoding")
     coarse = Coarse.encode(items, root)
     if options.candidates is not None:
@@ -214,7 +215,7 @@ def _kind(options: Options, manifest: Manifest) -> str:
     if options.candidates is not None:
         projections = manifest.pipeline.projections.values()
         return " ".join([f"shortlist of {options.candidates}", *projections])
-    return "every pair, by step" if options.steps else "every pair"
+    return "every pair" if options.steps is None else "every pair, by step"
 
 
 def figures(
@@ -256,7 +257,7 @@ def figures(
     if options.rerank is not None:
         assert isinstance(own.scores, TwoWayMerge)
         report["rerank"] = _describe_reranker(matcher, options.rerank, own.scores)
-    if options.steps:
+    if options.steps is not None:
         report["steps"] = step_figures(matrix, per)
     if options.folds > 1:
         report["folds"] = folds_json(own.fold_recalls)

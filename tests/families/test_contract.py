@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,6 @@ from itr_deploy.benchmarking.synthetic import synthetic_gallery
 from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.bundle.modality import MATCHERS, PREFILTERS, Modality
 from itr_deploy.bundle.store import PARITY
-from itr_deploy.deploy import exporting
 from itr_deploy.engines.shapes import Overrides, profile_of
 from itr_deploy.evaluation.measures.recall import ranks, recall
 from itr_deploy.models import registry
@@ -95,10 +96,16 @@ class Deployed:
 def _registered() -> Iterator[None]:
     """The toys are families like others, here alone."""
     with pytest.MonkeyPatch.context() as patch:
-        families = (*registry.FAMILIES, *TOYS)
-        for module in (registry, exporting):
+        own, families = registry.FAMILIES, (*registry.FAMILIES, *TOYS)
+        for module in [module for module in sys.modules.values() if _names(module, own)]:
             patch.setattr(module, "FAMILIES", families)
         yield
+
+
+def _names(module: ModuleType, families: object) -> bool:
+    return getattr(module, "__name__", "").startswith("itr_deploy.") and (
+        vars(module).get("FAMILIES") is families
+    )
 
 
 @pytest.fixture(

@@ -23,8 +23,9 @@ from itr_deploy.models.contract import (
     TrainedMatcher,
     Workspace,
 )
+from itr_deploy.models.family import Family
 from itr_deploy.models.layers import MASKED, l2_norm, position_mask
-from itr_deploy.models.registry import Family
+from itr_deploy.models.options import FamilyOptions
 
 IMAGE_DIM, WIDTH = 12, 8
 WORDS = ("a", "dog", "cat", "red", "blue", "runs", "sits", "on", "grass", "house")
@@ -170,7 +171,7 @@ def write_vocabulary(path: Path) -> Path:
 
 
 def _loader(plain: Callable[[Weights], Any], deployed: Callable[[Weights], DeployedMatcher]) -> Any:
-    def load(checkpoint: Path) -> TrainedMatcher:
+    def load(checkpoint: Path, _: FamilyOptions) -> TrainedMatcher:
         weights = Weights()
         state = load_checkpoint(checkpoint, expected=("model",))["model"]
         load_weights(weights, state, source=checkpoint, family="toy")

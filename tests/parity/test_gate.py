@@ -4,7 +4,7 @@ from pathlib import Path
 
 from itr_deploy import Matcher
 from itr_deploy.bundle.modality import PREFILTERS
-from itr_deploy.models.imram import load
+from itr_deploy.models.imram.checkpoint import load
 from itr_deploy.parity.gate import verify
 from itr_deploy.runtime.pair_scorer import PairScorer
 from tests.support.golden import FULL

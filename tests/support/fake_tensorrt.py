@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from importlib.machinery import ModuleSpec
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -88,7 +89,7 @@ def _checked(name: str, declared: Callable[..., Any], work: Callable[..., Any]) 
             raise TypeError(f"{name}(): incompatible function arguments: {error}") from None
         for argument, value in list(values.items())[1:]:
             kind = signature.parameters[argument].annotation.split(" | ")[0]
-            wanted = ARGUMENTS.get(kind) or getattr(self.trt, kind.removeprefix("TensorRT."))
+            wanted = ARGUMENTS.get(kind) or attrgetter(kind.removeprefix("TensorRT."))(self.trt)
             if not isinstance(value, wanted):
                 raise TypeError(f"{name}(): incompatible function arguments: {argument}={value!r}")
         return work(self, *given, **named)

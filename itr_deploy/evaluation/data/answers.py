@@ -19,6 +19,10 @@ class Answers:
 
     Attributes:
         captions_per_image: How many.
+
+    Examples:
+        >>> Answers(5).captions(slice(2, 4))
+        slice(10, 20, None)
     """
 
     captions_per_image: int
