@@ -106,9 +106,7 @@ def bench(
     checkpoints: Checkpoints = None,
     trace: Annotated[
         bool,
-        typer.Option(
-            "--trace", help="Also keep ONNX Runtime's profile and list its operators."
-        ),
+        typer.Option("--trace", help="Also keep ONNX Runtime's profile and list its operators."),
     ] = False,
     output: Annotated[
         Path, typer.Option(help="Directory of bench.json, bench.svg and the profiles.")

@@ -37,7 +37,9 @@ def build_engine(
     *,
     target: Annotated[
         EngineTarget | None,
-        typer.Option(help="Whose engines; by default TensorRT's where it is installed, else RTX's."),
+        typer.Option(
+            help="Whose engines; by default TensorRT's where it is installed, else RTX's."
+        ),
     ] = None,
     fp16: Annotated[
         bool, typer.Option("--fp16", help="float16.", rich_help_panel=PRECISION_PANEL)
@@ -57,9 +59,7 @@ def build_engine(
     ] = None,
     min_shapes: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="AXIS=SIZE,...", help="Smallest sizes.", rich_help_panel=SHAPES_PANEL
-        ),
+        typer.Option(metavar="AXIS=SIZE,...", help="Smallest sizes.", rich_help_panel=SHAPES_PANEL),
     ] = None,
     opt_shapes: Annotated[
         list[str] | None,
@@ -71,9 +71,7 @@ def build_engine(
     ] = None,
     max_shapes: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="AXIS=SIZE,...", help="Largest sizes.", rich_help_panel=SHAPES_PANEL
-        ),
+        typer.Option(metavar="AXIS=SIZE,...", help="Largest sizes.", rich_help_panel=SHAPES_PANEL),
     ] = None,
     workspace: Annotated[
         int | None,
@@ -85,9 +83,7 @@ def build_engine(
     ] = None,
     optimization_level: Annotated[
         int | None,
-        typer.Option(
-            min=0, max=5, help="How long the builder searches; by default the library's."
-        ),
+        typer.Option(min=0, max=5, help="How long the builder searches; by default the library's."),
     ] = None,
     hardware_compatibility: Annotated[
         HardwareCompatibility,
@@ -109,9 +105,7 @@ def build_engine(
     ] = None,
     version_compatible: Annotated[
         bool,
-        typer.Option(
-            "--version-compatible", help="Later versions of the library load them too."
-        ),
+        typer.Option("--version-compatible", help="Later versions of the library load them too."),
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Build engines again that are up to date.")

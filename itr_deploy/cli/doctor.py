@@ -25,7 +25,7 @@ app = typer.Typer(add_completion=False)
 def doctor(
     bundles: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[BUNDLE]...", help="Bundles to look at too."),
+        typer.Argument(metavar="BUNDLE", help="Bundles to look at too."),
     ] = None,
     self_test: Annotated[
         bool,

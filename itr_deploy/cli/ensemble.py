@@ -19,13 +19,15 @@ app = typer.Typer(add_completion=False)
 def ensemble(
     bundles: Annotated[
         list[Path],
-        typer.Argument(metavar="BUNDLE...", help="The members' directories.", show_default=False),
+        typer.Argument(metavar="BUNDLE", help="The members' directories.", show_default=False),
     ],
     *,
     weights: Annotated[
         list[float] | None,
         typer.Option(
-            "--weight", help="Weight of a member, once a member in their order; equal by default."
+            "--weight",
+            metavar="WEIGHT",
+            help="Weight of a member, once a member in their order; equal by default.",
         ),
     ] = None,
     output: NewBundle,

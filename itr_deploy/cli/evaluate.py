@@ -42,9 +42,7 @@ def evaluate(
     split: Split = "test",
     output: Annotated[
         Path,
-        typer.Option(
-            help="Directory of the report. An unfinished evaluation there is continued."
-        ),
+        typer.Option(help="Directory of the report. An unfinished evaluation there is continued."),
     ] = Path("evaluation"),
     exhaustive: Annotated[
         bool, typer.Option("--exhaustive", help="Score every pair; the default.")

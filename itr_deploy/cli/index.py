@@ -37,8 +37,7 @@ def index(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Directory with {split}_ims.npy or _feat.npy, _caps.txt and _ids.txt.",
-            show_default="required",
+            help="Directory with {split}_ims.npy or _feat.npy, _caps.txt and _ids.txt. Required."
         ),
     ] = None,
     split: Split = "test",

@@ -42,7 +42,9 @@ Checkpoints = Annotated[
     list[Path] | None,
     typer.Option(
         "--checkpoint",
-        help="The checkpoint for --baseline; of an ensemble one a member, in their order.",
+        metavar="FILE",
+        help="The checkpoint for --baseline; of an ensemble one a member, in their order; with "
+        "evaluate's --rerank the re-ranker's last.",
     ),
 ]
 

@@ -22,7 +22,7 @@ app = typer.Typer(add_completion=False)
 def search(
     bundle: Bundle,
     queries: Annotated[
-        list[str] | None, typer.Argument(metavar="[QUERY]...", help="Texts to search images with.")
+        list[str] | None, typer.Argument(metavar="QUERY", help="Texts to search images with.")
     ] = None,
     *,
     gallery: Annotated[Path, typer.Option(help="The gallery.")],

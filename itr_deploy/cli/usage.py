@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 
 
@@ -9,7 +11,7 @@ def explain(error: typer.TyperException) -> str:
     """What Typer says of wrong usage, with the value, which it leaves out, and the help to ask."""
     message = error.format_message().replace("Value error, ", "").rstrip(".")
     # What pydantic has refused is the cause: its words do not repeat the value.
-    refused = getattr(error.__cause__, "errors", list)()
+    refused: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
     if refused and repr(refused[0]["input"]) not in message:
         message += f", not {refused[0]['input']!r}"
     context = getattr(error, "ctx", None)

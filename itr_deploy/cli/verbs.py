@@ -47,9 +47,7 @@ class Verbs(TyperGroup):
         for name, verb in VERBS.items():
             self.add_command(TyperCommand(name, help=verb.help, rich_help_panel=verb.panel))
 
-    def resolve_command(
-        self, ctx: Any, args: list[str]
-    ) -> tuple[str | None, Any, list[str]]:
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """The verb itself in place of its entry in the list."""
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None and command is not None:

@@ -92,7 +92,7 @@ def export(
             if origin is not None and profiled is not None:
                 found = profiled_parity(origin, matcher, profiled, progress)
                 report = found.added_to(report)
-        manifest, report = leave_out_missed(root, manifest, report, progress)
+        manifest, report = leave_out_missed(root, manifest, report)
         if not report.passed:
             raise ParityError(missed(report, "no bundle was written"))
         write_json(root / PARITY, report.to_json())

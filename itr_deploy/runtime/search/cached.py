@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 
 from itr_deploy.runtime.gallery import Gallery
@@ -9,6 +10,8 @@ from itr_deploy.runtime.gallery.read import stored_bytes
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.search.disk import DiskSearcher
 from itr_deploy.runtime.search.resident import ResidentSearcher, Searcher
+
+log = logging.getLogger(__name__)
 
 
 class SearcherCache:
@@ -46,9 +49,14 @@ class SearcherCache:
             return self._searcher
 
     def _load(self, gallery: Gallery) -> Searcher:
-        resident = self._resident
+        resident, size = self._resident, stored_bytes(gallery)
         if resident is None:
-            resident = stored_bytes(gallery) <= self._budget
+            resident = size <= self._budget
+        log.info(
+            "%s: %d items, version %d, %s: %.0f MB of tensors, a budget of %.0f MB",
+            *(gallery.path, gallery.count(), gallery.version),
+            *("in memory" if resident else "on disk", size / 1e6, self._budget / 1e6),
+        )
         matcher = self._matcher
         stages = matcher.prefilter, matcher.projection
         if resident:
