@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import itr_deploy
-from itr_deploy.cli.main import VERBS
+from itr_deploy.cli.verbs import VERBS
 from tests.support.golden import TEXT
 from tests.support.pages import PAGES, ROOT, blocks, commands, name_of, titled
 

@@ -9,7 +9,8 @@ import typer
 
 def explain(error: typer.TyperException) -> str:
     """What Typer says of wrong usage, with the value, which it leaves out, and the help to ask."""
-    message = error.format_message().replace("Value error, ", "").rstrip(".")
+    message = error.format_message().rstrip(".")
+    message = message.replace("Value error, ", "").replace(": Input should", ": should")
     # What pydantic has refused is the cause: its words do not repeat the value.
     refused: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
     if refused and repr(refused[0]["input"]) not in message:

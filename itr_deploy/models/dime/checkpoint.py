@@ -60,7 +60,8 @@ def load(
         CheckpointError: It is not a DIME checkpoint, has options with no defined score, or its BERT
             is not the one that ``bert_config`` describes.
         InputError: ``prune_routes`` is not a route profile, or that of another checkpoint.
-        UsageError: ``gates`` is unknown, ``threshold`` is none, or an option about pruning is there without a profile.
+        UsageError: ``gates`` is unknown, ``threshold`` is not from 0 to below 1, or an option
+            about pruning is there without a profile.
     """
     if gates not in GATES:
         raise UsageError(f"gates={gates!r} is unknown; known: {', '.join(GATES)}")
