@@ -65,3 +65,10 @@ def test_the_page_on_backends_makes_one_that_scores_as_onnx_runtime_does(
     for code in blocks(page, "python")[1:]:
         exec(compile(code, str(page), "exec"), place)
     assert np.isfinite(place["ours"]).all()
+
+
+@every_page
+def test_every_module_that_a_page_names_exists(page: Path) -> None:
+    known = [p.as_posix() for p in ROOT.glob("*/**/*.py") if ".venv" not in p.parts]
+    for name in re.findall(r"`([\w/]+\.py)`", page.read_text("utf-8")):
+        assert any(path.endswith(f"/{name}") for path in known), name

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from itr_deploy.bundle.manifest import Modality, Pipeline
-from itr_deploy.evaluation.data.split import Split
-from itr_deploy.evaluation.measures.recall import Scores
 from itr_deploy.evaluation.measures.shortlist import Order, prefiltered_order
 from itr_deploy.evaluation.progress import Bar
 from itr_deploy.evaluation.scores.coarse import OTHER, Coarse
@@ -16,7 +14,7 @@ from itr_deploy.evaluation.scores.fill import fill, resume_matrix, scoring_diges
 from itr_deploy.evaluation.scores.matrix import ScoreMatrix
 from itr_deploy.evaluation.scores.scorers import BundleScorer
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
-from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.evaluation.scores.split_scores import Scores
 
 
 @dataclass(frozen=True)
@@ -51,19 +49,19 @@ def cascade_widths(pipeline: Pipeline, coarse: Coarse) -> dict[Modality, int | N
     return found
 
 
-def prefilter_scores(
-    matcher: Matcher, split: Split, root: Path, force: bool, bar: Bar
-) -> ScoreMatrix:
-    """The prefilter's scores of every pair of a split, in ``root``; begun ones are gone on with.
+def prefilter_scores(items: SplitItems, root: Path, force: bool, bar: Bar) -> ScoreMatrix:
+    """The prefilter's scores of every pair of a split, in ``root``.
+
+    Scores that an interrupted run left there are completed.
 
     Raises:
         InputError: ``root`` has scores of something else, and not ``force``.
         OutputError: The disk refuses.
     """
-    items = SplitItems(matcher, split)
+    matcher = items.matcher
     identity = {
         "bundle": scoring_digest(matcher.bundle.manifest),
-        "data": split.digest(),
+        "data": items.split.digest(),
         "kind": "prefilter, every pair",
     }
     scorer = BundleScorer(items, matcher.prefilter)

@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import Modality, Reranker
 from itr_deploy.errors import InputError
+from itr_deploy.evaluation.data.answers import Answers
 from itr_deploy.evaluation.data.memory import release_pages
 from itr_deploy.evaluation.data.split import Split
 from itr_deploy.evaluation.measures.merge import Rescored, TwoWayMerge
 from itr_deploy.evaluation.measures.recall import Ranks
-from itr_deploy.evaluation.measures.shortlist import query_scores
 from itr_deploy.evaluation.scores.coarse import OTHER, Coarse
 from itr_deploy.evaluation.scores.cosines import Cosines
 from itr_deploy.evaluation.scores.matrix import ScoreMatrix
+from itr_deploy.evaluation.scores.split_scores import query_scores
 from itr_deploy.runtime.rerank.matrices import Inputs, Pi, Shape, SimilarityMatrices
 from itr_deploy.runtime.rerank.neighbours import ListedPi, NeighbourLists
 
@@ -170,22 +171,22 @@ def one_way_scores(merge: TwoWayMerge, query: Modality, part: slice) -> NDArray[
     return scores
 
 
-def one_way_ranks(before: Ranks, merge: TwoWayMerge, captions_per_image: int) -> Ranks:
+def one_way_ranks(before: Ranks, merge: TwoWayMerge, answers: Answers) -> Ranks:
     """Ranks as a search has them: a query's shortlist in its new order, the rest behind it.
 
     Args:
         before: By the matcher alone.
         merge: Holds the new scores of both directions.
-        captions_per_image: Captions of an image.
+        answers: Which captions are whose.
     """
-    by_image, by_caption = merge.by_image, merge.by_caption
-    images = np.arange(len(by_image.items))[:, None]
-    captions = np.arange(len(by_caption.items))[:, None]
+    found: dict[Modality, Rescored] = {"image": merge.by_image, "text": merge.by_caption}
+    right = {
+        query: answers.right(query, slice(0, len(entry.items)), entry.items)
+        for query, entry in found.items()
+    }
     return Ranks(
-        _one_way(before.image_to_text, by_image, by_image.items // captions_per_image == images),
-        _one_way(
-            before.text_to_image, by_caption, by_caption.items == captions // captions_per_image
-        ),
+        _one_way(before.image_to_text, found["image"], right["image"]),
+        _one_way(before.text_to_image, found["text"], right["text"]),
     )
 
 
