@@ -44,6 +44,16 @@ print("loaded:", sorted(export_half & sys.modules.keys()))
     assert outcome.out == "loaded: []\n", outcome.err
 
 
+def test_the_registered_families_load_no_torch_and_no_onnx() -> None:
+    code = """
+import sys
+import itr_deploy.models.registry, itr_deploy.deploy.evaluating, itr_deploy.deploy.profiling
+print("loaded:", sorted({"torch", "onnx", "onnxscript", "onnx_ir"} & sys.modules.keys()))
+"""
+    outcome = python(code)
+    assert outcome.out == "loaded: []\n", outcome.err
+
+
 def test_a_search_loads_no_torch_and_no_onnx(bundle: Path, tmp_path: Path) -> None:
     code = """
 import sys

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import itr_deploy
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.cli.options import (
     Backend,
     Baseline,
@@ -18,7 +19,6 @@ from itr_deploy.cli.options import (
     Force,
     Json,
     LogFormat,
-    Modality,
     Quiet,
     Verbose,
     check_baseline,

@@ -55,14 +55,14 @@ def evaluate(
     ] = None,
     steps: Annotated[
         bool,
-        typer.Option("--steps", help="Also the Recall@K of every matching step (IMRAM)."),
+        typer.Option("--steps", help="Also the Recall@K of every matching step."),
     ] = False,
     rerank: Annotated[
         bool,
         typer.Option(
             "--rerank",
-            help="Re-rank the best of every query and merge both directions, as LeaPRR's "
-            "evaluation does.",
+            help="Re-rank the best of every query and merge both directions, as the published "
+            "evaluation of re-rankers does.",
             rich_help_panel=RERANK_PANEL,
         ),
     ] = False,

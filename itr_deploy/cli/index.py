@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import itr_deploy
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.cli.options import (
     Backend,
     Bundle,
@@ -16,7 +17,6 @@ from itr_deploy.cli.options import (
     Force,
     Json,
     LogFormat,
-    Modality,
     Quiet,
     Split,
     StorageType,

@@ -11,7 +11,6 @@ from itr_deploy.cli import logs
 from itr_deploy.errors import UsageError
 
 # The library's own names of these need pydantic; help does not. A test compares them.
-Modality = Literal["image", "text"]
 StorageType = Literal["float16", "float32", "int8"]
 Precision = Literal["float32", "float16", "bfloat16"]
 Quantization = Literal["int8"]

@@ -1,14 +1,13 @@
-"""What the words of an option mean: numbers with commas between, sizes, a file's text."""
+"""What the words of an option mean: numbers and words with commas between, sizes."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import typer
 
-from itr_deploy.errors import InputError, UsageError
+from itr_deploy.errors import UsageError
 
 
 def numbers(none: str | None = None) -> Callable[[str | Sequence[int | None]], list[int | None]]:
@@ -69,17 +68,3 @@ def axis_sizes(option: str, given: Sequence[str] | None) -> dict[str, int]:
             raise UsageError(f"{option} {word}: must be axis=size, such as candidates=500")
         sizes[axis] = int(size)
     return sizes
-
-
-def text_of(path: Path | None) -> str:
-    """The text of a file, empty where there is none.
-
-    Raises:
-        InputError: It cannot be read.
-    """
-    if path is None:
-        return ""
-    try:
-        return path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text: {error}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,9 +11,6 @@ import itr_deploy
 from itr_deploy.cli.options import Bundle, Data, Force, Json, LogFormat, Quiet, Split, Verbose
 from itr_deploy.cli.output import print_json, print_table
 from itr_deploy.cli.progress import counted
-
-if TYPE_CHECKING:
-    from itr_deploy.models.dime.profile import RouteProfile
 
 app = typer.Typer(add_completion=False)
 
@@ -42,8 +39,8 @@ def profile_routes(
 ) -> None:
     """Count how much the model of BUNDLE uses its routes.
 
-    Scores all pairs of a split. The bundle's graphs must tell their gates: export it with --gates
-    yes. The profile is what export's --prune-routes takes.
+    Scores all pairs of a split. Where the bundle's graphs do not give what is counted, the error
+    says how to export them; the profile is what an export of the family prunes by.
     """
     with counted("profiling pairs") as progress:
         profile = itr_deploy.profile_routes(
@@ -58,37 +55,7 @@ def profile_routes(
     if as_json:
         print_json(profile.model_dump(mode="json"))
         return
-    _print(profile)
+    for table in profile.tables():
+        print_table(table.title, table.columns, table.rows)
+    typer.echo(profile.summary())
     typer.echo(f"profile: {output}, picture: {output.with_suffix('.svg')}")
-
-
-def _print(profile: RouteProfile) -> None:
-    rows = [
-        (
-            f"{use.layer}",
-            use.cell,
-            use.path,
-            f"{use.zero:.1%}",
-            f"{use.mean:.3f}",
-            f"{use.share:.3f}",
-        )
-        for use in profile.routes
-    ]
-    print_table(
-        f"Gates over {profile.pairs:,} pairs",
-        ("layer", "cell", "path", "is 0", "mean", "share"),
-        rows,
-    )
-    print_table(
-        "Skip connections",
-        ("layer", "cell", "path", "taken", "share"),
-        (
-            (f"{use.layer}", use.cell, use.path, f"{use.used:.1%}", f"{use.share:.3f}")
-            for use in profile.skips
-        ),
-    )
-    routes = profile.keeping(0)
-    typer.echo(
-        f"never used: {len(routes.closed())} of {len(profile.routes)} gates, "
-        f"cells {', '.join(routes.removed()) or 'none'}"
-    )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 import itr_deploy
+from itr_deploy.bundle.modality import direction_title
 from itr_deploy.cli.options import (
     Backend,
     Bundle,
@@ -15,7 +16,6 @@ from itr_deploy.cli.options import (
     Device,
     Json,
     LogFormat,
-    Modality,
     Quiet,
     Split,
     Verbose,
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from itr_deploy.evaluation.tuning.tune import Tuned
 
 ProjectionChoice = Literal["auto", "none"]
-DIRECTIONS: dict[Modality, str] = {"text": "text to image", "image": "image to text"}
 
 app = typer.Typer(add_completion=False)
 
@@ -98,15 +97,15 @@ def tune(
         queries = {f"{query}_query": asdict(tuned) for query, tuned in found.items()}
         print_json({"target": target, "growth": growth, **queries})
         return
-    for query, name in DIRECTIONS.items():
-        if (trial := found[query].projection) is not None:
-            _print_trial(name, trial)
+    for query, tuned in found.items():
+        if tuned.projection is not None:
+            _print_trial(direction_title(query), tuned.projection)
         elif projection == "auto":
-            typer.echo(f"{name}: the split is too small to fit a projection")
+            typer.echo(f"{direction_title(query)}: the split is too small to fit a projection")
     print_table(
         f"shortlists that keep {100 * target:g} %",
         ("", "items", "width before", "of the top 10", "width now", "of the top 10"),
-        (_row(name, found[query]) for query, name in DIRECTIONS.items()),
+        (_row(direction_title(query), tuned) for query, tuned in found.items()),
     )
     typer.echo(f"written to {bundle}")
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from itr_deploy.bundle.manifest import GraphInfo, Manifest, Modality
-from itr_deploy.bundle.roles import ENCODERS, MATCHERS, PREFILTERS
+from itr_deploy.bundle.manifest import GraphInfo, Manifest
+from itr_deploy.bundle.modality import ENCODERS, PREFILTERS, query_of
 from itr_deploy.engines.files import ShapeRange
 from itr_deploy.errors import EngineError, UsageError
 
@@ -171,7 +171,8 @@ class _Defaults:
     def _width(self) -> int:
         """The shortlist's, or as much as a call takes where a search scores every item."""
         pipeline, role = self._manifest.pipeline, self._info.role
-        query: Modality = "text" if role in (MATCHERS["text"], PREFILTERS["text"]) else "image"
+        query = query_of(role)
+        assert query is not None, f"{role} scores no candidates"
         if role in PREFILTERS.values():
             return pipeline.prefilter_width(query) or CANDIDATES
         return pipeline.width(query) or CANDIDATES

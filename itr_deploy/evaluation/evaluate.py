@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.files import output_errors, write_file, write_json
-from itr_deploy.bundle.manifest import Manifest, Modality
+from itr_deploy.bundle.manifest import Manifest
+from itr_deploy.bundle.modality import DIRECTIONS, MODALITIES, Modality
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.memory import peak_memory
 from itr_deploy.evaluation.data.split import Split
@@ -40,7 +41,7 @@ from itr_deploy.evaluation.measures.reranking import (
     check_lists,
     reranked,
 )
-from itr_deploy.evaluation.measures.search_stages import DIRECTIONS, Staged, staged, with_reranking
+from itr_deploy.evaluation.measures.search_stages import Staged, staged, with_reranking
 from itr_deploy.evaluation.measures.split_ranks import Ranking, SplitRanks, split_ranks
 from itr_deploy.evaluation.measures.steps import step_figures
 from itr_deploy.evaluation.options import Options, RerankOptions
@@ -92,12 +93,13 @@ def evaluate(
     Raises:
         InputError: The data does not fit the bundle, or ``output`` has scores of something else.
         OutputError: ``output`` is there and finished, or not an evaluation; the disk refuses.
-        UsageError: The folds do not divide the images, or go with a shortlist.
+        UsageError: The folds do not divide the images, or go with a shortlist; the bundle's graphs
+            do not give the steps.
     """
     images, answers = len(split.regions), split.answers
     if options.folds > 1 and options.candidates is not None:
         raise UsageError("folds search parts of the split; give them without a shortlist")
-    whole = options.baseline is not None or options.steps or options.rerank is not None
+    whole = any(given is not None for given in (options.baseline, options.steps, options.rerank))
     if options.candidates is not None and whole:
         raise UsageError(
             "a baseline, steps and re-ranking take every pair; give them without a shortlist"
@@ -148,7 +150,7 @@ def evaluate(
         **found,
         "run": run,
     }
-    write_file(output / PAGE, page(report, stages, split, pictures))
+    write_file(output / PAGE, page(report, stages, split, pictures, options.published))
     write_json(output / REPORT, report)
     with output_errors(output):
         remove_embeddings(output / SCORES)
@@ -202,7 +204,7 @@ def split_scores(
         "kind": _kind(options, manifest),
     }
     begun = resume_matrix(root, identity, force=options.force)
-    scorer = StepScorer(items) if options.steps else BundleScorer(items)
+    scorer = BundleScorer(items) if options.steps is None else StepScorer(items, options.steps)
     bar.step("encoding")
     coarse = Coarse.encode(items, root)
     if options.candidates is not None:
@@ -216,7 +218,7 @@ def _kind(options: Options, manifest: Manifest) -> str:
     if options.candidates is not None:
         projections = manifest.pipeline.projections.values()
         return " ".join([f"shortlist of {options.candidates}", *projections])
-    return "every pair, by step" if options.steps else "every pair"
+    return "every pair" if options.steps is None else "every pair, by step"
 
 
 def figures(
@@ -232,7 +234,7 @@ def figures(
     if options.candidates is None:
         exhaustive = ranks(data.scores, per) if options.rerank is not None else own.ranks
     pipeline = matcher.bundle.manifest.pipeline
-    widths = {query: options.candidates or pipeline.width(query) for query in DIRECTIONS}
+    widths = {query: options.candidates or pipeline.width(query) for query in MODALITIES}
     stages = staged(data, exhaustive=exhaustive, widths=widths, cascade=cascade)
     if exhaustive is not None and isinstance(own.scores, TwoWayMerge):
         stages = with_reranking(stages, own.scores, own.ranks, exhaustive)
@@ -260,7 +262,7 @@ def figures(
         report["rerank"] = _describe_reranker(matcher, options.rerank, own.scores)
         if report["rerank"]["warning"]:
             log.warning("%s", report["rerank"]["warning"])
-    if options.steps:
+    if options.steps is not None:
         report["steps"] = step_figures(matrix, per)
     if options.folds > 1:
         report["folds"] = folds_json(own.fold_recalls)
@@ -300,10 +302,7 @@ def _describe_reranker(
         "warning": OFF_SCALE.format(100 * images, 100 * captions) if behind > OFTEN else None,
         "family": record.family,
         "checkpoint": record.provenance.checkpoint,
-        "rows": {
-            "image_to_text": record.image_to_text.rows,
-            "text_to_image": record.text_to_image.rows,
-        },
+        "rows": {way: record.direction(query).rows for query, way in DIRECTIONS.items()},
         "pillars": record.pillars,
         "similarity_within": {
             name: "neighbour lists" if modality in given.lists else "pooled embeddings"

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from itr_deploy.bundle.manifest import GraphRole, Modality, StorageType
-from itr_deploy.bundle.roles import MATCHERS, PREFILTERS, Roles
+from itr_deploy.bundle.manifest import StorageType
+from itr_deploy.bundle.modality import MATCHERS, PREFILTERS, GraphRole, Modality, Roles
 from itr_deploy.models.contract import StoredTensor, TrainedMatcher
 from itr_deploy.parity.report import Comparison, ParityReport, compare, compare_ranks
 from itr_deploy.parity.samples import Sample, random_samples, rank_sample

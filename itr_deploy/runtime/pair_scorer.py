@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Manifest, Modality, StorageType
-from itr_deploy.bundle.roles import MATCHERS, Roles
+from itr_deploy.bundle.manifest import Manifest, StorageType
+from itr_deploy.bundle.modality import MATCHERS, Modality, Roles, other
 from itr_deploy.runtime.backends.base import Backend, Call
 from itr_deploy.runtime.encoding.encoded import Block, Encoded, divided
 
@@ -138,9 +138,8 @@ class PairScorer:
 
     def _divided(self, gallery: Encoded) -> Encoded:
         """The gallery in blocks that the graph takes."""
-        other = _other(gallery.modality)
-        types = {block.storage for block in gallery.blocks}
-        sizes = [size for t in types for size in self._limits(self._graph(other, t), "gallery")]
+        query, types = other(gallery.modality), {block.storage for block in gallery.blocks}
+        sizes = [size for t in types for size in self._limits(self._graph(query, t), "gallery")]
         return divided(gallery, min(sizes)) if sizes else gallery
 
     def _kept(self, block: Block, calls: int) -> Block:
@@ -154,7 +153,7 @@ class PairScorer:
 
     def reads(self, gallery: Modality, storage: StorageType) -> frozenset[str]:
         """Names of the tensors of gallery items that are read."""
-        names = self._reads[self._graph(_other(gallery), storage)]
+        names = self._reads[self._graph(other(gallery), storage)]
         prefix = f"{gallery}_"
         return frozenset(name.removeprefix(prefix) for name in names if name.startswith(prefix))
 
@@ -232,11 +231,11 @@ class PairScorer:
         items: Block,
         candidates: NDArray[np.int64],
     ) -> Call:
-        graph, other = self._graph(modality, items.storage), _other(modality)
+        graph, gallery = self._graph(modality, items.storage), other(modality)
         inputs: dict[str, NDArray[Any]] = {
             f"{modality}_{n}": t[q] for n, t in query.tensors.items()
         }
-        inputs |= {f"{other}_{name}": t for name, t in items.tensors.items()}
+        inputs |= {f"{gallery}_{name}": t for name, t in items.tensors.items()}
         inputs = {name: array for name, array in inputs.items() if name in self._reads[graph]}
         inputs["candidates"] = candidates
         if query.lengths is not None:
@@ -251,7 +250,7 @@ class PairScorer:
         """Slices of queries and candidates whose scratch memory fits the budget."""
         graph = self._graph(modality, items.storage)
         pair = self._pair_bytes(modality, query, items)
-        item = self._item_bytes(graph, _other(modality), items)
+        item = self._item_bytes(graph, other(modality), items)
         rows = len(query.rows)
         # One tile a worker at least.
         share = -(-rows * width // self._workers)
@@ -288,7 +287,3 @@ class PairScorer:
         names = self._reads[graph]
         read = [t for name, t in items.tensors.items() if f"{modality}_{name}" in names]
         return sum(4 * int(np.prod(t.shape[1:])) for t in read)
-
-
-def _other(modality: Modality) -> Modality:
-    return "image" if modality == "text" else "text"

@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import Field
 
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.deploy import exporting
 from itr_deploy.models import registry
-from itr_deploy.models.registry import FamilyOption
+from itr_deploy.models.imram.family import ImramOptions
+from itr_deploy.models.options import TextFile
 from tests.support.command import itr_deploy
 from tests.support.golden import TEXT
 from tests.support.threads import one_torch_thread
@@ -21,21 +23,21 @@ FILES = ("--checkpoint", TEXT.checkpoint, "--vocab", TEXT.vocab)
 @pytest.fixture(autouse=True)
 def mine(monkeypatch: pytest.MonkeyPatch) -> None:
     """IMRAM under a name of its own, with an option of every kind."""
-    imram = registry.family("imram")
-    options = (
-        *imram.options,
-        FamilyOption("words", "A list of words.", kind="file"),
-        FamilyOption("share", "A share.", kind="number", default=0.5),
-    )
-    title = "A matcher of my own (2026)"
-    family = replace(imram, name="mine", title=title, options=options, load=load)
+    imram, title = registry.family("imram"), "A matcher of my own (2026)"
+    family = replace(imram, name="mine", title=title, options=Options, load=load)
+    everything = (*registry.FAMILIES, family)
     for module in (registry, exporting):
-        monkeypatch.setattr(module, "FAMILIES", (*registry.FAMILIES[:3], family))
+        monkeypatch.setattr(module, "FAMILIES", everything)
 
 
-def load(checkpoint: Path, words: str = "", share: float = 0.5, **options: str) -> object:
-    assert (words, share) == ("a dog\n", 0.25)
-    return registry.family("imram").load(checkpoint, **options)
+class Options(ImramOptions):
+    words: TextFile = Field(default="", description="A list of words.")
+    share: float = Field(default=0.5, description="A share.")
+
+
+def load(checkpoint: Path, options: Options) -> object:
+    assert (options.words, options.share) == ("a dog\n", 0.25)
+    return registry.family("imram").load(checkpoint, options)
 
 
 def test_it_is_listed_and_its_help_tells_its_options() -> None:
@@ -43,7 +45,7 @@ def test_it_is_listed_and_its_help_tells_its_options() -> None:
     told = " ".join(itr_deploy("export", "mine", "--help").out.split())
     assert "A matcher of my own (2026)" in told
     assert "--option precompute=full|none: What is computed once an item" in told
-    assert "--option words=file: A list of words." in told
+    assert "--option words=VALUE: A list of words." in told
 
 
 def test_it_becomes_a_bundle_with_its_options(tmp_path: Path) -> None:
@@ -64,8 +66,12 @@ def test_it_becomes_a_bundle_with_its_options(tmp_path: Path) -> None:
     ("option", "code", "said"),
     [
         ("precompute", 2, "--option precompute: must be NAME=VALUE"),
-        ("precompute=some", 2, "--option precompute=some: must be one of full, none"),
-        ("share=much", 2, "--option share=much: must be a number"),
+        (
+            "precompute=some",
+            2,
+            "precompute='some' cannot be used with mine: input should be 'full'",
+        ),
+        ("share=much", 2, "share='much' cannot be used with mine: input should be a valid number"),
         ("words=/nowhere", 1, "/nowhere: cannot be read as text"),
         ("colour=red", 2, "mine has no option 'colour'; it has precompute, step_scores, words, sh"),
     ],

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import typer
 
-from itr_deploy.cli.parsers import axis_sizes, byte_size, numbers, text_of, words
-from itr_deploy.errors import InputError, UsageError
+from itr_deploy.cli.parsers import axis_sizes, byte_size, numbers, words
+from itr_deploy.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -44,13 +42,3 @@ def test_words_may_be_repeated_or_have_commas_between() -> None:
     assert axis_sizes("--max-shapes", ["a=1,b=2", "a=3"]) == {"a": 3, "b": 2}
     with pytest.raises(UsageError, match="--max-shapes a=x: must be axis=size"):
         axis_sizes("--max-shapes", ["a=x"])
-
-
-def test_a_file_is_read_as_utf_8(tmp_path: Path) -> None:
-    (tmp_path / "text").write_bytes("é\r\n".encode())
-    assert text_of(tmp_path / "text") == "é\r\n"
-    assert text_of(None) == ""
-    (tmp_path / "binary").write_bytes(b"\xff")
-    for name in ("binary", "absent"):
-        with pytest.raises(InputError, match=f"{name}: cannot be read as text"):
-            text_of(tmp_path / name)

@@ -11,7 +11,8 @@ import torch
 from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.deploy.exported import Exported
 from itr_deploy.deploy.exporting import export
-from itr_deploy.models import lhsc
+from itr_deploy.models.lhsc.checkpoint import load
+from itr_deploy.models.lhsc.family import LhscOptions
 from itr_deploy.parity import verify
 from itr_deploy.parity.samples import Sample
 from itr_deploy.runtime.encoding.sources import TextSource
@@ -126,7 +127,7 @@ def test_published_padding_is_that_of_the_whole_list_however_it_is_cut(
 ) -> None:
     matcher = Matcher.load(exported("published").path)
     ids, lengths = many_texts
-    plain = lhsc.load(CHECKPOINT, text_padding="published").plain
+    plain = load(CHECKPOINT, LhscOptions(text_padding="published")).plain
     with torch.inference_mode():
         expected = plain.encode_texts(torch.from_numpy(ids), torch.from_numpy(lengths)).numpy()
     source = TextSource(matcher, (ids, lengths))
@@ -143,7 +144,7 @@ def test_published_padding_is_that_of_the_whole_list_however_it_is_cut(
 def test_parity_pads_more_than_one_batch_of_texts_as_published(
     exported: Callable[[str], Exported], many_texts: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    trained = lhsc.load(CHECKPOINT, text_padding="published")
+    trained = load(CHECKPOINT, LhscOptions(text_padding="published"))
     sample = Sample(arrays("inputs.npz")["images"], *many_texts)
     report = verify(trained, Matcher.load(exported("published").path), sample=sample)
     assert report.passed

@@ -19,7 +19,6 @@ from itr_deploy.cli.options import (
     Verbose,
 )
 from itr_deploy.cli.parity_table import print_made
-from itr_deploy.cli.parsers import text_of
 from itr_deploy.cli.progress import steps
 from itr_deploy.models.registry import DEFAULT_OPSET
 
@@ -87,10 +86,10 @@ def dime(
             quantize=quantize,
             force=force,
             progress=begin,
-            bert_config=text_of(bert_config),
+            bert_config=bert_config,
             gates=gates,
-            prune_routes=text_of(prune_routes),
+            prune_routes=prune_routes,
             threshold=threshold,
-            profiled_data="" if profiled_data is None else str(profiled_data),
+            profiled_data=profiled_data,
         )
     print_made(made, as_json)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
@@ -19,10 +18,9 @@ from itr_deploy.cli.options import (
     Verbose,
 )
 from itr_deploy.cli.parity_table import print_made
-from itr_deploy.cli.parsers import text_of
 from itr_deploy.cli.progress import steps
 from itr_deploy.errors import UsageError
-from itr_deploy.models.registry import DEFAULT_OPSET, Family, FamilyOption
+from itr_deploy.models.registry import DEFAULT_OPSET, Family
 
 
 def registered_command(family: Family) -> Any:
@@ -63,7 +61,7 @@ def registered_command(family: Family) -> Any:
                 quantize=quantize,
                 force=force,
                 progress=begin,
-                **_values(family, option or ()),
+                **_named(option or []),
             )
         print_made(made, as_json)
 
@@ -72,40 +70,26 @@ def registered_command(family: Family) -> Any:
 
 def _help(family: Family) -> str:
     options = [
-        f"--option {known.name}={'|'.join(known.choices) or known.kind}: {known.help}"
-        for known in family.options
+        f"--option {name}={_values(field.annotation)}: {field.description}"
+        for name, field in family.options.model_fields.items()
     ]
     return "\n\n".join([family.title, *options])
 
 
-def _values(family: Family, given: list[str] | tuple[()]) -> dict[str, Any]:
+def _values(annotation: Any) -> str:
+    return "|".join(get_args(annotation)) if get_origin(annotation) is Literal else "VALUE"
+
+
+def _named(given: list[str]) -> dict[str, str]:
     """The options of ``NAME=VALUE`` words.
 
     Raises:
-        UsageError: A word is none, or a number is none.
-        InputError: A file cannot be read.
+        UsageError: A word is none.
     """
-    known = {option.name: option for option in family.options}
     values = {}
     for word in given:
         name, separator, value = word.partition("=")
-        name = name.strip().replace("-", "_")
-        if not separator or not name:
+        if not separator:
             raise UsageError(f"--option {word}: must be NAME=VALUE")
-        values[name] = _value(known.get(name), word, value)
+        values[name.strip().replace("-", "_")] = value
     return values
-
-
-def _value(option: FamilyOption | None, word: str, value: str) -> str | float:
-    if option is None:
-        return value
-    if option.kind == "file":
-        return text_of(Path(value))
-    if option.kind == "choice" and value not in option.choices:
-        raise UsageError(f"--option {word}: must be one of {', '.join(option.choices)}")
-    if option.kind != "number":
-        return value
-    try:
-        return float(value)
-    except ValueError as error:
-        raise UsageError(f"--option {word}: must be a number") from error

@@ -88,6 +88,12 @@ def ranks(scores: Scores, captions_per_image: int, block_bytes: int = BLOCK_BYTE
 
     Raises:
         UsageError: The matrix has another number of captions.
+
+    Examples:
+        >>> scores = np.array([[0.9, 0.2, 0.3, 0.1], [0.4, 0.1, 0.8, 0.2]], np.float32)
+        >>> found = ranks(scores, captions_per_image=2)
+        >>> found.image_to_text.tolist(), found.text_to_image.tolist()
+        ([1, 1], [1, 1, 1, 1])
     """
     images, captions = scores.shape
     per = captions_per_image

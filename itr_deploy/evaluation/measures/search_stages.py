@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import DIRECTIONS, MODALITIES, Modality
 from itr_deploy.evaluation.measures.merge import TwoWayMerge
 from itr_deploy.evaluation.measures.prefilter import Cascade
 from itr_deploy.evaluation.measures.recall import Ranks, recall, recall_curve
@@ -27,8 +27,6 @@ from itr_deploy.runtime.projection import PLAIN
 
 DEPTHS = (*range(1, 11), *range(12, 21, 2), *range(25, 51, 5), *range(60, 101, 10))
 """Where recall curves are taken."""
-
-DIRECTIONS: dict[Modality, str] = {"image": "image_to_text", "text": "text_to_image"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Stage:
 
     def to_json(self) -> dict[str, Any]:
         """For a report."""
-        curves = {DIRECTIONS[query]: recall_curve(self.of(query), DEPTHS) for query in DIRECTIONS}
+        curves = {DIRECTIONS[query]: recall_curve(self.of(query), DEPTHS) for query in MODALITIES}
         return {
             "name": self.name,
             "widths": {DIRECTIONS[query]: width for query, width in self.widths.items()},
@@ -116,12 +114,12 @@ def staged(
         cascade: The prefilter of that stage, where it has one.
     """
     every, coarse = exhaustive is not None, data.coarse
-    own = {query: _at_most(widths[query], coarse.items(query)) for query in DIRECTIONS}
+    own = {query: _at_most(widths[query], coarse.items(query)) for query in MODALITIES}
     by_query = {
         query: shortlists(
             data, query, _reported(coarse.items(query), own[query], every), exhaustive=every
         )
-        for query in DIRECTIONS
+        for query in MODALITIES
     }
     plain = {
         query: shortlists(data.by(coarse.projected(PLAIN)), query, [], exhaustive=True)
@@ -134,7 +132,7 @@ def staged(
     }
     image, text = by_query["image"], by_query["text"]
     stages = [Stage("coarse embedding", {"image": 0, "text": 0}, Ranks(image.coarse, text.coarse))]
-    if exhaustive is None or any(own[query] < coarse.items(query) for query in DIRECTIONS):
+    if exhaustive is None or any(own[query] < coarse.items(query) for query in MODALITIES):
         ranks = Ranks(behind["image"].ranks[own["image"]], behind["text"].ranks[own["text"]])
         stages.append(Stage(_shortlist_name(widths, cascade), {**own}, ranks, orders=orders))
     if exhaustive is not None:
@@ -179,5 +177,5 @@ def _shortlist_name(widths: Mapping[Modality, int | None], cascade: Cascade | No
 
 
 def _both(widths: Mapping[Modality, int | None], without: str) -> str:
-    images, captions = (widths[query] or without for query in reversed(DIRECTIONS))
+    images, captions = (widths[query] or without for query in reversed(MODALITIES))
     return f"{images}" if images == captions else f"{images} images or {captions} captions"

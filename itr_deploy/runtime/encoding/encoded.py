@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality, StorageType
+from itr_deploy.bundle.manifest import StorageType
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.runtime.encoding.storage import restored, stored
 
 Rows = NDArray[np.int64]

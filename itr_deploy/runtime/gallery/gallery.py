@@ -12,7 +12,8 @@ import lancedb
 import pyarrow as pa
 from lancedb.table import Table
 
-from itr_deploy.bundle.manifest import Modality, StorageType
+from itr_deploy.bundle.manifest import StorageType
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.names import first_repeated
 from itr_deploy.errors import BundleError, GalleryError
 from itr_deploy.runtime.encoding.sources import Source, source

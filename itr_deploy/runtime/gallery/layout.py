@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import ValidationError
 
-from itr_deploy.bundle.manifest import Manifest, Modality, StorageType, StoredTensor
+from itr_deploy.bundle.manifest import Manifest, StorageType, StoredTensor
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.names import scale_name
 from itr_deploy.bundle.record import Record
 from itr_deploy.errors import GalleryError
