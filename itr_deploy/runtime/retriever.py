@@ -241,6 +241,10 @@ class Retriever:
         found: list[Hits] = []
         if len(queries):
             searcher = self._searchers.searcher()
+            log.debug(
+                "%d %s queries: k %d, prefilter %s, candidates %s, re-ranked: %s",
+                *(len(queries), modality, k, prefilter, candidates, rerank),
+            )
             if rerank and self._reranking is not None:
                 found = self._reranking.search(
                     searcher, queries, k, candidates, where, query_neighbours, prefilter

@@ -110,7 +110,7 @@ def _fits(bundle: Bundle, directory: EngineDirectory, graph: str, host: EngineHo
     try:
         check_fit(bundle, directory, graph, host)
     except EngineError as error:
-        log.info("not used: %s", error)
+        log.info("not taken by backend auto: %s", error)
         return False
     return True
 

@@ -101,7 +101,7 @@ def open_store(gallery: Searcher, bank: Searcher, depth: int) -> CrossScoreStore
             or its lists are shorter than ``depth``.
     """
     root = Path(gallery.gallery.path) / FOLDER
-    remedy = "make it again with itr-deploy index --bank"
+    remedy = "make it again with itr-deploy index-bank"
     try:
         about = StoreDescription.model_validate_json((root / DESCRIPTION).read_bytes())
         arrays = {name: np.load(root / name, mmap_mode="r") for name in (LISTS, LIST_SCORES)}
