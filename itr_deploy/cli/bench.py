@@ -156,7 +156,7 @@ def command(
             progress=begin,
         )
     if as_json:
-        print_json(report)
+        print_json(report.model_dump())
         return
     print_benchmark(report)
     click.echo(f"report: {output / REPORT}, {output / PICTURE}")

@@ -143,7 +143,7 @@ def command(
             bar=bar,
         )
     if as_json:
-        print_json(report)
+        print_json(report.model_dump())
     else:
         print_evaluation(report)
         click.echo(f"report: {output / REPORT}, {output / PAGE}")

@@ -72,8 +72,11 @@ def profile_routes(
         captions=len(read.captions),
     )
     profile = counter.profile(evidence, str(data.resolve()))
+    # Loaded here: its package loads torch, as the counter has by now.
+    from itr_deploy.models.dime.picture import picture
+
     write_file(output, profile.model_dump_json(indent=1) + "\n")
-    write_file(drawing, profile.picture())
+    write_file(drawing, picture(profile))
     return profile
 
 

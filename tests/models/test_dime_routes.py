@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from itr_deploy.models import dime
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.models.dime import Dime, DimeDeployment
 from itr_deploy.models.dime.counter import RouteCounter
+from itr_deploy.models.dime.picture import picture
 from itr_deploy.models.dime.profile import RouteProfile
 from itr_deploy.models.dime.pruning import pruned
 from itr_deploy.models.dime.routes import CELLS, PATHS, Routes
@@ -195,10 +197,8 @@ def test_gates_of_a_pruned_model_keep_their_shape() -> None:
 
 
 def test_the_picture_is_an_svg_of_every_cell_and_route() -> None:
-    from xml.etree import ElementTree
-
     profile = counted("t2i")
-    root = ElementTree.fromstring(profile.picture())
+    root = ElementTree.fromstring(picture(profile))
     space = "{http://www.w3.org/2000/svg}"
     titles = [node.text for node in root.iter(f"{space}title")]
     assert len(titles) == len(profile.routes)

@@ -25,6 +25,11 @@ class Published:
     rsum: float
     source: str
 
+    @property
+    def title(self) -> str:
+        """What a row of these figures is called."""
+        return f"{self.model} in the paper, {self.data} ({self.source})"
+
 
 IMRAM = (
     Published(

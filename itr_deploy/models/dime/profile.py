@@ -91,12 +91,6 @@ class RouteProfile(Record):
             raise InputError("not a route profile of this itr-deploy: its routes are other ones")
         return profile
 
-    def picture(self) -> str:
-        """The routing graph as an SVG document, see `itr_deploy.models.dime.picture`."""
-        from itr_deploy.models.dime.picture import picture
-
-        return picture(self)
-
     def keeping(self, threshold: float) -> Routes:
         """The routes whose mean share of the aggregate is above a threshold.
 
