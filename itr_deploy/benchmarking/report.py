@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from itr_deploy.bundle.manifest import Modality, Precision, StorageType
+from itr_deploy.bundle.manifest import Precision, StorageType
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.record import Record, SparseRecord
 
 

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality, StorageType
+from itr_deploy.bundle.manifest import StorageType
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.diagnosis.candidates import CANDIDATES
 
 REPEATS = 20
-DIRECTIONS: tuple[Modality, ...] = ("text", "image")
-"""The matcher's directions by the modality of the query."""
 STORAGES: tuple[StorageType, ...] = ("float32", "float16")
 
 

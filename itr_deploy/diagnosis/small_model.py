@@ -11,7 +11,8 @@ import torch
 
 from itr_deploy.bundle.files import write_file, write_json
 from itr_deploy.exporters.text import SPECIAL_WORDS
-from itr_deploy.models.imram import Imram, ImramConfig
+from itr_deploy.models.imram.config import ImramConfig
+from itr_deploy.models.imram.plain import Imram
 
 # GPUs compute half precision in multiples of 8.
 CONFIG = ImramConfig(

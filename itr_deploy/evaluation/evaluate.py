@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.files import output_errors, write_file, write_json
-from itr_deploy.bundle.manifest import Manifest, Modality
+from itr_deploy.bundle.manifest import Manifest
+from itr_deploy.bundle.modality import MODALITIES, Modality
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.memory import peak_memory
 from itr_deploy.evaluation.data.split import Split
@@ -33,7 +34,7 @@ from itr_deploy.evaluation.measures.reranking import (
     check_lists,
     reranked,
 )
-from itr_deploy.evaluation.measures.search_stages import DIRECTIONS, Staged, staged, with_reranking
+from itr_deploy.evaluation.measures.search_stages import Staged, staged, with_reranking
 from itr_deploy.evaluation.measures.split_ranks import Ranking, SplitRanks, split_ranks
 from itr_deploy.evaluation.options import Options
 from itr_deploy.evaluation.progress import QUIET, Bar
@@ -84,7 +85,8 @@ def evaluate(
     Raises:
         InputError: The data does not fit the bundle, or ``output`` has scores of something else.
         OutputError: ``output`` is there and finished, or not an evaluation; the disk refuses.
-        UsageError: The folds do not divide the images, or go with a shortlist.
+        UsageError: The folds do not divide the images, or go with a shortlist; the bundle's graphs
+            do not give the steps.
     """
     _check(matcher, split, options)
     images, answers = len(split.regions), split.answers
@@ -117,7 +119,9 @@ def evaluate(
         shortlists=shortlist_figures(stages),
         cascade=None if cascade is None else cascade_figures(stages, cascade),
         rerank=rerank_figures(matcher, options.rerank, own) if options.rerank else None,
-        steps=step_figures(matrix, answers.captions_per_image) if options.steps else None,
+        steps=step_figures(matrix, answers.captions_per_image)
+        if options.steps is not None
+        else None,
         folds=fold_figures(own),
         run=Run(
             pairs_scored=scored,
@@ -134,7 +138,7 @@ def evaluate(
         compared = split_ranks(theirs, images, answers, options.folds)
         found = baseline_figures(options.baseline.name, own, compared)
         report = report.model_copy(update={"baseline": found})
-    write_file(output / PAGE, page(report, stages, split, pictures))
+    write_file(output / PAGE, page(report, stages, split, pictures, options.published))
     write_json(output / REPORT, report.model_dump())
     with output_errors(output):
         remove_embeddings(output / SCORES)
@@ -153,7 +157,7 @@ def _check(matcher: Matcher, split: Split, options: Options) -> None:
     """
     if options.folds > 1 and options.candidates is not None:
         raise UsageError("folds search parts of the split; give them without a shortlist")
-    whole = options.baseline is not None or options.steps or options.rerank is not None
+    whole = any(given is not None for given in (options.baseline, options.steps, options.rerank))
     if options.candidates is not None and whole:
         raise UsageError(
             "a baseline, steps and re-ranking take every pair; give them without a shortlist"
@@ -209,7 +213,7 @@ def split_scores(
         "kind": _kind(options, manifest),
     }
     begun = resume_matrix(root, identity, force=options.force)
-    scorer = StepScorer(items) if options.steps else BundleScorer(items)
+    scorer = BundleScorer(items) if options.steps is None else StepScorer(items, options.steps)
     bar.step("encoding")
     coarse = Coarse.encode(items, root)
     if options.candidates is not None:
@@ -223,7 +227,7 @@ def _kind(options: Options, manifest: Manifest) -> str:
     if options.candidates is not None:
         projections = manifest.pipeline.projections.values()
         return " ".join([f"shortlist of {options.candidates}", *projections])
-    return "every pair, by step" if options.steps else "every pair"
+    return "every pair" if options.steps is None else "every pair, by step"
 
 
 def _stages(
@@ -234,7 +238,7 @@ def _stages(
     if options.candidates is None:
         exhaustive = ranks(data.scores, per) if options.rerank is not None else own.ranks
     pipeline = matcher.bundle.manifest.pipeline
-    widths = {query: options.candidates or pipeline.width(query) for query in DIRECTIONS}
+    widths = {query: options.candidates or pipeline.width(query) for query in MODALITIES}
     stages = staged(data, exhaustive=exhaustive, widths=widths, cascade=cascade)
     if exhaustive is not None and isinstance(own.scores, TwoWayMerge):
         return with_reranking(stages, own.scores, own.ranks, exhaustive)

@@ -9,8 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from itr_deploy.bundle.manifest import Modality
-from itr_deploy.bundle.roles import PREFILTERS
+from itr_deploy.bundle.modality import PREFILTERS, Modality
 from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.runtime.backends import Backend, open_backend
 from itr_deploy.runtime.encoding.encoded import Encoded
@@ -39,6 +38,12 @@ class Matcher:
         scorer: Scores encoded pairs.
         prefilter: Scores them with the bundle's prefilter, None where it has none.
         projection: What a query's coarse embedding goes through before a shortlist.
+
+    Examples:
+        >>> matcher = Matcher.load("bundle/")
+        >>> regions = np.ones((3, 4, matcher.bundle.manifest.images.feature_dim), np.float32)
+        >>> matcher.score(texts=["a dog", "two cats"], images=regions).shape
+        (3, 2)
     """
 
     def __init__(

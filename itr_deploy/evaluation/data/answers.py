@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.errors import UsageError
 
 Mask = NDArray[np.bool_]
@@ -19,6 +19,10 @@ class Answers:
 
     Attributes:
         captions_per_image: How many.
+
+    Examples:
+        >>> Answers(5).captions(slice(2, 4))
+        slice(10, 20, None)
     """
 
     captions_per_image: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
+from itr_deploy.bundle.modality import direction_title
 from itr_deploy.bundle.record import Record
 
 T = TypeVar("T")
@@ -23,11 +24,11 @@ class BothWays(Record, Generic[T]):
 
     def named(self) -> Iterator[tuple[str, T]]:
         """What each direction is called, and its value."""
-        yield "image to text", self.image_to_text
-        yield "text to image", self.text_to_image
+        yield direction_title("image"), self.image_to_text
+        yield direction_title("text"), self.text_to_image
 
 
-class Direction(Record):
+class DirectionFigures(Record):
     """Figures of one direction.
 
     Attributes:
@@ -49,11 +50,11 @@ class Direction(Record):
         """R@1, R@5 and R@10."""
         return self.r1, self.r5, self.r10
 
-    def __sub__(self, other: Direction) -> Direction:
-        return Direction(**{name: value - getattr(other, name) for name, value in self})
+    def __sub__(self, other: DirectionFigures) -> DirectionFigures:
+        return DirectionFigures(**{name: value - getattr(other, name) for name, value in self})
 
 
-class Recall(BothWays[Direction]):
+class Recall(BothWays[DirectionFigures]):
     """Figures of both directions.
 
     Attributes:
@@ -63,7 +64,7 @@ class Recall(BothWays[Direction]):
     rsum: float
 
     @classmethod
-    def of(cls, image_to_text: Direction, text_to_image: Direction) -> Recall:
+    def of(cls, image_to_text: DirectionFigures, text_to_image: DirectionFigures) -> Recall:
         """Figures of both directions, with their sum."""
         return cls(
             image_to_text=image_to_text,

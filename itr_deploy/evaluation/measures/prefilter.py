@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from itr_deploy.bundle.manifest import Modality, Pipeline
+from itr_deploy.bundle.manifest import Pipeline
+from itr_deploy.bundle.modality import MODALITIES, Modality
 from itr_deploy.evaluation.measures.shortlist import Order, prefiltered_order
 from itr_deploy.evaluation.progress import Bar
-from itr_deploy.evaluation.scores.coarse import OTHER, Coarse
+from itr_deploy.evaluation.scores.coarse import Coarse
 from itr_deploy.evaluation.scores.fill import fill, resume_matrix, scoring_digest
 from itr_deploy.evaluation.scores.matrix import ScoreMatrix
 from itr_deploy.evaluation.scores.scorers import BundleScorer
@@ -42,7 +43,7 @@ class Cascade:
 def cascade_widths(pipeline: Pipeline, coarse: Coarse) -> dict[Modality, int | None]:
     """How many items the prefilter reads in a pipeline's searches, None where it is left out."""
     found: dict[Modality, int | None] = {}
-    for query in OTHER:
+    for query in MODALITIES:
         items, narrow = coarse.items(query), pipeline.width(query)
         wide = min(pipeline.prefilter_width(query) or 0, items)
         found[query] = wide if narrow is not None and wide > narrow else None

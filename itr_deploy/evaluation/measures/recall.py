@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.errors import UsageError
-from itr_deploy.evaluation.measures.figures import Direction, Recall
+from itr_deploy.evaluation.measures.figures import DirectionFigures, Recall
 from itr_deploy.evaluation.scores.split_scores import Scores
 
 CUTOFFS = (1, 5, 10)
@@ -47,6 +47,12 @@ def ranks(scores: Scores, captions_per_image: int, block_bytes: int = BLOCK_BYTE
 
     Raises:
         UsageError: The matrix has another number of captions.
+
+    Examples:
+        >>> scores = np.array([[0.9, 0.2, 0.3, 0.1], [0.4, 0.1, 0.8, 0.2]], np.float32)
+        >>> found = ranks(scores, captions_per_image=2)
+        >>> found.image_to_text.tolist(), found.text_to_image.tolist()
+        ([1, 1], [1, 1, 1, 1])
     """
     images, captions = scores.shape
     per = captions_per_image
@@ -79,10 +85,10 @@ def recall(found: Ranks) -> Recall:
 def mean_recall(folds: Sequence[Recall]) -> Recall:
     """The mean of every figure over folds, as MS-COCO's 1K figures are given."""
 
-    def mean(directions: list[Direction]) -> Direction:
+    def mean(directions: list[DirectionFigures]) -> DirectionFigures:
         values = [list(direction.model_dump().values()) for direction in directions]
         figures = np.mean(values, axis=0).tolist()
-        return Direction(**dict(zip(Direction.model_fields, figures, strict=True)))
+        return DirectionFigures(**dict(zip(DirectionFigures.model_fields, figures, strict=True)))
 
     return Recall.of(
         mean([fold.image_to_text for fold in folds]), mean([fold.text_to_image for fold in folds])
@@ -94,10 +100,12 @@ def recall_curve(found: NDArray[np.int64], depths: Sequence[int]) -> list[float]
     return [_percent(found <= depth) for depth in depths]
 
 
-def _direction(found: NDArray[np.int64]) -> Direction:
+def _direction(found: NDArray[np.int64]) -> DirectionFigures:
     r1, r5, r10 = recall_curve(found, CUTOFFS)
     median = float(np.floor(np.median(found)))
-    return Direction(r1=r1, r5=r5, r10=r10, median_rank=median, mean_rank=float(found.mean()))
+    return DirectionFigures(
+        r1=r1, r5=r5, r10=r10, median_rank=median, mean_rank=float(found.mean())
+    )
 
 
 def _percent(hits: NDArray[np.bool_]) -> float:

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import MODALITIES, Modality
 from itr_deploy.evaluation.measures.merge import TwoWayMerge
 from itr_deploy.evaluation.measures.prefilter import Cascade
 from itr_deploy.evaluation.measures.recall import Ranks
@@ -26,8 +26,6 @@ from itr_deploy.runtime.projection import PLAIN
 
 DEPTHS = (*range(1, 11), *range(12, 21, 2), *range(25, 51, 5), *range(60, 101, 10))
 """Where recall curves are taken."""
-
-DIRECTIONS: dict[Modality, str] = {"image": "image_to_text", "text": "text_to_image"}
 
 
 @dataclass(frozen=True)
@@ -105,12 +103,12 @@ def staged(
         cascade: The prefilter of that stage, where it has one.
     """
     every, coarse = exhaustive is not None, data.coarse
-    own = {query: _at_most(widths[query], coarse.items(query)) for query in DIRECTIONS}
+    own = {query: _at_most(widths[query], coarse.items(query)) for query in MODALITIES}
     by_query = {
         query: shortlists(
             data, query, _reported(coarse.items(query), own[query], every), exhaustive=every
         )
-        for query in DIRECTIONS
+        for query in MODALITIES
     }
     plain = {
         query: shortlists(data.by(coarse.projected(PLAIN)), query, [], exhaustive=True)
@@ -123,7 +121,7 @@ def staged(
     }
     image, text = by_query["image"], by_query["text"]
     stages = [Stage("coarse embedding", {"image": 0, "text": 0}, Ranks(image.coarse, text.coarse))]
-    if exhaustive is None or any(own[query] < coarse.items(query) for query in DIRECTIONS):
+    if exhaustive is None or any(own[query] < coarse.items(query) for query in MODALITIES):
         ranks = Ranks(behind["image"].ranks[own["image"]], behind["text"].ranks[own["text"]])
         stages.append(Stage(_shortlist_name(widths, cascade), {**own}, ranks, orders=orders))
     if exhaustive is not None:
@@ -168,5 +166,5 @@ def _shortlist_name(widths: Mapping[Modality, int | None], cascade: Cascade | No
 
 
 def _both(widths: Mapping[Modality, int | None], without: str) -> str:
-    images, captions = (widths[query] or without for query in reversed(DIRECTIONS))
+    images, captions = (widths[query] or without for query in reversed(MODALITIES))
     return f"{images}" if images == captions else f"{images} images or {captions} captions"

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.evaluation.scores.coarse import BLOCK_CELLS, Coarse, query_blocks
 from itr_deploy.evaluation.scores.split_scores import Scores, SplitScores, query_scores
 

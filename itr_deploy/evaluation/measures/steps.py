@@ -1,4 +1,4 @@
-"""Recall of a matcher's single steps: IMRAM's score is the sum of what its steps say."""
+"""Recall of the single steps of a matcher whose score is the sum of what its steps say."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.evaluation.data.split import Split
 from itr_deploy.evaluation.measures.baseline import largest_difference, moved
 from itr_deploy.evaluation.measures.figures import BothWays

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality
-from itr_deploy.evaluation.measures.search_stages import DIRECTIONS, Stage, Staged
+from itr_deploy.bundle.modality import MODALITIES, Modality, direction_title
+from itr_deploy.evaluation.measures.search_stages import Stage, Staged
 
 SHOWN = 3
 """Examples of a kind."""
@@ -53,7 +53,7 @@ class Comparison:
     @property
     def direction(self) -> str:
         """What its direction is called."""
-        return "image to text" if self.query == "image" else "text to image"
+        return direction_title(self.query)
 
     def images(self) -> Iterator[int]:
         """Numbers of the images that its examples show, some of them more than once."""
@@ -66,7 +66,7 @@ class Comparison:
 
 def comparisons(stages: Staged) -> Iterator[Comparison]:
     """Every stage against the one before it, both ways."""
-    for query in DIRECTIONS:
+    for query in MODALITIES:
         for before, after in zip(stages.stages, stages.stages[1:], strict=False):
             ranks = before.of(query), after.of(query)
             won, lost = _gains(*ranks), _gains(*ranks[::-1])

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from itr_deploy.bundle.modality import direction_title
+from itr_deploy.bundle.published import Published
 from itr_deploy.evaluation.data.split import Split
 from itr_deploy.evaluation.measures.search_stages import Staged
 from itr_deploy.evaluation.report.curves import recall_chart
 from itr_deploy.evaluation.report.examples import comparisons
 from itr_deploy.evaluation.report.model import EvaluatedBundle, EvaluationReport
 from itr_deploy.evaluation.report.pictures import Pictures
-from itr_deploy.evaluation.report.published import published
 from itr_deploy.rendering import render
 
 
-def page(report: EvaluationReport, stages: Staged, split: Split, pictures: Pictures) -> str:
+def page(
+    report: EvaluationReport,
+    stages: Staged,
+    split: Split,
+    pictures: Pictures,
+    published: Sequence[Published] = (),
+) -> str:
     """The page of a report.
 
     Args:
@@ -20,10 +29,8 @@ def page(report: EvaluationReport, stages: Staged, split: Split, pictures: Pictu
         stages: The stages it is of, for examples.
         split: The data.
         pictures: Of the split's images, where there are any.
+        published: What the papers give, to stand beside the figures.
     """
-    families = {report.bundle.family, *report.bundle.members}
-    if report.rerank is not None:
-        families.add(report.rerank.family)
     examples = list(comparisons(stages))
     shown = sorted({number for found in examples for number in found.images()})
     uris = {number: pictures.data_uri(number) for number in shown}
@@ -35,10 +42,10 @@ def page(report: EvaluationReport, stages: Staged, split: Split, pictures: Pictu
         "page.html",
         report=report,
         model=_model(report.bundle),
-        papers=published(families),
+        published=published,
         charts=(
-            recall_chart("image to text", depths, by_image),
-            recall_chart("text to image", depths, by_caption),
+            recall_chart(direction_title("image"), depths, by_image),
+            recall_chart(direction_title("text"), depths, by_caption),
         ),
         comparisons=examples,
         split=split,

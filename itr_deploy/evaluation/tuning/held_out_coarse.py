@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.evaluation.data.answers import Answers
 from itr_deploy.evaluation.scores.coarse import Coarse
 from itr_deploy.runtime.projection import Projection

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import MODALITIES, Modality, other
 from itr_deploy.evaluation.data.answers import Mask
 from itr_deploy.evaluation.measures.shortlist import TOP, default_widths
-from itr_deploy.evaluation.scores.coarse import OTHER, query_blocks
+from itr_deploy.evaluation.scores.coarse import query_blocks
 from itr_deploy.evaluation.scores.split_scores import SplitScores
 from itr_deploy.evaluation.tuning.ridge import FLOORS, Form, RidgeFit
 from itr_deploy.runtime.projection import Projection
@@ -82,9 +82,9 @@ def fit_projection(data: SplitScores) -> Fitted:
     by_half: tuple[dict[Modality, Form], dict[Modality, Form]] = {}, {}
     trials: dict[Modality, Trial] = {}
     images = coarse.queries("image")
-    for query in OTHER if images >= LEAST_IMAGES else ():
+    for query in MODALITIES if images >= LEAST_IMAGES else ():
         odd = answers.odd(query, slice(0, coarse.queries(query)))
-        odd_items = answers.odd(OTHER[query], slice(0, coarse.items(query)))
+        odd_items = answers.odd(other(query), slice(0, coarse.items(query)))
         fits = [RidgeFit(data, query, odd == half, odd_items == half) for half in (False, True)]
         trial = trials[query] = _best(data, query, fits, odd, odd_items)
         if trial.taken:
@@ -120,7 +120,7 @@ def _places(
     data: SplitScores, query: Modality, forms: list[Form], own: Mask, items: Mask
 ) -> Places:
     """Where from 0 some forms put the exhaustive top 10 of queries, ``[forms, queries, TOP]``."""
-    vectors, gallery = data.coarse.vectors(query), data.coarse.vectors(OTHER[query])[items]
+    vectors, gallery = data.coarse.vectors(query), data.coarse.vectors(other(query))[items]
     found = np.empty((len(forms), int(own.sum()), TOP), np.int64)
     done = 0
     for part in query_blocks(len(own), len(items)):

@@ -14,9 +14,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality, other
 from itr_deploy.evaluation.data.answers import Mask
-from itr_deploy.evaluation.scores.coarse import OTHER, query_blocks
+from itr_deploy.evaluation.scores.coarse import query_blocks
 from itr_deploy.evaluation.scores.split_scores import SplitScores
 
 Floats = NDArray[np.float64]
@@ -38,7 +38,7 @@ class RidgeFit:
             own: Which queries are fitted.
             items: Which items.
         """
-        vectors, gallery = data.coarse.vectors(query), data.coarse.vectors(OTHER[query])
+        vectors, gallery = data.coarse.vectors(query), data.coarse.vectors(other(query))
         width = gallery.shape[1]
         centred = gallery[items].astype(np.float64)
         centred -= centred.mean(axis=0)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from itr_deploy.bundle.files import output_errors
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import MODALITIES, Modality
 from itr_deploy.bundle.staging import check_output
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.split import Split
@@ -21,7 +21,6 @@ from itr_deploy.evaluation.directory import (
 )
 from itr_deploy.evaluation.evaluate import split_scores
 from itr_deploy.evaluation.measures.prefilter import cascade_widths, prefilter_scores
-from itr_deploy.evaluation.measures.search_stages import DIRECTIONS
 from itr_deploy.evaluation.measures.shortlist import prefiltered_order, shortlists
 from itr_deploy.evaluation.options import Options
 from itr_deploy.evaluation.progress import QUIET, Bar
@@ -118,7 +117,7 @@ def tune(
     widths_before = cascade_widths(pipeline, before)
     found: dict[Modality, Tuned] = {}
     widths: dict[Modality, Widths] = {}
-    for query in DIRECTIONS:
+    for query in MODALITIES:
         lists = shortlists(held_out, query, [], exhaustive=True)
         least = lists.smallest_width(target)
         chosen = Widths(None, least, lists.share(least))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.evaluation.measures.shortlist import Shortlists, prefiltered_order, shortlists
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
 from itr_deploy.evaluation.scores.split_scores import Scores, SplitScores

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import ProfileEvidence
-from itr_deploy.models.dime.profile import RouteProfile, RouteUse, SkipUse
+from itr_deploy.models.dime.profile import RouteProfile
 from itr_deploy.models.dime.routes import CELLS, OFF_THRESHOLD, PATHS, path_name
+from itr_deploy.models.dime.uses import RouteUse, SkipUse
 
 Pairs = NDArray[np.floating]
 LAST = len(PATHS) - 1
@@ -20,9 +21,17 @@ class RouteCounter:
 
     Attributes:
         outputs: Names of the matcher's outputs that `add` reads.
+        absent: What is said of a bundle without them.
     """
 
-    outputs = ("paths_layer0", "gates_layer0", "paths_layer1", "gates_layer1", "paths_layer2")
+    outputs: tuple[str, ...] = (
+        "paths_layer0",
+        "gates_layer0",
+        "paths_layer1",
+        "gates_layer1",
+        "paths_layer2",
+    )
+    absent = "its graphs do not tell their gates; export it again with --gates yes"
 
     def __init__(self) -> None:
         self._pairs = 0

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from itr_deploy.models.dime.profile import RouteProfile, RouteUse, SkipUse
 from itr_deploy.models.dime.routes import CELLS, PATHS
+from itr_deploy.models.dime.uses import RouteUse, SkipUse
 from itr_deploy.rendering import render
 
 WIDTH, HEIGHT = 880, 560
@@ -44,13 +45,18 @@ class Edge(NamedTuple):
     hint: str = ""
 
 
-def picture(profile: RouteProfile) -> str:
+def picture(subject: str, routes: Sequence[RouteUse], skips: Sequence[SkipUse]) -> str:
     """An SVG document: cells by layer, edges as wide as their share of the aggregate they join.
 
     An edge that was never used is dashed and grey, and so is a cell without one in use. Skip
     connections are brown, from the cell whose output or input they carry.
+
+    Args:
+        subject: On what they were counted.
+        routes: Every gate.
+        skips: Every skip connection.
     """
-    used = {(use.layer, use.cell) for use in profile.routes if use.share > 0}
+    used = {(use.layer, use.cell) for use in routes if use.share > 0}
     cells = [
         Box(*_into(f"layer{layer}.{cell}"), TITLES[cell], (layer, cell) in used)
         for layer in range(len(PATHS))
@@ -62,8 +68,8 @@ def picture(profile: RouteProfile) -> str:
         label="Use of the routes",
         width=WIDTH,
         height=HEIGHT,
-        profile=profile,
-        edges=[*map(_edge, profile.routes), *(_skip(use) for use in profile.skips if use.used)],
+        subject=subject,
+        edges=[*map(_edge, routes), *(_skip(use) for use in skips if use.used)],
         boxes=[*cells, Box(*_into("score"), "score")],
         box_width=BOX_WIDTH,
         box_height=BOX_HEIGHT,

@@ -7,52 +7,14 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from itr_deploy.bundle.manifest import ProfileEvidence
-from itr_deploy.bundle.record import Record
 from itr_deploy.errors import InputError
+from itr_deploy.models.dime.picture import picture
 from itr_deploy.models.dime.routes import CELLS, PATHS, Routes, path_name
-
-_Share = Field(ge=0, le=1 + 1e-6)
-
-
-class RouteUse(Record):
-    """One gate over all pairs.
-
-    Attributes:
-        layer: Its layer, from 0.
-        cell: Its cell's name.
-        path: Where it leads, see `path_name`.
-        zero: Share of the pairs where it is exactly 0.
-        mean: Its mean, before any division.
-        share: Mean share that it gives its cell of the aggregate.
-    """
-
-    layer: int
-    cell: str
-    path: str
-    zero: float = _Share
-    mean: float = _Share
-    share: float = _Share
+from itr_deploy.models.dime.uses import RouteUse, SkipUse
+from itr_deploy.models.family import Profile, ProfileTable
 
 
-class SkipUse(Record):
-    """One skip connection over all pairs.
-
-    Attributes:
-        layer: Its layer.
-        cell: The cell it takes the place of in the last layer, ``ric``'s output before.
-        path: Where it leads.
-        used: Share of the pairs where it is taken.
-        share: Mean share that it has in the aggregate.
-    """
-
-    layer: int
-    cell: str
-    path: str
-    used: float = _Share
-    share: float = _Share
-
-
-class RouteProfile(Record):
+class RouteProfile(Profile):
     """The use of every gate and skip connection, and the evidence for it.
 
     ``routes`` are in the order layer, path, cell. ``data`` is the directory of the data.
@@ -90,6 +52,52 @@ class RouteProfile(Record):
         ]:
             raise InputError("not a route profile of this itr-deploy: its routes are other ones")
         return profile
+
+    def without_place(self) -> RouteProfile:
+        """The same without the directory of the data."""
+        return self.model_copy(update={"data": None})
+
+    def tables(self) -> list[ProfileTable]:
+        """The gates, and the skip connections."""
+        gates = [
+            (
+                f"{use.layer}",
+                use.cell,
+                use.path,
+                f"{use.zero:.1%}",
+                f"{use.mean:.3f}",
+                f"{use.share:.3f}",
+            )
+            for use in self.routes
+        ]
+        skips = [
+            (f"{use.layer}", use.cell, use.path, f"{use.used:.1%}", f"{use.share:.3f}")
+            for use in self.skips
+        ]
+        heads = ("layer", "cell", "path")
+        return [
+            ProfileTable(
+                f"Gates over {self.pairs:,} pairs", (*heads, "is 0", "mean", "share"), gates
+            ),
+            ProfileTable("Skip connections", (*heads, "taken", "share"), skips),
+        ]
+
+    def summary(self) -> str:
+        """Which gates and cells no pair used."""
+        unused = self.keeping(0)
+        return (
+            f"never used: {len(unused.closed())} of {len(self.routes)} gates, "
+            f"cells {', '.join(unused.removed()) or 'none'}"
+        )
+
+    def picture(self) -> str:
+        """The routing graph as an SVG document: the wider an edge, the more it is used."""
+        evidence = self.evidence
+        subject = (
+            f"{self.pairs:,} pairs of split {evidence.split}: {evidence.images:,} images, "
+            f"{evidence.captions:,} captions"
+        )
+        return picture(subject, self.routes, self.skips)
 
     def keeping(self, threshold: float) -> Routes:
         """The routes whose mean share of the aggregate is above a threshold.

@@ -12,7 +12,8 @@ import lancedb
 import pyarrow as pa
 from lancedb.table import Table
 
-from itr_deploy.bundle.manifest import Modality, StorageType
+from itr_deploy.bundle.manifest import StorageType
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.names import first_repeated
 from itr_deploy.errors import BundleError, GalleryError
 from itr_deploy.runtime.encoding.sources import Source, source
@@ -39,6 +40,13 @@ class Gallery:
     """Items of one modality, encoded by one bundle, in a LanceDB table.
 
     One process may write to a gallery at a time; any number may read.
+
+    Examples:
+        >>> gallery = Gallery.open("gallery/")
+        >>> gallery.modality, gallery.count(), gallery.metadata_columns
+        ('image', 3, ['price'])
+        >>> gallery.ids()
+        ['a', 'b', 'c']
     """
 
     def __init__(self, path: str | Path, table: Table, matcher: Matcher | None) -> None:
@@ -343,7 +351,7 @@ class Gallery:
         """The table's schema; an empty gallery takes it from the first items."""
         description = self.description
         if empty:
-            if description.modality == "image":
+            if description.modality == "image" and description.position_bytes:
                 description = description.model_copy(update={"positions": given.positions})
             return schema(description, list(extra.schema))
         self._check_positions(given)
@@ -352,7 +360,9 @@ class Gallery:
 
     def _check_positions(self, given: Source) -> None:
         about = self.description
-        if about.modality == "image" and given.positions != about.positions:
+        if about.modality == "text" or not about.position_bytes:
+            return
+        if given.positions != about.positions:
             raise GalleryError(
                 f"{self.path}: its images have {about.positions} regions, "
                 f"these have {given.positions}"

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itr_deploy import Gallery, Matcher, Retriever
-from itr_deploy.bundle.manifest import Modality, Pipeline
+from itr_deploy.bundle.manifest import Pipeline
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.evaluation.data.answers import Answers
 from itr_deploy.evaluation.measures.prefilter import Cascade, cascade_widths, prefilter_scores
 from itr_deploy.evaluation.measures.recall import ranks

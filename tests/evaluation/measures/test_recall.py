@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.answers import Answers
-from itr_deploy.evaluation.measures.figures import Direction
+from itr_deploy.evaluation.measures.figures import DirectionFigures
 from itr_deploy.evaluation.measures.recall import (
     mean_recall,
     ranks,
@@ -83,7 +83,7 @@ def test_figures_are_the_fields() -> None:
         scores[query, [n for n in range(12) if n != query][:beaten_by]] = 1
         scores[query, query] = 0
     found = recall(ranks(scores, 1))
-    expected = Direction(
+    expected = DirectionFigures(
         r1=100 * 9 / 12, r5=100 * 10 / 12, r10=100 * 11 / 12, median_rank=1.0, mean_rank=28 / 12
     )
     assert dict(found.image_to_text) == pytest.approx(dict(expected))

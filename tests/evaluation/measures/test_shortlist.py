@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itr_deploy import Gallery, Matcher, Retriever
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.evaluation.data.answers import Answers
 from itr_deploy.evaluation.data.split import Split
 from itr_deploy.evaluation.measures.recall import ranks

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import MODALITIES, Modality, other
 from itr_deploy.evaluation.data.answers import Answers
-from itr_deploy.evaluation.scores.coarse import OTHER, Coarse
+from itr_deploy.evaluation.scores.coarse import Coarse
 from itr_deploy.evaluation.scores.split_scores import SplitScores
 from itr_deploy.evaluation.tuning.held_out_coarse import HeldOutCoarse
 from itr_deploy.evaluation.tuning.projection import LEAST_IMAGES, fit_projection
@@ -72,7 +72,8 @@ def test_the_shares_are_those_of_halves_that_were_not_fitted(coarse: Coarse) -> 
     scores = scores_of(coarse, PLANTED, 0.5)
     found = fit_projection(SplitScores(scores, coarse, Answers(PER)))
     odd = {"image": np.arange(IMAGES) % 2 == 1, "text": np.arange(IMAGES * PER) // PER % 2 == 1}
-    for query, item in OTHER.items():
+    for query in MODALITIES:
+        item = other(query)
         by_query = scores if query == "image" else scores.T
         plain, projected = [], []
         for half in (False, True):

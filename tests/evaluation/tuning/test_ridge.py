@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.evaluation.data.answers import Answers
 from itr_deploy.evaluation.scores.coarse import Coarse
 from itr_deploy.evaluation.scores.split_scores import SplitScores
