@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.modality import DIRECTIONS, MODALITIES, Modality
+from itr_deploy.bundle.modality import MODALITIES, Modality
 from itr_deploy.evaluation.measures.merge import TwoWayMerge
 from itr_deploy.evaluation.measures.prefilter import Cascade
-from itr_deploy.evaluation.measures.recall import Ranks, recall, recall_curve
+from itr_deploy.evaluation.measures.recall import Ranks
 from itr_deploy.evaluation.measures.reranking import one_way_ranks, one_way_scores
 from itr_deploy.evaluation.measures.shortlist import (
     Order,
@@ -53,16 +52,6 @@ class Stage:
     def of(self, query: Modality) -> NDArray[np.int64]:
         """Ranks of one direction."""
         return self.ranks.image_to_text if query == "image" else self.ranks.text_to_image
-
-    def to_json(self) -> dict[str, Any]:
-        """For a report."""
-        curves = {DIRECTIONS[query]: recall_curve(self.of(query), DEPTHS) for query in MODALITIES}
-        return {
-            "name": self.name,
-            "widths": {DIRECTIONS[query]: width for query, width in self.widths.items()},
-            "recall": recall(self.ranks).to_json(),
-            "curve": {"depths": list(DEPTHS), **curves},
-        }
 
 
 @dataclass(frozen=True)
