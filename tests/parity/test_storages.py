@@ -9,12 +9,9 @@ import pytest
 
 from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.bundle.store import read_bundle
-from itr_deploy.parity import tolerances
 from itr_deploy.parity.report import ParityReport, compare
 from itr_deploy.parity.storages import leave_out_missed
-from tests.conftest import export
 from tests.support.files import tree
-from tests.support.golden import FULL
 
 
 def report(storage: StorageType, error: float) -> ParityReport:
@@ -46,13 +43,3 @@ def test_nothing_is_left_out_where_it_passes_or_is_needed(
     given = report(storage, error)
     assert leave_out_missed(bundle_copy, manifest, given, pytest.fail) == (manifest, given)
     assert tree(bundle_copy) == before
-
-
-def test_an_export_without_int8_galleries_is_a_whole_bundle(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tolerances, "INT8_STORAGE", 1e-9)
-    outcome = export(FULL, tmp_path / "bundle")
-    assert outcome.code == 0, outcome.err
-    assert "warning: int8 galleries are left out: match_" in outcome.err
-    assert read_bundle(tmp_path / "bundle").manifest.storages == ("float16", "float32")

@@ -15,7 +15,7 @@ Rows = NDArray[np.int64]
 UNKNOWN = -2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BankLists:
     """Best bank items, best first: their rows ``[n, depth]`` and scores ``float32 [n, depth]``."""
 

@@ -23,7 +23,7 @@ Floats = NDArray[np.float32]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class QueryPillars:
     """A query among the items of the bank.
 

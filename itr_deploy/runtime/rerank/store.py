@@ -59,7 +59,7 @@ class StoreDescription(Record):
     complete: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CrossScoreStore:
     """A store that fits a gallery and a bank as they are.
 
