@@ -227,20 +227,13 @@ class Retriever:
             self._check_prefilter(prefilter)
         with stage("encode"):
             queries, single = self._encode(query, image)
-        log.debug(
-            "%s: queries=%d (%s), k=%d, candidates=%s, prefilter=%s, where=%r, rerank=%s",
-            self.gallery.path,
-            len(queries),
-            modality,
-            k,
-            candidates,
-            prefilter,
-            where,
-            rerank,
-        )
         found: list[Hits] = []
         if len(queries):
             searcher = self._searchers.searcher()
+            log.debug(
+                "%d %s queries: k %d, prefilter %s, candidates %s, re-ranked: %s",
+                *(len(queries), modality, k, prefilter, candidates, rerank),
+            )
             if rerank and self._reranking is not None:
                 found = self._reranking.search(
                     searcher, queries, k, candidates, where, query_neighbours, prefilter

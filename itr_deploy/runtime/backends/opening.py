@@ -54,12 +54,6 @@ def open_backend(
         raise UsageError(f"device {device!r} is unknown; known: {', '.join(DEVICES)}")
     if backend not in BACKENDS:
         raise UsageError(f"backend {backend!r} is unknown; known: {', '.join(BACKENDS)}")
-    opened = _opened(bundle, device, backend, threads)
-    log.info("%s: on %s", bundle.path, opened.description)
-    return opened
-
-
-def _opened(bundle: Bundle, device: str, backend: str, threads: int | None) -> Backend:
     if device == "cpu":
         if backend not in ("auto", "onnxruntime"):
             raise UsageError(f"backend {backend!r} needs a GPU; give device='cuda' with it")
@@ -110,7 +104,7 @@ def _fits(bundle: Bundle, directory: EngineDirectory, graph: str, host: EngineHo
     try:
         check_fit(bundle, directory, graph, host)
     except EngineError as error:
-        log.info("not used: %s", error)
+        log.info("not taken by backend auto: %s", error)
         return False
     return True
 
