@@ -28,9 +28,14 @@ class SearcherCache:
         memory_budget: int,
         resident: bool | None,
     ) -> None:
-        """Take the gallery, its matcher, and the bytes of its tensors that may be in memory.
+        """Set up the cache; the first search loads the gallery.
 
-        ``resident`` is True to load it whatever its size, False to leave it on disk.
+        Args:
+            gallery: The gallery.
+            matcher: Of the bundle that made it.
+            memory_budget: Bytes of its tensors that may be in memory.
+            resident: True to load it whatever its size, False to leave it on disk, None to decide
+                by the budget.
         """
         self.gallery = gallery
         self._matcher = matcher
