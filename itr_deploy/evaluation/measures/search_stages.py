@@ -120,12 +120,14 @@ def staged(
         for query, order in orders.items()
     }
     image, text = by_query["image"], by_query["text"]
-    stages = [Stage("coarse embedding", {"image": 0, "text": 0}, Ranks(image.coarse, text.coarse))]
+    stages = [
+        Stage("coarse embedding", dict.fromkeys(MODALITIES, 0), Ranks(image.coarse, text.coarse))
+    ]
     if exhaustive is None or any(own[query] < coarse.items(query) for query in MODALITIES):
         ranks = Ranks(behind["image"].ranks[own["image"]], behind["text"].ranks[own["text"]])
         stages.append(Stage(_shortlist_name(widths, cascade), {**own}, ranks, orders=orders))
     if exhaustive is not None:
-        stages.append(Stage("matcher, every item", {"image": None, "text": None}, exhaustive))
+        stages.append(Stage("matcher, every item", dict.fromkeys(MODALITIES), exhaustive))
     return Staged(data, by_query, plain, behind, tuple(stages))
 
 
@@ -138,7 +140,7 @@ def with_reranking(stages: Staged, merge: TwoWayMerge, merged: Ranks, before: Ra
         merged: Ranks by them.
         before: Ranks by the matcher alone.
     """
-    every: dict[Modality, int | None] = {"image": None, "text": None}
+    every: dict[Modality, int | None] = dict.fromkeys(MODALITIES)
     one_way = Stage(
         "re-ranked, one direction as in a search",
         every,
