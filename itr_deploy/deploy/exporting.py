@@ -13,7 +13,9 @@ from itr_deploy.bundle.store import PARITY, is_only_a_bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.deploy.exported import Exported
 from itr_deploy.errors import ParityError, UsageError
-from itr_deploy.models.registry import DEFAULT_OPSET, FAMILIES, Family
+from itr_deploy.models import registry
+from itr_deploy.models.family import Family
+from itr_deploy.models.registry import DEFAULT_OPSET
 
 
 def export(
@@ -93,7 +95,7 @@ def export(
             report = compare(trained, matcher, progress=progress)
             if origin is not None and data is not None:
                 report = compare_changed(origin, matcher, data, progress).added_to(report)
-        manifest, report = leave_out_missed(root, manifest, report, progress)
+        manifest, report = leave_out_missed(root, manifest, report)
         if not report.passed:
             raise ParityError(missed(report, "no bundle was written"))
         write_json(root / PARITY, report.to_json())
@@ -106,7 +108,8 @@ def _family(name: str) -> Family:
     Raises:
         UsageError: There is none.
     """
-    known = {entry.name: entry for entry in FAMILIES}
-    if name not in known:
-        raise UsageError(f"family {name!r} is not known; there are {', '.join(known)}")
-    return known[name]
+    try:
+        return registry.family(name)
+    except KeyError as error:
+        known = ", ".join(entry.name for entry in registry.FAMILIES)
+        raise UsageError(f"family {name!r} is not known; there are {known}") from error

@@ -49,6 +49,11 @@ class Hits(Sequence[Hit]):
             that were not re-ranked.
         matcher_ranks: ``int64 [k]``, from 1, the ranks before re-ranking; None where they are the
             ranks.
+
+    Examples:
+        >>> hits = Hits(("a", "b"), np.array([0.75, 0.5], np.float32), ({}, {}))
+        >>> len(hits), hits[0].id, hits[1].score
+        (2, 'a', 0.5)
     """
 
     ids: tuple[str, ...]

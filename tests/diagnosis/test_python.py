@@ -21,7 +21,7 @@ def test_an_old_python_is_a_problem() -> None:
 
 def test_a_search_needs_no_export_half(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check_export_half().state == "ok"
-    monkeypatch.setattr("itr_deploy.diagnosis.python.EXPORT_HALF", ("click", "nothing-like-it"))
+    monkeypatch.setattr("itr_deploy.diagnosis.python.EXPORT_HALF", ("rich", "nothing-like-it"))
     check = check_export_half()
     assert check.state == "info"
     assert check.found == "nothing-like-it not installed (only needed to export)"

@@ -29,9 +29,9 @@ from itr_deploy.evaluation.measures.recall import ranks, recall
 from itr_deploy.models import registry
 from itr_deploy.parity.trained import read_trained
 from itr_deploy.runtime.gallery.read import read_all
-from tests.conftest import Bundles
 from tests.families.cases import CASES, QUICK, FamilyCase
 from tests.families.toys import TOYS, VECTORS
+from tests.support.exports import Bundles
 from tests.support.items import names
 from tests.support.retrieval import assert_same, on_disk, resident
 from tests.support.threads import one_torch_thread

@@ -25,7 +25,7 @@ class Block:
     Attributes:
         rows: ``int64 [n]``, the place of each item in its `Encoded`.
         tensors: By stored name, ``[n, positions, width]`` or ``[n, width]``; of int8 ones also
-            the scales, see `runtime.storage`.
+            the scales, see `encoding.storage`.
         lengths: ``int64 [n]`` for texts, None for images.
     """
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import Pipeline
-from itr_deploy.runtime.search.resident import Searcher
+from itr_deploy.runtime.search.searcher import Searcher
 
 Rows = NDArray[np.int64]
 UNKNOWN = -2
