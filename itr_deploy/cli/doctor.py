@@ -31,7 +31,7 @@ def command(bundles: tuple[Path, ...], as_json: bool, tested: bool) -> None:
     For every BUNDLE: whether it is whole, and which of its engines fit this machine. A machine
     without a GPU is in order. Exit code 4 if there is a problem.
     """
-    from itr_deploy.diagnosis.examine import doctor
+    from itr_deploy.diagnosis.doctor import doctor
 
     def show(check: Check) -> None:
         if not as_json:
