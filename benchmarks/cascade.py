@@ -29,7 +29,7 @@ from benchmarks.matching import RESULTS, exported
 from benchmarks.models import IMAGE_DIM, REGIONS, random_imram
 from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.bundle.files import write_json
-from itr_deploy.models.imram import Imram
+from itr_deploy.models.imram.plain import Imram
 
 WORDS = 12
 """Of the query, 14 tokens with its start and end: the mean of Flickr30K's captions."""

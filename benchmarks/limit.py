@@ -34,6 +34,7 @@ from itr_deploy import Matcher
 from itr_deploy.benchmarking.trace import operators
 from itr_deploy.bundle.files import write_json
 from itr_deploy.models.contract import TrainedMatcher
+from itr_deploy.runtime.backends.sessions import open_session
 
 WORDS = 14
 ROWS, WIDTH = 4096, 1024
@@ -137,7 +138,7 @@ def _product(threads: int | None) -> Callable[[], object]:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    session = open_session(model.SerializeToString(), options)
     values = {"x": rng.standard_normal((ROWS, WIDTH), np.float32)}
     return lambda: session.run(None, values)
 

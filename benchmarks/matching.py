@@ -32,7 +32,7 @@ from itr_deploy.bundle.store import read_bundle
 from itr_deploy.exporters.build import Source, build_bundle
 from itr_deploy.exporters.ensemble import build_ensemble
 from itr_deploy.models.contract import TrainedMatcher
-from itr_deploy.models.dime import Dime
+from itr_deploy.models.dime.plain import Dime
 from itr_deploy.runtime.matcher import Matcher
 
 RESULTS = Path(__file__).parent / "results"

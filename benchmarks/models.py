@@ -9,9 +9,16 @@ from pathlib import Path
 
 from itr_deploy.exporters.text import BundledText, nltk_words, wordpiece
 from itr_deploy.models.contract import TrainedMatcher
-from itr_deploy.models.dime import BertSizes, Dime, DimeConfig, DimeDeployment
-from itr_deploy.models.imram import Imram, ImramConfig, ImramDeployment
-from itr_deploy.models.lhsc import Lhsc, LhscConfig, LhscDeployment
+from itr_deploy.models.dime.bert import BertSizes
+from itr_deploy.models.dime.config import DimeConfig
+from itr_deploy.models.dime.deployed import DimeDeployment
+from itr_deploy.models.dime.plain import Dime
+from itr_deploy.models.imram.config import ImramConfig
+from itr_deploy.models.imram.deployed import ImramDeployment
+from itr_deploy.models.imram.plain import Imram
+from itr_deploy.models.lhsc.config import LhscConfig
+from itr_deploy.models.lhsc.deployed import LhscDeployment
+from itr_deploy.models.lhsc.plain import Lhsc
 
 REGIONS, IMAGE_DIM, EMBED_DIM, SIM_DIM, WORD_DIM, VOCAB = 36, 2048, 1024, 256, 300, 1000
 TEMPERATURES = {"i2t": 4.0, "t2i": 9.0}

@@ -19,7 +19,8 @@ from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.exporters.build import Source, build_bundle
 from itr_deploy.exporters.reranker import RerankSettings, RerankSource, build_reranked
 from itr_deploy.models.contract import TrainedMatcher, TrainedReranker
-from itr_deploy.models.leaprr import Leaprr, LeaprrConfig
+from itr_deploy.models.leaprr.config import LeaprrConfig
+from itr_deploy.models.leaprr.network import Leaprr
 from itr_deploy.models.registry import DEFAULT_OPSET, reranker_family
 
 

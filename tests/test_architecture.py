@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,17 @@ def test_the_arrows_of_the_architecture_run_one_way() -> None:
     assert "0 broken" in done.stdout
 
 
+SESSION = re.compile(r"InferenceSession\s*\(|import\s.*InferenceSession")
+
+
+def test_onnxruntime_sessions_are_created_in_one_place() -> None:
+    """Elsewhere, int8 products would be wrong on x86 without VNNI, where few tests run."""
+    folders = ("itr_deploy", "tests", "examples", "benchmarks", "tools")
+    files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
+    creating = {str(file.relative_to(ROOT)) for file in files if SESSION.search(file.read_text())}
+    assert creating == {"itr_deploy/runtime/backends/sessions.py"}
+
+
 @pytest.mark.parametrize(
     "program",
     [
@@ -39,6 +51,16 @@ import sys
 ours = {{"itr_deploy.models", "itr_deploy.exporters"}}
 export_half = {{"torch", "onnx", "onnxscript", "onnx_ir"}} | ours
 print("loaded:", sorted(export_half & sys.modules.keys()))
+"""
+    outcome = python(code)
+    assert outcome.out == "loaded: []\n", outcome.err
+
+
+def test_the_registered_families_load_no_torch_and_no_onnx() -> None:
+    code = """
+import sys
+import itr_deploy.models.registry, itr_deploy.deploy.evaluating, itr_deploy.deploy.profiling
+print("loaded:", sorted({"torch", "onnx", "onnxscript", "onnx_ir"} & sys.modules.keys()))
 """
     outcome = python(code)
     assert outcome.out == "loaded: []\n", outcome.err

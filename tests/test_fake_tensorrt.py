@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from itr_deploy.engines.tensorrt_api import TensorRT
+from itr_deploy.runtime.backends.sessions import open_session
 from tests.support.fake_cuda import FakeGpu
-from tests.support.fake_tensorrt import ForbiddenError, fake_tensorrt, write_plan
-from tests.support.tensorrt_api import VERSIONS
+from tests.support.fake_tensorrt import ForbiddenError, fake_tensorrt, stands_in, write_plan
 
 PROFILE = {"regions": [(1, 1, 32), (8, 36, 32), (8, 36, 32)]}
 
@@ -49,23 +50,29 @@ def engine(runtime: Any, bundle: Path, tmp_path: Path) -> Any:
     return runtime.deserialize_cuda_engine(plan.read_bytes())
 
 
-def test_what_a_version_lacks_is_an_attribute_error(gpu: FakeGpu, runtime: Any) -> None:
-    with pytest.raises(AttributeError, match=r"tensorrt\.Runtime.*'get_engine_validity'"):
+def test_what_is_not_declared_or_what_a_version_lacks_is_an_attribute_error(
+    gpu: FakeGpu, trt: Any, runtime: Any
+) -> None:
+    with pytest.raises(AttributeError, match=r"'Runtime' object has no .*'get_engine_validity'"):
         runtime.get_engine_validity(b"")
-    assert not hasattr(fake_tensorrt("10.3", gpu), "IStreamReaderV2")
     with pytest.raises(AttributeError):
-        _ = fake_tensorrt("11.4", gpu).BuilderFlag.FP16
-    assert fake_tensorrt("10.3", gpu).BuilderFlag.FP16.name == "FP16"
+        _ = trt.BuilderFlag.FP16
+    assert trt.BuilderFlag.TF32.name == "TF32"
+    assert not hasattr(trt, "ComputeCapability")
+    assert hasattr(fake_tensorrt("rtx-1.7", gpu), "ComputeCapability")
 
 
-def test_the_numbers_of_an_enum_are_the_versions_own(gpu: FakeGpu) -> None:
-    numbers = {
-        version: int(fake_tensorrt(version, gpu).NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-        for version in VERSIONS
-    }
-    assert numbers["10.13"] == 1
-    assert numbers["11.4"] == numbers["rtx-1.7"] == 0
-    assert fake_tensorrt("11.4", gpu).TensorIOMode.INPUT != 1
+def test_a_member_of_an_enum_is_no_number(trt: Any) -> None:
+    assert trt.TensorIOMode.INPUT not in (0, 1)
+
+
+def test_a_stand_in_with_a_method_of_its_own_is_refused() -> None:
+    class Context:
+        def execute_v2(self) -> bool:
+            return True
+
+    with pytest.raises(TypeError, match="IExecutionContext has no execute_v2, but its stand-in"):
+        stands_in(TensorRT.IExecutionContext)(Context)
 
 
 @pytest.mark.parametrize(
@@ -148,10 +155,8 @@ def test_memory_that_is_left_is_seen(gpu: FakeGpu) -> None:
 def test_an_engine_computes_its_graph_when_the_stream_is_synchronised(
     gpu: FakeGpu, engine: Any, bundle: Path
 ) -> None:
-    import onnxruntime
-
     regions = np.random.default_rng(0).standard_normal((2, 3, 32), np.float32)
-    session = onnxruntime.InferenceSession(bundle / "graphs" / "image_encoder.onnx")
+    session = open_session(bundle / "graphs" / "image_encoder.onnx")
     names = [entry.name for entry in session.get_outputs()]
     wanted = dict(zip(names, session.run(names, {"regions": regions}), strict=True))
     context = engine.create_execution_context()

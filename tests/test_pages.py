@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -65,3 +69,39 @@ def test_the_page_on_backends_makes_one_that_scores_as_onnx_runtime_does(
     for code in blocks(page, "python")[1:]:
         exec(compile(code, str(page), "exec"), place)
     assert np.isfinite(place["ours"]).all()
+
+
+@pytest.mark.slow
+def test_the_page_on_families_makes_one_that_searches(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "extend" / "family.md"
+    package = shutil.copytree(Path(itr_deploy.__file__).parent, tmp_path / "itr_deploy")
+    family = package / "models" / "bestregion"
+    family.mkdir()
+    for name in ("__init__.py", "family.py", "plain.py", "deployed.py", "checkpoint.py"):
+        (family / name).write_text(titled(page, name))
+    registry = package / "models" / "registry.py"
+    line = titled(page, "registry.py")
+    before = registry.read_text()
+    registry.write_text(
+        before.replace('    _registered("dime"),\n', f'    _registered("dime"),\n{line}')
+    )
+    assert registry.read_text() != before
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    code = "\n".join(titled(page, name) for name in ("train.py", "deploy.py"))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "picture" in done.stdout
+
+
+@every_page
+def test_every_module_that_a_page_names_exists(page: Path) -> None:
+    known = [p.as_posix() for p in ROOT.glob("*/**/*.py") if ".venv" not in p.parts]
+    for name in re.findall(r"`([\w/]+/[\w]+\.py)`", page.read_text("utf-8")):
+        assert any(path.endswith(f"/{name}") for path in known), name

@@ -1,229 +1,187 @@
-"""Write down the Python API of TensorRT: classes, signatures, properties, enums.
+"""Record what every supported TensorRT version has of the API that the package uses.
 
-The tests check against these files that the code uses nothing that a supported version lacks, and
-make their stand-in for the library from them. A file a version, from the bindings that are
-installed:
+    python -m tools.tensorrt_api
 
-    python -m tools.tensorrt_api tensorrt_rtx tests/data/tensorrt_api/rtx-1.7.json
-
-or, for versions that are not, from a listing of several versions' members:
-
-    python -m tools.tensorrt_api --from-listing LISTING tests/data/tensorrt_api
-
-A listing has a section ``## Class`` and a line ``member ONLY:versions | what it is`` for each of
-its members, and a section ``## Enum {version: {member: value}}`` for each enum.
+writes ``tests/data/tensorrt_api.json``, for the tests to compare with
+`itr_deploy.engines.tensorrt_api`. TensorRT itself is not needed: its Python bindings are a wheel of
+a megabyte, which pip fetches, and import over empty libraries, which the C compiler ``cc`` makes.
+TensorRT for RTX must be installed. Python 3.10 to 3.12 have wheels of all versions.
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
 import inspect
 import json
+import os
 import re
-from collections.abc import Sequence
-from importlib import import_module
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from importlib.machinery import ExtensionFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from operator import attrgetter
 from pathlib import Path
-from types import WrapperDescriptorType
 from typing import Any
 
-CLASSES = (
-    "Builder",
-    "Dims",
-    "EngineInspector",
-    "IBuilderConfig",
-    "ICudaEngine",
-    "IExecutionContext",
-    "IHostMemory",
-    "ILayer",
-    "ILogger",
-    "INetworkDefinition",
-    "IOptimizationProfile",
-    "IOutputAllocator",
-    "IProgressMonitor",
-    "IRuntimeConfig",
-    "ISerializationConfig",
-    "ITensor",
-    "ITimingCache",
-    "Logger",
-    "OnnxParser",
-    "ParserError",
-    "Runtime",
-)
-"""What a program that builds and runs engines meets; the bindings have 200 more."""
+from itr_deploy.engines.tensorrt_api import Enumeration, TensorRT
 
-ENUMS = (
-    "BuilderFlag",
-    "ComputeCapability",
-    "DataType",
-    "ErrorCode",
-    "ExecutionContextAllocationStrategy",
-    "HardwareCompatibilityLevel",
-    "LayerInformationFormat",
-    "LayerType",
-    "MemoryPoolType",
-    "NetworkDefinitionCreationFlag",
-    "OnnxParserFlag",
-    "PreviewFeature",
-    "ProfilingVerbosity",
-    "RuntimePlatform",
-    "SerializationFlag",
-    "TensorIOMode",
-    "TensorLocation",
-    "TilingOptimizationLevel",
-)
-
-Member = str | list[str]
-"""``"property ro"``, ``"property rw"``, ``"value"``, ``"class"``, a signature, or several."""
-
-LISTED = {
-    "cu12_10.3.0": "10.3",
-    "cu13_10.13.3.9": "10.13",
-    "cu13_10.16.1.11": "10.16",
-    "cu13_11.0.0.114": "11.0",
-    "cu13_11.4.0.106": "11.4",
+RECORD = Path(__file__).resolve().parent.parent / "tests" / "data" / "tensorrt_api.json"
+BINDINGS = {
+    "10.3": "tensorrt-cu12-bindings==10.3.0",
+    "10.13": "tensorrt-cu13-bindings==10.13.3.9",
+    "10.16": "tensorrt-cu13-bindings==10.16.1.11",
+    "11.0": "tensorrt-cu13-bindings==11.0.0.114",
+    "11.4": "tensorrt-cu13-bindings==11.4.0.106",
 }
-"""A listing's names of versions, and the supported versions they stand for."""
+RTX = "rtx-1.7"
+VERSIONS = (*BINDINGS, RTX)
+TYPES = {"SupportsInt": "int", "List": "list", "tuple[int, ...]": "tuple", "Flags": "int"}
+TYPES |= {"buffer": "bytes", "Buffer": "bytes", "IParserError": "ParserError"}
+"""Names that differ between versions, or between the bindings and the package."""
 
 
-def installed(module: str) -> dict[str, Any]:
-    """The API of a library that is installed."""
-    trt = import_module(module)
-    return _content(
-        {name: _members(getattr(trt, name)) for name in CLASSES if hasattr(trt, name)},
-        {
-            name: {key: int(value) for key, value in getattr(trt, name).__members__.items()}
-            for name in ENUMS
-            if hasattr(trt, name)
-        },
-    )
+def declared() -> dict[str, str]:
+    """What the package declares, by names such as ``"Builder.create_network"``.
 
-
-def listed(text: str, version: str) -> dict[str, Any]:
-    """The API of a version that a listing names."""
-    classes: dict[str, dict[str, Member]] = {}
-    enums: dict[str, dict[str, int]] = {}
-    section = ""
-    for line in text.splitlines():
-        heading = re.fullmatch(r"## (\w+)(?: ({.*}))?", line)
-        if heading and heading[2]:
-            values = ast.literal_eval(heading[2])
-            if version in values:
-                enums[heading[1]] = values[version]
-        elif heading:
-            section = heading[1]
-        elif section in CLASSES:
-            found = re.fullmatch(r"\s+(\w+) (?:ONLY:(\S+) )? ?\| (.*)", line)
-            if found is None:
-                raise SystemExit(f"a line of the listing is not understood: {line!r}")
-            name, only, kind = found.groups()
-            if (only is None or version in only.split(",")) and kind != "wrapper_descriptor":
-                classes.setdefault(section, {})[name] = _from_text(kind)
-    return _content(classes, {name: enums[name] for name in ENUMS if name in enums})
-
-
-def _content(
-    classes: dict[str, dict[str, Member]], enums: dict[str, dict[str, int]]
-) -> dict[str, Any]:
-    """A file's content.
-
-    ``named`` are the classes and enums that signatures speak of: they are there, but nothing is
-    known of their members.
+    It is a ``"class"``, a ``"value"`` of an enum, a ``"property ro"`` or ``"property rw"``, or a
+    method, such as ``"(flags: int=...) -> INetworkDefinition"``.
     """
-    words = {
-        word
-        for members in classes.values()
-        for member in members.values()
-        for word in re.findall(r"[:>\[] ?([A-Z]\w+)", str(member))
-    }
-    known = classes.keys() | enums.keys()
-    named = words & (set(CLASSES) | set(ENUMS)) - known
-    return {
-        "classes": {name: dict(sorted(classes[name].items())) for name in sorted(classes)},
-        "enums": {
-            name: dict(sorted(enums[name].items(), key=lambda item: (item[1], item[0])))
-            for name in sorted(enums)
-        },
-        "named": sorted(named),
-    }
+    return dict(_declared(TensorRT))
 
 
-def _members(kind: type) -> dict[str, Member]:
-    names = [name for name in dir(kind) if not name.startswith("_")]
-    found = {name: _member(inspect.getattr_static(kind, name), name) for name in names}
-    create = vars(kind).get("__init__")
-    if create is not None and not isinstance(create, WrapperDescriptorType):
-        found["__init__"] = _signatures(_documented(create, "__init__"))
-    return found
+def fits(wanted: str, form: str | None) -> bool:
+    """Whether what is declared may be used of what a library has."""
+    if form is None or wanted == "property ro":
+        return form in ("property ro", "property rw")
+    return wanted in (form, re.sub(r"(, )?\w+: \w+=\.\.\.", "", form))
 
 
-def _member(value: Any, name: str) -> Member:
-    if isinstance(value, property):
-        return "property ro" if value.fset is None else "property rw"
+def _declared(kind: type, prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in vars(kind).items():
+        if isinstance(value, type):
+            yield f"{prefix}{name}", "class"
+            yield from _declared(value, f"{prefix}{name}.")
+        elif isinstance(value, property):
+            yield f"{prefix}{name}", "property ro"
+        elif inspect.isfunction(value) and (name == "__init__" or not name.startswith("__")):
+            yield f"{prefix}{name}", _signature(str(inspect.signature(value)))
+    for name in inspect.get_annotations(kind):
+        if not name.startswith("__"):
+            yield f"{prefix}{name}", "value" if issubclass(kind, Enumeration) else "property rw"
+
+
+def found(trt: Any) -> dict[str, str]:
+    """What a library has of that; of overloads the one that fits."""
+    forms = {}
+    for path, wanted in declared().items():
+        *owner, name = path.split(".")
+        try:
+            value = inspect.getattr_static(attrgetter(".".join(owner))(trt) if owner else trt, name)
+        except AttributeError:
+            continue
+        known = _forms(name, value)
+        forms[path] = next((form for form in known if fits(wanted, form)), known[0])
+    return forms
+
+
+def _forms(name: str, value: Any) -> list[str]:
     if isinstance(value, type):
-        return "class"
-    if callable(value):
-        return _signatures(_documented(value, name))
-    return "value"
-
-
-def _documented(value: Any, name: str) -> list[str]:
-    """The signatures in a method's docstring, as pybind11 writes them."""
+        return ["class"]
+    if isinstance(value, property):
+        return ["property ro" if value.fset is None else "property rw"]
+    if not callable(value):
+        return ["value"]
+    # pybind11 writes signatures at the head of docstrings, those of overloads with numbers.
     lines = (value.__doc__ or "").splitlines()
     overloads = [line for line in lines if re.match(rf"\d+\. {name}\(", line)]
-    return overloads or lines[:1]
-
-
-def _from_text(kind: str) -> Member:
-    if kind.startswith("property "):
-        return kind
-    if "(" not in kind:
-        return "class" if kind == "pybind11_type" else "value"
-    parts = kind.split(" || ")
-    return _signatures(parts[1:] or parts)
-
-
-def _signatures(texts: Sequence[str]) -> Member:
-    found = [_signature(text) for text in texts]
-    return found[0] if len(found) == 1 else found
+    return [_signature(line) for line in overloads or lines[:1]]
 
 
 def _signature(text: str) -> str:
-    """``(name: Type = ..., ...) -> Type``: Python, without ``self`` and the types' modules."""
-    text = re.sub(r"^(\d+\. )?\w+(?=\()", "def f", text)
-    text = re.sub(r"= <[^>]*>", "= ...", text).replace("::", ".")
-    text = re.sub(r"(?:\w+\.)+(?=[A-Za-z_])", "", text)
-    # A default before an argument without one is none: no call can leave it out.
-    text = re.sub(r" = (None|\.\.\.)(?=.*, \w+: [^=]*\))", "", text)
-    function = ast.parse(f"{text}: pass").body[0]
-    if not isinstance(function, ast.FunctionDef):
-        raise SystemExit(f"a signature is not understood: {text!r}")
-    arguments = function.args
-    arguments.args = [entry for entry in arguments.args if entry.arg != "self"]
-    arguments.defaults = [ast.Constant(...) for _ in arguments.defaults]
-    result = "" if function.returns is None else f" -> {ast.unparse(function.returns)}"
-    return f"({ast.unparse(arguments)}){result}"
+    """Without ``self`` and the types' modules; of a union the first type."""
+    text = text[text.index("(") :].replace("::", ".").replace("'", "")
+    text = re.sub(r"= <[^>]*>", "= ...", text)
+    function = ast.parse(f"def f{text}: ...").body[0]
+    assert isinstance(function, ast.FunctionDef)
+    plain = function.args.args[1:] if function.args.args[0].arg == "self" else function.args.args
+    first = len(plain) - len(function.args.defaults)
+    parts = [
+        f"{entry.arg}: {_type(entry.annotation)}{'=...' if place >= first else ''}"
+        for place, entry in enumerate(plain)
+    ]
+    return f"({', '.join(parts)}) -> {_type(function.returns)}"
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+def _type(node: ast.expr | None) -> str:
+    text = re.sub(r"\w+\.", "", ast.unparse(node).split(" | ")[0] if node else "None")
+    return re.sub(r"tuple\[.*\]|\w+", lambda word: TYPES.get(word[0], word[0]), text)
+
+
+def recorded(version: str) -> dict[str, str]:
+    """What the record says of a version."""
+    found: dict[str, str | dict[str, str]] = json.loads(RECORD.read_bytes())
+    forms = {p: form if isinstance(form, str) else form.get(version) for p, form in found.items()}
+    return {path: form for path, form in forms.items() if form is not None}
+
+
+def _record(forms: dict[str, dict[str, str]]) -> dict[str, str | dict[str, str]]:
+    """Each name's form, by version where not all have the same."""
+    result: dict[str, str | dict[str, str]] = {}
+    for path in sorted(declared()):
+        having = {version: forms[version][path] for version in VERSIONS if path in forms[version]}
+        same = len(having) == len(VERSIONS) and len(set(having.values())) == 1
+        result[path] = having[RTX] if same else having
+    return result
+
+
+def _fetched(requirement: str, place: Path) -> dict[str, str]:
+    """What the bindings of a version have, asked in a process of its own."""
+    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(place)]
+    subprocess.run([*pip, requirement], check=True)  # noqa: S603
+    (wheel,) = place.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        bindings = archive.extract("tensorrt_bindings/tensorrt.so", place)
+    for library in re.findall(
+        rb"lib(?:nvinfer|nvonnxparser)\w*\.so\.\d+", Path(bindings).read_bytes()
+    ):
+        _make_empty(place / library.decode(), bindings)
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(place)}
+    ask = [sys.executable, "-m", "tools.tensorrt_api", bindings]
+    told = subprocess.run(ask, check=True, capture_output=True, env=environment)  # noqa: S603
+    forms: dict[str, str] = json.loads(told.stdout)
+    return forms
+
+
+def _make_empty(library: Path, bindings: str) -> None:
+    """A library with functions that the bindings may be linked to, but never call here."""
+    names = set(re.findall(rb"\b(?:create|get|init)\w*(?:_INTERNAL|Registry|Version|Plugins)\b",
+                           Path(bindings).read_bytes()))  # fmt: skip
+    code = "".join(f"void *{name.decode()}(void) {{ return 0; }}\n" for name in sorted(names))
+    options = ["-shared", "-fPIC", "-w", f"-Wl,-soname,{library.name}", "-x", "c", "-"]
+    subprocess.run(["cc", "-o", str(library), *options], input=code.encode(), check=True)  # noqa: S603, S607
 
 
 def main() -> None:
-    """Write the files that the arguments name."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--from-listing", type=Path, help="a listing of several versions' members")
-    parser.add_argument("module", nargs="?", help="tensorrt or tensorrt_rtx, installed")
-    parser.add_argument("output", type=Path, help="the file, or the directory for a listing's")
-    arguments = parser.parse_args()
-    if arguments.from_listing is not None:
-        text = arguments.from_listing.read_text(encoding="utf-8")
-        for name, version in LISTED.items():
-            _write(arguments.output / f"{version}.json", listed(text, name))
-    elif arguments.module is not None:
-        _write(arguments.output, installed(arguments.module))
-    else:
-        parser.error("name a module, or give --from-listing")
+    """Write the record; with a file of bindings as argument, print what they have."""
+    if sys.argv[1:]:
+        loader = ExtensionFileLoader("tensorrt", sys.argv[1])
+        spec = spec_from_loader("tensorrt", loader)
+        assert spec is not None
+        module = module_from_spec(spec)
+        loader.exec_module(module)
+        print(json.dumps(found(module)))
+        return
+    import tensorrt_rtx
+
+    forms = {}
+    for version, requirement in BINDINGS.items():
+        with tempfile.TemporaryDirectory() as place:
+            forms[version] = _fetched(requirement, Path(place))
+    forms[RTX] = found(tensorrt_rtx)
+    RECORD.write_text(json.dumps(_record(forms), indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from examples.shapes.captions import CAPTIONS_PER_PICTURE
 from examples.shapes.files import replacing
 from itr_deploy import Matcher
 from itr_deploy.evaluation.data.split import read_split
-from itr_deploy.runtime.rerank import PooledPi, Shape, SimilarityMatrices
+from itr_deploy.runtime.rerank import PooledSimilarity, Shape, SimilarityMatrices
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,20 @@ class Similarities:
 
     def by_caption(self, shape: Shape) -> SimilarityMatrices:
         """For captions as queries over pictures."""
-        return SimilarityMatrices(self.scores.T, pi(self.captions), pi(self.pictures), shape)
+        return SimilarityMatrices(
+            self.scores.T, similarity(self.captions), similarity(self.pictures), shape
+        )
 
     def by_picture(self, shape: Shape) -> SimilarityMatrices:
         """For pictures as queries over captions."""
-        return SimilarityMatrices(self.scores, pi(self.pictures), pi(self.captions), shape)
+        return SimilarityMatrices(
+            self.scores, similarity(self.pictures), similarity(self.captions), shape
+        )
 
 
-def pi(vectors: NDArray[np.float32]) -> PooledPi:
+def similarity(vectors: NDArray[np.float32]) -> PooledSimilarity:
     """Cosines between the rows `[N, E]`; of equal ones the lower row comes first."""
-    return PooledPi(np.array([f"{row:06d}" for row in range(len(vectors))]), vectors)
+    return PooledSimilarity(np.array([f"{row:06d}" for row in range(len(vectors))]), vectors)
 
 
 def similarities(

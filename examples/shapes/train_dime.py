@@ -21,10 +21,12 @@ from examples.shapes import training
 from examples.shapes.dataset import Split
 from examples.shapes.training import CHECKPOINTS, Subject
 from examples.shapes.wordpieces import build_pieces
-from itr_deploy.models.dime import BertSizes, Dime, DimeConfig, load
+from itr_deploy.models.dime.bert import BertSizes
 from itr_deploy.models.dime.cells import Router
-from itr_deploy.models.dime.checkpoint import PARTS
-from itr_deploy.models.dime.config import DIRECTIONS
+from itr_deploy.models.dime.checkpoint import PARTS, load
+from itr_deploy.models.dime.config import DIRECTIONS, DimeConfig
+from itr_deploy.models.dime.options import DimeOptions
+from itr_deploy.models.dime.plain import Dime
 from itr_deploy.models.dime.routes import CELLS, PATHS
 from itr_deploy.runtime.text.wordpiece import WordPieceProcessor
 
@@ -150,9 +152,8 @@ def work(options: Namespace) -> None:
         training.train(options, build)
         return
     folder: Path = options.evaluate.parent
-    config = (folder / BERT_CONFIG_NAME).read_text(encoding="utf-8")
     pieces = (folder / VOCABULARY_NAME).read_text(encoding="utf-8").splitlines()
-    model = load(options.evaluate, bert_config=config)
+    model = load(options.evaluate, DimeOptions(bert_config=folder / BERT_CONFIG_NAME))
     training.report(model.plain.score, token_ids(pieces), options.data, options.split)
 
 

@@ -16,8 +16,10 @@ from examples.shapes.dataset import Split
 from examples.shapes.make_data import VOCABULARY_NAME
 from examples.shapes.training import CHECKPOINTS, Subject
 from examples.shapes.vocabulary import read_vocabulary, token_ids
-from itr_deploy.models.imram import Imram, ImramConfig, ImramDeployment, load
-from itr_deploy.models.imram.config import MODES
+from itr_deploy.models.imram.checkpoint import load
+from itr_deploy.models.imram.config import MODES, ImramConfig
+from itr_deploy.models.imram.deployed import ImramDeployment
+from itr_deploy.models.imram.plain import Imram
 
 OUTPUT = CHECKPOINTS / "imram"
 

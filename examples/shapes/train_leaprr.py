@@ -25,7 +25,9 @@ from examples.shapes.similarities import Similarities, similarities
 from examples.shapes.training import CHECKPOINTS, run, save_checkpoint
 from itr_deploy import Matcher
 from itr_deploy.evaluation.data.split import read_split
-from itr_deploy.models.leaprr import Leaprr, LeaprrConfig, load
+from itr_deploy.models.leaprr.checkpoint import load
+from itr_deploy.models.leaprr.config import LeaprrConfig
+from itr_deploy.models.leaprr.network import Leaprr
 from itr_deploy.models.registry import reranker_family
 from itr_deploy.runtime.rerank import Shape, SimilarityMatrices
 
@@ -40,7 +42,7 @@ class Prepared:
     """All queries of one direction of a split: the network's inputs, and what is right.
 
     Attributes:
-        phi: The matcher's scores `[Q, N]`.
+        cross_scores: The matcher's scores `[Q, N]`.
         shortlist: int64 `[Q, K - 1]`.
         affinities: float32 `[Q, K, 2L]`.
         edges: float32 `[Q, K, K]`.
@@ -51,7 +53,7 @@ class Prepared:
         starts = range(0, matrices.queries, _BATCH)
         rows = [np.arange(start, min(start + _BATCH, matrices.queries)) for start in starts]
         parts = [matrices.inputs(part) for part in rows]
-        self.phi = matrices.phi
+        self.cross_scores = matrices.cross_scores
         self.shortlist = np.concatenate([part.shortlist for part in parts])
         self.affinities = torch.from_numpy(np.concatenate([part.affinities for part in parts]))
         self.edges = torch.from_numpy(np.concatenate([part.edges for part in parts]))
@@ -65,7 +67,7 @@ class Prepared:
     @torch.no_grad()
     def reranked(self, model: Leaprr) -> NDArray[np.float32]:
         """Scores `[Q, N]` in whose order a server ranks: the re-ranked above the rest."""
-        made = np.array(self.phi, np.float32)
+        made = np.array(self.cross_scores, np.float32)
         above = made.max() + 2  # new scores are cosines
         batches = zip(self.affinities.split(_BATCH), self.edges.split(_BATCH), strict=True)
         scores = torch.cat([model(*batch) for batch in batches]).numpy()
@@ -94,7 +96,7 @@ class Ways:
 
     def before(self) -> Recalls:
         """Recall by the matcher alone."""
-        return recalls(self.by_picture.phi)
+        return recalls(self.by_picture.cross_scores)
 
     def after(self, by_caption: Leaprr, by_picture: Leaprr) -> Recalls:
         """Recall both ways, each direction re-ranked by its own network."""
@@ -224,7 +226,7 @@ def report(checkpoint: Path, options: Namespace) -> None:
     assert isinstance(text, Leaprr)
     assert isinstance(image, Leaprr)
     (test,) = ways(options, "test")
-    pictures, captions = test.by_picture.phi.shape
+    pictures, captions = test.by_picture.cross_scores.shape
     print(f"test: {pictures} pictures, {captions} captions")
     print(f"before: {test.before()}")
     print(f"after:  {test.after(text, image)}")

@@ -14,8 +14,9 @@ from examples.shapes.dataset import Split
 from examples.shapes.make_data import VOCABULARY_NAME
 from examples.shapes.training import CHECKPOINTS, Subject
 from examples.shapes.vocabulary import read_vocabulary, token_ids
-from itr_deploy.models.lhsc import Lhsc, LhscConfig, load
-from itr_deploy.models.lhsc.checkpoint import PARTS
+from itr_deploy.models.lhsc.checkpoint import PARTS, load
+from itr_deploy.models.lhsc.config import LhscConfig
+from itr_deploy.models.lhsc.plain import Lhsc
 
 OUTPUT = CHECKPOINTS / "lhsc"
 

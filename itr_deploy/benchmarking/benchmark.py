@@ -18,7 +18,7 @@ from itr_deploy.benchmarking.searches import measured
 from itr_deploy.benchmarking.synthetic import synthetic_gallery
 from itr_deploy.benchmarking.trace import FOLDER, check_traceable, trace
 from itr_deploy.bundle.files import write_file, write_json
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality, other
 from itr_deploy.bundle.staging import staged_directory
 from itr_deploy.errors import GalleryError
 from itr_deploy.evaluation.data.memory import peak_memory
@@ -143,8 +143,7 @@ def _gallery(
         yield given
         return
     progress(f"making a gallery of {given:,} items")
-    modality: Modality = "image" if query == "text" else "text"
-    with synthetic_gallery(matcher, modality, given, items) as path:
+    with synthetic_gallery(matcher, other(query), given, items) as path:
         yield path
 
 
@@ -157,7 +156,7 @@ def _settled(options: Options, matcher: Matcher, gallery: Gallery) -> Options:
     if gallery.modality == options.query:
         raise GalleryError(
             f"{gallery.path} holds {gallery.modality}s; search it with --query "
-            f"{'image' if gallery.modality == 'text' else 'text'}"
+            f"{other(gallery.modality)}"
         )
     if gallery.count() == 0:
         raise GalleryError(f"{gallery.path}: the gallery is empty; add items with itr-deploy index")

@@ -16,6 +16,7 @@ from itr_deploy.benchmarking.options import Options
 from itr_deploy.benchmarking.random_items import RandomItems
 from itr_deploy.benchmarking.searches import search
 from itr_deploy.bundle.manifest import Manifest, Member
+from itr_deploy.bundle.modality import other
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import UsageError
 from itr_deploy.models.contract import PlainMatcher
@@ -96,9 +97,9 @@ def _batches(
 
     It makes no difference to the time that the items are the same ones every time.
     """
-    other = items.make("text" if options.query == "image" else "image", min(ITEMS, count))
+    gallery = items.make(other(options.query), min(ITEMS, count))
     for start in range(0, count, ITEMS):
-        part = other[: min(ITEMS, count - start)]
+        part = gallery[: min(ITEMS, count - start)]
         images, texts = (query, part) if options.query == "image" else (part, query)
         ids, lengths = matcher.text.token_ids(texts)
         yield torch.from_numpy(images), torch.from_numpy(ids), torch.from_numpy(lengths)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.errors import BundleError
 from itr_deploy.runtime.matcher import Matcher
 
@@ -56,8 +56,8 @@ class RandomItems:
     def _bearable(self, matcher: Matcher) -> np.float32:
         """Size of features that the encoder can take: 1, or less where it would overflow.
 
-        LHSC's layers multiply what they get, so that large features become NaN, which no search
-        takes. Features of `MARGIN` times the size must pass.
+        Some models' layers multiply what they get, so that large features become NaN, which no
+        search takes. Features of `MARGIN` times the size must pass.
         """
         sample = self._rng.standard_normal((2, *self._shape), np.float32)
         for halvings in range(HALVINGS):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from itr_deploy.benchmarking.random_items import RandomItems
 from itr_deploy.bundle.files import output_errors
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.errors import OutputError
 from itr_deploy.runtime.encoding.encoded import Block, Encoded
 from itr_deploy.runtime.encoding.sources import SlicedSource

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
+from itr_deploy.bundle.modality import PREFILTERS, GraphRole, Modality
 from itr_deploy.bundle.record import Record
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -19,18 +20,7 @@ Precision = Literal["float32", "float16", "bfloat16"]
 """Type of a bundle's matrix products; what half precision breaks stays float32."""
 Quantization = Literal["int8"]
 """What the matchers' products with constant weights are rounded to, for a CPU."""
-Modality = Literal["image", "text"]
-GraphRole = Literal[
-    "image_encoder",
-    "text_encoder",
-    "match_text_to_image",
-    "match_image_to_text",
-    "prefilter_text_to_image",
-    "prefilter_image_to_text",
-    "rerank_text_to_image",
-    "rerank_image_to_text",
-]
-PiKind = Literal["pooled_cosine", "neighbour_lists"]
+IntraSimilarityKind = Literal["pooled_cosine", "neighbour_lists"]
 
 
 class StoredTensor(Record):
@@ -50,7 +40,8 @@ class StoredTensor(Record):
 class Workspace(Record):
     """Scratch memory of the matcher in float32 values a pair.
 
-    ``per_word * L + per_region * R + per_word_region * L * R``; an estimate, for tiling.
+    ``per_word * L + per_region * R + per_word_region * L * R``; an estimate, for tiling. L or R is
+    1 where a gallery stores nothing of a word or region.
     ``cpu_pairs`` is how many pairs a CPU scores at once at most, where more are slower: their
     activations no longer fit its cache.
     """
@@ -210,10 +201,10 @@ class ProfileEvidence(Record):
 
 
 class Pruning(Record):
-    """What a profile let out of the graphs.
+    """What a profile left out of the graphs, in the names that the family gives its parts.
 
-    ``closed`` names the gates that are held at 0, ``removed`` the cells that are not computed for
-    want of an open one. At threshold 0 scores are exact on the data of the evidence.
+    ``closed`` is what is held at 0, ``removed`` what is not computed, since nothing else led to it.
+    At threshold 0 scores are exact on the data of the evidence.
     """
 
     threshold: float = Field(ge=0, lt=1)
@@ -244,11 +235,14 @@ class Reranker(Record):
         pillars: L, the query and its pillars, the width of a block of affinities.
         neighbours: C, the length of the neighbour lists whose overlap makes the edges.
         heads: Of its attention; the weights do not say.
-        pi: How the similarity within a modality is made: the cosine of the bundle's pooled
-            embeddings, or lists that the user gives with the gallery.
+        intra_similarity: How the similarity within a modality is made: the cosine of the bundle's
+            pooled embeddings, or lists that the user gives with the gallery. ``pi`` in the file,
+            LeaPRR's name of it.
         base_encoding_id: Of the matcher whose rankings it re-ranks.
         provenance: Where it came from.
     """
+
+    model_config = ConfigDict(populate_by_name=True)
 
     family: str
     text_to_image: RerankDirection
@@ -256,7 +250,7 @@ class Reranker(Record):
     pillars: int = Field(ge=2)
     neighbours: int = Field(ge=1)
     heads: int = Field(ge=1)
-    pi: PiKind
+    intra_similarity: IntraSimilarityKind = Field(validation_alias="pi", serialization_alias="pi")
     base_encoding_id: str
     provenance: Provenance
 
@@ -331,4 +325,4 @@ class Manifest(Record):
     @property
     def has_prefilter(self) -> bool:
         """Whether the bundle can narrow a wide shortlist before its matcher."""
-        return any(graph.role == "prefilter_text_to_image" for graph in self.graphs.values())
+        return any(graph.role in PREFILTERS.values() for graph in self.graphs.values())

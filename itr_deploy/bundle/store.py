@@ -90,7 +90,7 @@ def write_manifest(root: Path, manifest: Manifest) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    content = manifest.model_dump(mode="json")
+    content = manifest.model_dump(mode="json", by_alias=True)
     write_json(root / MANIFEST, {**content, "checksum": _checksum(content)})
 
 

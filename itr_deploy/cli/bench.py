@@ -12,7 +12,7 @@ from itr_deploy.cli.numbers import Numbers
 from itr_deploy.cli.output import print_json, steps
 
 if TYPE_CHECKING:
-    from itr_deploy.bundle.manifest import Modality
+    from itr_deploy.bundle.modality import Modality
 
 
 @click.command("bench")

@@ -36,11 +36,12 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="Score only so many items a query, shortlisted by the coarse embedding.",
 )
-@click.option("--steps", is_flag=True, help="Also the Recall@K of every matching step (IMRAM).")
+@click.option("--steps", is_flag=True, help="Also the Recall@K of every matching step.")
 @click.option(
     "--rerank",
     is_flag=True,
-    help="Re-rank the best of every query and merge both directions, as LeaPRR's evaluation does.",
+    help="Re-rank the best of every query and merge both directions, as the published evaluation "
+    "of re-rankers does.",
 )
 @click.option(
     "--merge",

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
+from itr_deploy.bundle.modality import DIRECTIONS, direction_title
 from itr_deploy.cli.output import print_table
 
 COLUMNS = ("", "R@1", "R@5", "R@10", "median", "mean rank")
 SHARES = {"share_of_top10": "of the top 10", "share_of_top10_plain": "not projected"}
-DIRECTIONS = {"image_to_text": "image to text", "text_to_image": "text to image"}
 
 
 def print_evaluation(report: dict[str, Any]) -> None:
@@ -36,13 +36,13 @@ def print_evaluation(report: dict[str, Any]) -> None:
         baseline = report["baseline"]
         print_table(baseline["name"], COLUMNS, recall_rows(baseline["recall"]))
         print_table("the bundle less that", COLUMNS, recall_rows(baseline["difference"]["recall"]))
-    for key, name in DIRECTIONS.items():
+    for query, key in DIRECTIONS.items():
         rows = [*report["shortlists"][key], *report.get("cascade", {}).get(key, ())]
         if rows:
             shares = [key for key in SHARES if key in rows[0]]
             heads = ("candidates", "R@1", "R@5", "R@10", *(SHARES[key] for key in shares))
             shown = (_shortlist_row(row, shares) for row in rows)
-            print_table(f"shortlists, {name}", heads, shown)
+            print_table(f"shortlists, {direction_title(query)}", heads, shown)
 
 
 def _shortlist_row(row: dict[str, Any], shares: list[str]) -> list[str]:
@@ -54,10 +54,10 @@ def _shortlist_row(row: dict[str, Any], shares: list[str]) -> list[str]:
 
 def recall_rows(recall: dict[str, Any]) -> Iterator[list[str]]:
     """A row a direction, then rSum."""
-    for key, name in DIRECTIONS.items():
+    for query, key in DIRECTIONS.items():
         row = recall[key]
         yield [
-            name,
+            direction_title(query),
             *(f"{row[figure]:.1f}" for figure in ("r1", "r5", "r10")),
             f"{row['median_rank']:g}",
             f"{row['mean_rank']:.1f}",

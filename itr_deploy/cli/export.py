@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import click
+from pydantic.fields import FieldInfo
 
 from itr_deploy.cli.export_reranker import reranker_command
 from itr_deploy.cli.output import steps
 from itr_deploy.cli.parity_table import print_made
-from itr_deploy.errors import InputError
 from itr_deploy.models.registry import (
     DEFAULT_OPSET,
     FAMILIES,
     RERANKERS,
     Family,
-    FamilyOption,
 )
 
 if TYPE_CHECKING:
@@ -31,28 +30,10 @@ def command() -> None:
     """
 
 
-class _TextOfFile(click.ParamType[str]):
-    """A file that is given by its path and passed on as its text."""
-
-    name = "file"
-
-    def convert(
-        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
-    ) -> str:
-        if not value:
-            return ""
-        try:
-            return Path(value).read_bytes().decode("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{value}: cannot be read as text: {error}") from error
-
-
-def _type_of(option: FamilyOption) -> click.ParamType[Any]:
-    if option.kind == "choice":
-        return click.Choice(option.choices)
-    if option.kind == "number":
-        return click.FloatRange(0, 1, max_open=True)
-    return _TextOfFile() if option.kind == "file" else click.Path()
+def _type_of(option: FieldInfo) -> click.ParamType[Any]:
+    if get_origin(option.annotation) is Literal:
+        return click.Choice(get_args(option.annotation))
+    return click.FLOAT if option.annotation is float else click.Path()
 
 
 def _family_command(family: Family) -> click.Command:
@@ -77,13 +58,13 @@ def _family_command(family: Family) -> click.Command:
         ),
         *(
             click.Option(
-                [f"--{option.name.replace('_', '-')}", option.name],
+                [f"--{name.replace('_', '-')}", name],
                 type=_type_of(option),
                 default=option.default,
-                show_default=option.kind in ("choice", "number"),
-                help=option.help,
+                show_default=option.default not in ("", None),
+                help=option.description,
             )
-            for option in family.options
+            for name, option in family.options.model_fields.items()
         ),
         click.Option(
             ["--opset"],

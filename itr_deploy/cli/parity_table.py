@@ -60,7 +60,7 @@ def print_report(report: ParityReport) -> None:
     )
     if report.changes:
         print_table(
-            "Against the model before pruning",
+            "Against the model before the change",
             ("ranking", "R@1/5/10 before", "after", "moved", "by", "same order"),
             (
                 (

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from itr_deploy.cli.output import counted, print_json, print_table
-
-if TYPE_CHECKING:
-    from itr_deploy.models.dime.profile import RouteProfile
 
 
 @click.command("profile-routes")
@@ -45,8 +41,8 @@ def command(
 ) -> None:
     """Count how much the model of BUNDLE uses its routes.
 
-    Scores all pairs of a split. The bundle's graphs must tell their gates: export it with --gates
-    yes. The profile is what export's --prune-routes takes.
+    Scores all pairs of a split. Where the bundle's graphs do not give what is counted, the error
+    says how to export them; the profile is what an export of the family prunes by.
     """
     from itr_deploy.deploy.profiling import profile_routes
 
@@ -63,37 +59,7 @@ def command(
     if as_json:
         print_json(profile.model_dump(mode="json"))
         return
-    _print(profile)
+    for table in profile.tables():
+        print_table(table.title, table.columns, table.rows)
+    click.echo(profile.summary())
     click.echo(f"profile: {output}, picture: {output.with_suffix('.svg')}")
-
-
-def _print(profile: RouteProfile) -> None:
-    rows = [
-        (
-            f"{use.layer}",
-            use.cell,
-            use.path,
-            f"{use.zero:.1%}",
-            f"{use.mean:.3f}",
-            f"{use.share:.3f}",
-        )
-        for use in profile.routes
-    ]
-    print_table(
-        f"Gates over {profile.pairs:,} pairs",
-        ("layer", "cell", "path", "is 0", "mean", "share"),
-        rows,
-    )
-    print_table(
-        "Skip connections",
-        ("layer", "cell", "path", "taken", "share"),
-        (
-            (f"{use.layer}", use.cell, use.path, f"{use.used:.1%}", f"{use.share:.3f}")
-            for use in profile.skips
-        ),
-    )
-    routes = profile.keeping(0)
-    click.echo(
-        f"never used: {len(routes.closed())} of {len(profile.routes)} gates, "
-        f"cells {', '.join(routes.removed()) or 'none'}"
-    )

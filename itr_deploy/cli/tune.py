@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from itr_deploy.bundle.modality import direction_title
 from itr_deploy.cli.devices import device_options
 from itr_deploy.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from itr_deploy.bundle.manifest import Modality
     from itr_deploy.evaluation.tuning.projection import Trial
     from itr_deploy.evaluation.tuning.tune import ProjectionChoice
-
-DIRECTIONS: dict[Modality, str] = {"text": "text to image", "image": "image to text"}
 
 
 @click.command("tune")
@@ -105,21 +103,21 @@ def command(
         queries = {f"{query}_query": asdict(tuned) for query, tuned in found.items()}
         print_json({"target": target, "growth": growth, **queries})
         return
-    for query, name in DIRECTIONS.items():
+    for query in found:
         if (trial := found[query].projection) is not None:
-            _print_trial(name, trial)
+            _print_trial(direction_title(query), trial)
         elif projection == "auto":
-            click.echo(f"{name}: the split is too small to fit a projection")
+            click.echo(f"{direction_title(query)}: the split is too small to fit a projection")
     rows = (
         [
-            name,
+            direction_title(query),
             f"{found[query].items}",
             _widths(found[query].prefilter_before, found[query].before),
             f"{100 * found[query].share_before:.1f} %",
             _widths(found[query].prefilter, found[query].width),
             f"{100 * found[query].share:.1f} %",
         ]
-        for query, name in DIRECTIONS.items()
+        for query in found
     )
     columns = ("", "items", "width before", "of the top 10", "width now", "of the top 10")
     print_table(f"shortlists that keep {100 * target:g} %", columns, rows)

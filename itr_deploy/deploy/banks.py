@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.staging import staged_directory
 from itr_deploy.errors import GalleryError, OutputError
 from itr_deploy.runtime.gallery import Gallery
@@ -57,7 +58,9 @@ def index_bank(
     if count == 0:
         raise GalleryError(f"{opened.path}: the gallery is empty; add items with itr-deploy index")
     folder = Path(opened.path) / FOLDER
-    with staged_directory(folder, force=True, replaceable=is_store, kind="phi store") as root:
+    with staged_directory(
+        folder, force=True, replaceable=is_store, kind="store of cross scores"
+    ) as root:
         return write_store(
             root,
             SearcherCache(opened, matcher, DEFAULT_BUDGET, None).searcher(),
@@ -65,12 +68,12 @@ def index_bank(
             matcher.scorer,
             depth=reranker_of(matcher).neighbours + 1,
             pipeline=matcher.bundle.manifest.pipeline,
-            phi_limit=limit,
+            limit=limit,
             progress=lambda done: progress(done, count),
         )
 
 
-def _open_bank(matcher: Matcher, path: Path, modality: str) -> SearcherCache:
+def _open_bank(matcher: Matcher, path: Path, modality: Modality) -> SearcherCache:
     """The bank of a gallery of ``modality``.
 
     Raises:
@@ -81,7 +84,7 @@ def _open_bank(matcher: Matcher, path: Path, modality: str) -> SearcherCache:
     record = reranker_of(matcher)
     opened = Gallery.open(path, matcher)
     bank = SearcherCache(opened, matcher, DEFAULT_BUDGET, None)
-    check_bank("image" if modality == "image" else "text", bank)
+    check_bank(modality, bank)
     needed = max(record.pillars, record.neighbours + 1)
     if bank.gallery.count() < needed:
         raise GalleryError(

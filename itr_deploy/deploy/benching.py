@@ -8,7 +8,7 @@ from typing import Any
 
 from itr_deploy.benchmarking.benchmark import benchmark
 from itr_deploy.benchmarking.options import Options
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality, other
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.errors import UsageError
 from itr_deploy.runtime.gallery import Gallery
@@ -107,6 +107,4 @@ def _one_of(gallery: str | Path | None, synthetic: int | None) -> Path | int:
 
 def _taken_by(searched: Path | int) -> Modality:
     """What a gallery is searched with; a synthetic one is of images unless asked otherwise."""
-    if isinstance(searched, Path) and Gallery.open(searched).modality == "text":
-        return "image"
-    return "text"
+    return other(Gallery.open(searched).modality) if isinstance(searched, Path) else "text"

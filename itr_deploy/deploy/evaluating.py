@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import MATCHERS, Modality
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.split import Split, read_split
@@ -15,6 +15,7 @@ from itr_deploy.evaluation.measures.baseline import Baseline
 from itr_deploy.evaluation.measures.reranking import MergeKind
 from itr_deploy.evaluation.options import Options, RerankOptions
 from itr_deploy.evaluation.progress import QUIET, Bar
+from itr_deploy.models.registry import FAMILIES, published
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists
 from itr_deploy.runtime.rerank.reranking import reranker_of
@@ -52,9 +53,10 @@ def evaluate(
         output: Directory of the report; an unfinished evaluation there is continued.
         candidates: Score only so many items a query, shortlisted by the coarse embedding; every
             pair by default.
-        steps: Also the Recall@K of every matching step (IMRAM).
-        rerank: Re-rank the best of every query and merge both directions, as LeaPRR's evaluation
-            does.
+        steps: Also the Recall@K of every matching step, where the bundle's graphs give its part of
+            a score.
+        rerank: Re-rank the best of every query and merge both directions, as the published
+            evaluation of re-rankers does.
         merge: For ``rerank``: ``"published"``, the default, writes the new scores into the
             matcher's as they are; ``"order"`` hands the matcher's out anew in the new order.
         image_neighbours: For ``rerank``: neighbour lists of the images (.npz) instead of pooled
@@ -80,7 +82,7 @@ def evaluate(
         InputError: The data cannot be read or does not fit the bundle.
         OutputError: The output is finished, or not an evaluation; the disk refuses.
         SetupError: PyTorch is not installed, for ``checkpoints``.
-        UsageError: Options exclude each other.
+        UsageError: Options exclude each other, or the bundle's graphs do not give the steps.
     """
     given: dict[Modality, str | Path | None] = {
         "image": image_neighbours,
@@ -94,20 +96,46 @@ def evaluate(
     options = Options(
         candidates=candidates,
         folds=folds,
-        steps=steps,
+        steps=_step_output(matcher) if steps else None,
         images=None if images is None else Path(images),
         save_scores=save_scores,
         force=force,
         rerank=_rerank_options(matcher, lists, merge or "published") if rerank else None,
         baseline=_baseline(matcher, read, checkpoints, rerank) if checkpoints else None,
+        published=published(_families(matcher, rerank)),
     )
     return evaluate_split(matcher, read, Path(output), options, bar)
+
+
+def _families(matcher: Matcher, rerank: bool) -> set[str]:
+    """The families that take part in a bundle's scores, and its re-ranker's where it does too."""
+    manifest = matcher.bundle.manifest
+    reranker = {reranker_of(matcher).family} if rerank else set[str]()
+    return {manifest.family, *(member.family for member in manifest.members), *reranker}
+
+
+def _step_output(matcher: Matcher) -> str:
+    """The output of a bundle's matcher graphs with every matching step's part of a score.
+
+    Raises:
+        UsageError: Its graphs do not give one.
+    """
+    manifest, steps = matcher.bundle.manifest, {entry.name: entry.steps for entry in FAMILIES}
+    graph = manifest.graphs[manifest.graph(MATCHERS["text"], "float32")]
+    own = steps.get(manifest.family)
+    if own is not None and own.output in {entry.name for entry in graph.outputs}:
+        return own.output
+    given_by = [entry.given_by for entry in steps.values() if entry is not None]
+    raise UsageError(
+        f"{matcher.bundle.path} gives no scores of single steps; evaluate {' or '.join(given_by)} "
+        "(an ensemble keeps none)"
+    )
 
 
 def _rerank_options(
     matcher: Matcher, lists: dict[Modality, Path], merge: MergeKind
 ) -> RerankOptions:
-    if reranker_of(matcher).pi == "neighbour_lists" and len(lists) < 2:
+    if reranker_of(matcher).intra_similarity == "neighbour_lists" and len(lists) < 2:
         raise UsageError(
             "this re-ranker was trained with neighbour lists for the similarity within a "
             "modality; give --image-neighbours and --text-neighbours"

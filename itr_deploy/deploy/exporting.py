@@ -13,7 +13,9 @@ from itr_deploy.bundle.store import PARITY, is_only_a_bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.deploy.exported import Exported
 from itr_deploy.errors import ParityError, UsageError
-from itr_deploy.models.registry import DEFAULT_OPSET, FAMILIES, Family
+from itr_deploy.models import registry
+from itr_deploy.models.family import Family
+from itr_deploy.models.registry import DEFAULT_OPSET
 
 
 def export(
@@ -34,7 +36,7 @@ def export(
     Every graph is compared with PyTorch before the bundle appears.
 
     Args:
-        family: ``"imram"``, ``"lhsc"`` or ``"dime"``.
+        family: A family of `itr_deploy.models.registry`, for example ``"imram"``.
         checkpoint: The published program's checkpoint.
         vocab: The vocabulary file of its training.
         output: Directory of the bundle; must not exist unless ``force`` is given.
@@ -44,20 +46,22 @@ def export(
             ``dtype="float32"`` alone.
         force: Replace an existing bundle, once the new one is complete and verified.
         progress: Called with the name of each step as it begins.
-        **options: The family's own, such as IMRAM's ``precompute="none"``.
+        **options: The family's own, the fields of its `Family.options`; files by their paths.
 
     Raises:
         CheckpointError: The checkpoint or vocabulary cannot be used.
-        InputError: An option cannot be used, or the profiled data of a pruned model is not there.
+        InputError: A file of an option cannot be used, or the data that a changed model must be
+            compared on is not there.
         OutputError: The output exists, or the disk refuses.
         ParityError: The bundle differs from PyTorch; nothing is left.
         SetupError: PyTorch or onnx is not installed.
-        UsageError: The family or an option of it is not known, or half precision, which is for a
-            GPU, was asked for together with int8, which is for a CPU.
+        UsageError: The family or an option of it is not known, an option cannot have its value, or
+            half precision, which is for a GPU, was asked for together with int8, which is for a
+            CPU.
     """
     checkpoint, vocab, output = Path(checkpoint), Path(vocab), Path(output)
     entry = _family(family)
-    _check_options(entry, options)
+    chosen = entry.options.checked(family, options)
     if quantize is not None and dtype != "float32":
         raise UsageError(
             f"--quantize {quantize} goes with --dtype float32, not {dtype}: int8 is for a "
@@ -69,18 +73,18 @@ def export(
     with export_half():
         from itr_deploy.exporters.build import Source, build_bundle
         from itr_deploy.exporters.text import bundled_text
+        from itr_deploy.parity.changed import compare_changed, evidence_split
         from itr_deploy.parity.gate import verify as compare
         from itr_deploy.parity.parity_backend import parity_backend
-        from itr_deploy.parity.profiled import profiled_parity, profiled_split
         from itr_deploy.parity.report import missed
         from itr_deploy.parity.storages import leave_out_missed
         from itr_deploy.runtime.matcher import Matcher
     progress(f"reading {checkpoint.name}")
-    trained = entry.load(checkpoint, **options)
+    trained = entry.load(checkpoint, chosen)
     text = bundled_text(entry.text, vocab, trained.vocab_size, **trained.text_options)
     source = Source(entry.name, checkpoint, trained, text)
-    origin = trained.pruned_from
-    profiled = None if origin is None else profiled_split(origin)
+    origin = trained.changed_from
+    data = None if origin is None else evidence_split(origin)
     with staged_directory(output, force=force, **kind) as root:  # type: ignore[arg-type]
         manifest = build_bundle(
             source, root, opset=opset, precision=dtype, quantization=quantize, progress=progress
@@ -89,9 +93,8 @@ def export(
         with parity_backend(bundle) as backend:
             matcher = Matcher(bundle, backend)
             report = compare(trained, matcher, progress=progress)
-            if origin is not None and profiled is not None:
-                found = profiled_parity(origin, matcher, profiled, progress)
-                report = found.added_to(report)
+            if origin is not None and data is not None:
+                report = compare_changed(origin, matcher, data, progress).added_to(report)
         manifest, report = leave_out_missed(root, manifest, report, progress)
         if not report.passed:
             raise ParityError(missed(report, "no bundle was written"))
@@ -105,21 +108,8 @@ def _family(name: str) -> Family:
     Raises:
         UsageError: There is none.
     """
-    known = {entry.name: entry for entry in FAMILIES}
-    if name not in known:
-        raise UsageError(f"family {name!r} is not known; there are {', '.join(known)}")
-    return known[name]
-
-
-def _check_options(entry: Family, options: dict[str, Any]) -> None:
-    """Refuse an option that the family does not have, before anything is loaded.
-
-    Raises:
-        UsageError: There is one.
-    """
-    known = [option.name for option in entry.options]
-    unknown = [name for name in options if name not in known]
-    if unknown:
-        raise UsageError(
-            f"{entry.name} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}"
-        )
+    try:
+        return registry.family(name)
+    except KeyError as error:
+        known = ", ".join(entry.name for entry in registry.FAMILIES)
+        raise UsageError(f"family {name!r} is not known; there are {known}") from error

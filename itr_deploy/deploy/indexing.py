@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from itr_deploy.bundle.manifest import Modality, StorageType
+from itr_deploy.bundle.manifest import StorageType
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.staging import staged_directory
 from itr_deploy.deploy.metadata import metadata_columns
 from itr_deploy.errors import UsageError

@@ -56,7 +56,7 @@ def _bundle(path: Path) -> dict[str, Any]:
             {}
             if reranker is None
             else {
-                "reranker": reranker.model_dump(mode="json"),
+                "reranker": reranker.model_dump(mode="json", by_alias=True),
                 "reranker_parity": passed[_parity(bundle.path / RERANKER_PARITY)],
             }
         ),

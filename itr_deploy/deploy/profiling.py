@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from itr_deploy.bundle.files import write_file
 from itr_deploy.bundle.manifest import Manifest, ProfileEvidence
-from itr_deploy.deploy.export_half import export_half
 from itr_deploy.errors import InputError, OutputError, UsageError
 from itr_deploy.evaluation.data.split import read_split
 from itr_deploy.evaluation.scores.pairs import observe_pairs
+from itr_deploy.models.family import Profile, Profiler
 from itr_deploy.models.registry import FAMILIES
 from itr_deploy.runtime.matcher import Matcher
-
-if TYPE_CHECKING:
-    from itr_deploy.models.dime.counter import RouteCounter
-    from itr_deploy.models.dime.profile import RouteProfile
 
 
 def profile_routes(
@@ -29,11 +24,11 @@ def profile_routes(
     output: str | Path = "routes.json",
     force: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> RouteProfile:
+) -> Profile:
     """Count how much the model of a bundle uses its routes, over all pairs of a split.
 
-    The graphs must tell their gates: export the bundle with ``gates="yes"``. The profile is what
-    export's ``prune_routes`` takes.
+    The graphs must give what is counted; where they do not, the error says how to export them. The
+    profile is what an export of the family prunes by.
 
     Args:
         bundle: The bundle's directory.
@@ -46,8 +41,8 @@ def profile_routes(
 
     Raises:
         BundleError: The bundle is damaged.
-        InputError: The data cannot be read, the family has no routes, or the graphs do not tell
-            their gates.
+        InputError: The data cannot be read, the family has no routes, or the graphs do not give
+            their use.
         OutputError: The profile exists, or the disk refuses.
         UsageError: ``output`` is the picture's name.
     """
@@ -61,7 +56,7 @@ def profile_routes(
     read = read_split(data, split).first(images)
     matcher = Matcher.load(bundle)
     manifest = matcher.bundle.manifest
-    counter = _counter(bundle, manifest)
+    counter = _profiler(bundle, manifest)
     pairs = len(read.image_ids) * len(read.captions)
     observe_pairs(matcher, read, counter.add, lambda done: progress(done, pairs))
     evidence = ProfileEvidence(
@@ -77,11 +72,11 @@ def profile_routes(
     return profile
 
 
-def _counter(path: Path, manifest: Manifest) -> RouteCounter:
+def _profiler(path: Path, manifest: Manifest) -> Profiler:
     """What counts the routes of this bundle's family.
 
     Raises:
-        InputError: The family has no routes, or the graphs do not tell their gates.
+        InputError: The family has no routes, or the graphs do not give their use.
     """
     entry = {known.name: known for known in FAMILIES}.get(manifest.family)
     if entry is None or entry.profiler is None:
@@ -90,11 +85,8 @@ def _counter(path: Path, manifest: Manifest) -> RouteCounter:
             f"{path} is of family {manifest.family}, which has no routes to profile; "
             f"{', '.join(known)} has"
         )
-    with export_half():
-        counter = entry.profiler()
+    profiler = entry.profiler()
     told = {output.name for graph in manifest.graphs.values() for output in graph.outputs}
-    if not told.issuperset(counter.outputs):
-        raise InputError(
-            f"{path}: its graphs do not tell their gates; export it again with --gates yes"
-        )
-    return counter
+    if not told.issuperset(profiler.outputs):
+        raise InputError(f"{path}: {profiler.absent}")
+    return profiler

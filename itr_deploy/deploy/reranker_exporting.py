@@ -71,7 +71,7 @@ def export_reranker(
     settings = RerankSettings(
         rows=rows,
         published_thresholds=edge_thresholds == "published",
-        pi="pooled_cosine" if intra_similarity == "pooled" else "neighbour_lists",
+        intra_similarity="pooled_cosine" if intra_similarity == "pooled" else "neighbour_lists",
     )
     progress(f"reading {checkpoint.name}")
     source = RerankSource(entry, checkpoint, entry.load(checkpoint, heads or entry.heads), settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.evaluation.data.split import read_split
 from itr_deploy.evaluation.progress import QUIET, Bar
 from itr_deploy.evaluation.tuning.tune import ProjectionChoice, Tuned

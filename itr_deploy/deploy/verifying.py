@@ -107,8 +107,9 @@ def _verify_matcher(
             sample=None if data is None else _real_sample(matcher, *data),
             progress=progress,
         )
-    if trained.pruned_from is not None:
-        line = "rankings of the profiled data before pruning: compared by export"
+    origin = trained.changed_from
+    if origin is not None:
+        line = f"rankings of the profiled data before {origin.change}: compared by export"
         report = replace(report, unchecked=(*report.unchecked, line))
     return report
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality, StorageType
+from itr_deploy.bundle.manifest import StorageType
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.diagnosis.checks import check_library, check_onnxruntime, check_provider
 from itr_deploy.diagnosis.machine import CPU, CUDA, TENSORRT, Machine
@@ -22,8 +23,6 @@ from itr_deploy.runtime.backends.tensorrt import TensorRTBackend
 from itr_deploy.runtime.matcher import Matcher
 
 REPEATS = 20
-DIRECTIONS: tuple[Modality, ...] = ("text", "image")
-"""The matcher's directions by the modality of the query."""
 STORAGES: tuple[StorageType, ...] = ("float32", "float16")
 
 

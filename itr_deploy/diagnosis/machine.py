@@ -125,11 +125,14 @@ def doubled(provider: str) -> tuple[list[str], list[float]]:
 
     from itr_deploy.engines.library import import_library, installed
     from itr_deploy.runtime.backends.onnxruntime import import_onnxruntime
+    from itr_deploy.runtime.backends.sessions import open_session
 
     if provider.startswith("Tensorrt") and installed("tensorrt"):
         import_library("tensorrt")
     runtime = import_onnxruntime("cpu" if provider.startswith("CPU") else "cuda")
-    session = runtime.InferenceSession(DOUBLING, providers=[provider])
+    session = open_session(
+        DOUBLING, runtime.SessionOptions(), providers=[provider], fallback=True, runtime=runtime
+    )
     (values,) = session.run(["y"], {"x": np.array(GIVEN, np.float32)})
     return session.get_providers(), values.tolist()
 

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.files import output_errors, write_file, write_json
 from itr_deploy.bundle.manifest import Precision
+from itr_deploy.bundle.modality import MODALITIES
 from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.deploy.exporting import export
-from itr_deploy.diagnosis.candidates import CANDIDATES, DIRECTIONS, STORAGES, build, key, measure
+from itr_deploy.diagnosis.candidates import CANDIDATES, STORAGES, build, key, measure
 from itr_deploy.diagnosis.machine import Machine
 from itr_deploy.exporters.text import SPECIAL_WORDS
-from itr_deploy.models.imram import Imram, ImramConfig
+from itr_deploy.models.imram.config import ImramConfig
+from itr_deploy.models.imram.plain import Imram
 from itr_deploy.models.registry import family
 from itr_deploy.parity.report import compare, compare_ranks
 from itr_deploy.parity.samples import rank_sample
@@ -115,7 +117,7 @@ def _prepare(root: Path, precision: Precision, progress: Progress) -> Trial:
         dtype=precision,
         progress=progress,
     )
-    trained = imram.load(model.checkpoint)
+    trained = imram.load(model.checkpoint, imram.options())
     sample = rank_sample(trained)
     with torch.inference_mode():
         reference = trained.plain.score(*sample.tensors()).numpy()
@@ -176,13 +178,13 @@ def _compare(
     by_query = {"text": reference.T, "image": reference}
     with np.load(file) as scores:
         given = {name: scores[name] for name in scores.files}
-    pairs = [(query, given[key(query, "float32")], by_query[query]) for query in DIRECTIONS]
+    pairs = [(query, given[key(query, "float32")], by_query[query]) for query in MODALITIES]
     largest = compare("scores", list(pairs), allowed.scores["float32"])
     ranks = [
         compare_ranks(
             query, given[key(query, storage)], by_query[query], 2 * allowed.scores[storage]
         )
-        for query in DIRECTIONS
+        for query in MODALITIES
         for storage in STORAGES
     ]
     finite = all(bool(np.isfinite(values).all()) for values in given.values())

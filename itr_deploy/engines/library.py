@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 
 from itr_deploy.engines.files import EngineTarget
+from itr_deploy.engines.tensorrt_api import TensorRT
 from itr_deploy.errors import SetupError
 
 MODULES: dict[EngineTarget, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
@@ -32,7 +33,7 @@ def installed(target: EngineTarget) -> bool:
     return find_spec(MODULES[target]) is not None
 
 
-def import_library(target: EngineTarget) -> Any:
+def import_library(target: EngineTarget) -> TensorRT:
     """The module of a target.
 
     Raises:
@@ -42,7 +43,7 @@ def import_library(target: EngineTarget) -> Any:
     if not installed(target):
         raise SetupError(f"{name} is not installed; pip install 'itr-deploy[{target}]'")
     try:
-        return import_module(name)
+        return cast(TensorRT, import_module(name))
     except (ImportError, OSError) as error:
         raise SetupError(
             f"{name} is installed but does not load: {error}; "
@@ -74,7 +75,7 @@ class Heard:
     layers: str = ""
 
 
-def logger(trt: Any) -> Any:
+def logger(trt: TensorRT) -> Any:
     """The logger of a library. It prints nothing; `hearing` has what was said.
 
     It is one for the whole process: TensorRT keeps the first that it is given and never tells a
@@ -86,7 +87,7 @@ def logger(trt: Any) -> Any:
 
 
 @contextmanager
-def hearing(trt: Any) -> Iterator[Heard]:
+def hearing(trt: TensorRT) -> Iterator[Heard]:
     """Keep what a library says while the block runs."""
     log = logger(trt)
     before, log.heard = log.heard, Heard()
@@ -96,15 +97,15 @@ def hearing(trt: Any) -> Iterator[Heard]:
         log.heard = before
 
 
-def _make_logger(trt: Any) -> Any:
+def _make_logger(trt: TensorRT) -> Any:
     level = trt.ILogger.Severity
 
-    class Logger(trt.ILogger):  # type: ignore[misc]
+    class Logger(trt.ILogger):  # type: ignore[name-defined, misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.heard = Heard()
 
-        def log(self, severity: Any, msg: str) -> None:
+        def log(self, severity: TensorRT.ILogger.Severity, msg: str) -> None:
             if severity == level.WARNING:
                 self.heard.warnings.append(" ".join(msg.split()))
             elif severity in (level.ERROR, level.INTERNAL_ERROR):

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from itr_deploy.bundle.manifest import GraphInfo, Manifest, Modality
-from itr_deploy.bundle.roles import ENCODERS, MATCHERS, PREFILTERS
+from itr_deploy.bundle.manifest import GraphInfo, Manifest, StoredTensor
+from itr_deploy.bundle.modality import ENCODERS, PREFILTERS, query_of
 from itr_deploy.engines.files import ShapeRange
 from itr_deploy.errors import EngineError, UsageError
 
@@ -171,7 +171,8 @@ class _Defaults:
     def _width(self) -> int:
         """The shortlist's, or as much as a call takes where a search scores every item."""
         pipeline, role = self._manifest.pipeline, self._info.role
-        query: Modality = "text" if role in (MATCHERS["text"], PREFILTERS["text"]) else "image"
+        query = query_of(role)
+        assert query is not None, f"{role} scores no candidates"
         if role in PREFILTERS.values():
             return pipeline.prefilter_width(query) or CANDIDATES
         return pipeline.width(query) or CANDIDATES
@@ -181,14 +182,18 @@ class _Defaults:
 
     def _most_pairs(self) -> int:
         """How many pairs of the longest texts and the most regions fit `SCRATCH`."""
-        manifest, axes = self._manifest, _axes(self._info)
-        words = self._range("length").max if "length" in axes else manifest.texts.length or WORDS
-        regions = (
-            self._range("regions").max if "regions" in axes else manifest.images.regions or REGIONS
-        )
+        texts, images = self._manifest.texts, self._manifest.images
+        words = self._positions("length", texts.tensors, texts.length or WORDS)
+        regions = self._positions("regions", images.tensors, images.regions or REGIONS)
         # A pair also takes its item, gathered from the gallery, in float32.
         item = 4 * sum(map(math.prod, self._gallery_rows()))
-        return SCRATCH // (manifest.workspace.pair_bytes(words, regions) + item)
+        return SCRATCH // (self._manifest.workspace.pair_bytes(words, regions) + item)
+
+    def _positions(self, axis: str, tensors: Sequence[StoredTensor], most: int) -> int:
+        """The largest size of an axis in the workspace's estimate, whether the graph has it."""
+        if not any(tensor.per_position for tensor in tensors):
+            return 1
+        return self._range(axis).max if axis in _axes(self._info) else most
 
     def _widest(self) -> int:
         """Elements of an item in the widest gallery tensor."""

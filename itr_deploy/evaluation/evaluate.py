@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.files import output_errors, write_file, write_json
-from itr_deploy.bundle.manifest import Manifest, Modality
+from itr_deploy.bundle.manifest import Manifest
+from itr_deploy.bundle.modality import DIRECTIONS, MODALITIES, Modality
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.memory import peak_memory
 from itr_deploy.evaluation.data.split import Split
@@ -28,8 +29,6 @@ from itr_deploy.evaluation.measures.merge import TwoWayMerge
 from itr_deploy.evaluation.measures.prefilter import Cascade, cascade_widths, prefilter_scores
 from itr_deploy.evaluation.measures.recall import (
     Recall,
-    Scores,
-    fold_slices,
     mean_recall,
     ranks,
     recall,
@@ -41,7 +40,7 @@ from itr_deploy.evaluation.measures.reranking import (
     check_lists,
     reranked,
 )
-from itr_deploy.evaluation.measures.search_stages import DIRECTIONS, Staged, staged, with_reranking
+from itr_deploy.evaluation.measures.search_stages import Staged, staged, with_reranking
 from itr_deploy.evaluation.measures.split_ranks import Ranking, SplitRanks, split_ranks
 from itr_deploy.evaluation.measures.steps import step_figures
 from itr_deploy.evaluation.options import Options, RerankOptions
@@ -53,6 +52,7 @@ from itr_deploy.evaluation.scores.fill import fill, resume_matrix, scoring_diges
 from itr_deploy.evaluation.scores.matrix import ScoreMatrix
 from itr_deploy.evaluation.scores.scorers import BundleScorer, ShortlistScorer, StepScorer
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
+from itr_deploy.evaluation.scores.split_scores import Scores, SplitScores
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.matrices import Inputs
 from itr_deploy.runtime.rerank.reranking import network_scores, reranker_of
@@ -90,17 +90,18 @@ def evaluate(
     Raises:
         InputError: The data does not fit the bundle, or ``output`` has scores of something else.
         OutputError: ``output`` is there and finished, or not an evaluation; the disk refuses.
-        UsageError: The folds do not divide the images, or go with a shortlist.
+        UsageError: The folds do not divide the images, or go with a shortlist; the bundle's graphs
+            do not give the steps.
     """
-    per = split.captions_per_image
+    images, answers = len(split.regions), split.answers
     if options.folds > 1 and options.candidates is not None:
         raise UsageError("folds search parts of the split; give them without a shortlist")
-    whole = options.baseline is not None or options.steps or options.rerank is not None
+    whole = any(given is not None for given in (options.baseline, options.steps, options.rerank))
     if options.candidates is not None and whole:
         raise UsageError(
             "a baseline, steps and re-ranking take every pair; give them without a shortlist"
         )
-    folds = fold_slices(len(split.regions), options.folds, per)
+    folds = answers.folds(images, options.folds)
     if options.rerank is not None:
         record = reranker_of(matcher)
         check_enough(record, *(part.stop - part.start for part in folds[0]))
@@ -110,19 +111,21 @@ def evaluate(
     saved_before = (output / REPORT).exists()
 
     began = time.monotonic()
-    matrix, coarse, scored = split_scores(matcher, split, output / SCORES, options, bar)
+    items = SplitItems(matcher, split)
+    matrix, coarse, scored = split_scores(items, output / SCORES, options, bar)
     seconds = time.monotonic() - began
     ranking = _Rankings(matcher, split, coarse, options, bar)
-    own = split_ranks(ranking.of(matrix, ranking.bundle), len(split.regions), per, options.folds)
+    own = split_ranks(ranking.of(matrix, ranking.bundle), images, answers, options.folds)
     own_work = [(matrix, scored > 0)]
     cascade = None
     widths = cascade_widths(matcher.bundle.manifest.pipeline, coarse)
     if matcher.prefilter is not None and options.candidates is None and any(widths.values()):
         kept_before = (output / PREFILTER).exists() and not options.force
-        first = prefilter_scores(matcher, split, output / PREFILTER, options.force, bar)
+        first = prefilter_scores(items, output / PREFILTER, options.force, bar)
         own_work.append((first, not kept_before))
         cascade = Cascade(first.plane(), widths)
-    found, stages = figures(matrix, coarse, matcher, per, options, own, cascade)
+    data = SplitScores(matrix.plane(), coarse, answers)
+    found, stages = figures(matrix, data, matcher, options, own, cascade)
     run = {
         "pairs_scored": scored,
         "scoring_seconds": round(seconds, 3),
@@ -135,7 +138,7 @@ def evaluate(
         own_work.append((other, not kept_before))
         theirs = ranking.of(other, options.baseline.network)
         found["baseline"] = compare_split_ranks(
-            options.baseline.name, own, split_ranks(theirs, len(split.regions), per, options.folds)
+            options.baseline.name, own, split_ranks(theirs, images, answers, options.folds)
         )
     report = {
         "schema_version": SCHEMA,
@@ -144,7 +147,7 @@ def evaluate(
         **found,
         "run": run,
     }
-    write_file(output / PAGE, page(report, stages, split, pictures))
+    write_file(output / PAGE, page(report, stages, split, pictures, options.published))
     write_json(output / REPORT, report)
     with output_errors(output):
         remove_embeddings(output / SCORES)
@@ -187,18 +190,18 @@ class _Rankings:
 
 
 def split_scores(
-    matcher: Matcher, split: Split, root: Path, options: Options, bar: Bar
+    items: SplitItems, root: Path, options: Options, bar: Bar
 ) -> tuple[ScoreMatrix, Coarse, int]:
     """A split's scores and coarse embeddings in ``root``, and how many pairs were scored now."""
-    items = SplitItems(matcher, split)
     bar.step("reading the data")
+    manifest = items.matcher.bundle.manifest
     identity = {
-        "bundle": scoring_digest(matcher.bundle.manifest),
-        "data": split.digest(),
-        "kind": _kind(options, matcher.bundle.manifest),
+        "bundle": scoring_digest(manifest),
+        "data": items.split.digest(),
+        "kind": _kind(options, manifest),
     }
     begun = resume_matrix(root, identity, force=options.force)
-    scorer = StepScorer(items) if options.steps else BundleScorer(items)
+    scorer = BundleScorer(items) if options.steps is None else StepScorer(items, options.steps)
     bar.step("encoding")
     coarse = Coarse.encode(items, root)
     if options.candidates is not None:
@@ -212,27 +215,26 @@ def _kind(options: Options, manifest: Manifest) -> str:
     if options.candidates is not None:
         projections = manifest.pipeline.projections.values()
         return " ".join([f"shortlist of {options.candidates}", *projections])
-    return "every pair, by step" if options.steps else "every pair"
+    return "every pair" if options.steps is None else "every pair, by step"
 
 
 def figures(
     matrix: ScoreMatrix,
-    coarse: Coarse,
+    data: SplitScores,
     matcher: Matcher,
-    per: int,
     options: Options,
     own: SplitRanks,
     cascade: Cascade | None,
 ) -> tuple[dict[str, Any], Staged]:
     """The report's figures, and the stages they are of."""
-    scores, exhaustive = matrix.plane(), None
+    exhaustive, per = None, data.answers.captions_per_image
     if options.candidates is None:
-        exhaustive = ranks(scores, per) if options.rerank is not None else own.ranks
+        exhaustive = ranks(data.scores, per) if options.rerank is not None else own.ranks
     pipeline = matcher.bundle.manifest.pipeline
-    widths = {query: options.candidates or pipeline.width(query) for query in DIRECTIONS}
-    stages = staged(scores, coarse, per, exhaustive=exhaustive, widths=widths, cascade=cascade)
+    widths = {query: options.candidates or pipeline.width(query) for query in MODALITIES}
+    stages = staged(data, exhaustive=exhaustive, widths=widths, cascade=cascade)
     if exhaustive is not None and isinstance(own.scores, TwoWayMerge):
-        stages = with_reranking(stages, own.scores, own.ranks, exhaustive, per)
+        stages = with_reranking(stages, own.scores, own.ranks, exhaustive)
     best = stages.stages[-1]
     report: dict[str, Any] = {
         "scoring": "exhaustive" if exhaustive is not None else f"shortlist of {options.candidates}",
@@ -255,7 +257,7 @@ def figures(
     if options.rerank is not None:
         assert isinstance(own.scores, TwoWayMerge)
         report["rerank"] = _describe_reranker(matcher, options.rerank, own.scores)
-    if options.steps:
+    if options.steps is not None:
         report["steps"] = step_figures(matrix, per)
     if options.folds > 1:
         report["folds"] = folds_json(own.fold_recalls)
@@ -295,10 +297,7 @@ def _describe_reranker(
         "warning": OFF_SCALE.format(100 * images, 100 * captions) if behind > OFTEN else None,
         "family": record.family,
         "checkpoint": record.provenance.checkpoint,
-        "rows": {
-            "image_to_text": record.image_to_text.rows,
-            "text_to_image": record.text_to_image.rows,
-        },
+        "rows": {way: record.direction(query).rows for query, way in DIRECTIONS.items()},
         "pillars": record.pillars,
         "similarity_within": {
             name: "neighbour lists" if modality in given.lists else "pooled embeddings"

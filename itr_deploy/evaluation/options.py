@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
+from itr_deploy.bundle.published import Published
 from itr_deploy.evaluation.measures.baseline import Baseline
 from itr_deploy.evaluation.measures.reranking import MergeKind
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists
@@ -19,7 +21,8 @@ class Options:
         candidates: Score only the pairs that the coarse embedding shortlists, so many items a
             query; None scores every pair.
         folds: Equal folds of consecutive images to average over as well, 1 for none.
-        steps: Also the recall of the matcher's single steps.
+        steps: Also the recall of the matcher's single steps, by this output of its graphs: every
+            step's part of the score on the last axis.
         images: Directory of the split's pictures, named by their ids, for the page.
         save_scores: Keep the score matrix; another evaluation of the same bundle and data, with
             ``force``, then takes it as it is.
@@ -27,16 +30,18 @@ class Options:
         rerank: Re-rank every query's best and merge both directions; what the re-ranker needs
             besides the bundle.
         baseline: Score the split with this as well and report the difference of every figure.
+        published: What the papers give, to stand beside the figures on the page.
     """
 
     candidates: int | None = None
     folds: int = 1
-    steps: bool = False
+    steps: str | None = None
     images: Path | None = None
     save_scores: bool = False
     force: bool = False
     rerank: RerankOptions | None = None
     baseline: Baseline | None = None
+    published: Sequence[Published] = ()
 
 
 @dataclass(frozen=True)

@@ -202,7 +202,7 @@ def _manifest(
     root: Path,
 ) -> Manifest:
     deployed = source.trained.deployed
-    options, pruned_from = dict(source.trained.options), source.trained.pruned_from
+    options, origin = dict(source.trained.options), source.trained.changed_from
     images = ImageItems(
         feature_dim=source.trained.image_dim,
         regions=deployed.regions,
@@ -237,7 +237,7 @@ def _manifest(
         texts=texts,
         workspace=deployed.workspace,
         pipeline=deployed.pipeline,
-        pruning=None if pruned_from is None else pruned_from.pruning,
+        pruning=None if origin is None else origin.pruning,
         text_processing=source.text.processing,
         graphs=graphs,
         encoding_id=hashlib.sha256(canonical_json(identity)).hexdigest(),

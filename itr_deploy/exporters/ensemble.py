@@ -26,13 +26,12 @@ from itr_deploy.bundle.manifest import (
     TensorInfo,
     Workspace,
 )
+from itr_deploy.bundle.modality import PREFILTERS, RERANK_GRAPHS
 from itr_deploy.bundle.names import scale_name
-from itr_deploy.bundle.roles import PREFILTERS
 from itr_deploy.bundle.store import Bundle, list_files, text_files, write_manifest
 from itr_deploy.errors import BundleError, UsageError
 from itr_deploy.exporters.build import GRAPHS, WEIGHTS, save_graph, silent, tool_versions
 from itr_deploy.exporters.merge import add_output, apply, merge, scaled
-from itr_deploy.exporters.reranker import RERANK_ROLES
 from itr_deploy.exporters.weights import WeightsFile
 
 FAMILY = "ensemble"
@@ -65,7 +64,7 @@ def build_ensemble(
     (root / GRAPHS).mkdir()
     with WeightsFile(root / GRAPHS / WEIGHTS) as shared:
         for name, info in members[0].manifest.graphs.items():
-            if info.role in RERANK_ROLES:  # of the first member's scores, not of their mean
+            if info.role in RERANK_GRAPHS.values():  # of one member's scores, not of the mean
                 continue
             if not all(name in member.manifest.graphs for member in members):
                 continue  # a prefilter that not every member has

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from torch import nn
 
 from itr_deploy.bundle.manifest import Precision, Quantization
-from itr_deploy.bundle.roles import MATCHERS, PREFILTERS, Roles
+from itr_deploy.bundle.modality import MATCHERS, PREFILTERS, Roles
 from itr_deploy.exporters.directions import directed, part
 from itr_deploy.exporters.modules import (
     ImageEncoderModule,

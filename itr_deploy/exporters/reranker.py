@@ -12,14 +12,13 @@ import torch
 
 from itr_deploy.bundle.files import output_errors, sha256_of
 from itr_deploy.bundle.manifest import (
-    GraphRole,
+    IntraSimilarityKind,
     Manifest,
-    Modality,
-    PiKind,
     Provenance,
     RerankDirection,
     Reranker,
 )
+from itr_deploy.bundle.modality import RERANK_GRAPHS, GraphRole, Modality
 from itr_deploy.bundle.store import Bundle, list_files, write_manifest
 from itr_deploy.errors import BundleError, UsageError
 from itr_deploy.exporters.build import GRAPHS, graph_info, save_graph, tool_versions
@@ -28,12 +27,6 @@ from itr_deploy.exporters.tracing import to_onnx
 from itr_deploy.exporters.weights import WeightsFile
 from itr_deploy.models.contract import RerankNetwork, TrainedReranker
 from itr_deploy.models.registry import RerankerFamily
-
-RERANK_ROLES: dict[GraphRole, Modality] = {
-    "rerank_text_to_image": "text",
-    "rerank_image_to_text": "image",
-}
-"""The graphs of a re-ranker, and the modality of the query that each serves."""
 
 WEIGHTS = "rerank_weights.bin"
 Progress = Callable[[str], None]
@@ -47,12 +40,12 @@ class RerankSettings:
         rows: K for text queries and for image queries, the query counted.
         published_thresholds: Whether the edge thresholds are the published program's constants,
             whatever K is; they are made from K otherwise, which is the same at the published K.
-        pi: How the similarity within a modality was made in training.
+        intra_similarity: How the similarity within a modality was made in training.
     """
 
     rows: tuple[int, int]
     published_thresholds: bool = False
-    pi: PiKind = "pooled_cosine"
+    intra_similarity: IntraSimilarityKind = "pooled_cosine"
 
     def directions(self, family: RerankerFamily) -> dict[Modality, RerankDirection]:
         """K and the edge threshold of both directions.
@@ -60,10 +53,9 @@ class RerankSettings:
         Raises:
             UsageError: K is too small, or a threshold could leave a row without any edge.
         """
-        modalities: tuple[Modality, Modality] = ("text", "image")
         return {
-            modality: self._direction(family, modality, rows, constant)
-            for modality, rows, constant in zip(modalities, self.rows, family.rows, strict=True)
+            query: self._direction(family, query, rows, constant)
+            for query, rows, constant in zip(RERANK_GRAPHS, self.rows, family.rows, strict=True)
         }
 
     def _direction(
@@ -123,7 +115,7 @@ def build_reranked(
     opset = max(graph.opset for graph in base.manifest.graphs.values())
     graphs, precision = dict(base.manifest.graphs), base.manifest.precision
     with WeightsFile(root / GRAPHS / WEIGHTS) as weights:
-        for role, modality in RERANK_ROLES.items():
+        for modality, role in RERANK_GRAPHS.items():
             progress(f"graph {role}")
             network = network_of(source.trained, modality)
             spec = rerank_spec(role, network, directions[modality].rows)
@@ -169,7 +161,7 @@ def _record(
         pillars=source.trained.pillars,
         neighbours=source.family.neighbours,
         heads=source.trained.heads,
-        pi=source.settings.pi,
+        intra_similarity=source.settings.intra_similarity,
         base_encoding_id=base.encoding_id,
         provenance=Provenance(
             checkpoint=source.checkpoint.name,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from itr_deploy.bundle.manifest import GraphRole, Modality, StoredTensor
+from itr_deploy.bundle.manifest import StoredTensor
+from itr_deploy.bundle.modality import GraphRole, Modality
 from itr_deploy.models.contract import DeployedMatcher, TrainedMatcher
 
 Axes = tuple[int | str, ...]

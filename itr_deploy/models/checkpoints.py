@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from itr_deploy.errors import CheckpointError
+from itr_deploy.models.registry import FAMILIES
 
 
 def load_checkpoint(path: Path, *, expected: tuple[str, ...]) -> dict[str, Any]:
@@ -81,23 +82,18 @@ def state_dicts(model: Any, *, count: int, source: Path, family: str) -> list[di
     )
 
 
-PUBLISHED: Mapping[str, tuple[int | None, str]] = {
-    "IMRAM": (None, "linear_t2i.weight"),
-    "LHSC": (0, "IM_GCN_1.g.weight"),
-    "DIME": (2, "dynamic_itr_l0.ric.router.mlp.0.weight"),
-}
-"""A weight that only this family's checkpoints have, and which of their state dicts holds it."""
-
-
 def another_model(model: Any) -> str:
-    """The end of a refusal: whose checkpoint this ``model`` is, as far as `PUBLISHED` tells."""
+    """The end of a refusal: whose checkpoint this ``model`` is, as far as a family's mark tells."""
     listed = isinstance(model, (list, tuple))
     parts: dict[int | None, Any] = dict(enumerate(model)) if listed else {None: model}
-    for family, (part, key) in PUBLISHED.items():
-        state = parts.get(part)
+    for family in FAMILIES:
+        if family.mark is None:
+            continue
+        state, key = parts.get(family.mark.part), family.mark.weight
         if isinstance(state, Mapping) and {key, f"module.{key}"} & state.keys():
             return (
-                f"it is a checkpoint of another model, {family}: itr-deploy export {family.lower()}"
+                f"it is a checkpoint of another model, {family.name.upper()}: "
+                f"itr-deploy export {family.name}"
             )
     return "it is a checkpoint of another model"
 

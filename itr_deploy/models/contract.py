@@ -1,7 +1,7 @@
 """The family contract: what a family must give so that the rest of the SDK can deploy it.
 
-A family is one module with a function ``load(checkpoint, **options) -> TrainedMatcher`` and one
-entry in `registry`. Graphs, parity, bundles, galleries and search are written once, over this.
+A family is a package whose `Family` names a function ``load(checkpoint, options)`` that gives a
+`TrainedMatcher`. Graphs, parity, bundles, galleries and search are written once, over this.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from itr_deploy.bundle.manifest import Pipeline, Pruning, StoredTensor, Workspace
 
 __all__ = [
+    "ChangedFrom",
     "DeployedMatcher",
     "PairOutput",
     "Pipeline",
     "PlainMatcher",
-    "PrunedFrom",
     "Pruning",
     "RerankNetwork",
     "StoredTensor",
@@ -158,18 +158,26 @@ def _named(
 
 
 @dataclass(frozen=True)
-class PrunedFrom:
-    """What a pruned matcher was before, and on what data it must still be the same.
+class ChangedFrom:
+    """What a matcher was before its export changed it, and the data on which they are compared.
 
     Attributes:
-        unpruned: The exported form with nothing left out.
-        pruning: What was left out, and the evidence.
-        data: Directory of the profiled data, None where it is not known.
+        before: The exported form without the change.
+        pruning: What was left out, for the manifest, with the data that it was chosen on.
+        data: Directory of that data, None where it is not known.
+        exact: Whether every score of that data must be as before; else what changes is reported.
+        change: What was done, for people: "pruning".
+        evidence: What names the data: "the route profile".
+        remedy: How one says where the data is.
     """
 
-    unpruned: DeployedMatcher
+    before: DeployedMatcher
     pruning: Pruning
     data: Path | None
+    exact: bool
+    change: str
+    evidence: str
+    remedy: str
 
 
 @dataclass(frozen=True)
@@ -184,7 +192,8 @@ class TrainedMatcher:
         options: What decided the two, for the manifest; `load`'s own options are among them.
         text_options: What the text processing needs to know besides the vocabulary, arguments of
             its builder in `itr_deploy.exporters.text`.
-        pruned_from: Set where a profile left something out; `plain` and `deployed` are pruned.
+        changed_from: Set where an option changed the published model; `plain` and `deployed` are
+            the changed ones.
     """
 
     plain: PlainMatcher
@@ -193,7 +202,7 @@ class TrainedMatcher:
     vocab_size: int
     options: Mapping[str, Any] = field(default_factory=dict)
     text_options: Mapping[str, Any] = field(default_factory=dict)
-    pruned_from: PrunedFrom | None = None
+    changed_from: ChangedFrom | None = None
 
 
 class RerankNetwork(nn.Module, ABC):

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.files import sha256_of
-from itr_deploy.bundle.manifest import Manifest, Member, Modality
+from itr_deploy.bundle.manifest import Manifest, Member
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.errors import CheckpointError, UsageError
 from itr_deploy.evaluation.data.memory import release_pages
 from itr_deploy.evaluation.data.split import Split

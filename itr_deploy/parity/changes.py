@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from itr_deploy.bundle.modality import direction_title
 from itr_deploy.evaluation.measures.recall import CUTOFFS, ranks, recall_curve
 from itr_deploy.runtime.ranking import ROUNDING
 
@@ -47,8 +48,12 @@ def rank_change(
     """Both directions of two matrices ``[images, texts]``, an image's ``per`` texts together."""
     after, before = ranks(got, per), ranks(reference, per)
     return (
-        _change("text to image", got.T, reference.T, after.text_to_image, before.text_to_image),
-        _change("image to text", got, reference, after.image_to_text, before.image_to_text),
+        _change(
+            direction_title("text"), got.T, reference.T, after.text_to_image, before.text_to_image
+        ),
+        _change(
+            direction_title("image"), got, reference, after.image_to_text, before.image_to_text
+        ),
     )
 
 

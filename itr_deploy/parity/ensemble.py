@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.roles import MATCHERS, PREFILTERS
+from itr_deploy.bundle.modality import MATCHERS, PREFILTERS
 from itr_deploy.parity.report import ParityReport, RankComparison, compare, compare_ranks
 from itr_deploy.runtime.matcher import Matcher
 

@@ -10,15 +10,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from itr_deploy.bundle.manifest import GraphRole, Modality, StorageType
-from itr_deploy.bundle.roles import MATCHERS, PREFILTERS, Roles
-from itr_deploy.models.contract import StoredTensor, TrainedMatcher
-from itr_deploy.parity.report import Comparison, ParityReport, compare, compare_ranks
+from itr_deploy.bundle.manifest import StorageType, StoredTensor
+from itr_deploy.bundle.modality import MATCHERS, PREFILTERS, Roles
+from itr_deploy.models.contract import TrainedMatcher
+from itr_deploy.parity.encoded_samples import SampleEncoder
+from itr_deploy.parity.report import (
+    Comparison,
+    ParityReport,
+    RankComparison,
+    compare,
+    compare_ranks,
+)
 from itr_deploy.parity.samples import Sample, random_samples, rank_sample
 from itr_deploy.parity.tolerances import Tolerances
-from itr_deploy.runtime.encoding.encoded import Encoded, pad_positions
-from itr_deploy.runtime.encoding.storage import stored
+from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.runtime.pair_scorer import PairScorer
 
 Progress = Callable[[str], None]
 Pairs = list[tuple[str, NDArray[Any], NDArray[Any]]]
@@ -44,42 +51,50 @@ def verify(
     """
     if tolerances is None:
         tolerances = Tolerances.of(matcher.bundle.manifest.matching)
-    gate = _Gate(trained, matcher, tolerances)
     progress("outputs of every graph")
-    samples = random_samples(trained)
+    gate = _Gate(trained, matcher, tolerances, random_samples(trained))
     outputs = [
-        *gate.encoder_outputs(samples),
-        *gate.matcher_outputs(samples),
-        *gate.prefilter_outputs(samples),
-        *gate.pair_outputs(samples),
+        *gate.encoder_outputs(),
+        *gate.matcher_outputs(),
+        *gate.prefilter_outputs(),
+        *gate.pair_outputs(),
     ]
-    invariance, unchecked = list[Comparison](), tuple[str, ...]()
+    invariance, unchecked = list[Comparison](), list[str]()
+    if trained.deployed.prefilter_image_tensors and matcher.prefilter is None:
+        unchecked.append("the prefilter: the bundle has none, an older itr-deploy exported it")
     if trained.deployed.padded_together is None:
         progress("independence of batch and padding")
-        invariance = gate.invariance(samples[1])
+        invariance = gate.invariance(1)
     else:
-        unchecked = (
+        unchecked.append(
             "independence of batch and padding: the padding of "
-            f"{trained.deployed.padded_together} consecutive texts takes part in their encoding",
+            f"{trained.deployed.padded_together} consecutive texts takes part in their encoding"
         )
     progress("ranks")
     ranks = gate.ranks(sample or rank_sample(trained))
     return ParityReport(
-        matcher.backend.description, tuple(outputs), tuple(invariance), ranks, unchecked
+        matcher.backend.description, tuple(outputs), tuple(invariance), ranks, tuple(unchecked)
     )
 
 
 class _Gate:
-    def __init__(self, trained: TrainedMatcher, matcher: Matcher, tolerances: Tolerances) -> None:
+    """Scores come from what a search calls: `Matcher.encode_...` and `PairScorer`."""
+
+    def __init__(
+        self, trained: TrainedMatcher, matcher: Matcher, tolerances: Tolerances, given: list[Sample]
+    ) -> None:
         self._trained = trained
         self._matcher = matcher
         self._tolerances = tolerances
         self._storages = matcher.bundle.manifest.storages
+        self._encoder = SampleEncoder(trained.deployed, matcher)
+        self._samples = given
+        self._forms = [self._encoder.forms(sample) for sample in given]
 
-    def encoder_outputs(self, samples: list[Sample]) -> list[Comparison]:
+    def encoder_outputs(self) -> list[Comparison]:
         """Every output of both encoders, padding included."""
         deployed, outputs = self._trained.deployed, dict[str, Pairs]()
-        for sample in samples:
+        for sample in self._samples:
             regions, ids, lengths = sample.tensors()
             with torch.inference_mode():
                 references = {
@@ -87,8 +102,8 @@ class _Gate:
                     "text": deployed.encode_texts(ids, lengths),
                 }
             for modality in ("image", "text"):
-                got = self._encode(modality, sample)
-                names = [*self._stored(modality), "embedding"]
+                got = self._encoder.outputs(modality, sample)
+                names = [*self._encoder.stored(modality), "embedding"]
                 for name, reference in zip(names, references[modality], strict=True):
                     key = f"{modality}_{name}"
                     pair = (sample.name, got[key], reference.numpy())
@@ -101,109 +116,96 @@ class _Gate:
             for name, pairs in outputs.items()
         ]
 
-    def matcher_outputs(self, samples: list[Sample]) -> list[Comparison]:
+    def matcher_outputs(self) -> list[Comparison]:
         """Scores of every matcher graph, against the published computation."""
-        return self._scores(MATCHERS, [(sample, self._plain_scores(sample)) for sample in samples])
+        references = [self._plain_scores(sample) for sample in self._samples]
+        return self._scores(self._matcher.scorer, MATCHERS, references)
 
-    def prefilter_outputs(self, samples: list[Sample]) -> list[Comparison]:
+    def prefilter_outputs(self) -> list[Comparison]:
         """Scores of every prefilter graph, against PyTorch's form."""
-        if not self._trained.deployed.prefilter_image_tensors:
+        scorer = self._matcher.prefilter
+        if scorer is None:
             return []
-        return self._scores(
-            PREFILTERS, [(sample, self._prefilter_scores(sample)) for sample in samples]
-        )
+        references = [self._prefilter_scores(sample) for sample in self._samples]
+        return self._scores(scorer, PREFILTERS, references)
 
     def _scores(
-        self, roles: Roles, references: list[tuple[Sample, NDArray[np.floating]]]
+        self, scorer: PairScorer, roles: Roles, references: list[NDArray[np.floating]]
     ) -> list[Comparison]:
         """With shared candidates and with each query's own; a reference is ``[images, texts]``."""
         outputs: dict[tuple[str, StorageType], Pairs] = {}
-        for sample, reference in references:
-            for modality, role in roles.items():
-                by_query = reference.T if modality == "text" else reference
-                for storage in self._storages:
-                    pairs = self._candidate_pairs(role, modality, storage, sample, by_query)
-                    outputs.setdefault((role, storage), []).extend(pairs)
+        for forms, reference in zip(self._forms, references, strict=True):
+            for form in forms:
+                for queries, gallery in form.directions:
+                    by_query = reference.T if queries.modality == "text" else reference
+                    for storage in self._storages:
+                        stored = gallery.stored_as(storage)
+                        found = _candidate_pairs(scorer, queries, stored, by_query, form.name)
+                        key = roles[queries.modality], storage
+                        outputs.setdefault(key, []).extend(found)
         return [
             compare(f"{role}, {storage}", pairs, self._tolerances.scores[storage], storage)
             for (role, storage), pairs in outputs.items()
         ]
 
-    def pair_outputs(self, samples: list[Sample]) -> list[Comparison]:
+    def pair_outputs(self) -> list[Comparison]:
         """What the matcher graphs tell of a pair besides its score, against PyTorch's form."""
         deployed, outputs = self._trained.deployed, dict[str, Pairs]()
-        for sample in samples if deployed.pair_outputs else ():
+        for sample, forms in zip(self._samples, self._forms, strict=True):
+            if not deployed.pair_outputs:
+                break
             regions, ids, lengths = sample.tensors()
             with torch.inference_mode():
                 texts = [tensor[None] for tensor in deployed.encode_texts(ids, lengths)[:-1]]
                 images = [tensor[None] for tensor in deployed.encode_images(regions)[:-1]]
                 found = deployed.match_outputs(texts, lengths[None], images)[1:]
-            items = {"text": len(regions), "image": len(lengths)}
-            for modality in ("text", "image"):
-                everything = np.arange(items[modality])[None]
-                role = MATCHERS[modality]
-                got = self._outputs(role, modality, "float32", sample, everything)
-                for output, reference in zip(deployed.pair_outputs, found, strict=True):
-                    expected = reference[0] if modality == "text" else reference[0].transpose(0, 1)
-                    pair = (sample.name, got[output.name], expected.numpy())
-                    outputs.setdefault(f"{role} {output.name}", []).append(pair)
+            for form in forms:
+                for queries, gallery in form.directions:
+                    for output, reference in zip(deployed.pair_outputs, found, strict=True):
+                        got = self._matcher.scorer.score_with(queries, gallery, output.name)[1]
+                        by_text = reference[0]
+                        text = queries.modality == "text"
+                        expected = by_text if text else by_text.transpose(0, 1)
+                        name = f"{MATCHERS[queries.modality]} {output.name}"
+                        outputs.setdefault(name, []).append((form.name, got, expected.numpy()))
         tolerance = self._tolerances.pairs
         return [compare(name, pairs, tolerance) for name, pairs in outputs.items()]
 
-    def _candidate_pairs(
-        self,
-        role: GraphRole,
-        modality: Modality,
-        storage: StorageType,
-        sample: Sample,
-        reference: NDArray[np.floating],
-    ) -> Pairs:
-        queries, items = reference.shape
-        everything = np.arange(items)[None]
-        shared = self._outputs(role, modality, storage, sample, everything)["scores"]
-        own = (np.arange(queries)[:, None] + np.arange(min(items, 3))[::-1]) % items
-        chosen = self._outputs(role, modality, storage, sample, own)["scores"]
-        return [
-            (f"{sample.name}, shared candidates", shared, reference),
-            (f"{sample.name}, own", chosen, np.take_along_axis(reference, own, axis=1)),
-        ]
-
-    def invariance(self, sample: Sample) -> list[Comparison]:
+    def invariance(self, place: int) -> list[Comparison]:
         """Scores with more padding, and of every pair alone, against the batch's."""
-        everything = np.arange(len(sample.regions))[None]
-        batch = self._match("text", "float32", sample, everything)
-        comparisons: dict[str, Pairs] = {"every pair alone": []}
+        sample, forms = self._samples[place], self._forms[place]
+        score = self._matcher.scorer.score_all
+        batch = score(forms[-1].texts, forms[-1].images)
+        comparisons: dict[str, Pairs] = {}
         if self._trained.deployed.text_length is None:
             ids = np.pad(sample.token_ids, ((0, 0), (0, 9)))
             padded = Sample(sample.regions, ids, sample.lengths)
-            scores = self._match("text", "float32", padded, everything)
+            scores = score(self._encoder.padded_together(padded), forms[-1].images)
             comparisons["9 more padded words"] = [(padded.name, scores, batch)]
+        for form in forms[:-1]:
+            pair = (form.name, score(form.texts, form.images), batch)
+            comparisons["texts of similar lengths together"] = [pair]
+        images = [self._matcher.encode_images(regions[None]) for regions in sample.regions]
+        alone = comparisons["every pair alone"] = []
         for text, length in enumerate(sample.lengths):
-            cut = self._trained.deployed.text_length or length
-            for image in range(len(sample.regions)):
-                alone = Sample(
-                    sample.regions[image : image + 1],
-                    np.ascontiguousarray(sample.token_ids[text : text + 1, :cut]),
-                    sample.lengths[text : text + 1],
-                )
-                score = self._match("text", "float32", alone, np.zeros((1, 1), np.int64))
-                part = batch[text : text + 1, image : image + 1]
-                comparisons["every pair alone"].append((alone.name, score, part))
+            ids, lengths = sample.token_ids[text, None, :length], sample.lengths[text, None]
+            encoded = self._matcher.encode_token_ids(ids, lengths)
+            for image, own in enumerate(images):
+                part = batch[text, None, image, None]
+                alone.append((f"text {text}, image {image}", score(encoded, own), part))
         tolerance = self._tolerances.invariance
         return [compare(name, pairs, tolerance) for name, pairs in comparisons.items()]
 
-    def ranks(self, sample: Sample) -> tuple[Any, ...]:
+    def ranks(self, sample: Sample) -> tuple[RankComparison, ...]:
         """Rankings both ways, for every storage type, against the plain model's."""
         reference, allowed = self._plain_scores(sample), self._tolerances
-        found = []
+        form, found = self._encoder.as_searched(sample), []
         for storage in self._storages:
             tolerance, keep = 2 * allowed.scores[storage], allowed.best_kept.get(storage)
-            directions: dict[Modality, NDArray[np.floating]]
-            directions = {"text": reference.T, "image": reference}
-            for modality, by_query in directions.items():
-                everything = np.arange(by_query.shape[1])[None]
-                got = self._match(modality, storage, sample, everything)
-                name = f"{MATCHERS[modality]}, {storage}"
+            for queries, gallery in form.directions:
+                by_query = reference.T if queries.modality == "text" else reference
+                got = self._matcher.scorer.score_all(queries, gallery.stored_as(storage))
+                name = f"{MATCHERS[queries.modality]}, {storage}"
                 found.append(compare_ranks(name, got, by_query, tolerance, keep, storage))
         return tuple(found)
 
@@ -225,72 +227,24 @@ class _Gate:
             )[0].T.numpy()
         return scores
 
-    def _encode(self, modality: Modality, sample: Sample) -> dict[str, NDArray[np.float32]]:
-        run = self._matcher.backend.run
-        if modality == "image":
-            return run("image_encoder", {"regions": sample.regions})
-        inputs = {"token_ids": sample.token_ids, "text_lengths": sample.lengths}
-        return run("text_encoder", inputs)
 
-    def _match(
-        self,
-        modality: Modality,
-        storage: StorageType,
-        sample: Sample,
-        candidates: NDArray[np.int64],
-    ) -> NDArray[np.float32]:
-        """Scores ``[queries, K]`` of one matcher graph."""
-        return self._outputs(MATCHERS[modality], modality, storage, sample, candidates)["scores"]
-
-    def _outputs(
-        self,
-        role: GraphRole,
-        modality: Modality,
-        storage: StorageType,
-        sample: Sample,
-        candidates: NDArray[np.int64],
-    ) -> dict[str, NDArray[np.float32]]:
-        """All outputs of one graph that scores pairs, its inputs from the bundle's encoders."""
-        other: Modality = "image" if modality == "text" else "text"
-        queries, gallery = self._items(modality, sample), self._items(other, sample)
-        graph = self._matcher.bundle.manifest.graph(role, storage)
-        read = {given.name for given in self._matcher.bundle.manifest.graphs[graph].inputs}
-        inputs: dict[str, NDArray[Any]] = {"candidates": candidates, "text_lengths": sample.lengths}
-        sides: list[tuple[Modality, dict[str, NDArray[np.float32]], StorageType]]
-        sides = [(modality, queries, "float32"), (other, gallery, storage)]
-        for side, found, kind in sides:
-            names = [f"{side}_{name}" for name in self._stored(side)]
-            inputs |= stored({name: found[name] for name in names if name in read}, kind)
-        return self._matcher.backend.run(graph, inputs)
-
-    def _items(self, modality: Modality, sample: Sample) -> dict[str, NDArray[np.float32]]:
-        """What a matcher graph reads of a sample's items."""
-        if modality == "text" and self._trained.deployed.padded_together is not None:
-            # As the runtime pads them: a sample's own padding would take part.
-            return _in_one_block(self._matcher.encode_token_ids(sample.token_ids, sample.lengths))
-        return self._encode(modality, sample)
-
-    def _stored(self, modality: Modality) -> list[str]:
-        deployed = self._trained.deployed
-        specs: tuple[StoredTensor, ...] = (
-            deployed.image_tensors if modality == "image" else deployed.text_tensors
-        )
-        return [spec.name for spec in specs]
+def _candidate_pairs(
+    scorer: PairScorer,
+    queries: Encoded,
+    gallery: Encoded,
+    reference: NDArray[np.floating],
+    name: str,
+) -> Pairs:
+    """Scores of every item, which queries share, and of three items of each query's own."""
+    count, items = reference.shape
+    own = (np.arange(count)[:, None] + np.arange(min(items, 3))[::-1]) % items
+    chosen = scorer.score_candidates(queries, gallery, own)
+    return [
+        (f"{name}, shared candidates", scorer.score_all(queries, gallery), reference),
+        (f"{name}, own", chosen, np.take_along_axis(reference, own, axis=1)),
+    ]
 
 
 def _named(specs: Sequence[StoredTensor], encoded: Sequence[Tensor]) -> dict[str, Tensor]:
     """What an encoder gives, by the names of what is stored of it."""
     return {spec.name: tensor for spec, tensor in zip(specs, encoded, strict=False)}
-
-
-def _in_one_block(texts: Encoded) -> dict[str, NDArray[np.float32]]:
-    """The tensors of texts in their order, all padded to the longest."""
-    longest = max(block.positions for block in texts.blocks)
-    order = np.argsort(np.concatenate([block.rows for block in texts.blocks]))
-    tensors = {}
-    for name, first in texts.blocks[0].tensors.items():
-        parts = [block.tensors[name] for block in texts.blocks]
-        if first.ndim == 3:
-            parts = [pad_positions(part, longest) for part in parts]
-        tensors[f"text_{name}"] = np.concatenate(parts)[order]
-    return tensors

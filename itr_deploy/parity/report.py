@@ -120,7 +120,7 @@ class ParityReport:
         invariance: Scores in other batches and with other padding.
         ranks: Rankings.
         unchecked: What does not hold of the model, or could not be checked here, and why.
-        changes: What pruning changed, for people to judge.
+        changes: What an option of the export changed of the published model, for people to judge.
     """
 
     backend: str

@@ -8,12 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import RERANK_GRAPHS, Modality
 from itr_deploy.bundle.store import Bundle
-from itr_deploy.exporters.reranker import (
-    RERANK_ROLES,
-    network_of,
-)
+from itr_deploy.exporters.reranker import network_of
 from itr_deploy.models.contract import TrainedReranker
 from itr_deploy.parity.parity_backend import parity_backend
 from itr_deploy.parity.report import ParityReport, compare, compare_ranks
@@ -49,7 +46,7 @@ def _compared(
     assert record is not None
     rng = np.random.default_rng(0)
     outputs, invariance, ranks = [], [], []
-    for role, query in RERANK_ROLES.items():
+    for query, role in RERANK_GRAPHS.items():
         rows, pairs = record.direction(query).rows, []
         for batch in BATCHES:
             given = _sample(rng, batch, rows, record.pillars)

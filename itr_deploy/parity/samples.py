@@ -81,9 +81,9 @@ def random_sample(
 def feature_scale(trained: TrainedMatcher) -> np.float32:
     """Size of random features that the model can take: 1, or less where it would overflow.
 
-    LHSC's layers multiply what they get, four times over: weights that suit a data set of small
-    features turn larger ones into NaN, which compare with nothing. Features of four times the size
-    must pass.
+    A model's layers may multiply what they get, several times over: weights that suit a data set
+    of small features turn larger ones into NaN, which compare with nothing. Features of four times
+    the size must pass.
     """
     deployed = trained.deployed
     shape = (2, deployed.regions or 36, trained.image_dim)

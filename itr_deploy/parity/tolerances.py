@@ -34,7 +34,7 @@ class Tolerances:
 
     Half precision is judged by its scores, ranks and coarse embeddings: what else an encoder gives
     may jump where a model does (the sign of a number next to 0), so of that only finite values are
-    asked. So are gates and whatever else a matcher tells of a pair. The encoders of an int8 bundle
+    asked. So is whatever else a matcher tells of a pair. The encoders of an int8 bundle
     are float32.
 
     Attributes:

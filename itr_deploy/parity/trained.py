@@ -21,19 +21,21 @@ def read_trained(made: Manifest | Member, bundle: Path, checkpoint: Path) -> Tra
         checkpoint: The checkpoint.
 
     Raises:
-        BundleError: The family or an option is not known here.
+        BundleError: The family, or an option or its value, is not known here.
         CheckpointError: The checkpoint cannot be read, or is another one.
     """
     try:
         entry = family(made.family)
-        options = {
-            option.name: made.options[option.name] for option in entry.options if option.kept
-        }
+        options = entry.options.of_manifest(made.family, made.options)
     except KeyError as error:
         raise BundleError(
             f"{bundle}: family or option {error} is not of this itr-deploy; export it again"
         ) from error
-    trained = entry.load(checkpoint, **options)
+    except ValueError as error:
+        raise BundleError(
+            f"{bundle}: its options are not of this itr-deploy: {error}; export it again"
+        ) from error
+    trained = entry.load(checkpoint, options)
     origin = made.provenance
     if sha256_of(checkpoint) != origin.checkpoint_sha256:
         raise CheckpointError(

@@ -9,8 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from itr_deploy.bundle.manifest import Modality
-from itr_deploy.bundle.roles import PREFILTERS
+from itr_deploy.bundle.modality import PREFILTERS, Modality
 from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.runtime.backends import Backend, open_backend
 from itr_deploy.runtime.encoding.encoded import Encoded

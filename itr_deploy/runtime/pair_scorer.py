@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -11,16 +9,15 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Manifest, Modality, StorageType
-from itr_deploy.bundle.roles import MATCHERS, Roles
+from itr_deploy.bundle.manifest import Manifest, StorageType
+from itr_deploy.bundle.modality import MATCHERS, Modality, Roles, other
 from itr_deploy.runtime.backends.base import Backend, Call
 from itr_deploy.runtime.encoding.encoded import Block, Encoded, divided
+from itr_deploy.runtime.pair_plan import PairPlan
+from itr_deploy.runtime.tiles import Limits, Tile, tiles
 
 TILE_BYTES = 128 << 20
 """Scratch memory of one call at most: larger tiles were no faster (docs/performance.md)."""
-
-LEAST_PAIRS = 8
-"""A call with fewer costs as much: nothing is gained by dividing it among threads."""
 
 Outputs = Mapping[str, NDArray[np.float32]]
 Observer = Callable[[Outputs], None]
@@ -31,23 +28,28 @@ T = TypeVar("T")
 
 
 class PairScorer:
-    """Scores queries with gallery items, both encoded."""
+    """Scores queries with gallery items, both encoded. Safe to use from several threads."""
 
     def __init__(
         self, backend: Backend, manifest: Manifest, memory_budget: int, roles: Roles = MATCHERS
     ) -> None:
-        """Take the backend, the bytes that a call may use for scratch, and whose graphs score."""
+        """Set up scoring; what a graph needs is worked out when it is first used.
+
+        Args:
+            backend: Runs the graphs.
+            manifest: The bundle's.
+            memory_budget: Bytes of scratch memory that all calls that run at a time may use.
+            roles: Whose graphs score: the matcher's or the prefilter's.
+        """
         self._backend = backend
         self._manifest = manifest
         self._roles = roles
-        self._reads = {
-            name: frozenset(given.name for given in graph.inputs)
-            for name, graph in manifest.graphs.items()
-        }
-        self._workers = backend.workers
-        self._budget = min(memory_budget, TILE_BYTES) // self._workers
-        cpu_pairs = manifest.workspace.cpu_pairs if backend.device == "cpu" else None
-        self._most_pairs = cpu_pairs or sys.maxsize
+        self._limits = Limits(
+            budget=min(memory_budget, TILE_BYTES) // backend.workers,
+            workers=backend.workers,
+            pairs=manifest.workspace.cpu_pairs if backend.device == "cpu" else None,
+        )
+        self._plans: dict[tuple[Modality, StorageType], PairPlan] = {}
 
     def score_all(
         self,
@@ -64,7 +66,7 @@ class PairScorer:
         if rows is None:
             rows = np.arange(len(gallery))
         scores = np.empty((len(queries), len(rows)), np.float32)
-        for (place, columns), tile in self._all_tiles(queries, gallery, rows):
+        for (place, columns), tile in self._run_all(self._jobs(queries, gallery, rows)):
             scores[np.ix_(place, columns)] = tile["scores"]
             if observe is not None:
                 observe(tile)
@@ -86,93 +88,17 @@ class PairScorer:
         Raises:
             KeyError: The graph has no such output.
         """
-        graph = self._manifest.graphs[
-            self._manifest.graph(self._roles[queries.modality], "float32")
-        ]
-        shape = {entry.name: entry.shape for entry in graph.outputs}[output][2:]
+        graph = self._manifest.graph(self._roles[queries.modality], "float32")
+        outputs = self._manifest.graphs[graph].outputs
+        shape = {entry.name: entry.shape for entry in outputs}[output][2:]
         pairs = len(queries), len(gallery)
         scores = np.empty(pairs, np.float32)
         values = np.empty((*pairs, *map(int, shape)), np.float32)
-        for (place, columns), tile in self._all_tiles(queries, gallery, np.arange(len(gallery))):
+        jobs = self._jobs(queries, gallery, np.arange(len(gallery)))
+        for (place, columns), tile in self._run_all(jobs):
             scores[np.ix_(place, columns)] = tile["scores"]
             values[np.ix_(place, columns)] = tile[output]
         return scores, values
-
-    def _all_tiles(
-        self, queries: Encoded, gallery: Encoded, rows: NDArray[np.int64]
-    ) -> Iterator[tuple[Place, Outputs]]:
-        """Places of queries and of ``rows``, and the graph's outputs for all of their pairs."""
-        return self._run_all(self._jobs(queries, gallery, rows))
-
-    def _jobs(
-        self, queries: Encoded, gallery: Encoded, rows: NDArray[np.int64]
-    ) -> Iterator[tuple[Place, Call]]:
-        gallery = self._divided(gallery)
-        block_of, local_of = (places[rows] for places in gallery.places)
-        for number, block in enumerate(gallery.blocks):
-            columns = np.flatnonzero(block_of == number)
-            if not columns.size:
-                continue
-            local = local_of[columns]
-            tiles = [
-                (query, q, k)
-                for query in queries.blocks
-                for q, k in self._tiles(queries.modality, query, block, len(local))
-            ]
-            items = self._kept(block, len(tiles))
-            for query, q, k in tiles:
-                call = self._call(queries.modality, query, q, items, local[None, k])
-                yield (query.rows[q], columns[k]), call
-
-    def resident(self, gallery: Encoded) -> Encoded:
-        """A gallery that stays in memory: in the blocks that are scored, and known to the backend.
-
-        Raises:
-            EngineError: The matcher's engine is missing or does not fit.
-            SetupError: The GPU's memory is short.
-        """
-        gallery = self._divided(gallery)
-        for block in gallery.blocks:
-            self._backend.pin(block.arrays)
-        return gallery
-
-    def _divided(self, gallery: Encoded) -> Encoded:
-        """The gallery in blocks that the graph takes."""
-        other = _other(gallery.modality)
-        types = {block.storage for block in gallery.blocks}
-        sizes = [size for t in types for size in self._limits(self._graph(other, t), "gallery")]
-        return divided(gallery, min(sizes)) if sizes else gallery
-
-    def _kept(self, block: Block, calls: int) -> Block:
-        """A block that several calls take: the backend knows its arrays until the last of them."""
-        if calls < 2:
-            return block
-        # Views that die with these calls, though the block itself may live on.
-        passing = block.take(slice(None), block.rows)
-        self._backend.pin(passing.arrays)
-        return passing
-
-    def reads(self, gallery: Modality, storage: StorageType) -> frozenset[str]:
-        """Names of the tensors of gallery items that are read."""
-        names = self._reads[self._graph(_other(gallery), storage)]
-        prefix = f"{gallery}_"
-        return frozenset(name.removeprefix(prefix) for name in names if name.startswith(prefix))
-
-    def _graph(self, modality: Modality, storage: StorageType) -> str:
-        """The graph for queries of a modality over items stored in a type."""
-        return self._manifest.graph(self._roles[modality], storage)
-
-    def _run_all(self, jobs: Iterable[tuple[T, Call]]) -> Iterator[tuple[T, Outputs]]:
-        """Run the calls; each result comes with what came with its call."""
-        places: deque[T] = deque()
-
-        def calls() -> Iterator[Call]:
-            for place, call in jobs:
-                places.append(place)
-                yield call
-
-        for outputs in self._backend.run_all(calls()):
-            yield places.popleft(), outputs
 
     def score_candidates(
         self, queries: Encoded, gallery: Encoded, candidates: NDArray[np.int64]
@@ -201,6 +127,57 @@ class PairScorer:
                     scores[query.rows] = mine
         return scores
 
+    def resident(self, gallery: Encoded) -> Encoded:
+        """A gallery that stays in memory: in the blocks that are scored, and known to the backend.
+
+        Raises:
+            EngineError: The matcher's engine is missing or does not fit.
+            SetupError: The GPU's memory is short.
+        """
+        gallery = self._divided(gallery)
+        for block in gallery.blocks:
+            self._backend.pin(block.arrays)
+        return gallery
+
+    def reads(self, gallery: Modality, storage: StorageType) -> frozenset[str]:
+        """Names of the tensors of gallery items that are read."""
+        return frozenset(self._plan(other(gallery), storage).item_inputs)
+
+    def _plan(self, modality: Modality, storage: StorageType) -> PairPlan:
+        """The plan for queries of a modality over items stored in a type."""
+        key = modality, storage
+        if key not in self._plans:
+            # Two threads may make the same plan; one of them stays.
+            self._plans[key] = PairPlan.of(
+                self._manifest, self._backend, self._roles, self._limits, *key
+            )
+        return self._plans[key]
+
+    def _jobs(
+        self, queries: Encoded, gallery: Encoded, rows: NDArray[np.int64]
+    ) -> Iterator[tuple[Place, Call]]:
+        """Calls that score all queries with the items at ``rows``, and the places of their pairs.
+
+        A place counts columns from the first of ``rows``.
+        """
+        gallery = self._divided(gallery)
+        block_of, local_of = (places[rows] for places in gallery.places)
+        for number, block in enumerate(gallery.blocks):
+            columns = np.flatnonzero(block_of == number)
+            if not columns.size:
+                continue
+            local = local_of[columns]
+            plan = self._plan(queries.modality, block.storage)
+            parts = [
+                (query, q, k)
+                for query in queries.blocks
+                for q, k in _tiles(plan, query, block, len(local), shared=True)
+            ]
+            items = self._pinned(block, len(parts))
+            for query, q, k in parts:
+                call = _call(plan, query, q, items, local[None, k])
+                yield (query.rows[q], columns[k]), call
+
     def _ragged(
         self,
         modality: Modality,
@@ -216,79 +193,62 @@ class PairScorer:
         padded = np.zeros((len(counts), width), np.int64)
         padded[filled] = local[wanted]
         scores = np.empty(padded.shape, np.float32)
-        tiles = list(self._tiles(modality, query, items, width, shared=False))
-        items = self._kept(items, len(tiles))
-        jobs = (((q, k), self._call(modality, query, q, items, padded[q, k])) for q, k in tiles)
+        plan = self._plan(modality, items.storage)
+        parts = _tiles(plan, query, items, width, shared=False)
+        items = self._pinned(items, len(parts))
+        jobs = (((q, k), _call(plan, query, q, items, padded[q, k])) for q, k in parts)
         for place, outputs in self._run_all(jobs):
             scores[place] = outputs["scores"]
         chosen: NDArray[np.float32] = scores[filled]
         return chosen
 
-    def _call(
-        self,
-        modality: Modality,
-        query: Block,
-        q: slice,
-        items: Block,
-        candidates: NDArray[np.int64],
-    ) -> Call:
-        graph, other = self._graph(modality, items.storage), _other(modality)
-        inputs: dict[str, NDArray[Any]] = {
-            f"{modality}_{n}": t[q] for n, t in query.tensors.items()
-        }
-        inputs |= {f"{other}_{name}": t for name, t in items.tensors.items()}
-        inputs = {name: array for name, array in inputs.items() if name in self._reads[graph]}
-        inputs["candidates"] = candidates
-        if query.lengths is not None:
-            inputs["text_lengths"] = query.lengths[q]
-        elif items.lengths is not None:
-            inputs["text_lengths"] = items.lengths
-        return graph, inputs
+    def _divided(self, gallery: Encoded) -> Encoded:
+        """The gallery in blocks that the graph takes."""
+        modality = other(gallery.modality)
+        types = {block.storage for block in gallery.blocks}
+        sizes = [self._plan(modality, storage).items for storage in types]
+        known = [size for size in sizes if size is not None]
+        return divided(gallery, min(known)) if known else gallery
 
-    def _tiles(
-        self, modality: Modality, query: Block, items: Block, width: int, shared: bool = True
-    ) -> Iterator[tuple[slice, slice]]:
-        """Slices of queries and candidates whose scratch memory fits the budget."""
-        graph = self._graph(modality, items.storage)
-        pair = self._pair_bytes(modality, query, items)
-        item = self._item_bytes(graph, _other(modality), items)
-        rows = len(query.rows)
-        # One tile a worker at least.
-        share = -(-rows * width // self._workers)
-        most = min(self._most_pairs, max(LEAST_PAIRS, share))
-        per_call = min(most, max(1, self._budget // (pair + item)))
-        k_step = min(width, per_call)
-        if shared:
-            # Gathered once for all queries of a tile: more queries cost only their pairs. Of tiles
-            # with so many pairs one about as high as it is wide gathers least.
-            k_step = min(k_step, most // max(1, min(rows, math.isqrt(most))))
-            q_step = max(1, (self._budget - k_step * item) // max(1, k_step * pair))
-            q_step = max(1, min(q_step, most // k_step))
-        else:
-            q_step = max(1, per_call // k_step)
-        axes = ("queries",) if shared else ("queries", "groups")
-        q_step = min([q_step, *self._limits(graph, *axes)])
-        k_step = min([k_step, *self._limits(graph, "candidates")])
-        for q in range(0, rows, q_step):
-            for k in range(0, width, k_step):
-                yield slice(q, min(q + q_step, rows)), slice(k, min(k + k_step, width))
+    def _pinned(self, block: Block, calls: int) -> Block:
+        """A block that several calls take: the backend knows its arrays until the last of them."""
+        if calls < 2:
+            return block
+        # Views that die with these calls, though the block itself may live on.
+        passing = block.take(slice(None), block.rows)
+        self._backend.pin(passing.arrays)
+        return passing
 
-    def _limits(self, graph: str, *axes: str) -> list[int]:
-        found = (self._backend.max_size(graph, axis) for axis in axes)
-        return [size for size in found if size is not None]
+    def _run_all(self, jobs: Iterable[tuple[T, Call]]) -> Iterator[tuple[T, Outputs]]:
+        """Run the calls; each result comes with what came with its call."""
+        places: deque[T] = deque()
 
-    def _pair_bytes(self, modality: Modality, query: Block, items: Block) -> int:
-        words, regions = query.positions, items.positions
-        if modality == "image":
-            words, regions = regions, words
-        return self._manifest.workspace.pair_bytes(words, regions)
+        def calls() -> Iterator[Call]:
+            for place, call in jobs:
+                places.append(place)
+                yield call
 
-    def _item_bytes(self, graph: str, modality: Modality, items: Block) -> int:
-        """Bytes of one gathered item in float32."""
-        names = self._reads[graph]
-        read = [t for name, t in items.tensors.items() if f"{modality}_{name}" in names]
-        return sum(4 * int(np.prod(t.shape[1:])) for t in read)
+        for outputs in self._backend.run_all(calls()):
+            yield places.popleft(), outputs
 
 
-def _other(modality: Modality) -> Modality:
-    return "image" if modality == "text" else "text"
+def _tiles(plan: PairPlan, query: Block, items: Block, width: int, shared: bool) -> list[Tile]:
+    """Slices of queries and of ``width`` candidates of each."""
+    limits = plan.shared if shared else plan.own
+    return tiles(len(query.rows), width, plan.cost(query, items), limits, shared)
+
+
+def _call(
+    plan: PairPlan, query: Block, q: slice, items: Block, candidates: NDArray[np.int64]
+) -> Call:
+    """The call that scores some queries of a block with ``candidates [groups, k]`` of another."""
+    inputs: dict[str, NDArray[Any]] = {"candidates": candidates}
+    for name, given in plan.query_inputs.items():
+        inputs[given] = query.tensors[name][q]
+    for name, given in plan.item_inputs.items():
+        inputs[given] = items.tensors[name]
+    if plan.takes_lengths:
+        lengths = items.lengths if query.lengths is None else query.lengths[q]
+        if lengths is not None:
+            inputs["text_lengths"] = lengths
+    return plan.graph, inputs

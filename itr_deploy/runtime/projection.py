@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import BundleError
-from itr_deploy.runtime.search.products import Vectors, product
+from itr_deploy.runtime.products import Vectors, product
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,17 @@ def read_projection(bundle: Bundle) -> Projection:
 
 def _read_form(bundle: Bundle, name: str) -> Vectors:
     path, width = bundle.file(name), bundle.manifest.embedding_dim
-    mend = "fit it again with itr-deploy tune"
+    remedy = "fit it again with itr-deploy tune"
     try:
         form: Vectors = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise BundleError(f"{path}: not a NumPy array ({error}); {mend}") from error
+        raise BundleError(f"{path}: not a NumPy array ({error}); {remedy}") from error
     found = f"{form.dtype} {list(form.shape)}" if isinstance(form, np.ndarray) else "an archive"
     if found != f"float32 [{width}, {width}]":
         raise BundleError(
             f"{path}: {found}, where this bundle's coarse embeddings need float32 "
-            f"[{width}, {width}]; {mend}"
+            f"[{width}, {width}]; {remedy}"
         )
     if not np.isfinite(form).all():
-        raise BundleError(f"{path}: has values that are not finite; {mend}")
+        raise BundleError(f"{path}: has values that are not finite; {remedy}")
     return form

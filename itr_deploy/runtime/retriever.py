@@ -10,7 +10,7 @@ from typing import Final, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.errors import BundleError, InputError, UsageError
 from itr_deploy.runtime.backends import Backend
 from itr_deploy.runtime.encoding.checks import as_array
@@ -53,7 +53,7 @@ class Retriever:
             check_bank(gallery.modality, reranking.bank)
         self.matcher = matcher
         self.gallery = gallery
-        self._loaded = SearcherCache(gallery, matcher, memory_budget, resident)
+        self._searchers = SearcherCache(gallery, matcher, memory_budget, resident)
         self._reranking = reranking
 
     @classmethod
@@ -216,7 +216,7 @@ class Retriever:
             queries, single = self._encode(query, image)
         found: list[Hits] = []
         if len(queries):
-            searcher = self._loaded.searcher()
+            searcher = self._searchers.searcher()
             if rerank and self._reranking is not None:
                 found = self._reranking.search(
                     searcher, queries, k, candidates, where, query_neighbours, prefilter
@@ -233,7 +233,7 @@ class Retriever:
 
     def warm_up(self) -> None:
         """Load the gallery, and the bank, now rather than with the first search."""
-        searcher = self._loaded.searcher()
+        searcher = self._searchers.searcher()
         if self._reranking is not None:
             self._reranking.neighbourhood(searcher)
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from itr_deploy.bundle.manifest import Manifest
 from itr_deploy.bundle.store import (
     MANIFEST,
     PARITY,
@@ -20,6 +21,7 @@ from itr_deploy.bundle.store import (
 from itr_deploy.errors import BundleError, OutputError
 from tests.bundle.conftest import manifest_of
 from tests.support.files import largest_file, tree
+from tests.support.golden import DATA
 
 
 def refusal(root: Path) -> str:
@@ -41,6 +43,19 @@ def test_what_is_written_is_read_back(small: Path) -> None:
     opened = read_bundle(small)
     assert opened == Bundle(small, manifest_of(small))
     assert opened.file("vocab.json") == small / "vocab.json"
+
+
+def test_a_re_rankers_record_is_called_in_the_file_what_it_always_was(tmp_path: Path) -> None:
+    recorded = json.loads((DATA / "leaprr" / "manifest.json").read_bytes())
+    assert recorded["reranker"]["pi"] == "pooled_cosine"
+    del recorded["checksum"]
+    manifest = Manifest.model_validate_json(json.dumps(recorded))
+    assert manifest.reranker is not None
+    assert manifest.reranker.intra_similarity == "pooled_cosine"
+    write_manifest(tmp_path, manifest)
+    written = json.loads((tmp_path / MANIFEST).read_bytes())
+    assert written["reranker"] == recorded["reranker"]
+    assert written.keys() >= recorded.keys()
 
 
 def test_a_path_given_as_a_string_is_opened(small: Path) -> None:

@@ -135,7 +135,8 @@ def test_a_store_changes_no_hit(
     assert outcome.code == 0, outcome.err
     assert outcome.json["all_scores_kept"] == (limit > 0)
     assert outcome.json["added"] == 0
-    assert (gallery / FOLDER / "phi.npy").is_file() == (limit > 0)
+    stored = {"store.json", "lists.npy", "list_scores.npy", *(["phi.npy"] if limit else [])}
+    assert {path.name for path in (gallery / "phi").iterdir()} == stored
     after = search(shapes, gallery, bank, *options)
     assert caplog.records == []
     for one, other in zip(after.json, before.json, strict=True):
@@ -150,12 +151,12 @@ def test_a_store_is_read_instead_of_scoring(shapes: Path, copies: tuple) -> None
     retriever = Retriever.load(shapes / "bundle", images, bank=texts)
     retriever.warm_up()
     matcher = Matcher.load(shapes / "bundle")
-    store = retriever._reranking.neighbourhood(retriever._loaded.searcher()).store
+    store = retriever._reranking.neighbourhood(retriever._searchers.searcher()).store
     split = Gallery.open(texts, matcher)
     captions = split.table.search().limit(None).to_arrow()["text"].to_pylist()
     regions = np.load(shapes / "data" / "test_ims.npy")
     exact = matcher.score(texts=captions, images=regions)
-    np.testing.assert_allclose(store.phi, exact, atol=1e-2)  # both galleries are float16
+    np.testing.assert_allclose(store.cross_scores, exact, atol=1e-2)  # both galleries are float16
 
 
 @pytest.mark.parametrize("changed", ["gallery", "bank"])

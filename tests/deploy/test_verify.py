@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -170,3 +171,13 @@ def test_data_that_is_not_there_ends_in_one_line(bundle: Path, tmp_path: Path) -
     outcome = verify(bundle, "--data", tmp_path)
     assert outcome.code == 1
     assert str(tmp_path) in outcome.error
+
+
+def test_a_bundle_from_before_there_were_prefilters_is_verified_without(
+    without_prefilter: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(without_prefilter, tmp_path / "bundle"))
+    outcome = verify(copy, "--json")
+    assert outcome.code == 0, outcome.err
+    (said,) = outcome.json["unchecked"]
+    assert said == "the prefilter: the bundle has none, an older itr-deploy exported it"

@@ -39,7 +39,7 @@ from examples.shapes.vocabulary import (
     words_of,
     write_vocabulary,
 )
-from itr_deploy.models.imram import load
+from itr_deploy.models.imram.checkpoint import load
 
 SEEN = 40
 """Scenes looked at where every one has to hold."""

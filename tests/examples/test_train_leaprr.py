@@ -22,7 +22,7 @@ from examples.shapes.train_leaprr import (
     main,
 )
 from examples.shapes.training import CHECKPOINTS
-from itr_deploy.models.leaprr import load
+from itr_deploy.models.leaprr.checkpoint import load
 from tests.support.command import itr_deploy
 
 PICTURES = 14

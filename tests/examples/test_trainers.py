@@ -18,8 +18,10 @@ from examples.shapes.recall import recalls
 from examples.shapes.training import CHECKPOINT_NAME, CHECKPOINTS
 from examples.shapes.vocabulary import read_vocabulary, token_ids
 from examples.shapes.wordpieces import SPECIAL_TOKENS, build_pieces
-from itr_deploy.models import dime, lhsc
 from itr_deploy.models.contract import TrainedMatcher
+from itr_deploy.models.dime.checkpoint import load as load_dime
+from itr_deploy.models.dime.options import DimeOptions
+from itr_deploy.models.lhsc.checkpoint import load as load_lhsc
 
 
 class Trainer(NamedTuple):
@@ -40,11 +42,11 @@ def load(folder: Path) -> tuple[TrainedMatcher, Callable[[str], list[int]]]:
     """A checkpoint by the SDK's loader, and what turns a caption into its token ids."""
     checkpoint = folder / CHECKPOINT_NAME
     if (folder / train_dime.BERT_CONFIG_NAME).exists():
-        config = (folder / train_dime.BERT_CONFIG_NAME).read_text()
+        options = DimeOptions(bert_config=folder / train_dime.BERT_CONFIG_NAME)
         pieces = (folder / train_dime.VOCABULARY_NAME).read_text().splitlines()
-        return dime.load(checkpoint, bert_config=config), train_dime.token_ids(pieces)
+        return load_dime(checkpoint, options), train_dime.token_ids(pieces)
     word2idx = read_vocabulary(folder / VOCABULARY_NAME)
-    return lhsc.load(checkpoint), lambda caption: token_ids(caption, word2idx)
+    return load_lhsc(checkpoint), lambda caption: token_ids(caption, word2idx)
 
 
 @BY_NAME

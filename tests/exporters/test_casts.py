@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime
 from onnx import TensorProto, helper
 
 from itr_deploy.exporters.casts import cancel_casts
+from itr_deploy.runtime.backends.sessions import open_session
 
 
 def model(*nodes: onnx.NodeProto, stored: int, out: int) -> ir.Model:
@@ -32,9 +32,7 @@ def casts(found: ir.Model) -> list[str]:
 
 
 def run(found: ir.Model, stored: np.ndarray) -> np.ndarray:
-    session = onnxruntime.InferenceSession(
-        ir.to_proto(found).SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    session = open_session(ir.to_proto(found).SerializeToString())
     weights = np.arange(16, dtype=np.float16).reshape(4, 4)
     return session.run(None, {"stored": stored, "weights": weights})[0]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.bundle.store import read_bundle
-from itr_deploy.models.dime import Dime
+from itr_deploy.models.dime.plain import Dime
 from tests.conftest import Bundles
 from tests.models.test_dime_prefilter import EVERY, published_cheap_part
 from tests.models.test_dime_routes import inputs, trained

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +10,15 @@ import pytest
 import torch
 
 from itr_deploy import Gallery, Matcher, Retriever
-from itr_deploy.deploy.exported import Exported
-from itr_deploy.deploy.exporting import export
-from itr_deploy.models import lhsc
-from itr_deploy.parity import verify
+from itr_deploy.models.lhsc.checkpoint import load
+from itr_deploy.models.lhsc.family import LhscOptions
+from itr_deploy.parity.gate import verify
 from itr_deploy.parity.samples import Sample
 from itr_deploy.runtime.encoding.sources import TextSource
+from tests.conftest import Bundles
+from tests.support.lhsc import CHECKPOINT, GOLDEN, export, shared_name
 
 pytestmark = pytest.mark.slow
-
-GOLDEN = Path(__file__).resolve().parent.parent / "data" / "lhsc" / "default"
-CHECKPOINT = GOLDEN / "model_best.pth.tar"
 
 PADDINGS = pytest.mark.parametrize(
     ("padding", "suffix"), [("true-length", ""), ("published", "_padded_batch")]
@@ -35,22 +34,9 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exported]:
-    """Exports the golden case with a text padding, once."""
-    made: dict[str, Exported] = {}
-
-    def of(padding: str) -> Exported:
-        if padding not in made:
-            made[padding] = export(
-                "lhsc",
-                checkpoint=CHECKPOINT,
-                vocab=GOLDEN / "vocab.json",
-                output=tmp_path_factory.mktemp("lhsc") / padding,
-                text_padding=padding,
-            )
-        return made[padding]
-
-    return of
+def exported(bundles: Bundles) -> Callable[[str], Path]:
+    """The golden case's bundle with a text padding."""
+    return lambda padding: bundles.once(shared_name(padding), partial(export, padding))[0]
 
 
 def arrays(name: str) -> dict[str, np.ndarray]:
@@ -65,18 +51,18 @@ def random_texts(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @PADDINGS
 def test_the_bundle_scores_as_published(
-    padding: str, suffix: str, exported: Callable[[str], Exported]
+    padding: str, suffix: str, exported: Callable[[str], Path]
 ) -> None:
-    matcher = Matcher.load(exported(padding).path)
+    matcher = Matcher.load(exported(padding))
     given = arrays("inputs.npz")
     scores = matcher.score(texts=(given["captions"], given["lengths"]), images=given["images"])
     np.testing.assert_allclose(scores, arrays("expected.npz")[f"scores{suffix}"], atol=1e-4)
 
 
 def test_captions_are_read_with_the_bundled_vocabulary(
-    exported: Callable[[str], Exported],
+    exported: Callable[[str], Path],
 ) -> None:
-    matcher = Matcher.load(exported("true-length").path)
+    matcher = Matcher.load(exported("true-length"))
     captions = (GOLDEN / "captions.txt").read_text(encoding="utf-8").splitlines()
     given = arrays("inputs.npz")
     scores = matcher.score(texts=captions, images=given["images"])
@@ -84,10 +70,10 @@ def test_captions_are_read_with_the_bundled_vocabulary(
 
 
 def test_the_manifest_says_what_is_stored_and_padded_together(
-    exported: Callable[[str], Exported],
+    exported: Callable[[str], Path],
 ) -> None:
     manifests = {
-        padding: Matcher.load(exported(padding).path).bundle.manifest
+        padding: Matcher.load(exported(padding)).bundle.manifest
         for padding in ("true-length", "published")
     }
     assert {name: m.texts.padded_together for name, m in manifests.items()} == {
@@ -102,15 +88,16 @@ def test_the_manifest_says_what_is_stored_and_padded_together(
 
 
 def test_the_report_says_that_published_padding_is_not_checked_for_independence(
-    exported: Callable[[str], Exported],
+    exported: Callable[[str], Path],
 ) -> None:
-    own, published = (exported(padding) for padding in ("true-length", "published"))
-    assert own.report.invariance
-    assert not own.report.unchecked
-    assert not published.report.invariance
-    assert "100 consecutive texts" in published.report.unchecked[0]
-    stored = json.loads((published.path / "parity.json").read_bytes())
-    assert stored["unchecked"] == list(published.report.unchecked)
+    own, published = (
+        json.loads((exported(padding) / "parity.json").read_bytes())
+        for padding in ("true-length", "published")
+    )
+    assert own["invariance"]
+    assert not own["unchecked"]
+    assert not published["invariance"]
+    assert "100 consecutive texts" in published["unchecked"][0]
 
 
 @pytest.fixture(scope="module")
@@ -122,11 +109,11 @@ def many_texts() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_published_padding_is_that_of_the_whole_list_however_it_is_cut(
-    exported: Callable[[str], Exported], many_texts: tuple[np.ndarray, np.ndarray]
+    exported: Callable[[str], Path], many_texts: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    matcher = Matcher.load(exported("published").path)
+    matcher = Matcher.load(exported("published"))
     ids, lengths = many_texts
-    plain = lhsc.load(CHECKPOINT, text_padding="published").plain
+    plain = load(CHECKPOINT, LhscOptions(text_padding="published")).plain
     with torch.inference_mode():
         expected = plain.encode_texts(torch.from_numpy(ids), torch.from_numpy(lengths)).numpy()
     source = TextSource(matcher, (ids, lengths))
@@ -141,11 +128,11 @@ def test_published_padding_is_that_of_the_whole_list_however_it_is_cut(
 
 
 def test_parity_pads_more_than_one_batch_of_texts_as_published(
-    exported: Callable[[str], Exported], many_texts: tuple[np.ndarray, np.ndarray]
+    exported: Callable[[str], Path], many_texts: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    trained = lhsc.load(CHECKPOINT, text_padding="published")
+    trained = load(CHECKPOINT, LhscOptions(text_padding="published"))
     sample = Sample(arrays("inputs.npz")["images"], *many_texts)
-    report = verify(trained, Matcher.load(exported("published").path), sample=sample)
+    report = verify(trained, Matcher.load(exported("published")), sample=sample)
     assert report.passed
     assert {entry.queries for entry in report.ranks} == {6, 230}
     float32 = [entry for entry in report.ranks if "float32" in entry.name]
@@ -153,11 +140,11 @@ def test_parity_pads_more_than_one_batch_of_texts_as_published(
 
 
 def test_a_gallery_of_texts_keeps_the_published_padding(
-    exported: Callable[[str], Exported],
+    exported: Callable[[str], Path],
     many_texts: tuple[np.ndarray, np.ndarray],
     tmp_path: Path,
 ) -> None:
-    matcher = Matcher.load(exported("published").path)
+    matcher = Matcher.load(exported("published"))
     lengths = many_texts[1]
     images = arrays("inputs.npz")["images"]
     gallery = Gallery.create(tmp_path / "gallery", matcher, modality="text", storage="float32")

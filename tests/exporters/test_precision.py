@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto
 
 from itr_deploy import Gallery, Matcher
-from itr_deploy.bundle.roles import ENCODERS
+from itr_deploy.bundle.modality import ENCODERS
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.errors import SetupError
 from tests.conftest import Bundles

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from itr_deploy import Gallery, Matcher
+from itr_deploy.bundle.modality import RERANK_GRAPHS
 from itr_deploy.bundle.store import list_files, read_bundle, write_manifest
 from itr_deploy.errors import UsageError
-from itr_deploy.exporters.reranker import RERANK_ROLES, RerankSettings
+from itr_deploy.exporters.reranker import RerankSettings
 from itr_deploy.models.registry import reranker_family
 from itr_deploy.parity.tolerances import DEFAULTS
 from tests.support.command import Outcome, itr_deploy
@@ -37,10 +38,11 @@ def made(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
     return paths
 
 
-@pytest.mark.parametrize("role", RERANK_ROLES)
+@pytest.mark.parametrize(("query", "role"), RERANK_GRAPHS.items())
 @pytest.mark.parametrize("case", RERANK_CASES, ids=lambda case: case.name)
-def test_the_graphs_give_the_published_scores(case: RerankCase, role: str, made: dict) -> None:
-    query = RERANK_ROLES[role]
+def test_the_graphs_give_the_published_scores(
+    case: RerankCase, query: str, role: str, made: dict
+) -> None:
     affinities, edges = case.given(query)
     backend = Matcher.load(made[case.name]).backend
     found = backend.run(role, {"affinities": affinities, "edges": edges})["scores"]
@@ -54,7 +56,7 @@ def test_the_manifest_records_the_base_and_what_the_checkpoint_does_not_say(
 ) -> None:
     base, record = read_bundle(bundle).manifest, read_bundle(made[SMALL.name]).manifest.reranker
     assert record.base_encoding_id == base.encoding_id
-    assert (record.family, record.pi, record.heads) == ("leaprr", "pooled_cosine", 4)
+    assert (record.family, record.intra_similarity, record.heads) == ("leaprr", "pooled_cosine", 4)
     assert (record.pillars, record.neighbours) == (8, 10)
     assert (record.text_to_image.rows, record.image_to_text.rows) == (6, 12)
     assert record.text_to_image.threshold == pytest.approx(0.8 / 6)
@@ -108,7 +110,7 @@ def test_inspect_shows_the_re_ranker_and_its_parity(made: dict) -> None:
 def test_verify_compares_the_re_ranker_with_its_checkpoint(made: dict) -> None:
     outcome = itr_deploy("verify", made[SMALL.name], "--checkpoint", SMALL.checkpoint, "--json")
     assert outcome.code == 0, outcome.err
-    assert {entry["name"] for entry in outcome.json["outputs"]} == set(RERANK_ROLES)
+    assert {entry["name"] for entry in outcome.json["outputs"]} == set(RERANK_GRAPHS.values())
 
 
 def test_verify_ends_with_3_where_a_graph_was_changed(bundle: Path, tmp_path: Path) -> None:
@@ -179,7 +181,7 @@ def test_an_ensemble_has_no_re_ranker_of_its_members(
     assert outcome.code == 0, outcome.err
     manifest = read_bundle(tmp_path / "both").manifest
     assert manifest.reranker is None
-    assert not set(RERANK_ROLES) & manifest.graphs.keys()
+    assert not set(RERANK_GRAPHS.values()) & manifest.graphs.keys()
     assert add(SMALL, tmp_path / "both", tmp_path / "reranked").code == 0
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from itr_deploy import Matcher
 from itr_deploy.bundle.manifest import StorageType
-from itr_deploy.bundle.roles import MATCHERS, PREFILTERS
+from itr_deploy.bundle.modality import MATCHERS, PREFILTERS
 from tests.support.golden import FULL, IMAGE, TEXT, Case
 
 EVERY_EXPORT = pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from itr_deploy.errors import CheckpointError
-from itr_deploy.models.imram import load
+from itr_deploy.models.imram.checkpoint import load
 from tests.support.golden import FULL
 from tests.support.imram import golden_checkpoint, write_checkpoint
 

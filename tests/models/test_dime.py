@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from itr_deploy.errors import CheckpointError
-from itr_deploy.models import dime, imram
 from itr_deploy.models.contract import TrainedMatcher
+from itr_deploy.models.dime.checkpoint import load
+from itr_deploy.models.dime.options import DimeOptions
+from itr_deploy.models.imram.checkpoint import load as load_imram
 
 DATA = Path(__file__).parents[1] / "data" / "dime"
 
@@ -19,12 +21,12 @@ class Case:
     def __init__(self, direction: str) -> None:
         folder = DATA / direction
         self.checkpoint = folder / "model_best.pth.tar"
-        self.bert_config = (folder / "bert_config.json").read_text()
+        self.options = DimeOptions(bert_config=folder / "bert_config.json")
         self.inputs = dict(np.load(folder / "inputs.npz"))
         self.expected = dict(np.load(folder / "expected.npz"))
         names = ("images", "input_ids", "lengths")
         self.arguments = tuple(torch.from_numpy(self.inputs[name]) for name in names)
-        self.trained: TrainedMatcher = dime.load(self.checkpoint, bert_config=self.bert_config)
+        self.trained: TrainedMatcher = load(self.checkpoint, self.options)
 
 
 @pytest.fixture(scope="module", params=["i2t", "t2i"])
@@ -65,12 +67,12 @@ def test_a_pair_scores_the_same_alone_and_in_another_order(case: Case) -> None:
 
 def test_without_its_config_the_wrong_bert_is_refused(case: Case) -> None:
     with pytest.raises(CheckpointError):
-        dime.load(case.checkpoint)
+        load(case.checkpoint)
 
 
 def test_families_refuse_each_others_checkpoints(case: Case) -> None:
     with pytest.raises(CheckpointError, match="DIME"):
-        imram.load(case.checkpoint)
+        load_imram(case.checkpoint)
     other = DATA.parent / "imram" / "full_3step" / "model_best.pth.tar"
     with pytest.raises(CheckpointError, match="IMRAM"):
-        dime.load(other, bert_config=case.bert_config)
+        load(other, case.options)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from itr_deploy.models.dime import Dime, DimeDeployment
+from itr_deploy.models.dime.deployed import DimeDeployment
+from itr_deploy.models.dime.plain import Dime
 from itr_deploy.models.dime.pruning import pruned
 from itr_deploy.models.dime.routes import CMRC, IMRC, PATHS, RIC, Routes
 from tests.models.test_dime_routes import DIRECTIONS, inputs, trained, wanted_routes

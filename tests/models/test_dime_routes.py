@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from itr_deploy.bundle.files import sha256_of
 from itr_deploy.bundle.manifest import ProfileEvidence
 from itr_deploy.errors import InputError, UsageError
-from itr_deploy.models import dime
 from itr_deploy.models.contract import TrainedMatcher
-from itr_deploy.models.dime import Dime, DimeDeployment
+from itr_deploy.models.dime.checkpoint import load
 from itr_deploy.models.dime.counter import RouteCounter
+from itr_deploy.models.dime.deployed import DimeDeployment
+from itr_deploy.models.dime.options import DimeOptions
+from itr_deploy.models.dime.plain import Dime
 from itr_deploy.models.dime.profile import RouteProfile
 from itr_deploy.models.dime.pruning import pruned
 from itr_deploy.models.dime.routes import CELLS, PATHS, Routes
@@ -35,8 +37,20 @@ wanted_routes = st.tuples(
 
 @cache
 def trained(direction: str) -> TrainedMatcher:
-    config = (DATA / direction / "bert_config.json").read_text()
-    return dime.load(DATA / direction / "model_best.pth.tar", bert_config=config, gates="yes")
+    return load_case(direction, gates="yes")
+
+
+def load_case(direction: str, **options: object) -> TrainedMatcher:
+    """A golden checkpoint with its BERT's config."""
+    folder = DATA / direction
+    given = {"bert_config": folder / "bert_config.json", **options}
+    return load(folder / "model_best.pth.tar", DimeOptions.checked("dime", given))
+
+
+def written(profile: RouteProfile, folder: Path) -> Path:
+    path = folder / "routes.json"
+    path.write_text(profile.model_dump_json())
+    return path
 
 
 @cache
@@ -148,18 +162,15 @@ def test_a_profile_counts_what_the_published_program_gave(direction: str) -> Non
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_pruning_at_threshold_0_changes_no_score_of_the_profiled_data(direction: str) -> None:
-    profile = counted(direction)
-    folder = DATA / direction
-    smaller = dime.load(
-        folder / "model_best.pth.tar",
-        bert_config=(folder / "bert_config.json").read_text(),
-        prune_routes=profile.model_dump_json(),
-    )
-    assert smaller.pruned_from is not None
-    assert smaller.pruned_from.pruning.closed
+def test_pruning_at_threshold_0_changes_no_score_of_the_profiled_data(
+    direction: str, tmp_path: Path
+) -> None:
+    smaller = load_case(direction, prune_routes=written(counted(direction), tmp_path))
+    assert smaller.changed_from is not None
+    assert smaller.changed_from.exact
+    assert smaller.changed_from.pruning.closed
     assert isinstance(smaller.deployed, DimeDeployment)
-    before = np.load(folder / "expected.npz")["scores"]
+    before = np.load(DATA / direction / "expected.npz")["scores"]
     np.testing.assert_allclose(
         deployed_outputs(smaller.deployed, direction)[0].T, before, atol=1e-5
     )
@@ -175,19 +186,11 @@ def test_a_higher_threshold_keeps_fewer_routes() -> None:
     assert counts[0] < counts[-1]
 
 
-def test_gates_of_a_pruned_model_keep_their_shape() -> None:
-    profile = counted("t2i")
-    folder = DATA / "t2i"
-    config = (folder / "bert_config.json").read_text()
-    smaller = dime.load(
-        folder / "model_best.pth.tar",
-        bert_config=config,
-        gates="yes",
-        prune_routes=profile.model_dump_json(),
-    )
+def test_gates_of_a_pruned_model_keep_their_shape(tmp_path: Path) -> None:
+    smaller = load_case("t2i", gates="yes", prune_routes=written(counted("t2i"), tmp_path))
     assert isinstance(smaller.deployed, DimeDeployment)
     outputs = deployed_outputs(smaller.deployed, "t2i")[1:]
-    expected = np.load(folder / "expected.npz")
+    expected = np.load(DATA / "t2i" / "expected.npz")
     for layer in range(3):
         gates = expected[f"paths_layer{layer}"]
         gates = np.broadcast_to(gates, outputs[layer].transpose(1, 0, 2, 3).shape)
@@ -209,33 +212,27 @@ def test_the_picture_is_an_svg_of_every_cell_and_route() -> None:
 
 
 class TestRefusals:
-    def load(self, **options: object) -> TrainedMatcher:
-        config = (DATA / "i2t" / "bert_config.json").read_text()
-        return dime.load(
-            DATA / "i2t" / "model_best.pth.tar",
-            bert_config=config,
-            **options,  # type: ignore[arg-type]
-        )
-
     def test_a_threshold_without_a_profile(self) -> None:
         with pytest.raises(UsageError, match=r"--threshold.*--prune-routes"):
-            self.load(threshold=0.1)
+            load_case("i2t", threshold=0.1)
 
     def test_data_without_a_profile(self) -> None:
         with pytest.raises(UsageError, match=r"--profiled-data.*--prune-routes"):
-            self.load(profiled_data="data")
+            load_case("i2t", profiled_data="data")
 
-    def test_the_profile_of_another_checkpoint(self) -> None:
+    def test_the_profile_of_another_checkpoint(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="another checkpoint"):
-            self.load(prune_routes=counted("t2i").model_dump_json())
+            load_case("i2t", prune_routes=written(counted("t2i"), tmp_path))
 
     @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"kind": "other"}'])
-    def test_what_is_not_a_profile(self, text: str) -> None:
+    def test_what_is_not_a_profile(self, text: str, tmp_path: Path) -> None:
+        path = tmp_path / "routes.json"
+        path.write_text(text)
         with pytest.raises(InputError, match="not a route profile"):
-            self.load(prune_routes=text)
+            load_case("i2t", prune_routes=path)
 
-    def test_a_profile_whose_routes_are_other_ones(self) -> None:
+    def test_a_profile_whose_routes_are_other_ones(self, tmp_path: Path) -> None:
         profile = counted("i2t")
         other = profile.model_copy(update={"routes": profile.routes[:-1]})
         with pytest.raises(InputError, match="not a route profile"):
-            self.load(prune_routes=other.model_dump_json())
+            load_case("i2t", prune_routes=written(other, tmp_path))

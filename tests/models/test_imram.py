@@ -8,8 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itr_deploy.models.imram import Imram, ImramConfig, ImramDeployment, load
-from itr_deploy.models.imram.config import ATTENTION_NORMS, MODES
+from itr_deploy.models.imram.checkpoint import load
+from itr_deploy.models.imram.config import ATTENTION_NORMS, MODES, ImramConfig
+from itr_deploy.models.imram.deployed import ImramDeployment
+from itr_deploy.models.imram.family import ImramOptions
+from itr_deploy.models.imram.plain import Imram
 from tests.support.golden import CASES, FULL, Case
 from tests.support.imram import (
     deployed_scores,
@@ -53,7 +56,7 @@ def test_plain_scores_of_every_step_and_in_all_are_the_published_ones(case: Case
 @PRECOMPUTE
 @ALL_CASES
 def test_deployed_scores_are_the_published_ones(case: Case, precompute: str) -> None:
-    deployed = load(case.checkpoint, precompute=precompute).deployed
+    deployed = load(case.checkpoint, ImramOptions(precompute=precompute)).deployed
     np.testing.assert_allclose(deployed_scores(deployed, *inputs(case)), case.scores, atol=1e-5)
 
 
@@ -198,7 +201,7 @@ def test_a_weight_normalised_image_encoder_is_folded_into_its_weight(tmp_path: P
 
 
 def test_the_options_that_decide_scores_are_read_from_the_checkpoint() -> None:
-    options = load(FULL.checkpoint, precompute="none").options
+    options = load(FULL.checkpoint, ImramOptions(precompute="none")).options
     assert options == {
         "image_dim": 32,
         "embed_dim": 24,

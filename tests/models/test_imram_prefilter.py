@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from itr_deploy.bundle.roles import PREFILTERS
+from itr_deploy.bundle.modality import PREFILTERS
 from itr_deploy.models.contract import DeployedMatcher, Pipeline
-from itr_deploy.models.imram import ImramDeployment, load
+from itr_deploy.models.imram.checkpoint import load
 from itr_deploy.models.imram.config import ATTENTION_NORMS, MODES
+from itr_deploy.models.imram.deployed import ImramDeployment
+from itr_deploy.models.imram.family import ImramOptions
 from tests.models.test_imram import ALL_CASES, PRECOMPUTE, inputs, small_config
 from tests.support.golden import Case
 from tests.support.imram import random_items, random_model
@@ -27,7 +29,7 @@ def prefilter_scores(
 @PRECOMPUTE
 @ALL_CASES
 def test_it_is_the_published_score_of_the_first_step(case: Case, precompute: str) -> None:
-    deployed = load(case.checkpoint, precompute=precompute).deployed
+    deployed = load(case.checkpoint, ImramOptions(precompute=precompute)).deployed
     first = sum(
         values[0] for name, values in case.expected.items() if name.startswith("step_scores_")
     )

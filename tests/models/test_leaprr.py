@@ -9,7 +9,8 @@ import torch
 
 from itr_deploy.errors import CheckpointError
 from itr_deploy.models.contract import RerankNetwork, TrainedReranker
-from itr_deploy.models.leaprr import LeaprrConfig, load
+from itr_deploy.models.leaprr.checkpoint import load
+from itr_deploy.models.leaprr.config import LeaprrConfig
 from itr_deploy.models.registry import reranker_family
 from tests.support.golden import FULL
 from tests.support.leaprr import DIRECTIONS, RERANK_CASES, SMALL, RerankCase

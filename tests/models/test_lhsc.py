@@ -3,7 +3,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from unittest.mock import patch
 
 import numpy as np
@@ -13,11 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itr_deploy.errors import CheckpointError, UsageError
-from itr_deploy.models import imram, lhsc
+from itr_deploy.models.imram.checkpoint import load as load_imram
 from itr_deploy.models.layers import l2_norm
-from itr_deploy.models.lhsc import Lhsc, LhscConfig, LhscDeployment
-from itr_deploy.models.lhsc.config import TEXT_PADDINGS
+from itr_deploy.models.lhsc.checkpoint import load
+from itr_deploy.models.lhsc.config import LhscConfig
+from itr_deploy.models.lhsc.deployed import LhscDeployment
+from itr_deploy.models.lhsc.family import LhscOptions, TextPadding
 from itr_deploy.models.lhsc.folding import FoldedConvolution
+from itr_deploy.models.lhsc.plain import Lhsc
 from itr_deploy.models.registry import family
 
 GOLDEN = Path(__file__).resolve().parent.parent / "data" / "lhsc" / "default"
@@ -60,7 +63,7 @@ def deployed_scores(deployed: LhscDeployment, items: Items) -> torch.Tensor:
 
 @PADDINGS
 def test_plain_embeddings_and_scores_are_the_published_ones(padding: str, suffix: str) -> None:
-    plain = lhsc.load(CHECKPOINT, text_padding=padding).plain
+    plain = load(CHECKPOINT, LhscOptions(text_padding=padding)).plain
     regions, ids, lengths = golden_items()
     expected = arrays("expected.npz")
     with torch.inference_mode():
@@ -73,7 +76,7 @@ def test_plain_embeddings_and_scores_are_the_published_ones(padding: str, suffix
 
 @PADDINGS
 def test_deployed_embeddings_and_scores_are_the_published_ones(padding: str, suffix: str) -> None:
-    deployed = lhsc.load(CHECKPOINT, text_padding=padding).deployed
+    deployed = load(CHECKPOINT, LhscOptions(text_padding=padding)).deployed
     regions, ids, lengths = golden_items()
     expected = arrays("expected.npz")
     with torch.inference_mode():
@@ -85,14 +88,14 @@ def test_deployed_embeddings_and_scores_are_the_published_ones(padding: str, suf
 
 
 def test_the_state_dict_has_the_published_keys() -> None:
-    model = lhsc.load(CHECKPOINT).plain
+    model = load(CHECKPOINT).plain
     published = golden_checkpoint()["model"]
     for part, state in zip((model.image, model.text, model.similarity), published, strict=True):
         assert list(part.state_dict()) == list(state)
 
 
 def test_the_options_that_decide_scores_are_read_from_the_checkpoint() -> None:
-    assert lhsc.load(CHECKPOINT).options == {
+    assert load(CHECKPOINT).options == {
         "image_dim": 32,
         "embed_dim": 24,
         "sim_dim": 16,
@@ -105,10 +108,8 @@ def test_the_options_that_decide_scores_are_read_from_the_checkpoint() -> None:
     }
 
 
-def test_the_command_line_offers_every_text_padding() -> None:
-    (option,) = family("lhsc").options
-    assert option.choices == TEXT_PADDINGS
-    assert option.default == LhscConfig(1, 4, 1, 1, 1).text_padding
+def test_an_export_pads_texts_by_default_as_the_model_does() -> None:
+    assert family("lhsc").options().text_padding == LhscConfig(1, 4, 1, 1, 1).text_padding
 
 
 def random_model(seed: int = 0, **options: Any) -> Lhsc:
@@ -146,7 +147,7 @@ def plain_scores(model: Lhsc, items: Items) -> torch.Tensor:
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_any_options_and_shapes_are_deployed_as_published(data: st.DataObject) -> None:
-    padding = data.draw(st.sampled_from(TEXT_PADDINGS))
+    padding = data.draw(st.sampled_from(get_args(TextPadding)))
     model = random_model(
         seed=data.draw(st.integers(0, 1000)),
         num_layers=data.draw(st.integers(1, 2)),
@@ -240,7 +241,7 @@ def refusal(content: dict[str, Any], folder: Path) -> str:
     path = folder / "model.tar"
     torch.save(content, path)
     with pytest.raises(CheckpointError) as caught:
-        lhsc.load(path)
+        load(path)
     message = str(caught.value)
     assert message.startswith(str(path))
     assert "\n" not in message
@@ -273,12 +274,15 @@ def test_an_embedding_that_has_no_quarters_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.tar"
     torch.save(content, path)
     with pytest.raises(CheckpointError, match="embed_size=26 is not a multiple of 4"):
-        lhsc.load(path)
+        load(path)
 
 
 def test_an_unknown_text_padding_is_refused() -> None:
-    with pytest.raises(UsageError, match="'none' is unknown; known: true-length, published"):
-        lhsc.load(CHECKPOINT, text_padding="none")
+    with pytest.raises(
+        UsageError,
+        match=r"text_padding='none' cannot be used with lhsc",
+    ):
+        LhscOptions.checked("lhsc", {"text_padding": "none"})
 
 
 @pytest.mark.parametrize(
@@ -333,6 +337,6 @@ def test_a_checkpoint_of_imram_is_recognised(key: str, tmp_path: Path) -> None:
 
 def test_imram_recognises_a_checkpoint_of_lhsc() -> None:
     with pytest.raises(CheckpointError) as caught:
-        imram.load(CHECKPOINT)
+        load_imram(CHECKPOINT)
     assert "'model' is a list" in str(caught.value)
     assert "another model, LHSC: itr-deploy export lhsc" in str(caught.value)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from itr_deploy.exporters.specs import GraphTensor
 from itr_deploy.exporters.tracing import to_onnx
 from itr_deploy.models.precision import full_precision
 from itr_deploy.models.quantised import unquantised
+from itr_deploy.runtime.backends.sessions import open_session
 
 WIDTH, OUT = 32, 16
 RNG = np.random.default_rng(0)
@@ -49,7 +49,7 @@ def exported(function: Callable[[Tensor, Tensor], Tensor], weight: np.ndarray = 
 
 
 def run(model: ir.Model, x: np.ndarray) -> np.ndarray:
-    session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
+    session = open_session(ir.to_proto(model).SerializeToString())
     return session.run(None, {"x": x})[0]
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
@@ -17,6 +16,7 @@ from itr_deploy.bundle.store import list_files, read_bundle, write_manifest
 from itr_deploy.parity import emulated
 from itr_deploy.parity.emulated import write_emulated
 from itr_deploy.parity.parity_backend import parity_backend
+from itr_deploy.runtime.backends.sessions import open_session
 from tests.conftest import Bundles
 from tests.support.command import itr_deploy
 from tests.support.golden import FULL
@@ -50,9 +50,7 @@ def test_operands_and_results_are_rounded_as_on_a_gpu(
 ) -> None:
     model = ir.from_proto(onnx.shape_inference.infer_shapes(product(dtype)))
     emulated._emulate(model.graph, emulated.HALVES[precision])
-    session = onnxruntime.InferenceSession(
-        ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    session = open_session(ir.to_proto(model).SerializeToString())
     (found,) = session.run(None, {"x": np.array([[1 / 3, 1000.0]], np.float32)})
     assert found[0, 0] == np.float32(third)
     # 100,000 is more than float16 holds.

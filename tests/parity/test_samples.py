@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from itr_deploy.models.contract import TrainedMatcher
-from itr_deploy.models.imram import load
-from itr_deploy.models.lhsc import load as load_lhsc
+from itr_deploy.models.imram.checkpoint import load
+from itr_deploy.models.lhsc.checkpoint import load as load_lhsc
 from itr_deploy.parity.samples import feature_scale, random_samples, rank_sample
 from tests.support.golden import FULL
 

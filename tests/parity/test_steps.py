@@ -12,8 +12,8 @@ import torch
 from itr_deploy import Matcher
 from itr_deploy.evaluation.measures.recall import ranks, recall
 from itr_deploy.evaluation.measures.steps import Sum
-from itr_deploy.models import imram
-from itr_deploy.models.imram import Imram
+from itr_deploy.models.imram.checkpoint import load
+from itr_deploy.models.imram.plain import Imram
 from tests.cli.conftest import CAPTIONS
 from tests.conftest import Bundles
 from tests.support.command import Outcome, itr_deploy
@@ -40,7 +40,7 @@ def evaluate(bundle: Path, data: Path, output: Path, *options: object) -> Outcom
 
 def published_up_to(step: int, matcher: Matcher) -> np.ndarray:
     """Scores of the published form with its first steps only."""
-    trained = imram.load(FULL.checkpoint)
+    trained = load(FULL.checkpoint)
     assert isinstance(trained.plain, Imram)
     trained.plain.config = replace(trained.plain.config, steps=step)
     ids, lengths = matcher.text.token_ids(CAPTIONS)

@@ -386,7 +386,7 @@ def test_a_gallery_larger_than_the_memory_stays_on_disk(
     gallery = galleries["image-float16"]
     loaded = Retriever.load(bundle, gallery.path, memory_budget=budget)
     assert shown(loaded.search("a dog")) == shown(resident(matcher, gallery).search("a dog"))
-    assert type(loaded._loaded.searcher()).__name__ == (
+    assert type(loaded._searchers.searcher()).__name__ == (
         "DiskSearcher" if budget == 1 else "ResidentSearcher"
     )
 

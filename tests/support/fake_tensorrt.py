@@ -1,28 +1,32 @@
-"""A stand-in for TensorRT's runtime whose API is that of a recorded version.
+"""A stand-in for TensorRT's runtime, with the part of its API that the package declares.
 
-Every call is checked against the recorded signatures: what the version lacks is an AttributeError,
-wrong arguments are a TypeError, as with the real bindings. What the real library forbids raises
-`ForbiddenError`. An "engine" names an ONNX graph, which ONNX Runtime computes on the fake GPU's
-memory.
+What is not declared in `itr_deploy.engines.tensorrt_api`, or what the record of a version lacks, is
+an AttributeError; wrong arguments are a TypeError, as with the real bindings. What the real library
+forbids raises `ForbiddenError`. An "engine" names an ONNX graph, which ONNX Runtime computes on the
+fake GPU's memory.
 """
 
 from __future__ import annotations
 
 import enum
+import inspect
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from importlib.machinery import ModuleSpec
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
+from itr_deploy.engines.tensorrt_api import Enumeration, TensorRT
+from itr_deploy.runtime.backends.sessions import open_session
 from tests.support.fake_cuda import FakeGpu
-from tests.support.tensorrt_api import VERSIONS, Api, Argument, Signature, api
+from tools.tensorrt_api import recorded
 
 TYPES = {
     "tensor(float)": ("FLOAT", np.float32),
@@ -30,6 +34,9 @@ TYPES = {
     "tensor(int64)": ("INT64", np.int64),
     "tensor(int8)": ("INT8", np.int8),
 }
+OTHERS = {"TensorIOMode": ("OUTPUT",), "TensorLocation": ("DEVICE",)}
+"""Members of enums that the stand-in gives, and the package does not speak of."""
+ARGUMENTS = {"int": int, "str": str, "bytes": (bytes, bytearray), "tuple[int, ...]": tuple}
 
 
 class ForbiddenError(Exception):
@@ -38,121 +45,67 @@ class ForbiddenError(Exception):
 
 def fake_tensorrt(version: str, gpu: FakeGpu) -> ModuleType:
     """The module of a version, over a GPU."""
-    about = api(version)
-    module = ModuleType(about.module)
-    module.__spec__ = ModuleSpec(about.module, None)
+    module = ModuleType("tensorrt_rtx" if version.startswith("rtx") else "tensorrt")
+    module.__spec__ = ModuleSpec(module.__name__, None)
     library = vars(module)
     library["__version__"] = f"{version.removeprefix('rtx-')}.0"
-    for name in _enum_names(about):
-        library[name] = _enum(name, _enum_members(about, name))
-    own = {"Dims": _Dims, "ICudaEngine": _Engine, "IExecutionContext": _Context}
-    own |= {"ILogger": _Logger, "Logger": _Logger, "Runtime": _Runtime}
-    for name in {*about.classes, *about.named} - library.keys():
-        body = {"api": about, "gpu": gpu, "trt": module, "kind": name}
-        made = type(name, (own.get(name, _Object),), body)
-        if name in ("ILogger", "Logger"):
-            made.Severity = _enum("Severity", dict.fromkeys(_SEVERITIES))  # type: ignore[attr-defined]
-            for severity in made.Severity:  # type: ignore[attr-defined]
-                setattr(made, severity.name, severity)
-        library[name] = made
+    has = recorded(version)
+    for name, declared in vars(TensorRT).items():
+        if name in has and issubclass(declared, Enumeration):
+            members = [m for m in inspect.get_annotations(declared) if f"{name}.{m}" in has]
+            library[name] = enum.Enum(name, [*members, *OTHERS.get(name, ())])  # type: ignore[misc]
+        elif name in has and name in FAKES:
+            library[name] = type(name, (FAKES[name],), {"gpu": gpu, "trt": module})
     return module
 
 
-_SEVERITIES = ("INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE")
+FAKES: dict[str, type] = {}
 
 
-def _enum_names(about: Api) -> set[str]:
-    return {
-        name for version in VERSIONS for name in api(version).enums if about.has(name) is not False
-    }
+def stands_in(declared: type) -> Callable[[type], type]:
+    """Decorates a stand-in for a class: it has what that declares, takes that, and nothing else."""
+
+    def decorate(fake: type) -> type:
+        known = vars(declared) | inspect.get_annotations(declared)
+        for name, work in list(vars(fake).items()):
+            if name not in known and not name.startswith("_") and not isinstance(work, type):
+                raise TypeError(f"{declared.__name__} has no {name}, but its stand-in has")
+            if inspect.isfunction(work) and inspect.isfunction(known.get(name)):
+                setattr(fake, name, _checked(f"{declared.__name__}.{name}", known[name], work))
+        FAKES[declared.__name__] = fake
+        return fake
+
+    return decorate
 
 
-def _enum_members(about: Api, name: str) -> dict[str, int]:
-    """As recorded; where a version's enums are not, those of the nearest one of its generation."""
-    generation = [v for v in VERSIONS if v.split(".")[0] == about.version.split(".")[0]]
-    records = [about, *(api(v) for v in generation), api("rtx-1.7")]
-    return next(record.enums[name] for record in records if name in record.enums)
+def _checked(name: str, declared: Callable[..., Any], work: Callable[..., Any]) -> Any:
+    signature = inspect.signature(declared)
 
-
-def _enum(name: str, members: dict[str, Any]) -> Any:
-    """As pybind11's: equal to itself alone, a number only by `int`."""
-    numbered = {
-        key: n if value is None else value for n, (key, value) in enumerate(members.items())
-    }
-    made = enum.Enum(name, numbered)  # type: ignore[misc]
-    made.__int__ = lambda self: self.value  # type: ignore[attr-defined]
-    return made
-
-
-class _Object:
-    """An object of a recorded class; its methods here are ``do_<name>``, ``get_<name>``."""
-
-    api: Api
-    gpu: FakeGpu
-    trt: Any
-    kind: str
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # A subclass in Python has attributes of its own; the bindings' classes have none.
-        if not name.startswith("_") and "kind" in vars(type(self)):
-            if self.api.classes.get(self.kind, {}).get(name) != "property rw":
-                raise AttributeError(f"{self.kind}.{name} cannot be set")
-            name = f"_{name}"
-        object.__setattr__(self, name, value)
-
-    def __getattr__(self, name: str) -> Any:
-        members = self.api.classes.get(self.kind)
-        if members is None or name not in members:
-            raise AttributeError(
-                f"'{self.api.module}.{self.kind}' object has no attribute '{name}'"
-            )
-        signatures = self.api.signatures(self.kind, name)
-        if not signatures:
-            return object.__getattribute__(self, f"read_{name}")()
-        work = object.__getattribute__(self, f"do_{name}")
-        return _checked(self.trt, f"{self.kind}.{name}", signatures, work)
-
-
-def _checked(
-    trt: Any, name: str, signatures: list[Signature], work: Callable[..., Any]
-) -> Callable[..., Any]:
-    def call(*given: Any, **named: Any) -> Any:
-        if not any(_fits(trt, signature, given, named) for signature in signatures):
-            raise TypeError(f"{name}(): incompatible function arguments: {given} {named}")
-        return work(*given, **named)
+    @wraps(work)
+    def call(self: Any, *given: Any, **named: Any) -> Any:
+        try:
+            values = signature.bind(self, *given, **named).arguments
+        except TypeError as error:
+            raise TypeError(f"{name}(): incompatible function arguments: {error}") from None
+        for argument, value in list(values.items())[1:]:
+            kind = signature.parameters[argument].annotation.split(" | ")[0]
+            wanted = ARGUMENTS.get(kind) or attrgetter(kind.removeprefix("TensorRT."))(self.trt)
+            if not isinstance(value, wanted):
+                raise TypeError(f"{name}(): incompatible function arguments: {argument}={value!r}")
+        return work(self, *given, **named)
 
     return call
 
 
-def _fits(trt: Any, signature: Signature, given: tuple[Any, ...], named: dict[str, Any]) -> bool:
-    arguments = signature.arguments
-    if len(given) > len(arguments) or not named.keys() <= {a.name for a in arguments}:
-        return False
-    values = dict(zip((a.name for a in arguments), given, strict=False))
-    if values.keys() & named.keys():
-        return False
-    values |= named
-    return all(
-        _suits(trt, argument, values[argument.name])
-        if argument.name in values
-        else not argument.required
-        for argument in arguments
-    )
+class _Object:
+    gpu: FakeGpu
+    trt: Any
 
 
-def _suits(trt: Any, argument: Argument, value: Any) -> bool:
-    simple = {"str": str, "tuple": tuple, "list": list, "bool": bool}
-    if argument.kind == "SupportsInt":
-        return isinstance(value, int)
-    if argument.kind == "Buffer":
-        return isinstance(value, (bytes, bytearray, memoryview))
-    if argument.kind in simple:
-        return isinstance(value, simple[argument.kind])
-    known = getattr(trt, argument.kind, None)
-    return known is None or isinstance(value, known)
-
-
+@stands_in(TensorRT.Dims)
 class _Dims(_Object):
+    """No tuple, as the real ones."""
+
     def __init__(self, shape: tuple[int, ...]) -> None:
         self._shape = shape
 
@@ -160,32 +113,35 @@ class _Dims(_Object):
         return iter(self._shape)
 
 
+@stands_in(TensorRT.ILogger)
 class _Logger(_Object):
-    def __init__(self, min_severity: Any = None) -> None:
-        pass
+    class Severity(enum.Enum):
+        INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
 
     def log(self, severity: Any, msg: str) -> None:
         raise AssertionError(f"only the logger of the package is to be used: {msg}")
 
 
+@stands_in(TensorRT.Runtime)
 class _Runtime(_Object):
+    engine_host_code_allowed = False
+    _alive: Mapping[str, int] = {"engines": 0}
+
     def __init__(self, logger: Any) -> None:
         self._alive = {"engines": 0}
-        self._engine_host_code_allowed = False
-        if not isinstance(logger, self.trt.ILogger):
-            raise TypeError("Runtime(): incompatible constructor arguments")
         if not self.gpu.started:
             raise ForbiddenError("a Runtime without CUDA crashes")
         self._logger = logger
 
-    def do_deserialize_cuda_engine(self, serialized_engine: bytes) -> Any:
+    def deserialize_cuda_engine(self, serialized_engine: bytes) -> Any:
         try:
             plan = json.loads(serialized_engine)
-            lean = plan.get("lean", False) and self._engine_host_code_allowed
+            lean = plan.get("lean", False) and self.engine_host_code_allowed
             if plan["version"] != self.trt.__version__ and not lean:
                 raise ValueError("The engine plan file is not compatible with this version")
         except ValueError as error:
-            self._logger.log(self.trt.ILogger.ERROR, f"deserialization failed:\n {error}")
+            text = f"deserialization failed:\n {error}"
+            self._logger.log(self.trt.ILogger.Severity.ERROR, text)
             return None
         return self.trt.ICudaEngine(plan, self._logger, self._alive)
 
@@ -199,9 +155,7 @@ class _Plan:
 
     def __init__(self, plan: dict[str, Any], logger: Any) -> None:
         self.logger = logger
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(plan["graph"], options)
+        self.session = open_session(plan["graph"])
         self.profile = {
             name: [tuple(s) for s in shapes] for name, shapes in plan["profile"].items()
         }
@@ -212,6 +166,7 @@ class _Plan:
         self.fails = plan.get("fails", False)
 
 
+@stands_in(TensorRT.ICudaEngine)
 class _Engine(_Object):
     def __init__(self, plan: dict[str, Any], logger: Any, alive: dict[str, int]) -> None:
         self._plan = _Plan(plan, logger)
@@ -227,31 +182,33 @@ class _Engine(_Object):
     def _entry(self, name: str) -> Any:
         return (self._plan.inputs | self._plan.outputs)[name]
 
-    def read_num_io_tensors(self) -> int:
+    @property
+    def num_io_tensors(self) -> int:
         return len(self._plan.inputs) + len(self._plan.outputs)
 
-    def do_get_tensor_name(self, index: int) -> str:
+    def get_tensor_name(self, index: int) -> str:
         return [*self._plan.inputs, *self._plan.outputs][index]
 
-    def do_get_tensor_mode(self, name: str) -> Any:
+    def get_tensor_mode(self, name: str) -> Any:
         modes = self.trt.TensorIOMode
         return modes.INPUT if name in self._plan.inputs else modes.OUTPUT
 
-    def do_get_tensor_dtype(self, name: str) -> Any:
+    def get_tensor_dtype(self, name: str) -> Any:
         return self.trt.DataType[TYPES[self._entry(name).type][0]]
 
-    def do_get_tensor_location(self, name: str) -> Any:
+    def get_tensor_location(self, name: str) -> Any:
         return self.trt.TensorLocation.DEVICE
 
-    def do_get_tensor_profile_shape(self, name: str, profile_index: int) -> list[Any]:
+    def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[Any]:
         if name not in self._plan.inputs or profile_index != 0:
             raise ForbiddenError(f"{name} has no profile {profile_index}")
         return [self.trt.Dims(shape) for shape in self._plan.profile[name]]
 
-    def do_create_execution_context(self) -> Any:
+    def create_execution_context(self) -> Any:
         return self.trt.IExecutionContext(self._plan)
 
 
+@stands_in(TensorRT.IExecutionContext)
 class _Context(_Object):
     def __init__(self, plan: _Plan) -> None:
         self._plan = plan
@@ -276,14 +233,14 @@ class _Context(_Object):
             self._busy.release()
 
     def _error(self, text: str) -> bool:
-        self._plan.logger.log(self.trt.ILogger.ERROR, text)
+        self._plan.logger.log(self.trt.ILogger.Severity.ERROR, text)
         return False
 
-    def do_set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
+    def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
         with self._alone():
             return profile_index == 0 and stream_handle in self.gpu.streams
 
-    def do_set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         with self._alone():
             if name not in self._plan.inputs:
                 return self._error(f"{name} is no input")
@@ -295,11 +252,11 @@ class _Context(_Object):
             self._shapes[name] = tuple(shape)
             return True
 
-    def do_infer_shapes(self) -> list[str]:
+    def infer_shapes(self) -> list[str]:
         with self._alone():
             return [name for name in self._plan.inputs if name not in self._shapes]
 
-    def do_get_tensor_shape(self, name: str) -> Any:
+    def get_tensor_shape(self, name: str) -> Any:
         with self._alone():
             return self.trt.Dims(self._shape_of(name))
 
@@ -314,14 +271,14 @@ class _Context(_Object):
         axes = self._plan.outputs[name].shape
         return tuple(sizes.get(axis, -1) if isinstance(axis, str) else axis for axis in axes)
 
-    def do_set_tensor_address(self, name: str, memory: int) -> bool:
+    def set_tensor_address(self, name: str, memory: int) -> bool:
         with self._alone():
             if name not in self._plan.inputs and name not in self._plan.outputs:
                 return self._error(f"{name} is no tensor")
             self._addresses[name] = memory
             return True
 
-    def do_execute_async_v3(self, stream_handle: int) -> bool:
+    def execute_async_v3(self, stream_handle: int) -> bool:
         with self._alone():
             wanted = {*self._plan.inputs, *self._plan.outputs}
             if wanted - self._addresses.keys() or self._plan.inputs.keys() - self._shapes.keys():

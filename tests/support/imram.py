@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from itr_deploy.models.contract import DeployedMatcher
-from itr_deploy.models.imram import Imram, ImramConfig
+from itr_deploy.models.imram.config import ImramConfig
+from itr_deploy.models.imram.plain import Imram
 from tests.support.golden import FULL, Case
 
 

@@ -68,9 +68,9 @@ class RerankCase:
         return self.graph[f"adjacency_{DIRECTIONS[query]}"]
 
     def similarities(self, query: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """phi ``[queries, items]``, pi of the queries and pi of the items."""
-        phi, images, texts = (self.graph[f"sim_{name}"] for name in ("i2t", "i2i", "t2t"))
-        return (phi.T, texts, images) if query == "text" else (phi, images, texts)
+        """Cross scores ``[queries, items]``, intra-similarity of the queries and of the items."""
+        cross_scores, images, texts = (self.graph[f"sim_{name}"] for name in ("i2t", "i2i", "t2t"))
+        return (cross_scores.T, texts, images) if query == "text" else (cross_scores, images, texts)
 
     @property
     def export_options(self) -> tuple[str, ...]:

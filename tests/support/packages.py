@@ -10,8 +10,11 @@ import os, sys, time
 __version__ = "9.9"
 def get_available_providers():
     return {listed!r}
+class SessionOptions:
+    def add_session_config_entry(self, name, value):
+        pass
 class InferenceSession:
-    def __init__(self, model, providers):
+    def __init__(self, model, options, providers, enable_fallback):
         self.providers = list(providers)
         if self.providers != ["CPUExecutionProvider"]:
             {starting}

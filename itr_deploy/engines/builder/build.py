@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from itr_deploy.bundle.manifest import Precision
 from itr_deploy.engines.builder.inspection import count_products, engine_layers
@@ -16,6 +16,7 @@ from itr_deploy.engines.builder.progress import Cancellation, Progress, make_mon
 from itr_deploy.engines.builder.timing import TimingCache
 from itr_deploy.engines.files import EngineTarget, ShapeRange
 from itr_deploy.engines.library import Heard, hearing
+from itr_deploy.engines.tensorrt_api import TensorRT
 from itr_deploy.errors import EngineError
 
 HardwareCompatibility = Literal["none", "ampere-plus", "same-compute-capability"]
@@ -63,7 +64,7 @@ class EngineBuilder:
         options: How to build.
     """
 
-    trt: Any
+    trt: TensorRT
     target: EngineTarget
     precision: Precision
     capabilities: tuple[str, ...]
@@ -122,7 +123,7 @@ class EngineBuilder:
     def _name(self) -> str:
         return f"{self.target} {self.trt.__version__}"
 
-    def _config(self, builder: Any, heard: Heard) -> Any:
+    def _config(self, builder: TensorRT.Builder, heard: Heard) -> TensorRT.IBuilderConfig:
         trt, options = self.trt, self.options
         config = builder.create_builder_config()
         # The layers' types are told at this verbosity alone.
@@ -143,7 +144,7 @@ class EngineBuilder:
             self._set_capabilities(config, heard)
         return config
 
-    def _set_capabilities(self, config: Any, heard: Heard) -> None:
+    def _set_capabilities(self, config: TensorRT.IBuilderConfig, heard: Heard) -> None:
         config.num_compute_capabilities = len(self.capabilities)
         for place, capability in enumerate(self.capabilities):
             value = getattr(self.trt.ComputeCapability, sm_name(capability).upper())
@@ -154,7 +155,11 @@ class EngineBuilder:
                 )
 
     def _add_profile(
-        self, graph: str, parsed: Parsed, config: Any, profile: Mapping[str, ShapeRange]
+        self,
+        graph: str,
+        parsed: Parsed,
+        config: TensorRT.IBuilderConfig,
+        profile: Mapping[str, ShapeRange],
     ) -> None:
         network = parsed.network
         inputs = {network.get_input(number).name for number in range(network.num_inputs)}
@@ -184,14 +189,14 @@ def sm_name(capability: str) -> str:
     return f"sm{capability.replace('.', '')}"
 
 
-def _level(trt: Any, name: HardwareCompatibility) -> Any:
+def _level(trt: TensorRT, name: HardwareCompatibility) -> TensorRT.HardwareCompatibilityLevel:
     """A compatibility level; TensorRT 10.3 does not have all of them.
 
     Raises:
         EngineError: The library does not have it.
     """
     known = trt.HardwareCompatibilityLevel.__members__
-    level = known.get(name.upper().replace("-", "_"))
+    level: TensorRT.HardwareCompatibilityLevel | None = known.get(name.upper().replace("-", "_"))
     if level is None:
         raise EngineError(
             f"{trt.__name__} {trt.__version__} has no hardware compatibility {name}; it has "

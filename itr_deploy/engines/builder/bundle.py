@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from itr_deploy.bundle.files import sha256_of, write_file
 from itr_deploy.bundle.manifest import Precision
-from itr_deploy.bundle.roles import ENCODERS
+from itr_deploy.bundle.modality import ENCODERS
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.engines.builder.build import BuildOptions, Engine, EngineBuilder, sm_name
 from itr_deploy.engines.cuda import CudaState, probe
@@ -31,6 +31,7 @@ from itr_deploy.engines.files import (
 )
 from itr_deploy.engines.library import import_library
 from itr_deploy.engines.shapes import Overrides, profile_of
+from itr_deploy.engines.tensorrt_api import TensorRT
 from itr_deploy.errors import BundleError, EngineError, ItrDeployError, SetupError, UsageError
 
 Outcome = Literal["built", "up to date"]
@@ -222,7 +223,7 @@ def _check_precision(bundle: Bundle, request: BuildRequest) -> None:
         )
 
 
-def _capabilities(request: BuildRequest, trt: Any, cuda: CudaState) -> tuple[str, ...]:
+def _capabilities(request: BuildRequest, trt: TensorRT, cuda: CudaState) -> tuple[str, ...]:
     """What the engines are for."""
     if request.target == "tensorrt-rtx":
         known = sorted(_known_capabilities(trt), key=float)
@@ -246,7 +247,7 @@ def _capabilities(request: BuildRequest, trt: Any, cuda: CudaState) -> tuple[str
     return (cuda.gpus[0].capability,)
 
 
-def _known_capabilities(trt: Any) -> list[str]:
+def _known_capabilities(trt: TensorRT) -> list[str]:
     """``"8.6"`` for ``SM86``."""
     names = [name for name in trt.ComputeCapability.__members__ if name.startswith("SM")]
     return [f"{name[2:-1]}.{name[-1]}" for name in names]

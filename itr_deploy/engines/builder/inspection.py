@@ -6,11 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from itr_deploy.bundle.manifest import Precision
 from itr_deploy.engines.builder.products import Products
 from itr_deploy.engines.library import LAYERS, Heard, logger
+from itr_deploy.engines.tensorrt_api import TensorRT
 from itr_deploy.errors import EngineError
 
 FLOATS: dict[str, Precision] = {
@@ -49,7 +49,9 @@ class Layer:
     types: frozenset[Precision]
 
 
-def engine_layers(trt: Any, plan: Any, heard: Heard, has_gpu: bool) -> list[Layer]:
+def engine_layers(
+    trt: TensorRT, plan: TensorRT.IHostMemory, heard: Heard, has_gpu: bool
+) -> list[Layer]:
     """The layers of an engine that was just built.
 
     With a GPU the engine is loaded and inspected. Without, they are what the builder told at the
@@ -74,7 +76,7 @@ def engine_layers(trt: Any, plan: Any, heard: Heard, has_gpu: bool) -> list[Laye
     return layers
 
 
-def _inspected(trt: Any, plan: Any) -> str:
+def _inspected(trt: TensorRT, plan: TensorRT.IHostMemory) -> str:
     runtime = trt.Runtime(logger(trt))
     # Of a version compatible engine: it brings code of its own, which we built just now.
     runtime.engine_host_code_allowed = True
@@ -82,8 +84,7 @@ def _inspected(trt: Any, plan: Any) -> str:
     if engine is None:
         return ""
     inspector = engine.create_engine_inspector()
-    told: str = inspector.get_engine_information(trt.LayerInformationFormat.ONELINE)
-    return told
+    return inspector.get_engine_information(trt.LayerInformationFormat.ONELINE)
 
 
 def read_layers(told: str) -> Iterator[Layer]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from itr_deploy.engines.library import logger
+from itr_deploy.engines.tensorrt_api import Flags, TensorRT
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class Parsed:
         refusals: Why it was not taken; empty where it was.
     """
 
-    builder: Any
-    network: Any
-    parser: Any
+    builder: TensorRT.Builder
+    network: TensorRT.INetworkDefinition
+    parser: TensorRT.OnnxParser
     refusals: tuple[Refusal, ...]
 
 
-def parse_graph(trt: Any, path: Path) -> Parsed:
+def parse_graph(trt: TensorRT, path: Path) -> Parsed:
     """Parse a graph and its weights.
 
     Args:
@@ -44,7 +44,7 @@ def parse_graph(trt: Any, path: Path) -> Parsed:
     """
     builder = trt.Builder(logger(trt))
     # In TensorRT 11 every network is; in 10 it must be asked for.
-    flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    flags = Flags(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, logger(trt))
     taken = parser.parse_from_file(str(path.resolve()))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from itr_deploy.bundle.manifest import Precision
+from itr_deploy.engines.tensorrt_api import TensorRT
 
 _NODE = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
 
@@ -29,7 +29,7 @@ class Products:
         return frozenset(self.named[node] for node in nodes if node in self.named)
 
 
-def products_of(trt: Any, network: Any) -> Products:
+def products_of(trt: TensorRT, network: TensorRT.INetworkDefinition) -> Products:
     """Find the products of a parsed network.
 
     Args:
@@ -37,7 +37,7 @@ def products_of(trt: Any, network: Any) -> Products:
         network: Its ``INetworkDefinition``.
     """
     kinds = (trt.LayerType.MATRIX_MULTIPLY, trt.LayerType.EINSUM, trt.LayerType.CONVOLUTION)
-    types: dict[Any, Precision] = {
+    types: dict[TensorRT.DataType, Precision] = {
         trt.DataType.HALF: "float16",
         trt.DataType.BF16: "bfloat16",
         trt.DataType.FLOAT: "float32",

@@ -7,7 +7,9 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from itr_deploy.engines.tensorrt_api import TensorRT
 
 Progress = Callable[[str, int, int], None]
 """Told the phase that a build is in, how many of its steps are done, and all of them."""
@@ -69,10 +71,12 @@ class Cancellation:
                 signal.signal(kind, signal.default_int_handler)
 
 
-def make_monitor(trt: Any, progress: Progress, cancellation: Cancellation) -> Any:
+def make_monitor(
+    trt: TensorRT, progress: Progress, cancellation: Cancellation
+) -> TensorRT.IProgressMonitor:
     """A progress monitor for a builder's configuration, which must be kept as long as the build."""
 
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+    class Monitor(trt.IProgressMonitor):  # type: ignore[name-defined, misc]
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
             self._steps: dict[str, int] = {}

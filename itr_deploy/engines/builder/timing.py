@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from itr_deploy.bundle.files import write_file
+from itr_deploy.engines.tensorrt_api import TensorRT
 from itr_deploy.errors import EngineError
 
 
@@ -14,11 +14,11 @@ from itr_deploy.errors import EngineError
 class TimingCache:
     """The cache of one build. Timings of another version or GPU are refused."""
 
-    config: Any
+    config: TensorRT.IBuilderConfig
     file: Path | None
 
     @classmethod
-    def attach(cls, config: Any, file: Path | None) -> TimingCache:
+    def attach(cls, config: TensorRT.IBuilderConfig, file: Path | None) -> TimingCache:
         """Give a build the timings of a file; without one it begins with none.
 
         Raises:

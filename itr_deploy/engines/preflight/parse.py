@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import onnx
 
@@ -13,9 +12,10 @@ from itr_deploy.engines.builder.network import Refusal, parse_graph
 from itr_deploy.engines.preflight.graph import GraphView
 from itr_deploy.engines.preflight.lint import Finding, lint_graph, module_of
 from itr_deploy.engines.preflight.rules import Target
+from itr_deploy.engines.tensorrt_api import TensorRT
 
 
-def parse_bundle(bundle: Bundle, trt: Any) -> list[Finding]:
+def parse_bundle(bundle: Bundle, trt: TensorRT) -> list[Finding]:
     """What a parser says of a bundle's graphs; nothing where it takes all of them.
 
     Args:
@@ -32,14 +32,14 @@ def parse_bundle(bundle: Bundle, trt: Any) -> list[Finding]:
 
 
 def explain(
-    graph: str, path: Path, refusals: Iterable[Refusal], trt: Any, target: Target
+    graph: str, path: Path, refusals: Iterable[Refusal], trt: TensorRT, target: Target
 ) -> list[Finding]:
     """What a parser said of a graph, and the rules that the graph breaks."""
     said = _findings(graph, path, refusals, trt)
     return [*said, *lint_graph(graph, GraphView.read(path), target)]
 
 
-def _findings(graph: str, path: Path, refusals: Iterable[Refusal], trt: Any) -> list[Finding]:
+def _findings(graph: str, path: Path, refusals: Iterable[Refusal], trt: TensorRT) -> list[Finding]:
     model = onnx.load(path, load_external_data=False)
     nodes = {node.name: node for node in model.graph.node}
     mend = f"refused by {trt.__name__} {trt.__version__}"

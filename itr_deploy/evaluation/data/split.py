@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.names import first_repeated
 from itr_deploy.errors import InputError
+from itr_deploy.evaluation.data.answers import Answers
 from itr_deploy.evaluation.data.memory import release_pages
 
 CAPTIONS_PER_IMAGE = 5
@@ -65,8 +67,17 @@ class Split:
             captions=captions,
         )
 
+    @property
+    def answers(self) -> Answers:
+        """Which captions are whose."""
+        return Answers(self.captions_per_image)
+
     def digest(self) -> str:
         """SHA-256 of its features as float32 and its captions: equal for equal data."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         seen = hashlib.sha256(repr(self.regions.shape).encode())
         for start in range(0, len(self.regions), 64):
             seen.update(np.ascontiguousarray(self.regions[start : start + 64], "<f4").data)

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from itr_deploy.evaluation.data.split import Split
-from itr_deploy.evaluation.measures.recall import BLOCK_BYTES, Ranks, Scores
+from itr_deploy.evaluation.measures.recall import BLOCK_BYTES, Ranks
 from itr_deploy.evaluation.measures.reranking import Network
 from itr_deploy.evaluation.measures.split_ranks import SplitRanks
 from itr_deploy.evaluation.progress import QUIET, Bar
 from itr_deploy.evaluation.scores.fill import TileScorer, fill, resume_matrix
 from itr_deploy.evaluation.scores.matrix import ScoreMatrix
+from itr_deploy.evaluation.scores.split_scores import Scores
 
 
 @dataclass(frozen=True)

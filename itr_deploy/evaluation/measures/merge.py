@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.evaluation.measures.recall import Scores
+from itr_deploy.evaluation.scores.split_scores import Scores
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from itr_deploy.bundle.manifest import Modality, Pipeline
-from itr_deploy.evaluation.data.split import Split
-from itr_deploy.evaluation.measures.recall import Scores
+from itr_deploy.bundle.manifest import Pipeline
+from itr_deploy.bundle.modality import MODALITIES, Modality
 from itr_deploy.evaluation.measures.shortlist import Order, prefiltered_order
 from itr_deploy.evaluation.progress import Bar
-from itr_deploy.evaluation.scores.coarse import OTHER, Coarse
+from itr_deploy.evaluation.scores.coarse import Coarse
 from itr_deploy.evaluation.scores.fill import fill, resume_matrix, scoring_digest
 from itr_deploy.evaluation.scores.matrix import ScoreMatrix
 from itr_deploy.evaluation.scores.scorers import BundleScorer
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
-from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.evaluation.scores.split_scores import Scores
 
 
 @dataclass(frozen=True)
@@ -44,26 +43,26 @@ class Cascade:
 def cascade_widths(pipeline: Pipeline, coarse: Coarse) -> dict[Modality, int | None]:
     """How many items the prefilter reads in a pipeline's searches, None where it is left out."""
     found: dict[Modality, int | None] = {}
-    for query in OTHER:
+    for query in MODALITIES:
         items, narrow = coarse.items(query), pipeline.width(query)
         wide = min(pipeline.prefilter_width(query) or 0, items)
         found[query] = wide if narrow is not None and wide > narrow else None
     return found
 
 
-def prefilter_scores(
-    matcher: Matcher, split: Split, root: Path, force: bool, bar: Bar
-) -> ScoreMatrix:
-    """The prefilter's scores of every pair of a split, in ``root``; begun ones are gone on with.
+def prefilter_scores(items: SplitItems, root: Path, force: bool, bar: Bar) -> ScoreMatrix:
+    """The prefilter's scores of every pair of a split, in ``root``.
+
+    Scores that an interrupted run left there are completed.
 
     Raises:
         InputError: ``root`` has scores of something else, and not ``force``.
         OutputError: The disk refuses.
     """
-    items = SplitItems(matcher, split)
+    matcher = items.matcher
     identity = {
         "bundle": scoring_digest(matcher.bundle.manifest),
-        "data": split.digest(),
+        "data": items.split.digest(),
         "kind": "prefilter, every pair",
     }
     scorer = BundleScorer(items, matcher.prefilter)

@@ -10,30 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.errors import UsageError
+from itr_deploy.evaluation.scores.split_scores import Scores
 
 CUTOFFS = (1, 5, 10)
 
 BLOCK_BYTES = 64 << 20
 """Scores that are read at a time."""
-
-
-class Scores(Protocol):
-    """A matrix ``float32 [N, C]`` that is read block by block: an array, or one on disk."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Images and captions."""
-        ...
-
-    def __getitem__(self, part: tuple[slice, slice], /) -> NDArray[np.float32]:
-        """Some rows and columns."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -100,6 +88,12 @@ def ranks(scores: Scores, captions_per_image: int, block_bytes: int = BLOCK_BYTE
 
     Raises:
         UsageError: The matrix has another number of captions.
+
+    Examples:
+        >>> scores = np.array([[0.9, 0.2, 0.3, 0.1], [0.4, 0.1, 0.8, 0.2]], np.float32)
+        >>> found = ranks(scores, captions_per_image=2)
+        >>> found.image_to_text.tolist(), found.text_to_image.tolist()
+        ([1, 1], [1, 1, 1, 1])
     """
     images, captions = scores.shape
     per = captions_per_image
@@ -141,21 +135,6 @@ def mean_recall(folds: Sequence[Recall]) -> Recall:
     )
 
 
-def fold_slices(images: int, folds: int, captions_per_image: int) -> list[tuple[slice, slice]]:
-    """Rows and columns of equal folds of consecutive images with their captions.
-
-    Raises:
-        UsageError: The images cannot be divided so.
-    """
-    if folds < 1 or images % folds:
-        raise UsageError(f"{images} images cannot be divided into {folds} equal folds")
-    size = images // folds
-    return [
-        (slice(start, start + size), _captions(slice(start, start + size), captions_per_image))
-        for start in range(0, images, size)
-    ]
-
-
 def recall_curve(found: NDArray[np.int64], depths: Sequence[int]) -> list[float]:
     """Percent of ranks ``int64 [Q]`` that are at most each depth."""
     return [_percent(found <= depth) for depth in depths]
@@ -172,14 +151,10 @@ def _percent(hits: NDArray[np.bool_]) -> float:
 
 def _own(scores: Scores, rows: slice, per: int) -> NDArray[np.float32]:
     """Scores ``[n, per]`` of a block's images with their own captions."""
-    part = scores[rows, _captions(rows, per)]
+    part = scores[rows, slice(rows.start * per, rows.stop * per)]
     count = rows.stop - rows.start
     places = np.arange(count)
     return part.reshape(count, count, per)[places, places]
-
-
-def _captions(images: slice, per: int) -> slice:
-    return slice(images.start * per, images.stop * per)
 
 
 def _row_blocks(rows: int, columns: int, block_bytes: int) -> Iterator[slice]:

@@ -9,18 +9,20 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality, Reranker
+from itr_deploy.bundle.manifest import Reranker
+from itr_deploy.bundle.modality import MODALITIES, Modality, other
 from itr_deploy.errors import InputError
+from itr_deploy.evaluation.data.answers import Answers
 from itr_deploy.evaluation.data.memory import release_pages
 from itr_deploy.evaluation.data.split import Split
 from itr_deploy.evaluation.measures.merge import Rescored, TwoWayMerge
 from itr_deploy.evaluation.measures.recall import Ranks
-from itr_deploy.evaluation.measures.shortlist import query_scores
-from itr_deploy.evaluation.scores.coarse import OTHER, Coarse
+from itr_deploy.evaluation.scores.coarse import Coarse
 from itr_deploy.evaluation.scores.cosines import Cosines
 from itr_deploy.evaluation.scores.matrix import ScoreMatrix
-from itr_deploy.runtime.rerank.matrices import Inputs, Pi, Shape, SimilarityMatrices
-from itr_deploy.runtime.rerank.neighbours import ListedPi, NeighbourLists
+from itr_deploy.evaluation.scores.split_scores import query_scores
+from itr_deploy.runtime.rerank.matrices import Inputs, IntraSimilarity, Shape, SimilarityMatrices
+from itr_deploy.runtime.rerank.neighbours import ListedSimilarity, NeighbourLists
 
 BATCH = 64
 """Queries that are re-ranked at a time."""
@@ -32,7 +34,7 @@ Network = Callable[[Modality, Inputs], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class SplitSimilarities:
-    """Similarity within the modalities of a split: pi of a re-ranker.
+    """Similarity within the modalities of a split, the intra-similarity of a re-ranker.
 
     Attributes:
         coarse: The split's pooled embeddings.
@@ -44,7 +46,7 @@ class SplitSimilarities:
     split: Split
     lists: dict[Modality, NeighbourLists]
 
-    def pi(self, modality: Modality, part: slice) -> Pi:
+    def intra_similarity(self, modality: Modality, part: slice) -> IntraSimilarity:
         """That of some items of a modality, among each other.
 
         Raises:
@@ -54,7 +56,7 @@ class SplitSimilarities:
             return Cosines(self.coarse.vectors(modality)[part])
         split = self.split
         names = (split.image_ids if modality == "image" else split.caption_ids)[part]
-        return ListedPi(self.lists[modality], np.array(names))
+        return ListedSimilarity(self.lists[modality], np.array(names))
 
 
 def check_enough(record: Reranker, images: int, captions: int) -> None:
@@ -95,7 +97,7 @@ def check_lists(
         for modality, given in lists.items():
             names = split.image_ids if modality == "image" else split.caption_ids
             own = np.array(names[images if modality == "image" else captions])
-            found = ListedPi(given, own).lists(np.arange(len(own)), record.pillars)
+            found = ListedSimilarity(given, own).lists(np.arange(len(own)), record.pillars)
             held = (found >= 0).sum(axis=1)
             if held.min() < record.pillars:
                 raise InputError(
@@ -128,22 +130,22 @@ def reranked(
     Raises:
         InputError: The part is too small for the re-ranker.
     """
-    phi = matrix.mapped()
-    own = phi[images, captions]
+    cross_scores = matrix.mapped()
+    own = cross_scores[images, captions]
     check_enough(record, *own.shape)
-    pi: dict[Modality, Pi] = {
-        "image": similarities.pi("image", images),
-        "text": similarities.pi("text", captions),
+    similarity: dict[Modality, IntraSimilarity] = {
+        "image": similarities.intra_similarity("image", images),
+        "text": similarities.intra_similarity("text", captions),
     }
     found = {}
-    for query, other in OTHER.items():
+    for query in MODALITIES:
         direction = record.direction(query)
         shape = Shape(direction.rows, record.pillars, record.neighbours, direction.threshold)
         scores = own if query == "image" else own.T
-        matrices = SimilarityMatrices(scores, pi[query], pi[other], shape)
+        matrices = SimilarityMatrices(scores, similarity[query], similarity[other(query)], shape)
         rescored = _rescored(matrices, query, network)
         found[query] = rescored.in_order() if merge == "order" else rescored
-        release_pages(phi)
+        release_pages(cross_scores)
     return TwoWayMerge(matrix.plane().part(images, captions), found["image"], found["text"])
 
 
@@ -154,7 +156,7 @@ def _rescored(matrices: SimilarityMatrices, query: Modality, network: Network) -
         inputs = matrices.inputs(rows)
         shortlists.append(inputs.shortlist)
         scores.append(network(query, inputs))
-        before.append(np.take_along_axis(matrices.phi[rows], inputs.shortlist, axis=1))
+        before.append(np.take_along_axis(matrices.cross_scores[rows], inputs.shortlist, axis=1))
     return Rescored(np.concatenate(shortlists), np.concatenate(scores), np.concatenate(before))
 
 
@@ -170,22 +172,22 @@ def one_way_scores(merge: TwoWayMerge, query: Modality, part: slice) -> NDArray[
     return scores
 
 
-def one_way_ranks(before: Ranks, merge: TwoWayMerge, captions_per_image: int) -> Ranks:
+def one_way_ranks(before: Ranks, merge: TwoWayMerge, answers: Answers) -> Ranks:
     """Ranks as a search has them: a query's shortlist in its new order, the rest behind it.
 
     Args:
         before: By the matcher alone.
         merge: Holds the new scores of both directions.
-        captions_per_image: Captions of an image.
+        answers: Which captions are whose.
     """
-    by_image, by_caption = merge.by_image, merge.by_caption
-    images = np.arange(len(by_image.items))[:, None]
-    captions = np.arange(len(by_caption.items))[:, None]
+    found: dict[Modality, Rescored] = {"image": merge.by_image, "text": merge.by_caption}
+    right = {
+        query: answers.right(query, slice(0, len(entry.items)), entry.items)
+        for query, entry in found.items()
+    }
     return Ranks(
-        _one_way(before.image_to_text, by_image, by_image.items // captions_per_image == images),
-        _one_way(
-            before.text_to_image, by_caption, by_caption.items == captions // captions_per_image
-        ),
+        _one_way(before.image_to_text, found["image"], right["image"]),
+        _one_way(before.text_to_image, found["text"], right["text"]),
     )
 
 

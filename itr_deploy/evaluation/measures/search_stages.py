@@ -10,26 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import DIRECTIONS, MODALITIES, Modality
 from itr_deploy.evaluation.measures.merge import TwoWayMerge
 from itr_deploy.evaluation.measures.prefilter import Cascade
-from itr_deploy.evaluation.measures.recall import Ranks, Scores, recall, recall_curve
+from itr_deploy.evaluation.measures.recall import Ranks, recall, recall_curve
 from itr_deploy.evaluation.measures.reranking import one_way_ranks, one_way_scores
 from itr_deploy.evaluation.measures.shortlist import (
     Order,
     Shortlists,
     coarse_order,
     default_widths,
-    query_scores,
     shortlists,
 )
-from itr_deploy.evaluation.scores.coarse import Coarse
+from itr_deploy.evaluation.scores.split_scores import SplitScores, query_scores
 from itr_deploy.runtime.projection import PLAIN
 
 DEPTHS = (*range(1, 11), *range(12, 21, 2), *range(25, 51, 5), *range(60, 101, 10))
 """Where recall curves are taken."""
-
-DIRECTIONS: dict[Modality, str] = {"image": "image_to_text", "text": "text_to_image"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Stage:
 
     def to_json(self) -> dict[str, Any]:
         """For a report."""
-        curves = {DIRECTIONS[query]: recall_curve(self.of(query), DEPTHS) for query in DIRECTIONS}
+        curves = {DIRECTIONS[query]: recall_curve(self.of(query), DEPTHS) for query in MODALITIES}
         return {
             "name": self.name,
             "widths": {DIRECTIONS[query]: width for query, width in self.widths.items()},
@@ -73,16 +70,14 @@ class Staged:
     """Scores of a split, and what was found about them.
 
     Attributes:
-        scores: ``float32 [N, C]``.
-        coarse: The coarse embeddings.
+        data: The scores.
         by_query: Shortlists of the two directions by the coarse embedding.
         plain: Those without its projection, in a direction that has one, if every pair was scored.
         behind: Those of a search: by the prefilter, in a direction that has one.
         stages: From the cheapest to the dearest.
     """
 
-    scores: Scores
-    coarse: Coarse
+    data: SplitScores
     by_query: dict[Modality, Shortlists]
     plain: dict[Modality, Shortlists]
     behind: dict[Modality, Shortlists]
@@ -91,21 +86,19 @@ class Staged:
     def top(self, stage: Stage, query: Modality, number: int, count: int) -> list[int]:
         """The best items of one query at a stage, by number."""
         part = slice(number, number + 1)
-        ordered = stage.orders.get(query) or partial(coarse_order, self.coarse, query)
+        ordered = stage.orders.get(query) or partial(coarse_order, self.data.coarse, query)
         order = ordered(part)[0]
         width = stage.widths[query]
         if width == 0:
             return [int(item) for item in order[:count]]
         order = order[:width]
-        scores = stage.scores or partial(query_scores, self.scores)
+        scores = stage.scores or self.data.of
         found = scores(query, part)[0][order]
         return [int(item) for item in order[np.argsort(-found, kind="stable")[:count]]]
 
 
 def staged(
-    scores: Scores,
-    coarse: Coarse,
-    captions_per_image: int,
+    data: SplitScores,
     *,
     exhaustive: Ranks | None,
     widths: Mapping[Modality, int | None],
@@ -114,53 +107,40 @@ def staged(
     """Rank a split at every stage.
 
     Args:
-        scores: ``float32 [N, C]``; of a shortlist's pairs at least.
-        coarse: The split's coarse embeddings.
-        captions_per_image: Captions of an image.
+        data: The split's scores.
         exhaustive: Ranks by every pair's score, None where not every pair has one.
         widths: Of the shortlist that is a stage of its own, by the query's modality; None takes
             every item.
         cascade: The prefilter of that stage, where it has one.
     """
-    every = exhaustive is not None
-    own = {query: _at_most(widths[query], coarse.items(query)) for query in DIRECTIONS}
+    every, coarse = exhaustive is not None, data.coarse
+    own = {query: _at_most(widths[query], coarse.items(query)) for query in MODALITIES}
     by_query = {
         query: shortlists(
-            scores,
-            coarse,
-            query,
-            captions_per_image,
-            _reported(coarse.items(query), own[query], every),
-            exhaustive=every,
+            data, query, _reported(coarse.items(query), own[query], every), exhaustive=every
         )
-        for query in DIRECTIONS
+        for query in MODALITIES
     }
     plain = {
-        query: shortlists(
-            scores, coarse.projected(PLAIN), query, captions_per_image, [], exhaustive=True
-        )
+        query: shortlists(data.by(coarse.projected(PLAIN)), query, [], exhaustive=True)
         for query in (coarse.projection.forms if every else ())
     }
     orders = {} if cascade is None else cascade.orders(coarse)
     behind = by_query | {
-        query: shortlists(
-            scores, coarse, query, captions_per_image, [own[query]], exhaustive=every, order=order
-        )
+        query: shortlists(data, query, [own[query]], exhaustive=every, order=order)
         for query, order in orders.items()
     }
     image, text = by_query["image"], by_query["text"]
     stages = [Stage("coarse embedding", {"image": 0, "text": 0}, Ranks(image.coarse, text.coarse))]
-    if exhaustive is None or any(own[query] < coarse.items(query) for query in DIRECTIONS):
+    if exhaustive is None or any(own[query] < coarse.items(query) for query in MODALITIES):
         ranks = Ranks(behind["image"].ranks[own["image"]], behind["text"].ranks[own["text"]])
         stages.append(Stage(_shortlist_name(widths, cascade), {**own}, ranks, orders=orders))
     if exhaustive is not None:
         stages.append(Stage("matcher, every item", {"image": None, "text": None}, exhaustive))
-    return Staged(scores, coarse, by_query, plain, behind, tuple(stages))
+    return Staged(data, by_query, plain, behind, tuple(stages))
 
 
-def with_reranking(
-    stages: Staged, merge: TwoWayMerge, merged: Ranks, before: Ranks, captions_per_image: int
-) -> Staged:
+def with_reranking(stages: Staged, merge: TwoWayMerge, merged: Ranks, before: Ranks) -> Staged:
     """The stages, and those of a re-ranker: as a search has it, and merged of both directions.
 
     Args:
@@ -168,13 +148,12 @@ def with_reranking(
         merge: The merged scores of the re-ranker.
         merged: Ranks by them.
         before: Ranks by the matcher alone.
-        captions_per_image: Captions of an image.
     """
     every: dict[Modality, int | None] = {"image": None, "text": None}
     one_way = Stage(
         "re-ranked, one direction as in a search",
         every,
-        one_way_ranks(before, merge, captions_per_image),
+        one_way_ranks(before, merge, stages.data.answers),
         partial(one_way_scores, merge),
     )
     merged_scores = partial(query_scores, merge)
@@ -198,5 +177,5 @@ def _shortlist_name(widths: Mapping[Modality, int | None], cascade: Cascade | No
 
 
 def _both(widths: Mapping[Modality, int | None], without: str) -> str:
-    images, captions = (widths[query] or without for query in reversed(DIRECTIONS))
+    images, captions = (widths[query] or without for query in reversed(MODALITIES))
     return f"{images}" if images == captions else f"{images} images or {captions} captions"

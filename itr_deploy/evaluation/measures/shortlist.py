@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality
-from itr_deploy.evaluation.measures.recall import CUTOFFS, Scores, recall_curve
+from itr_deploy.bundle.modality import Modality
+from itr_deploy.evaluation.measures.recall import CUTOFFS, recall_curve
 from itr_deploy.evaluation.scores.coarse import BLOCK_CELLS, Coarse, query_blocks
+from itr_deploy.evaluation.scores.split_scores import Scores, SplitScores, query_scores
 
 TOP = 10
 """A shortlist is judged by how many of so many best items it holds."""
@@ -82,10 +83,8 @@ def default_widths(items: int) -> list[int]:
 
 
 def shortlists(
-    scores: Scores,
-    coarse: Coarse,
+    data: SplitScores,
     query: Modality,
-    captions_per_image: int,
     widths: Sequence[int],
     *,
     exhaustive: bool,
@@ -95,26 +94,23 @@ def shortlists(
     """Ranks of the right answers behind shortlists.
 
     Args:
-        scores: ``float32 [N, C]``; only pairs of the widest shortlist are looked at unless
-            ``exhaustive``.
-        coarse: The split's embeddings.
+        data: The split; only pairs of the widest shortlist are looked at unless ``exhaustive``.
         query: Modality of the queries.
-        captions_per_image: Captions of an image.
         widths: The shortlists' widths.
         exhaustive: Whether every pair has a score.
         order: What the shortlists are the first of, by default the coarse order.
         block_cells: Pairs to look at together.
     """
-    queries, items = coarse.queries(query), coarse.items(query)
+    queries, items = data.coarse.queries(query), data.coarse.items(query)
     first = np.empty(queries, np.int64)
     ranks = {width: np.empty(queries, np.int64) for width in widths}
     places = np.empty((queries, min(TOP, items)), np.int64) if exhaustive else None
-    order = order or partial(coarse_order, coarse, query)
+    order = order or partial(coarse_order, data.coarse, query)
     for part in query_blocks(queries, items, block_cells):
         found = order(part)
-        own = is_right(found, query, part, captions_per_image)
+        own = data.right(query, part, found)
         first[part] = own.argmax(axis=1)
-        ordered = np.take_along_axis(query_scores(scores, query, part), found, axis=1)
+        ordered = np.take_along_axis(data.of(query, part), found, axis=1)
         for width in widths:
             ranks[width][part] = _ranks(ordered[:, :width], own[:, :width], first[part])
         if places is not None:
@@ -147,23 +143,6 @@ def prefiltered_order(coarse: Coarse, prefilter: Scores, query: Modality, width:
         return found
 
     return order
-
-
-def query_scores(scores: Scores, query: Modality, part: slice) -> NDArray[np.float32]:
-    """Scores ``float32 [queries, items]`` of some queries."""
-    return scores[part, :] if query == "image" else scores[:, part].T
-
-
-def is_right(
-    items: NDArray[np.int64], query: Modality, part: slice, captions_per_image: int
-) -> NDArray[np.bool_]:
-    """Which of ``items [queries, n]`` are right answers of their query."""
-    numbers = np.arange(part.start, part.stop)[:, None]
-    if query == "image":
-        found: NDArray[np.bool_] = items // captions_per_image == numbers
-    else:
-        found = items == numbers // captions_per_image
-    return found
 
 
 def _ranks(

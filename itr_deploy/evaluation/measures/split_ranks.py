@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from itr_deploy.evaluation.data.answers import Answers
 from itr_deploy.evaluation.measures.recall import (
     Ranks,
     Recall,
-    Scores,
-    fold_slices,
     mean_recall,
     ranks,
     recall,
 )
+from itr_deploy.evaluation.scores.split_scores import Scores
 
 Ranking = Callable[[slice, slice], Scores]
 """The scores by which some images and their captions are ranked among each other."""
@@ -47,13 +47,14 @@ class SplitRanks:
         return figures
 
 
-def split_ranks(ranking: Ranking, images: int, captions_per_image: int, folds: int) -> SplitRanks:
+def split_ranks(ranking: Ranking, images: int, answers: Answers, folds: int) -> SplitRanks:
     """Rank a split of so many images.
 
     Raises:
         UsageError: The folds do not divide the images.
     """
-    per = captions_per_image
-    whole = ranking(slice(0, images), slice(0, images * per))
-    parts = fold_slices(images, folds, per) if folds > 1 else []
+    per = answers.captions_per_image
+    every = slice(0, images)
+    whole = ranking(every, answers.captions(every))
+    parts = answers.folds(images, folds) if folds > 1 else []
     return SplitRanks(whole, ranks(whole, per), tuple(ranks(ranking(*part), per) for part in parts))

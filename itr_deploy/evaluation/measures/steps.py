@@ -1,4 +1,4 @@
-"""Recall of a matcher's single steps: IMRAM's score is the sum of what its steps say."""
+"""Recall of the single steps of a matcher whose score is the sum of what its steps say."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.evaluation.measures.recall import Scores, ranks, recall
+from itr_deploy.evaluation.measures.recall import ranks, recall
 from itr_deploy.evaluation.scores.matrix import ScoreMatrix
+from itr_deploy.evaluation.scores.split_scores import Scores
 
 
 def step_figures(matrix: ScoreMatrix, captions_per_image: int) -> list[dict[str, Any]]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality
-from itr_deploy.evaluation.measures.search_stages import DIRECTIONS, Stage, Staged
+from itr_deploy.bundle.modality import MODALITIES, Modality
+from itr_deploy.evaluation.measures.search_stages import Stage, Staged
 
 SHOWN = 3
 """Examples of a kind."""
@@ -50,7 +50,7 @@ class Comparison:
 
 def comparisons(stages: Staged) -> Iterator[Comparison]:
     """Every stage against the one before it, both ways."""
-    for query in DIRECTIONS:
+    for query in MODALITIES:
         for before, after in zip(stages.stages, stages.stages[1:], strict=False):
             ranks = before.of(query), after.of(query)
             won, lost = _gains(*ranks), _gains(*ranks[::-1])

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from html import escape
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality, direction_title
 from itr_deploy.evaluation.data.split import Split
 from itr_deploy.evaluation.measures.search_stages import Staged
 from itr_deploy.evaluation.report.examples import Comparison, Example, comparisons
 from itr_deploy.evaluation.report.pictures import Pictures
 from itr_deploy.evaluation.report.tables import section
-
-TITLES: dict[Modality, str] = {"image": "image to text", "text": "text to image"}
 
 
 def examples_section(stages: Staged, split: Split, pictures: Pictures) -> tuple[str, str]:
@@ -31,7 +29,7 @@ class _Shown:
         """All examples of one stage against the one before it."""
         before, after = escape(found.before.name), escape(found.after.name)
         parts = [
-            f"<h3>{TITLES[found.query]}: {after}, against {before}</h3>"
+            f"<h3>{direction_title(found.query)}: {after}, against {before}</h3>"
             f"<p>First only with {after}: {found.won:,} queries. First only with {before}: "
             f"{found.lost:,}.</p>"
         ]

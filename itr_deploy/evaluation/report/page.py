@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from typing import Any
 
+from itr_deploy.bundle.modality import DIRECTIONS, direction_title
+from itr_deploy.bundle.published import Published
 from itr_deploy.evaluation.data.split import Split
 from itr_deploy.evaluation.measures.search_stages import Staged
 from itr_deploy.evaluation.report.curves import recall_svg
 from itr_deploy.evaluation.report.examples_page import examples_section
 from itr_deploy.evaluation.report.pictures import Pictures
-from itr_deploy.evaluation.report.published import Published, published
 from itr_deploy.evaluation.report.tables import number, section, table
 
-WAYS = {"image_to_text": "image to text", "text_to_image": "text to image"}
+WAYS = {way: direction_title(query) for query, way in DIRECTIONS.items()}
+"""The directions as a report has them, and for people."""
+
 CUTOFFS = ("r1", "r5", "r10")
 SHARES = {
     "share_of_top10": "of the exhaustive top 10",
     "share_of_top10_plain": "without the projection",
 }
 RECALL_HEADS = ("", *(("R@1", "R@5", "R@10") * 2), "rSum")
-RECALL_GROUPS = (("", 1), ("image to text", 3), ("text to image", 3), ("", 1))
+RECALL_GROUPS = (("", 1), *((name, 3) for name in WAYS.values()), ("", 1))
 
 
-def page(report: dict[str, Any], stages: Staged, split: Split, pictures: Pictures) -> str:
+def page(
+    report: dict[str, Any],
+    stages: Staged,
+    split: Split,
+    pictures: Pictures,
+    published: Sequence[Published] = (),
+) -> str:
     """The page of a report.
 
     Args:
@@ -32,12 +42,13 @@ def page(report: dict[str, Any], stages: Staged, split: Split, pictures: Picture
         stages: The stages it is of, for examples.
         split: The data.
         pictures: Of the split's images, where there are any.
+        published: What the papers give, to stand beside the figures.
     """
     examples, classes = examples_section(stages, split, pictures)
     body = "".join(
         [
             _heading(report),
-            _recall_section(report),
+            _recall_section(report, published),
             _baseline_section(report),
             _folds_section(report),
             _steps_section(report),
@@ -71,21 +82,18 @@ def _heading(report: dict[str, Any]) -> str:
     )
 
 
-def _recall_section(report: dict[str, Any]) -> str:
+def _recall_section(report: dict[str, Any], published: Sequence[Published]) -> str:
     own = [
         ("measured" if n == len(report["stages"]) - 1 else "", stage["name"], stage["recall"])
         for n, stage in enumerate(report["stages"])
     ]
     rows = [(kind, [name, *_recall_cells(recall)]) for kind, name, recall in own]
-    bundle = report["bundle"]
-    reranker = {report["rerank"]["family"]} if "rerank" in report else set()
-    papers = published({bundle["family"], *bundle["members"], *reranker})
-    rows += [("paper", _paper_cells(row)) for row in papers]
+    rows += [("paper", _paper_cells(row)) for row in published]
     note = "Percent of queries whose right answer is among the first K; a tie counts against it. "
     note += (
         "Rows in grey are the papers' figures, on the papers' data, and were not measured here: "
         "they compare with the rows above only on the same test set."
-        if papers
+        if published
         else "No published figures of this model are at hand."
     )
     rerank = report.get("rerank") or {}

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.files import output_errors
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality, other
 from itr_deploy.evaluation.data.memory import release_pages
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
 from itr_deploy.runtime.projection import PLAIN, Projection
@@ -21,7 +21,6 @@ BLOCK_CELLS = 1 << 21
 """Pairs that are sorted at a time, some 30 bytes each."""
 
 EMBEDDINGS = {"image": "image_embeddings.npy", "text": "text_embeddings.npy"}
-OTHER: dict[Modality, Modality] = {"image": "text", "text": "image"}
 
 
 class Coarse:
@@ -72,7 +71,7 @@ class Coarse:
 
     def items(self, query: Modality) -> int:
         """How many items the gallery has for queries of this modality."""
-        return len(self._vectors[OTHER[query]])
+        return len(self._vectors[other(query)])
 
     def queries(self, query: Modality) -> int:
         """How many queries of this modality there are."""
@@ -84,7 +83,7 @@ class Coarse:
 
     def rows(self, query: Modality, part: slice) -> NDArray[np.float32]:
         """Coarse scores ``float32 [queries, items]`` of some queries with every item."""
-        gallery = self._vectors[OTHER[query]]
+        gallery = self._vectors[other(query)]
         own = self.query_vectors(query, part)
         scores = np.empty((len(own), len(gallery)), np.float32)
         for start in range(0, len(gallery), CHUNK):
@@ -102,7 +101,7 @@ class Coarse:
 
     def tile(self, query: Modality, part: slice, items: slice) -> NDArray[np.float32]:
         """Coarse scores ``float32 [queries, items]`` of some queries with some items."""
-        gallery = self._vectors[OTHER[query]]
+        gallery = self._vectors[other(query)]
         scores = self.query_vectors(query, part) @ np.array(gallery[items]).T
         release_pages(gallery)
         return scores

@@ -14,13 +14,13 @@ Rows = NDArray[np.int64]
 
 
 class Cosines:
-    """A `Pi` of the rows of ``float32 [N, E]``, in memory or mapped."""
+    """An `IntraSimilarity` of the rows of ``float32 [N, E]``, in memory or mapped."""
 
     def __init__(self, vectors: NDArray[np.float32]) -> None:
         self._vectors = vectors
 
     def lists(self, rows: Rows, count: int) -> Rows:
-        """See `Pi.lists`."""
+        """See `IntraSimilarity.lists`."""
         total = len(self._vectors)
         found = np.empty((len(rows), min(count, total)), np.int64)
         for part in query_blocks(len(rows), total):
@@ -35,7 +35,7 @@ class Cosines:
         return found
 
     def between(self, rows: Rows, others: Rows) -> NDArray[np.float32]:
-        """See `Pi.between`."""
+        """See `IntraSimilarity.between`."""
         return self._units(rows) @ self._units(others).transpose(0, 2, 1)
 
     def _units(self, rows: Rows) -> NDArray[np.float32]:

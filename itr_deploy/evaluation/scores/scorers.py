@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import MATCHERS, Modality
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.scores.coarse import Coarse, query_blocks
 from itr_deploy.evaluation.scores.grid import Grid
@@ -21,9 +21,6 @@ from itr_deploy.runtime.ranking import ROUNDING
 
 TILE_PAIRS = 1 << 14
 """Pairs of a tile at most: what a kill costs, seconds to a minute of a published matcher's time."""
-
-STEP_SCORES = "step_scores"
-"""The matcher graphs' output with every step's part of the score."""
 
 BAND = 1024
 """Captions of a band at most: an image is encoded again for each, if it was not kept."""
@@ -93,28 +90,28 @@ class StepScorer(BundleScorer):
 
     tile_pairs = TILE_PAIRS // 2
 
-    def __init__(self, items: SplitItems) -> None:
-        """Look for the steps in the bundle.
+    def __init__(self, items: SplitItems, output: str) -> None:
+        """Look for the steps in the bundle: on the last axis of this output of its graphs.
 
         Raises:
-            UsageError: Its graphs do not give them.
+            UsageError: Its graphs have no such output.
         """
         super().__init__(items)
         bundle = items.matcher.bundle
-        graph = bundle.manifest.graphs[bundle.manifest.graph("match_text_to_image", "float32")]
-        shapes = {output.name: output.shape for output in graph.outputs}
-        if STEP_SCORES not in shapes:
+        graph = bundle.manifest.graphs[bundle.manifest.graph(MATCHERS["text"], "float32")]
+        shapes = {entry.name: entry.shape for entry in graph.outputs}
+        if output not in shapes:
             raise UsageError(
-                f"{bundle.path} gives no scores of single steps; evaluate an IMRAM that was "
-                "exported with --step-scores yes (an ensemble keeps none)"
+                f"{bundle.path}: its matcher graphs give {', '.join(shapes)}, and no {output!r} "
+                "with the scores of single steps; export it again with them"
             )
-        self.planes = 1 + int(shapes[STEP_SCORES][-1])
+        self.planes, self._output = 1 + int(shapes[output][-1]), output
 
     def _tile(
         self, images: slice, captions: slice, texts: Encoded, gallery: Encoded
     ) -> NDArray[np.float32]:
         self.scored += len(texts) * len(gallery)
-        scores, steps = self._scorer.score_with(texts, gallery, STEP_SCORES)
+        scores, steps = self._scorer.score_with(texts, gallery, self._output)
         return np.concatenate([scores[None], np.moveaxis(steps, -1, 0)])
 
 

@@ -14,6 +14,7 @@ class SplitItems:
 
     Attributes:
         matcher: Encodes it.
+        split: The data.
         images: Its images.
         captions: Its captions, their words looked up.
     """
@@ -24,10 +25,9 @@ class SplitItems:
         Raises:
             InputError: The bundle cannot take them.
         """
-        self.matcher = matcher
+        self.matcher, self.split = matcher, split
         self.images = ImageSource(matcher, split.regions)
         self.captions = TextSource(matcher, split.captions)
-        self._regions = split.regions
 
     def encode_images(self, part: slice) -> Encoded:
         """The encoding of some images; what was read of their file takes no memory afterwards.
@@ -36,7 +36,7 @@ class SplitItems:
             InputError: Regions that are not finite.
         """
         encoded = self.images.encode(part)
-        release_pages(self._regions)
+        release_pages(self.split.regions)
         return encoded
 
     def encode_captions(self, part: slice) -> Encoded:

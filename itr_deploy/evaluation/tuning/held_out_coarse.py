@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
+from itr_deploy.evaluation.data.answers import Answers
 from itr_deploy.evaluation.scores.coarse import Coarse
-from itr_deploy.evaluation.tuning.projection import is_odd
 from itr_deploy.runtime.projection import Projection
 
 
@@ -20,16 +20,14 @@ class HeldOutCoarse(Coarse):
     more.
     """
 
-    def __init__(
-        self, root: Path, halves: tuple[Projection, Projection], captions_per_image: int
-    ) -> None:
+    def __init__(self, root: Path, halves: tuple[Projection, Projection], answers: Answers) -> None:
         """Take the forms of the even and of the odd half, see `Fitted.halves`."""
         super().__init__(root)
-        self._halves, self._per = halves, captions_per_image
+        self._halves, self._answers = halves, answers
 
     def query_vectors(self, query: Modality, part: slice) -> NDArray[np.float32]:
         """See `Coarse.query_vectors`."""
         vectors = np.array(self.vectors(query)[part])
-        odd = is_odd(query, part, self._per)[:, None]
+        odd = self._answers.odd(query, part)[:, None]
         of_even, of_odd = (half.query(query, vectors) for half in self._halves)
         return np.where(odd, of_even, of_odd)

@@ -9,10 +9,10 @@ from contextlib import suppress
 import numpy as np
 
 from itr_deploy.bundle.files import write_file
-from itr_deploy.bundle.manifest import FileInfo, Modality, Pipeline
+from itr_deploy.bundle.manifest import FileInfo, Pipeline
+from itr_deploy.bundle.modality import MODALITIES, Modality
 from itr_deploy.bundle.store import PROJECTION, Bundle, write_manifest
 from itr_deploy.errors import OutputError
-from itr_deploy.evaluation.scores.coarse import OTHER
 from itr_deploy.evaluation.tuning.widths import Widths
 from itr_deploy.runtime.projection import Projection
 
@@ -35,7 +35,7 @@ def write_defaults(bundle: Bundle, widths: dict[Modality, Widths], projection: P
         {
             **manifest.pipeline.model_dump(),
             **_width_fields(widths),
-            **{f"{query}_query_projection": names.get(query) for query in OTHER},
+            **{f"{query}_query_projection": names.get(query) for query in MODALITIES},
         }
     )
     files = {name: info for name, info in manifest.files.items() if name not in old}

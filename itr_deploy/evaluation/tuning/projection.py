@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality
-from itr_deploy.evaluation.measures.recall import Scores
-from itr_deploy.evaluation.measures.shortlist import TOP, default_widths, query_scores
-from itr_deploy.evaluation.scores.coarse import OTHER, Coarse, query_blocks
-from itr_deploy.evaluation.tuning.ridge import FLOORS, Form, Mask, RidgeFit
+from itr_deploy.bundle.modality import MODALITIES, Modality, other
+from itr_deploy.evaluation.data.answers import Mask
+from itr_deploy.evaluation.measures.shortlist import TOP, default_widths
+from itr_deploy.evaluation.scores.coarse import query_blocks
+from itr_deploy.evaluation.scores.split_scores import SplitScores
+from itr_deploy.evaluation.tuning.ridge import FLOORS, Form, RidgeFit
 from itr_deploy.runtime.projection import Projection
 
 RIDGES = tuple(10.0**-power for power in range(-1, 8))
@@ -70,55 +71,40 @@ class Fitted:
     trials: dict[Modality, Trial]
 
 
-def fit_projection(scores: Scores, coarse: Coarse, captions_per_image: int) -> Fitted:
+def fit_projection(data: SplitScores) -> Fitted:
     """Fit forms to a split, for each direction the one that serves unknown items best.
 
     Args:
-        scores: The matcher's ``float32 [N, C]``.
-        coarse: The split's embeddings.
-        captions_per_image: Captions of an image.
+        data: The split; every pair has a score.
     """
+    coarse, answers = data.coarse, data.answers
     forms: dict[Modality, Form] = {}
     by_half: tuple[dict[Modality, Form], dict[Modality, Form]] = {}, {}
     trials: dict[Modality, Trial] = {}
     images = coarse.queries("image")
-    for query in OTHER if images >= LEAST_IMAGES else ():
-        odd = is_odd(query, slice(0, coarse.queries(query)), captions_per_image)
-        odd_items = is_odd(OTHER[query], slice(0, coarse.items(query)), captions_per_image)
-        data = scores, coarse, query
-        fits = [RidgeFit(*data, odd == half, odd_items == half) for half in (False, True)]
-        trial = trials[query] = _best(*data, fits, odd, odd_items)
+    for query in MODALITIES if images >= LEAST_IMAGES else ():
+        odd = answers.odd(query, slice(0, coarse.queries(query)))
+        odd_items = answers.odd(other(query), slice(0, coarse.items(query)))
+        fits = [RidgeFit(data, query, odd == half, odd_items == half) for half in (False, True)]
+        trial = trials[query] = _best(data, query, fits, odd, odd_items)
         if trial.taken:
             settings = trial.floor, trial.ridge
-            forms[query] = RidgeFit(*data, odd | True, odd_items | True).form(*settings)
+            forms[query] = RidgeFit(data, query, odd | True, odd_items | True).form(*settings)
             for found, fit in zip(by_half, fits, strict=True):
                 found[query] = fit.form(*settings)
     return Fitted(Projection(forms), (Projection(by_half[0]), Projection(by_half[1])), trials)
 
 
-def is_odd(modality: Modality, part: slice, captions_per_image: int) -> Mask:
-    """Which of some items belong to images of odd numbers."""
-    numbers = np.arange(part.start, part.stop)
-    own = numbers if modality == "image" else numbers // captions_per_image
-    odd: Mask = own % 2 == 1
-    return odd
-
-
 def _best(
-    scores: Scores,
-    coarse: Coarse,
-    query: Modality,
-    fits: list[RidgeFit],
-    odd: Mask,
-    odd_items: Mask,
+    data: SplitScores, query: Modality, fits: list[RidgeFit], odd: Mask, odd_items: Mask
 ) -> Trial:
     """The form whose order has the top 10 farthest in front on the half that it does not know."""
     grid = [(floor, ridge) for floor in FLOORS for ridge in RIDGES]
-    identity = np.eye(coarse.vectors(query).shape[1], dtype=np.float32)
+    identity = np.eye(data.coarse.vectors(query).shape[1], dtype=np.float32)
     found = []
     for half, fit in zip((False, True), fits, strict=True):
         forms = [identity, *(fit.form(*settings) for settings in grid)]
-        found.append(_places(scores, coarse, query, forms, odd != half, odd_items != half))
+        found.append(_places(data, query, forms, odd != half, odd_items != half))
     places = np.concatenate(found, axis=1)
     means = places.mean(axis=(1, 2))
     best = int(means[1:].argmin())
@@ -131,15 +117,15 @@ def _best(
 
 
 def _places(
-    scores: Scores, coarse: Coarse, query: Modality, forms: list[Form], own: Mask, items: Mask
+    data: SplitScores, query: Modality, forms: list[Form], own: Mask, items: Mask
 ) -> Places:
     """Where from 0 some forms put the exhaustive top 10 of queries, ``[forms, queries, TOP]``."""
-    vectors, gallery = coarse.vectors(query), coarse.vectors(OTHER[query])[items]
+    vectors, gallery = data.coarse.vectors(query), data.coarse.vectors(other(query))[items]
     found = np.empty((len(forms), int(own.sum()), TOP), np.int64)
     done = 0
     for part in query_blocks(len(own), len(items)):
         chosen = np.array(vectors[part])[own[part]]
-        block = query_scores(scores, query, part)[own[part]][:, items]
+        block = data.of(query, part)[own[part]][:, items]
         top = np.argsort(-block, axis=1, kind="stable")[:, :TOP]
         rows = slice(done, done + len(chosen))
         done = rows.stop

@@ -14,14 +14,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality
-from itr_deploy.evaluation.measures.recall import Scores
-from itr_deploy.evaluation.measures.shortlist import query_scores
-from itr_deploy.evaluation.scores.coarse import OTHER, Coarse, query_blocks
+from itr_deploy.bundle.modality import Modality, other
+from itr_deploy.evaluation.data.answers import Mask
+from itr_deploy.evaluation.scores.coarse import query_blocks
+from itr_deploy.evaluation.scores.split_scores import SplitScores
 
 Floats = NDArray[np.float64]
 Form = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 FLOORS = (0.5, 0.8, 0.95)
 """Shares of a query's items, the worst of them, that a target may hold for equally bad."""
@@ -30,19 +29,16 @@ FLOORS = (0.5, 0.8, 0.95)
 class RidgeFit:
     """All forms for queries of one modality, fitted to the scores of some pairs."""
 
-    def __init__(
-        self, scores: Scores, coarse: Coarse, query: Modality, own: Mask, items: Mask
-    ) -> None:
+    def __init__(self, data: SplitScores, query: Modality, own: Mask, items: Mask) -> None:
         """Read the pairs.
 
         Args:
-            scores: The matcher's ``float32 [N, C]``.
-            coarse: The split's embeddings.
+            data: The split; every pair has a score.
             query: Modality of the queries.
             own: Which queries are fitted.
             items: Which items.
         """
-        vectors, gallery = coarse.vectors(query), coarse.vectors(OTHER[query])
+        vectors, gallery = data.coarse.vectors(query), data.coarse.vectors(other(query))
         width = gallery.shape[1]
         centred = gallery[items].astype(np.float64)
         centred -= centred.mean(axis=0)
@@ -50,7 +46,7 @@ class RidgeFit:
         cross = {floor: np.zeros((width, width)) for floor in FLOORS}
         for part in query_blocks(len(own), len(items)):
             chosen = np.array(vectors[part])[own[part]].astype(np.float64)
-            block = query_scores(scores, query, part)[own[part]][:, items]
+            block = data.of(query, part)[own[part]][:, items]
             query_products += chosen.T @ chosen
             for floor in FLOORS if len(chosen) else ():
                 cross[floor] += chosen.T @ (_targets(block, floor) @ centred)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from itr_deploy.bundle.files import output_errors
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import MODALITIES, Modality
 from itr_deploy.bundle.staging import check_output
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.split import Split
@@ -21,11 +21,11 @@ from itr_deploy.evaluation.directory import (
 )
 from itr_deploy.evaluation.evaluate import split_scores
 from itr_deploy.evaluation.measures.prefilter import cascade_widths, prefilter_scores
-from itr_deploy.evaluation.measures.search_stages import DIRECTIONS
 from itr_deploy.evaluation.measures.shortlist import prefiltered_order, shortlists
 from itr_deploy.evaluation.options import Options
 from itr_deploy.evaluation.progress import QUIET, Bar
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
+from itr_deploy.evaluation.scores.split_scores import SplitScores
 from itr_deploy.evaluation.tuning.held_out_coarse import HeldOutCoarse
 from itr_deploy.evaluation.tuning.pipeline import write_defaults
 from itr_deploy.evaluation.tuning.projection import Fitted, Trial, fit_projection
@@ -102,33 +102,34 @@ def tune(
     if not is_only_an_evaluation(work):
         check_output(work, force=False, replaceable=is_only_an_evaluation, kind="evaluation")
     saved_before = (work / REPORT).exists()
-    per = split.captions_per_image
-    matrix, before, _ = split_scores(matcher, split, work / SCORES, Options(), bar)
+    items, pipeline = SplitItems(matcher, split), matcher.bundle.manifest.pipeline
+    matrix, before, _ = split_scores(items, work / SCORES, Options(), bar)
+    data = SplitScores(matrix.plane(), before, split.answers)
     first, first_before = None, (work / PREFILTER).exists()
     if matcher.prefilter is not None:
-        first = prefilter_scores(matcher, split, work / PREFILTER, False, bar)
+        first = prefilter_scores(items, work / PREFILTER, False, bar)
     fitted = Fitted(PLAIN, (PLAIN, PLAIN), {})
     if projection == "auto":
         bar.step("fitting a projection")
-        fitted = fit_projection(matrix.plane(), before, per)
-    coarse = HeldOutCoarse(before.root, fitted.halves, per)
+        fitted = fit_projection(data)
+    held_out = data.by(HeldOutCoarse(before.root, fitted.halves, split.answers))
     bar.step("choosing widths")
-    items, pipeline = SplitItems(matcher, split), matcher.bundle.manifest.pipeline
     widths_before = cascade_widths(pipeline, before)
     found: dict[Modality, Tuned] = {}
     widths: dict[Modality, Widths] = {}
-    for query in DIRECTIONS:
-        data = matrix.plane(), coarse, query, per
-        lists = shortlists(*data, [], exhaustive=True)
+    for query in MODALITIES:
+        lists = shortlists(held_out, query, [], exhaustive=True)
         least = lists.smallest_width(target)
         chosen = Widths(None, least, lists.share(least))
         wide, narrow = widths_before[query], pipeline.width(query)
         order = None
         if first is not None:
-            chosen = cheapest(lists, *data, first.plane(), target, measured_cost(items, query))
+            chosen = cheapest(
+                lists, held_out, query, first.plane(), target, measured_cost(items, query)
+            )
             if wide is not None:
                 order = prefiltered_order(before, first.plane(), query, wide)
-        old = shortlists(matrix.plane(), before, query, per, [], exhaustive=True, order=order)
+        old = shortlists(data, query, [], exhaustive=True, order=order)
         grown = widths[query] = chosen.grown(growth)
         found[query] = Tuned(
             *(lists.items, grown.prefilter, grown.candidates, grown.share),

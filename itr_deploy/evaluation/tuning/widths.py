@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from itr_deploy.bundle.manifest import Modality
-from itr_deploy.evaluation.measures.recall import Scores
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.evaluation.measures.shortlist import Shortlists, prefiltered_order, shortlists
-from itr_deploy.evaluation.scores.coarse import Coarse
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
+from itr_deploy.evaluation.scores.split_scores import Scores, SplitScores
 from itr_deploy.runtime.pair_scorer import PairScorer
 
 GROWTH = 1.5
@@ -83,10 +82,8 @@ def measured_cost(items: SplitItems, query: Modality) -> PairCost:
 
 def cheapest(
     by_coarse: Shortlists,
-    scores: Scores,
-    coarse: Coarse,
+    data: SplitScores,
     query: Modality,
-    captions_per_image: int,
     prefilter: Scores,
     target: float,
     pair: PairCost,
@@ -95,10 +92,8 @@ def cheapest(
 
     Args:
         by_coarse: The shortlists of this direction without a prefilter.
-        scores: The matcher's ``float32 [N, C]``.
-        coarse: The split's embeddings.
+        data: The split; every pair has a score.
         query: Modality of the queries.
-        captions_per_image: Captions of an image.
         prefilter: The prefilter's scores.
         target: Share to keep.
         pair: What each of the two costs.
@@ -106,10 +101,8 @@ def cheapest(
     least = by_coarse.smallest_width(target)
     best = Widths(None, least, by_coarse.share(least))
     for width in _series(least, by_coarse.items):
-        order = prefiltered_order(coarse, prefilter, query, width)
-        found = shortlists(
-            scores, coarse, query, captions_per_image, [], exhaustive=True, order=order
-        )
+        order = prefiltered_order(data.coarse, prefilter, query, width)
+        found = shortlists(data, query, [], exhaustive=True, order=order)
         narrow = found.smallest_width(target)
         tried = Widths(width, narrow, found.share(narrow))
         if narrow < width and tried.cost(pair) < best.cost(pair):

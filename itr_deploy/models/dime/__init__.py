@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from itr_deploy.models.dime.bert import BertSizes
-from itr_deploy.models.dime.checkpoint import load
-from itr_deploy.models.dime.config import DimeConfig
-from itr_deploy.models.dime.deployed import DimeDeployment
-from itr_deploy.models.dime.plain import Dime
+from itr_deploy.models.dime.family import FAMILY
 
-__all__ = ["BertSizes", "Dime", "DimeConfig", "DimeDeployment", "load"]
+__all__ = ["FAMILY"]

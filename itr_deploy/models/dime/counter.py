@@ -20,9 +20,17 @@ class RouteCounter:
 
     Attributes:
         outputs: Names of the matcher's outputs that `add` reads.
+        absent: What is said of a bundle without them.
     """
 
-    outputs = ("paths_layer0", "gates_layer0", "paths_layer1", "gates_layer1", "paths_layer2")
+    outputs: tuple[str, ...] = (
+        "paths_layer0",
+        "gates_layer0",
+        "paths_layer1",
+        "gates_layer1",
+        "paths_layer2",
+    )
+    absent = "its graphs do not tell their gates; export it again with --gates yes"
 
     def __init__(self) -> None:
         self._pairs = 0

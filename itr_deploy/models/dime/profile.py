@@ -10,6 +10,7 @@ from itr_deploy.bundle.manifest import ProfileEvidence
 from itr_deploy.bundle.record import Record
 from itr_deploy.errors import InputError
 from itr_deploy.models.dime.routes import CELLS, PATHS, Routes, path_name
+from itr_deploy.models.family import Profile, ProfileTable
 
 _Share = Field(ge=0, le=1 + 1e-6)
 
@@ -52,7 +53,7 @@ class SkipUse(Record):
     share: float = _Share
 
 
-class RouteProfile(Record):
+class RouteProfile(Profile):
     """The use of every gate and skip connection, and the evidence for it.
 
     ``routes`` are in the order layer, path, cell. ``data`` is the directory of the data.
@@ -90,6 +91,43 @@ class RouteProfile(Record):
         ]:
             raise InputError("not a route profile of this itr-deploy: its routes are other ones")
         return profile
+
+    def without_place(self) -> RouteProfile:
+        """The same without the directory of the data."""
+        return self.model_copy(update={"data": None})
+
+    def tables(self) -> list[ProfileTable]:
+        """The gates, and the skip connections."""
+        gates = [
+            (
+                f"{use.layer}",
+                use.cell,
+                use.path,
+                f"{use.zero:.1%}",
+                f"{use.mean:.3f}",
+                f"{use.share:.3f}",
+            )
+            for use in self.routes
+        ]
+        skips = [
+            (f"{use.layer}", use.cell, use.path, f"{use.used:.1%}", f"{use.share:.3f}")
+            for use in self.skips
+        ]
+        heads = ("layer", "cell", "path")
+        return [
+            ProfileTable(
+                f"Gates over {self.pairs:,} pairs", (*heads, "is 0", "mean", "share"), gates
+            ),
+            ProfileTable("Skip connections", (*heads, "taken", "share"), skips),
+        ]
+
+    def summary(self) -> str:
+        """Which gates and cells no pair used."""
+        unused = self.keeping(0)
+        return (
+            f"never used: {len(unused.closed())} of {len(self.routes)} gates, "
+            f"cells {', '.join(unused.removed()) or 'none'}"
+        )
 
     def picture(self) -> str:
         """The routing graph as an SVG document, see `itr_deploy.models.dime.picture`."""

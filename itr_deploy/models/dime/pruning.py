@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from itr_deploy.bundle.manifest import Pruning
+from itr_deploy.models.contract import ChangedFrom
+from itr_deploy.models.dime.deployed import DimeDeployment
+from itr_deploy.models.dime.options import DimeOptions
 from itr_deploy.models.dime.plain import Dime
 from itr_deploy.models.dime.profile import RouteProfile
 from itr_deploy.models.dime.routes import Routes
+
+
+def prune(model: Dime, options: DimeOptions) -> tuple[Dime, ChangedFrom | None]:
+    """The model without the routes that a profile saw too little used, and what it was before."""
+    profile, threshold = options.profile, options.threshold
+    if profile is None:
+        return model, None
+    smaller = pruned(model, profile.keeping(threshold))
+    place = options.profiled_data or profile.data
+    return smaller, ChangedFrom(
+        before=DimeDeployment(model).eval(),
+        pruning=_record(smaller.routes, profile, threshold),
+        data=None if place is None else Path(place),
+        exact=threshold == 0,
+        change="pruning",
+        evidence="the route profile",
+        remedy="give its directory (--profiled-data)",
+    )
 
 
 def pruned(model: Dime, routes: Routes) -> Dime:
@@ -16,8 +39,8 @@ def pruned(model: Dime, routes: Routes) -> Dime:
     return other
 
 
-def pruning_record(routes: Routes, profile: RouteProfile, threshold: float) -> Pruning:
-    """What a manifest says of it."""
+def _record(routes: Routes, profile: RouteProfile, threshold: float) -> Pruning:
+    """What a manifest says of it: the gates that are held at 0, and the cells without any other."""
     return Pruning(
         threshold=threshold,
         closed=tuple(routes.closed()),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from itr_deploy.models.imram.checkpoint import load
-from itr_deploy.models.imram.config import ImramConfig
-from itr_deploy.models.imram.deployed import ImramDeployment
-from itr_deploy.models.imram.plain import Imram
+from itr_deploy.models.imram.family import FAMILY
 
-__all__ = ["Imram", "ImramConfig", "ImramDeployment", "load"]
+__all__ = ["FAMILY"]

@@ -13,20 +13,21 @@ from itr_deploy.models.checkpoints import load_checkpoint, load_weights, option,
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.models.imram.config import ImramConfig
 from itr_deploy.models.imram.deployed import ImramDeployment
+from itr_deploy.models.imram.family import MARK, ImramOptions
 from itr_deploy.models.imram.plain import Imram
 
 
-def load(checkpoint: Path, *, precompute: str = "full", step_scores: str = "no") -> TrainedMatcher:
+def load(checkpoint: Path, options: ImramOptions | None = None) -> TrainedMatcher:
     """Read a published IMRAM checkpoint.
 
     Args:
         checkpoint: A ``model_best.pth.tar`` of the published program.
-        precompute: ``"full"`` or ``"none"``: what the encoders compute once for an item.
-        step_scores: ``"yes"`` for matcher graphs that give every step's part of a score.
+        options: What its export may choose; the defaults by default.
 
     Raises:
         CheckpointError: It is not an IMRAM checkpoint, or has options with no defined score.
     """
+    options = options or ImramOptions()
     content = load_checkpoint(checkpoint, expected=("model", "opt"))
     weights = strip_prefix(content["model"], "module.", source=checkpoint)
     config = _config(content["opt"], weights, checkpoint)
@@ -34,10 +35,10 @@ def load(checkpoint: Path, *, precompute: str = "full", step_scores: str = "no")
     load_weights(model, _plain_linear(weights), source=checkpoint, family="IMRAM")
     return TrainedMatcher(
         plain=model.eval(),
-        deployed=ImramDeployment(model, precompute, step_scores == "yes").eval(),
+        deployed=ImramDeployment(model, options.precompute, options.step_scores == "yes").eval(),
         image_dim=config.image_dim,
         vocab_size=config.vocab_size,
-        options={**vars(config), "precompute": precompute, "step_scores": step_scores},
+        options={**vars(config), **options.model_dump()},
     )
 
 
@@ -45,9 +46,9 @@ def _config(opt: Any, weights: Mapping[str, Tensor], source: Path) -> ImramConfi
     def get(name: str, kind: type, default: Any = None) -> Any:
         return option(opt, name, kind, source=source, default=default)
 
-    if "linear_t2i.weight" not in weights:
+    if MARK.weight not in weights:
         raise CheckpointError(
-            f"{source}: not an IMRAM checkpoint: it has no linear_t2i.weight; "
+            f"{source}: not an IMRAM checkpoint: it has no {MARK.weight}; "
             f"it starts with {next(iter(weights), 'nothing')!r}"
         )
     if not get("bi_gru", bool, True):

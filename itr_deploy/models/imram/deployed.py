@@ -19,6 +19,7 @@ from itr_deploy.models.contract import (
     StoredTensor,
     Workspace,
 )
+from itr_deploy.models.imram.family import STEP_SCORES
 from itr_deploy.models.imram.plain import Imram, first_norm
 from itr_deploy.models.layers import MASKED, NORM_EPS, bigru_two_pass, l2_norm, position_mask
 from itr_deploy.models.precision import full_precision
@@ -59,7 +60,7 @@ class ImramDeployment(DeployedMatcher):
             *self._projections(query=config.has_text_branch, context=config.has_image_branch),
         )
         if step_scores:
-            self.pair_outputs = (PairOutput("step_scores", (config.steps,)),)
+            self.pair_outputs = (PairOutput(STEP_SCORES, (config.steps,)),)
         if config.steps > 1:
             self.prefilter_image_tensors, self.prefilter_text_tensors = ("regions",), ("words",)
             self.pipeline = CASCADE

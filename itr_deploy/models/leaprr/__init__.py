@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itr_deploy.models.leaprr.checkpoint import load
-from itr_deploy.models.leaprr.config import LeaprrConfig
-from itr_deploy.models.leaprr.network import Leaprr
+from itr_deploy.models.leaprr.family import FAMILY
 
-__all__ = ["Leaprr", "LeaprrConfig", "load"]
+__all__ = ["FAMILY"]

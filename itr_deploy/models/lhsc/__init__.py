@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from itr_deploy.models.lhsc.checkpoint import load
-from itr_deploy.models.lhsc.config import LhscConfig
-from itr_deploy.models.lhsc.deployed import LhscDeployment
-from itr_deploy.models.lhsc.plain import Lhsc
+from itr_deploy.models.lhsc.family import FAMILY
 
-__all__ = ["Lhsc", "LhscConfig", "LhscDeployment", "load"]
+__all__ = ["FAMILY"]

@@ -16,32 +16,33 @@ from itr_deploy.models.checkpoints import (
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.models.lhsc.config import LhscConfig
 from itr_deploy.models.lhsc.deployed import LhscDeployment
+from itr_deploy.models.lhsc.family import MARK, LhscOptions, TextPadding
 from itr_deploy.models.lhsc.plain import Lhsc
 
 PARTS = ("image", "text", "similarity")
 """The state dicts of a checkpoint, in its order, by their names in `Lhsc`."""
 
 
-def load(checkpoint: Path, *, text_padding: str = "true-length") -> TrainedMatcher:
+def load(checkpoint: Path, options: LhscOptions | None = None) -> TrainedMatcher:
     """Read a published LHSC checkpoint.
 
     Args:
         checkpoint: A ``model_best.pth.tar`` of the published program.
-        text_padding: See `LhscConfig`.
+        options: What its export may choose; the defaults by default.
 
     Raises:
         CheckpointError: It is not an LHSC checkpoint.
-        UsageError: ``text_padding`` is unknown.
     """
+    options = options or LhscOptions()
     content = load_checkpoint(checkpoint, expected=("model", "opt"))
     parts = state_dicts(content["model"], count=len(PARTS), source=checkpoint, family="LHSC")
-    if "IM_GCN_1.g.weight" not in parts[0]:
+    if MARK.weight not in parts[0]:
         raise CheckpointError(
             f"{checkpoint}: not an LHSC checkpoint: its first state dict has no "
-            f"IM_GCN_1.g.weight, it starts with {next(iter(parts[0]), 'nothing')!r}; "
+            f"{MARK.weight}, it starts with {next(iter(parts[0]), 'nothing')!r}; "
             f"{another_model(content['model'])}"
         )
-    config = _config(content["opt"], text_padding, checkpoint)
+    config = _config(content["opt"], options.text_padding, checkpoint)
     model = Lhsc(config)
     for name, weights in zip(PARTS, parts, strict=True):
         module = model.get_submodule(name)
@@ -55,7 +56,7 @@ def load(checkpoint: Path, *, text_padding: str = "true-length") -> TrainedMatch
     )
 
 
-def _config(opt: Any, text_padding: str, source: Path) -> LhscConfig:
+def _config(opt: Any, text_padding: TextPadding, source: Path) -> LhscConfig:
     def get(name: str, kind: type, default: Any = None) -> Any:
         return option(opt, name, kind, source=source, default=default)
 

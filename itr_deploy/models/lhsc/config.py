@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from itr_deploy.errors import CheckpointError, UsageError
+from itr_deploy.errors import CheckpointError
+from itr_deploy.models.lhsc.family import TextPadding
 
 REGIONS = 36
 """Regions of every image: a batch normalisation has one channel a region."""
@@ -17,8 +18,6 @@ TEMPERATURE = 9.0
 
 PUBLISHED_BATCH = 100
 """Captions that the published evaluation encodes together."""
-
-TEXT_PADDINGS = ("true-length", "published")
 
 
 @dataclass(frozen=True)
@@ -47,17 +46,13 @@ class LhscConfig:
     num_layers: int = 1
     image_norm: bool = True
     text_norm: bool = True
-    text_padding: str = "true-length"
+    text_padding: TextPadding = "true-length"
 
     def __post_init__(self) -> None:
         if self.embed_dim % 4:
             raise CheckpointError(
                 f"embed_size={self.embed_dim} is not a multiple of 4: the graph convolution "
                 "has four projections of a quarter each"
-            )
-        if self.text_padding not in TEXT_PADDINGS:
-            raise UsageError(
-                f"text_padding={self.text_padding!r} is unknown; known: {', '.join(TEXT_PADDINGS)}"
             )
 
     @property

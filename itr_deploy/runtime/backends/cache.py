@@ -1,4 +1,4 @@
-"""Where is kept what libraries make of a bundle and can make again."""
+"""The directory of what libraries make of a bundle and can make again."""
 
 from __future__ import annotations
 

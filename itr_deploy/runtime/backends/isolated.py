@@ -81,10 +81,10 @@ class IsolatedBackend:
             yield self.run(graph, inputs)
 
     def pin(self, arrays: Iterable[NDArray[Any]]) -> None:
-        """See `Backend.keep`: every call sends its arrays."""
+        """See `Backend.pin`: every call sends its arrays."""
 
     def max_size(self, graph: str, axis: str) -> None:
-        """See `Backend.most`: any size."""
+        """See `Backend.max_size`: any size."""
 
 
 @cache

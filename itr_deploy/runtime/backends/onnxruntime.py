@@ -1,4 +1,4 @@
-"""ONNX Runtime: the one place that creates its sessions."""
+"""ONNX Runtime runs a bundle's graphs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.roles import MATCHERS, PREFILTERS
+from itr_deploy.bundle.modality import MATCHERS, PREFILTERS
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.engines.shapes import largest
 from itr_deploy.errors import SetupError, UsageError
@@ -20,6 +20,7 @@ from itr_deploy.runtime.backends.base import Arrays, Call
 from itr_deploy.runtime.backends.device_copies import DeviceCopies
 from itr_deploy.runtime.backends.ordered_pool import OrderedPool
 from itr_deploy.runtime.backends.providers import CpuProvider, Provider
+from itr_deploy.runtime.backends.sessions import open_session
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -29,7 +30,7 @@ SCORERS = {*MATCHERS.values(), *PREFILTERS.values()}
 
 
 class OnnxRuntimeBackend:
-    """Sessions over a bundle's graphs, created on first use and kept.
+    """Sessions over a bundle's graphs, created on first use.
 
     On a CPU a matcher graph runs on one thread and its tiles on as many threads as there are: so
     the threads wait for each other once a call, not at every operator, and a slow core does fewer
@@ -62,8 +63,8 @@ class OnnxRuntimeBackend:
         self.device = self._provider.device
         self._threads = threads or _cores()
         self.workers = self._threads if self.device == "cpu" else 1
-        self._kept = DeviceCopies(self._copied, lambda _: None)
-        self._ahead = OrderedPool(self.workers)
+        self._device_copies = DeviceCopies(self._copied, lambda _: None)
+        self._pool = OrderedPool(self.workers)
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
         self._profiles: Path | None = None
         self._lock = threading.Lock()
@@ -94,7 +95,7 @@ class OnnxRuntimeBackend:
             return dict(zip(names, session.run(names, dict(inputs)), strict=True))
         binding = session.io_binding()
         # Held until the run is over: a copy lives as long as its array.
-        copies = {name: self._kept.copy_of(array) for name, array in inputs.items()}
+        copies = {name: self._device_copies.copy_of(array) for name, array in inputs.items()}
         for name, array in inputs.items():
             copy = copies[name]
             if copy is None:
@@ -116,18 +117,18 @@ class OnnxRuntimeBackend:
         Raises:
             SetupError: A graph cannot be loaded on the device.
         """
-        return self._ahead.run_all(self.run, calls)
+        return self._pool.run_all(self.run, calls)
 
     def pin(self, arrays: Iterable[NDArray[Any]]) -> None:
-        """See `Backend.keep`; on the CPU arrays are read where they are."""
+        """See `Backend.pin`; on the CPU arrays are read where they are."""
         if self.device != "cpu":
-            self._kept.pin(arrays)
+            self._device_copies.pin(arrays)
 
     def _copied(self, array: NDArray[Any]) -> Any:
         return self._runtime.OrtValue.ortvalue_from_numpy(array, self.device, 0)
 
     def max_size(self, graph: str, axis: str) -> int | None:
-        """See `Backend.most`: any size, unless the provider builds for a range of shapes."""
+        """See `Backend.max_size`: any size, unless the provider builds for a range of shapes."""
         profile = self._provider.profile(graph)
         if profile is None:
             return None
@@ -163,8 +164,6 @@ class OnnxRuntimeBackend:
         options.intra_op_num_threads = 1 if alone else self._threads
         # Threads that wait for another operator after the last would take a core from the matcher.
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        # CPUs without VNNI would add two products of 8 bits in 16, and saturate.
-        options.add_session_config_entry("session.x64quantprecision", "1")
         if precision != "float32":
             # Some half-precision graphs crash at the highest level.
             options.graph_optimization_level = (
@@ -176,12 +175,8 @@ class OnnxRuntimeBackend:
             options.profile_file_prefix = str(self._profiles / graph)
         path = str(self._bundle.file(info.file))
         try:
-            session = self._runtime.InferenceSession(
-                path,
-                options,
-                providers=self._provider.chain(graph),
-                # It would print why a provider failed, and go on with another.
-                enable_fallback=0,
+            session = open_session(
+                path, options, providers=self._provider.chain(graph), runtime=self._runtime
             )
         except Exception as error:
             raise SetupError(

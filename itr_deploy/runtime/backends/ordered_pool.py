@@ -40,34 +40,34 @@ class OrderedPool:
         with self._lock:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(self._workers - 1, "itr-deploy")
-        running: deque[_Begun] = deque()
+        pending: deque[_PendingCall] = deque()
         try:
             for call in calls:
-                running.append(_Begun(self._threads.submit(self._in_turn, run, call), call))
-                if len(running) > 2 * self._workers:
-                    yield self._first(running, run)
-            while running:
-                yield self._first(running, run)
+                pending.append(_PendingCall(self._threads.submit(self._in_turn, run, call), call))
+                if len(pending) > 2 * self._workers:
+                    yield self._first(pending, run)
+            while pending:
+                yield self._first(pending, run)
         finally:
-            for begun in running:
-                begun.future.cancel()
+            for waiting in pending:
+                waiting.future.cancel()
 
     def _in_turn(self, run: Run, call: Call) -> Outputs:
         with self._slots:
             return run(*call)
 
-    def _first(self, running: deque[_Begun], run: Run) -> Outputs:
-        """The outputs of the first call; meanwhile this thread runs those that wait for one."""
-        while not running[0].future.done() and self._slots.acquire(blocking=False):
+    def _first(self, pending: deque[_PendingCall], run: Run) -> Outputs:
+        """The outputs of the first call; meanwhile this thread runs those that no thread has."""
+        while not pending[0].future.done() and self._slots.acquire(blocking=False):
             try:
-                waiting = next((begun for begun in running if begun.taken()), None)
+                waiting = next((call for call in pending if call.take()), None)
                 if waiting is None:
                     break
                 waiting.outputs = run(*waiting.call)
             finally:
                 self._slots.release()
-        begun = running.popleft()
-        return begun.future.result() if begun.outputs is None else begun.outputs
+        first = pending.popleft()
+        return first.future.result() if first.outputs is None else first.outputs
 
     def close(self) -> None:
         """Wait for the calls that are running, and end the threads."""
@@ -77,17 +77,17 @@ class OrderedPool:
                 self._threads = None
 
 
-class _Begun:
-    """A call that a thread will run, or that was taken from it.
+class _PendingCall:
+    """A call that a thread of the pool will run, unless the waiting thread takes it.
 
     Attributes:
-        outputs: Of one that was taken.
+        outputs: What the waiting thread's run of it gave; None while it is the pool's.
     """
 
     def __init__(self, future: Future[Outputs], call: Call) -> None:
         self.future, self.call = future, call
         self.outputs: Outputs | None = None
 
-    def taken(self) -> bool:
-        """Take the call, if no thread has begun it; true once."""
+    def take(self) -> bool:
+        """Take the call from the pool, if no thread has begun it; true once."""
         return not self.future.cancelled() and self.future.cancel()

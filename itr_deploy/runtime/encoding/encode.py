@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Manifest, Modality, TextItems
+from itr_deploy.bundle.manifest import Manifest, TextItems
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.runtime.backends.base import Backend
 from itr_deploy.runtime.encoding.checks import finite_batch
 from itr_deploy.runtime.encoding.encoded import Block, Encoded, length_groups

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Modality, StorageType
+from itr_deploy.bundle.manifest import StorageType
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.runtime.encoding.storage import restored, stored
 
 Rows = NDArray[np.int64]
@@ -34,8 +35,8 @@ class Block:
 
     @property
     def positions(self) -> int:
-        """Regions of an image or padded length of a text."""
-        return max(int(t.shape[1]) for t in self.tensors.values() if t.ndim == 3)
+        """Regions of an image or padded length of a text; 1 where nothing is stored of each."""
+        return max((int(t.shape[1]) for t in self.tensors.values() if t.ndim == 3), default=1)
 
     @property
     def storage(self) -> StorageType:
@@ -136,9 +137,3 @@ def length_groups(lengths: Rows, padded: int | None = None) -> list[Rows]:
         return [np.arange(len(lengths))] if len(lengths) else []
     keys = np.ceil(np.log(np.maximum(lengths, 1)) / np.log(8 / 7) - 1e-9).astype(np.int64)
     return [np.flatnonzero(keys == key) for key in np.unique(keys)]
-
-
-def pad_positions(array: Floats, positions: int) -> Floats:
-    """``[n, p, width]`` with zeros added so that p is ``positions``."""
-    missing = positions - array.shape[1]
-    return np.pad(array, ((0, 0), (0, missing), (0, 0))) if missing else array

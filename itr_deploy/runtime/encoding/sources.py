@@ -4,18 +4,41 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from numpy.typing import ArrayLike
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
+from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import InputError
+from itr_deploy.runtime.backends.base import Backend
 from itr_deploy.runtime.encoding import encode as encoding
 from itr_deploy.runtime.encoding.checks import check_regions, check_token_ids
 from itr_deploy.runtime.encoding.encoded import Encoded
+from itr_deploy.runtime.text import TextProcessor
 
-if TYPE_CHECKING:
-    from itr_deploy.runtime.matcher import Matcher
+
+class Encoder(Protocol):
+    """What encodes a source: a bundle and all that runs its encoders, as `Matcher` has them."""
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle whose encoders run."""
+        ...
+
+    @property
+    def backend(self) -> Backend:
+        """What runs them."""
+        ...
+
+    @property
+    def text(self) -> TextProcessor:
+        """The model's text processing."""
+        ...
+
+    def item_bytes(self, modality: Modality, positions: int) -> int:
+        """Bytes in float32 of one encoded item with this many regions or words."""
+        ...
 
 
 class Source(Protocol):
@@ -40,12 +63,12 @@ class SlicedSource(ABC):
     count: int
     positions: int
 
-    def __init__(self, matcher: Matcher) -> None:
-        self._matcher = matcher
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
 
     def tiles(self, budget: int) -> Iterator[tuple[slice, Encoded]]:
         """See `Source.tiles`."""
-        step = max(1, budget // self._matcher.item_bytes(self.modality, self.positions))
+        step = max(1, budget // self._encoder.item_bytes(self.modality, self.positions))
         for start in range(0, self.count, step):
             part = slice(start, min(start + step, self.count))
             yield part, self.encode(part)
@@ -60,18 +83,16 @@ class ImageSource(SlicedSource):
 
     modality: Modality = "image"
 
-    def __init__(self, matcher: Matcher, regions: ArrayLike) -> None:
-        super().__init__(matcher)
-        self._regions = check_regions(regions, matcher.bundle.manifest.images)
+    def __init__(self, encoder: Encoder, regions: ArrayLike) -> None:
+        super().__init__(encoder)
+        self._regions = check_regions(regions, encoder.bundle.manifest.images)
         self.count, self.positions = self._regions.shape[:2]
 
     def encode(self, part: slice) -> Encoded:
         """See `Source.encode`."""
-        manifest = self._matcher.bundle.manifest
-        first = part.start or 0
-        return encoding.encode_images(
-            self._matcher.backend, manifest, self._regions[part], first=first
-        )
+        manifest, first = self._encoder.bundle.manifest, part.start or 0
+        regions = self._regions[part]
+        return encoding.encode_images(self._encoder.backend, manifest, regions, first=first)
 
 
 class TextSource(SlicedSource):
@@ -79,26 +100,29 @@ class TextSource(SlicedSource):
 
     modality: Modality = "text"
 
-    def __init__(self, matcher: Matcher, texts: Any) -> None:
-        super().__init__(matcher)
+    def __init__(self, encoder: Encoder, texts: Any) -> None:
+        super().__init__(encoder)
         if isinstance(texts, str):
             raise InputError("expected a list of texts; put the text in a list")
         if not isinstance(texts, Iterable):
             raise InputError(f"expected a list of texts, not a {type(texts).__name__}")
-        if not _are_token_ids(texts):
-            texts = matcher.text.token_ids(list(texts))
-        ids, lengths = texts
-        items = matcher.bundle.manifest.texts
-        self._ids, self._lengths = check_token_ids(ids, lengths, items)
+        items = encoder.bundle.manifest.texts
+        if _are_token_ids(texts):
+            ids, lengths = texts
+            self._ids, self._lengths = check_token_ids(ids, lengths, items)
+        else:
+            # Not checked again: the exporter compared the vocabulary with the encoder, and the text
+            # processing itself refuses, or cuts, what is too long.
+            self._ids, self._lengths = encoder.text.token_ids(list(texts))
         self.count = len(self._lengths)
         self.positions = items.length or int(self._lengths.max(initial=1))
         self._widths = encoding.padded_widths(items, self._lengths)
 
     def encode(self, part: slice) -> Encoded:
         """See `Source.encode`."""
-        manifest = self._matcher.bundle.manifest
+        manifest = self._encoder.bundle.manifest
         return encoding.encode_texts(
-            self._matcher.backend,
+            self._encoder.backend,
             manifest,
             self._ids[part],
             self._lengths[part],
@@ -109,8 +133,8 @@ class TextSource(SlicedSource):
 class EncodedSource:
     """Items that an ``encode_...`` call returned."""
 
-    def __init__(self, matcher: Matcher, items: Encoded, modality: Modality) -> None:
-        bundle = matcher.bundle
+    def __init__(self, encoder: Encoder, items: Encoded, modality: Modality) -> None:
+        bundle = encoder.bundle
         if items.encoding_id != bundle.manifest.encoding_id:
             raise InputError(
                 f"{modality}s= was encoded by another bundle ({items.encoding_id[:12]}); "
@@ -131,7 +155,7 @@ class EncodedSource:
         return self._items.take(part)
 
 
-def source(matcher: Matcher, items: Any, modality: Modality) -> Source:
+def source(encoder: Encoder, items: Any, modality: Modality) -> Source:
     """The source for what a user gave; what is one already is taken as it is.
 
     Raises:
@@ -140,8 +164,8 @@ def source(matcher: Matcher, items: Any, modality: Modality) -> Source:
     if isinstance(items, SlicedSource):
         return items
     if isinstance(items, Encoded):
-        return EncodedSource(matcher, items, modality)
-    return ImageSource(matcher, items) if modality == "image" else TextSource(matcher, items)
+        return EncodedSource(encoder, items, modality)
+    return ImageSource(encoder, items) if modality == "image" else TextSource(encoder, items)
 
 
 def _are_token_ids(texts: Any) -> bool:

@@ -12,7 +12,8 @@ import lancedb
 import pyarrow as pa
 from lancedb.table import Table
 
-from itr_deploy.bundle.manifest import Modality, StorageType
+from itr_deploy.bundle.manifest import StorageType
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.names import first_repeated
 from itr_deploy.errors import BundleError, GalleryError
 from itr_deploy.runtime.encoding.sources import Source, source
@@ -343,7 +344,7 @@ class Gallery:
         """The table's schema; an empty gallery takes it from the first items."""
         description = self.description
         if empty:
-            if description.modality == "image":
+            if description.modality == "image" and description.position_bytes:
                 description = description.model_copy(update={"positions": given.positions})
             return schema(description, list(extra.schema))
         self._check_positions(given)
@@ -352,7 +353,9 @@ class Gallery:
 
     def _check_positions(self, given: Source) -> None:
         about = self.description
-        if about.modality == "image" and given.positions != about.positions:
+        if about.modality == "text" or not about.position_bytes:
+            return
+        if given.positions != about.positions:
             raise GalleryError(
                 f"{self.path}: its images have {about.positions} regions, "
                 f"these have {given.positions}"

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import ValidationError
 
-from itr_deploy.bundle.manifest import Manifest, Modality, StorageType, StoredTensor
+from itr_deploy.bundle.manifest import Manifest, StorageType, StoredTensor
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.names import scale_name
 from itr_deploy.bundle.record import Record
 from itr_deploy.errors import GalleryError
@@ -71,8 +72,8 @@ class Description(Record):
         encoding_id: The bundle's whose encoders made them.
         tensors: What is stored of an item.
         embedding_dim: Width of the coarse embedding.
-        positions: Regions of every image, None before the first; the padded length of every text
-            where the model fixes it, else None.
+        positions: Regions of every image, None before the first and where nothing is stored of a
+            region; the padded length of every text where the model fixes it, else None.
         family: Family of the bundle, for people.
     """
 

@@ -66,7 +66,7 @@ def from_batches(
         lengths: ``int64 [count]`` for texts, known before their tensors are read.
     """
     embedding = np.empty((count, description.embedding_dim), np.float32)
-    if lengths is None:
+    if lengths is None or not description.position_bytes:
         groups = [np.arange(count)]
     else:
         groups = length_groups(lengths, description.positions)

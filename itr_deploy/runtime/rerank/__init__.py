@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from itr_deploy.runtime.rerank.affinities import affinities
 from itr_deploy.runtime.rerank.edges import ABSENT, edges
-from itr_deploy.runtime.rerank.matrices import Inputs, MatrixPi, Pi, Shape, SimilarityMatrices
+from itr_deploy.runtime.rerank.matrices import (
+    Inputs,
+    IntraSimilarity,
+    MatrixSimilarity,
+    Shape,
+    SimilarityMatrices,
+)
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists
-from itr_deploy.runtime.rerank.pooled import PooledPi
+from itr_deploy.runtime.rerank.pooled import PooledSimilarity
 
 __all__ = [
     "ABSENT",
     "Inputs",
-    "MatrixPi",
+    "IntraSimilarity",
+    "MatrixSimilarity",
     "NeighbourLists",
-    "Pi",
-    "PooledPi",
+    "PooledSimilarity",
     "Shape",
     "SimilarityMatrices",
     "affinities",

@@ -9,35 +9,36 @@ Floats = NDArray[np.floating]
 
 
 def affinities(
-    ranked_phi: Floats,
-    own_pi: Floats,
-    query_pi: Floats,
-    shortlist_pi: Floats,
-    pillar_phi: Floats,
+    ranked_scores: Floats,
+    own_similarity: Floats,
+    query_similarities: Floats,
+    shortlist_similarities: Floats,
+    pillar_scores: Floats,
 ) -> NDArray[np.float32]:
     """Put similarities in the order that the network was trained on.
 
-    phi is the matcher's score, pi the similarity within a modality. A query's pillars are its
-    L - 1 best candidates (the inter block) and the L - 1 bank items nearest to it (the intra
-    block), in rank order; column 0 of both is the query itself.
+    Scores are the matcher's, of a query and an item; similarities are those within a modality. A
+    query's pillars are its L - 1 best candidates (the inter block) and the L - 1 bank items nearest
+    to it (the intra block), in rank order; column 0 of both is the query itself.
 
     Args:
-        ranked_phi: ``[Q, n]``, of the query and its best candidates, n at least K - 1 and L - 1.
-        own_pi: ``[Q]``, of the query and itself.
-        query_pi: ``[Q, L - 1]``, of the query and its bank pillars.
-        shortlist_pi: ``[Q, K - 1, L - 1]``, of the shortlist and the L - 1 best candidates.
-        pillar_phi: ``[Q, L - 1, K - 1]``, of the bank pillars and the shortlist.
+        ranked_scores: ``[Q, n]``, of the query and its best candidates, n at least K - 1 and L - 1.
+        own_similarity: ``[Q]``, of the query and itself.
+        query_similarities: ``[Q, L - 1]``, of the query and its bank pillars.
+        shortlist_similarities: ``[Q, K - 1, L - 1]``, of the shortlist and the L - 1 best
+            candidates.
+        pillar_scores: ``[Q, L - 1, K - 1]``, of the bank pillars and the shortlist.
 
     Returns:
         ``float32 [Q, K, 2L]``, the query's row first.
     """
-    queries, others, pillars = shortlist_pi.shape
+    queries, others, pillars = shortlist_similarities.shape
     rows, width = others + 1, pillars + 1
     made = np.empty((queries, rows, 2, width), np.float32)
-    made[:, 0, :, 0] = own_pi[:, None]
-    made[:, 0, 0, 1:] = ranked_phi[:, :pillars]
-    made[:, 0, 1, 1:] = query_pi
-    made[:, 1:, :, 0] = ranked_phi[:, :others, None]
-    made[:, 1:, 0, 1:] = shortlist_pi
-    made[:, 1:, 1, 1:] = pillar_phi.transpose(0, 2, 1)
+    made[:, 0, :, 0] = own_similarity[:, None]
+    made[:, 0, 0, 1:] = ranked_scores[:, :pillars]
+    made[:, 0, 1, 1:] = query_similarities
+    made[:, 1:, :, 0] = ranked_scores[:, :others, None]
+    made[:, 1:, 0, 1:] = shortlist_similarities
+    made[:, 1:, 1, 1:] = pillar_scores.transpose(0, 2, 1)
     return made.reshape(queries, rows, 2 * width)

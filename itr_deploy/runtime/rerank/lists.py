@@ -26,7 +26,7 @@ class BankLists:
         """Those of some items."""
         return BankLists(self.rows[items], self.scores[items])
 
-    def with_query(self, phi: NDArray[np.float32], same: int, number: int) -> Rows:
+    def with_query(self, cross_scores: NDArray[np.float32], same: int, number: int) -> Rows:
         """The lists as they would be if the query were an item of the bank like all others.
 
         A re-ranker is trained on queries that are items of the bank, so that a query takes the
@@ -34,7 +34,7 @@ class BankLists:
         scores the bank's item stays.
 
         Args:
-            phi: ``[n]``, the matcher's score of the query and each list's item.
+            cross_scores: ``[n]``, the matcher's score of the query and each list's item.
             same: The bank's row that the query is, or -1.
             number: What stands for the query in the lists; no row of the bank.
 
@@ -44,7 +44,7 @@ class BankLists:
         others = np.argsort(self.rows == same, axis=1, kind="stable")[:, :-1]
         rows = np.take_along_axis(self.rows, others, axis=1)
         scores = np.take_along_axis(self.scores, others, axis=1)
-        rows[:, -1] = np.where(phi > scores[:, -1], number, rows[:, -1])
+        rows[:, -1] = np.where(cross_scores > scores[:, -1], number, rows[:, -1])
         return rows
 
 

@@ -44,7 +44,7 @@ class Inputs:
     edges: NDArray[np.float32]
 
 
-class Pi(Protocol):
+class IntraSimilarity(Protocol):
     """Similarity within one modality, by row numbers."""
 
     def lists(self, rows: Rows, count: int) -> Rows:
@@ -56,7 +56,7 @@ class Pi(Protocol):
         ...
 
 
-class MatrixPi:
+class MatrixSimilarity:
     """Similarities that are there as a matrix ``[N, N]``.
 
     Of equal ones the lower row comes first; an item is its own nearest whatever the matrix says.
@@ -66,13 +66,13 @@ class MatrixPi:
         self._similarities = similarities
 
     def lists(self, rows: Rows, count: int) -> Rows:
-        """See `Pi.lists`."""
+        """See `IntraSimilarity.lists`."""
         own = np.array(self._similarities[rows])
         own[np.arange(len(rows)), rows] = np.inf
         return top(own, count)
 
     def between(self, rows: Rows, others: Rows) -> NDArray[np.float32]:
-        """See `Pi.between`."""
+        """See `IntraSimilarity.between`."""
         found = self._similarities[rows[:, :, None], others[:, None, :]]
         return found.astype(np.float32)
 
@@ -83,36 +83,43 @@ class SimilarityMatrices:
     Of equal scores the lower row comes first.
     """
 
-    def __init__(self, phi: Floats, query_pi: Pi, item_pi: Pi, shape: Shape) -> None:
+    def __init__(
+        self,
+        cross_scores: Floats,
+        query_similarity: IntraSimilarity,
+        item_similarity: IntraSimilarity,
+        shape: Shape,
+    ) -> None:
         """Take the similarities.
 
         Args:
-            phi: ``[Q, N]``, of queries and items, in memory or mapped.
-            query_pi: Of the Q queries.
-            item_pi: Of the N items.
+            cross_scores: ``[Q, N]``, of queries and items, in memory or mapped.
+            query_similarity: Of the Q queries.
+            item_similarity: Of the N items.
             shape: The direction's sizes; Q is at least L and C, N at least K - 1, L - 1 and C.
         """
-        self.phi, self._query_pi, self._item_pi, self.shape = phi, query_pi, item_pi, shape
+        self.cross_scores, self.shape = cross_scores, shape
+        self._query_similarity, self._item_similarity = query_similarity, item_similarity
 
     @property
     def queries(self) -> int:
         """Number of queries."""
-        return len(self.phi)
+        return len(self.cross_scores)
 
     def inputs(self, queries: Rows) -> Inputs:
         """The inputs of the queries at these rows."""
         shape, own = self.shape, queries[:, None]
         others, pillars, count = shape.rows - 1, shape.pillars - 1, shape.neighbours
-        phi = self.phi[queries]
-        ranked = top(phi, max(others, pillars, count))
-        nearest = self._query_pi.lists(queries, max(shape.pillars, count))
+        cross_scores = self.cross_scores[queries]
+        ranked = top(cross_scores, max(others, pillars, count))
+        nearest = self._query_similarity.lists(queries, max(shape.pillars, count))
         shortlist, bank = ranked[:, :others], nearest[:, 1 : shape.pillars]
         made = affinities(
-            np.take_along_axis(phi, ranked, axis=1),
-            self._query_pi.between(own, own)[:, 0, 0],
-            self._query_pi.between(own, bank)[:, 0],
-            self._item_pi.between(shortlist, ranked[:, :pillars]),
-            self.phi[bank[:, :, None], shortlist[:, None, :]],
+            np.take_along_axis(cross_scores, ranked, axis=1),
+            self._query_similarity.between(own, own)[:, 0, 0],
+            self._query_similarity.between(own, bank)[:, 0],
+            self._item_similarity.between(shortlist, ranked[:, :pillars]),
+            self.cross_scores[bank[:, :, None], shortlist[:, None, :]],
         )
         item_lists = (ranked[:, None, :count], self._nearest_items[shortlist])
         bank_lists = (nearest[:, None, :count], self._queries_of_items[shortlist])
@@ -125,11 +132,13 @@ class SimilarityMatrices:
 
     @cached_property
     def _nearest_items(self) -> Rows:
-        return self._item_pi.lists(np.arange(self.phi.shape[1]), self.shape.neighbours)
+        return self._item_similarity.lists(
+            np.arange(self.cross_scores.shape[1]), self.shape.neighbours
+        )
 
     @cached_property
     def _queries_of_items(self) -> Rows:
-        return top(self.phi.T, self.shape.neighbours)
+        return top(self.cross_scores.T, self.shape.neighbours)
 
 
 def top(similarities: Floats, count: int) -> Rows:

@@ -12,9 +12,9 @@ from itr_deploy.bundle.manifest import Pipeline, Reranker
 from itr_deploy.errors import GalleryError, InputError
 from itr_deploy.runtime.pair_scorer import PairScorer
 from itr_deploy.runtime.rerank.lists import BankLists, SearchedBankLists
-from itr_deploy.runtime.rerank.neighbours import ListedPi, NeighbourLists
-from itr_deploy.runtime.rerank.pooled import PooledPi
-from itr_deploy.runtime.rerank.store import PhiStore, has_store, open_store
+from itr_deploy.runtime.rerank.neighbours import ListedSimilarity, NeighbourLists
+from itr_deploy.runtime.rerank.pooled import PooledSimilarity
+from itr_deploy.runtime.rerank.store import CrossScoreStore, has_store, open_store
 from itr_deploy.runtime.search.resident import Searcher
 
 Rows = NDArray[np.int64]
@@ -52,7 +52,7 @@ class Neighbourhood:
         gallery_lists: NeighbourLists | None,
         bank_lists: NeighbourLists | None,
     ) -> None:
-        """Check that the bank is large enough, and open the gallery's phi store if it fits.
+        """Check that the bank is large enough, and open the store of cross scores if it fits.
 
         Raises:
             GalleryError: The bank is smaller than the re-ranker's inputs.
@@ -68,12 +68,14 @@ class Neighbourhood:
                 f"{bank.gallery.path}: {held} items; a bank for this re-ranker needs at least "
                 f"{needed}, as its number of pillars is fixed"
             )
-        pooled = PooledPi(gallery.vectors.ids, gallery.vectors.embedding)
+        pooled = PooledSimilarity(gallery.vectors.ids, gallery.vectors.embedding)
         listed = _listed(gallery_lists, gallery)
-        self.gallery_pi: PooledPi | ListedPi = pooled if listed is None else listed
-        self._bank_pooled = PooledPi(bank.vectors.ids, bank.vectors.embedding)
+        self.gallery_similarity: PooledSimilarity | ListedSimilarity = (
+            pooled if listed is None else listed
+        )
+        self._bank_pooled = PooledSimilarity(bank.vectors.ids, bank.vectors.embedding)
         self._bank_listed = _listed(bank_lists, bank)
-        self._given_pi = listed is not None
+        self._gallery_is_listed = listed is not None
         self._bank_rows = {name: row for row, name in enumerate(bank.vectors.ids.tolist())}
         self.rows = {name: row for row, name in enumerate(gallery.vectors.ids.tolist())}
         self._searched = SearchedBankLists(gallery, bank, depth)
@@ -88,10 +90,10 @@ class Neighbourhood:
             return self.store.lists.take(items)
         return self._searched.take(items, pipeline)
 
-    def pillar_phi(self, pillars: Rows, shortlist: Rows) -> Floats:
+    def pillar_scores(self, pillars: Rows, shortlist: Rows) -> Floats:
         """The matcher's scores of bank items and gallery items, ``[L - 1, K - 1]``."""
-        if self.store is not None and self.store.phi is not None:
-            return np.asarray(self.store.phi[shortlist[:, None], pillars[None, :]]).T
+        if self.store is not None and self.store.cross_scores is not None:
+            return np.asarray(self.store.cross_scores[shortlist[:, None], pillars[None, :]]).T
         queries = self.bank.encoded(pillars).stored_as("float32")
         return self._scorer.score_all(queries, self.gallery.encoded(shortlist))
 
@@ -103,13 +105,13 @@ class Neighbourhood:
             given: Ids of its neighbours and their similarities, where the user gives them.
 
         Raises:
-            InputError: pi is by the user's lists, and they have none for this query.
+            InputError: intra-similarity is by the user's lists, and they have none for this query.
         """
         count = self._near
         same = self._bank_pooled.same(embedding)
         if given is not None:
             return self._from_ids(same, *given)
-        if self._bank_listed is None and not self._given_pi:
+        if self._bank_listed is None and not self._gallery_is_listed:
             return QueryPillars(same, 1.0, *self._bank_pooled.nearest(embedding, count, same))
         if same < 0 or self._bank_listed is None:
             raise InputError(
@@ -139,11 +141,11 @@ class Neighbourhood:
         return QueryPillars(same, 1.0, chosen, similarities[keep])
 
 
-def _listed(lists: NeighbourLists | None, searcher: Searcher) -> ListedPi | None:
-    return None if lists is None else ListedPi(lists, searcher.vectors.ids)
+def _listed(lists: NeighbourLists | None, searcher: Searcher) -> ListedSimilarity | None:
+    return None if lists is None else ListedSimilarity(lists, searcher.vectors.ids)
 
 
-def _store(gallery: Searcher, bank: Searcher, depth: int) -> PhiStore | None:
+def _store(gallery: Searcher, bank: Searcher, depth: int) -> CrossScoreStore | None:
     if not has_store(gallery.gallery):
         return None
     try:

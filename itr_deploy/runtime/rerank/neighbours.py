@@ -83,7 +83,7 @@ class NeighbourLists:
         )
 
 
-class ListedPi:
+class ListedSimilarity:
     """Similarities from `NeighbourLists`, in the rows of a gallery."""
 
     def __init__(self, lists: NeighbourLists, ids: NDArray[np.str_]) -> None:

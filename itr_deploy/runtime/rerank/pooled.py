@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from itr_deploy.runtime.products import of_one
 from itr_deploy.runtime.ranking import best
-from itr_deploy.runtime.search.products import of_one
 
 Rows = NDArray[np.int64]
 Vectors = NDArray[np.float32]
@@ -17,7 +17,7 @@ SAME = 1e-5
 NOT_A_COSINE = -2.0
 
 
-class PooledPi:
+class PooledSimilarity:
     """Cosines between the items of one gallery. Of equal ones the lower id comes first."""
 
     def __init__(self, ids: NDArray[np.str_], embedding: Vectors) -> None:

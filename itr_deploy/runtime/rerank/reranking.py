@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import GraphRole, Modality, Pipeline, Reranker
+from itr_deploy.bundle.manifest import Pipeline, Reranker
+from itr_deploy.bundle.modality import RERANK_GRAPHS, Modality, other
 from itr_deploy.errors import BundleError, GalleryError, InputError, UsageError
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.hits import Hits
@@ -29,12 +30,6 @@ if TYPE_CHECKING:
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Given = tuple[list[str], Floats]
-
-GRAPHS: dict[Modality, GraphRole] = {
-    "text": "rerank_text_to_image",
-    "image": "rerank_image_to_text",
-}
-"""The re-ranker's graph by the modality of the query."""
 
 BATCH = 64
 """Queries that the re-ranker scores at once."""
@@ -61,7 +56,7 @@ class Reranking:
         self._record = reranker_of(matcher)
         bank.gallery.check_bundle(matcher)
         self._lists = _lists(gallery_neighbours), _lists(bank_neighbours)
-        if self._record.pi == "neighbour_lists" and self._lists[0] is None:
+        if self._record.intra_similarity == "neighbour_lists" and self._lists[0] is None:
             raise InputError(
                 f"{matcher.bundle.path}: its re-ranker was trained with neighbour lists for the "
                 "similarity within a modality; give gallery_neighbours="
@@ -164,14 +159,14 @@ class Reranking:
             hits.scores[None],
             np.array([query.own]),
             query.similarities[None, :pillars],
-            around.gallery_pi.between(shortlist[None], ranked[None, :pillars]),
-            around.pillar_phi(query.rows[:pillars], shortlist)[None],
+            around.gallery_similarity.between(shortlist[None], ranked[None, :pillars]),
+            around.pillar_scores(query.rows[:pillars], shortlist)[None],
         )
         number = len(around.bank.vectors.ids)
         in_bank = around.bank_lists(shortlist, pipeline).with_query(
             hits.scores[: len(shortlist)], query.same, number
         )
-        item_lists = [ranked[None, :count], around.gallery_pi.lists(shortlist, count)]
+        item_lists = [ranked[None, :count], around.gallery_similarity.lists(shortlist, count)]
         bank_lists = [np.append(number, query.rows[: count - 1])[None], in_bank]
         between = edges(
             np.concatenate(item_lists)[None], np.concatenate(bank_lists)[None], shape.threshold
@@ -196,7 +191,7 @@ def network_scores(matcher: Matcher, query: Modality, affinities: Floats, edges:
     Returns:
         ``float32 [q, K - 1]``, higher is better.
     """
-    graph = matcher.bundle.manifest.graph(GRAPHS[query])
+    graph = matcher.bundle.manifest.graph(RERANK_GRAPHS[query])
     batch = matcher.backend.max_size(graph, "batch") or len(edges)
     parts = [slice(start, start + batch) for start in range(0, len(edges), batch)]
     calls = [(graph, {"affinities": affinities[part], "edges": edges[part]}) for part in parts]
@@ -224,18 +219,16 @@ def check_bank(gallery: Modality, bank: SearcherCache) -> None:
         GalleryError: It is.
     """
     if bank.gallery.modality == gallery:
-        other = "texts" if gallery == "image" else "images"
         raise GalleryError(
             f"{bank.gallery.path} holds {gallery}s; a gallery of {gallery}s is re-ranked with a "
-            f"bank of {other}"
+            f"bank of {other(gallery)}s"
         )
 
 
 def no_bank(gallery: Modality) -> UsageError:
     """What a search without a bank raises when it is to re-rank."""
-    other = "texts" if gallery == "image" else "images"
     return UsageError(
-        f"re-ranking a gallery of {gallery}s needs a bank of {other}; "
+        f"re-ranking a gallery of {gallery}s needs a bank of {other(gallery)}s; "
         "give bank= to Retriever.load, or --bank"
     )
 

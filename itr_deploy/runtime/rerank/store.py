@@ -1,7 +1,9 @@
-"""phi of a gallery and a bank, computed once and kept inside the gallery's directory.
+"""The cross scores of a gallery and a bank, computed once and stored in the gallery's directory.
 
-``phi/store.json`` says what it was made of, ``lists.npy`` and ``list_scores.npy`` hold every
-item's best bank items, and ``phi.npy`` all scores ``float32 [items, bank items]`` where they fit.
+A cross score is the matcher's, of an item of the gallery and one of the bank; LeaPRR's paper calls
+it phi, and so do the files. ``phi/store.json`` says what the store was made of, ``lists.npy`` and
+``list_scores.npy`` hold every item's best bank items, and ``phi.npy`` all cross scores ``float32
+[items, bank items]`` where they fit.
 The arrays are mapped from disk. Nothing is unpickled.
 """
 
@@ -30,7 +32,8 @@ from itr_deploy.runtime.rerank.lists import BankLists, searched_lists
 from itr_deploy.runtime.search.resident import Searcher
 
 FOLDER = "phi"
-DESCRIPTION, LISTS, LIST_SCORES, PHI = "store.json", "lists.npy", "list_scores.npy", "phi.npy"
+DESCRIPTION, LISTS, LIST_SCORES = "store.json", "lists.npy", "list_scores.npy"
+CROSS_SCORES = "phi.npy"
 TILE, BANK_TILE = 64, 1024
 """Gallery items and bank items that are read and scored at once."""
 
@@ -45,7 +48,7 @@ class StoreDescription(Record):
         bank: That of the bank.
         depth: Length of the lists.
         candidates: Width of the shortlist that the lists were taken from, None for all items.
-        complete: Whether all scores are kept.
+        complete: Whether it has all cross scores.
     """
 
     schema_version: Literal[1] = 1
@@ -57,16 +60,17 @@ class StoreDescription(Record):
 
 
 @dataclass(frozen=True)
-class PhiStore:
+class CrossScoreStore:
     """A store that fits a gallery and a bank as they are.
 
     Attributes:
         lists: Every item's best bank items.
-        phi: All scores ``float32 [items, bank items]``, mapped; None where they are not kept.
+        cross_scores: ``float32 [items, bank items]``, mapped; None where the store has the lists
+            alone.
     """
 
     lists: BankLists
-    phi: NDArray[np.float32] | None
+    cross_scores: NDArray[np.float32] | None
 
 
 def fingerprint(gallery: Gallery, vectors: Vectors) -> str:
@@ -85,11 +89,11 @@ def has_store(gallery: Gallery) -> bool:
 
 def is_store(path: Path) -> bool:
     """Whether a directory is a store and holds nothing else."""
-    own = {DESCRIPTION, LISTS, LIST_SCORES, PHI}
+    own = {DESCRIPTION, LISTS, LIST_SCORES, CROSS_SCORES}
     return (path / DESCRIPTION).is_file() and {entry.name for entry in path.iterdir()} <= own
 
 
-def open_store(gallery: Searcher, bank: Searcher, depth: int) -> PhiStore:
+def open_store(gallery: Searcher, bank: Searcher, depth: int) -> CrossScoreStore:
     """Map the store of a gallery.
 
     Raises:
@@ -97,27 +101,31 @@ def open_store(gallery: Searcher, bank: Searcher, depth: int) -> PhiStore:
             or its lists are shorter than ``depth``.
     """
     root = Path(gallery.gallery.path) / FOLDER
-    mend = "make it again with itr-deploy index --bank"
+    remedy = "make it again with itr-deploy index --bank"
     try:
         about = StoreDescription.model_validate_json((root / DESCRIPTION).read_bytes())
         arrays = {name: np.load(root / name, mmap_mode="r") for name in (LISTS, LIST_SCORES)}
-        phi = np.load(root / PHI, mmap_mode="r") if about.complete else None
+        cross_scores = np.load(root / CROSS_SCORES, mmap_mode="r") if about.complete else None
     except (OSError, ValueError, EOFError, ValidationError) as error:
-        raise GalleryError(f"{root}: damaged: {str(error).splitlines()[0]}; {mend}") from error
+        raise GalleryError(f"{root}: damaged: {str(error).splitlines()[0]}; {remedy}") from error
     for name, searcher in (("gallery", gallery), ("bank", bank)):
         if getattr(about, name) != fingerprint(searcher.gallery, searcher.vectors):
             raise GalleryError(
-                f"{root}: made of another state of the {name} {searcher.gallery.path}; {mend}"
+                f"{root}: made of another state of the {name} {searcher.gallery.path}; {remedy}"
             )
     items, others = len(gallery.vectors.ids), len(bank.vectors.ids)
-    shapes = [array.shape for array in (*arrays.values(), *(() if phi is None else (phi,)))]
-    if shapes[:2] != [(items, about.depth)] * 2 or shapes[2:] not in ([], [(items, others)]):
-        raise GalleryError(f"{root}: damaged: its arrays have shapes {shapes}; {mend}")
+    shapes = [array.shape for array in arrays.values()]
+    expected = [(items, about.depth)] * 2
+    if cross_scores is not None:
+        shapes.append(cross_scores.shape)
+        expected.append((items, others))
+    if shapes != expected:
+        raise GalleryError(f"{root}: damaged: its arrays have shapes {shapes}; {remedy}")
     if about.depth < depth:
         raise GalleryError(
-            f"{root}: its lists hold {about.depth} items, the re-ranker needs {depth}; {mend}"
+            f"{root}: its lists hold {about.depth} items, the re-ranker needs {depth}; {remedy}"
         )
-    return PhiStore(BankLists(arrays[LISTS], arrays[LIST_SCORES]), phi)
+    return CrossScoreStore(BankLists(arrays[LISTS], arrays[LIST_SCORES]), cross_scores)
 
 
 def write_store(
@@ -128,7 +136,7 @@ def write_store(
     *,
     depth: int,
     pipeline: Pipeline,
-    phi_limit: int,
+    limit: int,
     progress: Progress = lambda done: None,
 ) -> StoreDescription:
     """Score a gallery with a bank and write the store into an empty directory.
@@ -140,30 +148,30 @@ def write_store(
         scorer: Of the bundle that made both.
         depth: Length of the lists.
         pipeline: How wide the bank's shortlists are, used where not all pairs are scored.
-        phi_limit: Bytes that all scores may take; where they take more, only lists are made.
+        limit: Bytes that all scores may take; where they take more, only lists are made.
         progress: Called with the number of gallery items done.
     """
     items, others = len(gallery.vectors.ids), len(bank.vectors.ids)
-    complete = 4 * items * others <= phi_limit
+    complete = 4 * items * others <= limit
     lists = np.empty((items, depth), np.int64)
     scores = np.empty((items, depth), np.float32)
     with output_errors(root):
-        phi = None
+        cross_scores = None
         if complete:
-            phi = np.lib.format.open_memmap(
-                root / PHI, mode="w+", dtype=np.float32, shape=(items, others)
+            cross_scores = np.lib.format.open_memmap(
+                root / CROSS_SCORES, mode="w+", dtype=np.float32, shape=(items, others)
             )
         for start in range(0, items, TILE):
             rows = np.arange(start, min(start + TILE, items))
-            if phi is not None:
-                phi[rows] = _scored(gallery, rows, bank, scorer)
-                found = _best_of(phi[rows], bank.vectors.ids, depth)
+            if cross_scores is not None:
+                cross_scores[rows] = _scored(gallery, rows, bank, scorer)
+                found = _best_of(cross_scores[rows], bank.vectors.ids, depth)
             else:
                 found = searched_lists(gallery, rows, bank, depth, pipeline)
             lists[rows], scores[rows] = found.rows, found.scores
             progress(int(rows[-1]) + 1)
-        if phi is not None:
-            phi.flush()
+        if cross_scores is not None:
+            cross_scores.flush()
         np.save(root / LISTS, lists)
         np.save(root / LIST_SCORES, scores)
     about = StoreDescription(

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.runtime.gallery.read import Vectors
+from itr_deploy.runtime.products import product
 from itr_deploy.runtime.ranking import best
-from itr_deploy.runtime.search.products import product
 
 
 class CoarseVectors:

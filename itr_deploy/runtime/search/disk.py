@@ -13,10 +13,10 @@ from itr_deploy.runtime.gallery import Gallery, read
 from itr_deploy.runtime.gallery.read import Vectors
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.pair_scorer import PairScorer
+from itr_deploy.runtime.products import of_one
 from itr_deploy.runtime.projection import PLAIN, Projection
 from itr_deploy.runtime.ranking import ROUNDING, best, best_rows
 from itr_deploy.runtime.search.coarse import CoarseVectors
-from itr_deploy.runtime.search.products import of_one
 from itr_deploy.runtime.timing import each, stage
 
 

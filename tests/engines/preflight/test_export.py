@@ -11,7 +11,7 @@ from itr_deploy.engines.preflight import RULES, GraphView, Target
 from itr_deploy.engines.preflight.rules import Problem
 from itr_deploy.exporters.build import Source, build_bundle
 from itr_deploy.exporters.text import nltk_words
-from itr_deploy.models.imram import load
+from itr_deploy.models.imram.checkpoint import load
 from tests.support.golden import TEXT
 
 

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itr_deploy import Gallery, Matcher, Retriever
-from itr_deploy.bundle.manifest import Modality, Pipeline
+from itr_deploy.bundle.manifest import Pipeline
+from itr_deploy.bundle.modality import Modality
+from itr_deploy.evaluation.data.answers import Answers
 from itr_deploy.evaluation.measures.prefilter import Cascade, cascade_widths, prefilter_scores
 from itr_deploy.evaluation.measures.recall import ranks
 from itr_deploy.evaluation.measures.search_stages import staged
@@ -18,10 +20,15 @@ from itr_deploy.evaluation.measures.shortlist import prefiltered_order, shortlis
 from itr_deploy.evaluation.progress import QUIET
 from itr_deploy.evaluation.scores.coarse import Coarse
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
+from itr_deploy.evaluation.scores.split_scores import SplitScores
 from itr_deploy.evaluation.tuning.widths import PairCost, cheapest, measured_cost
 from tests.evaluation.measures.test_shortlist import PER, coarse_of, split
 
 QUERIES: tuple[Modality, ...] = ("image", "text")
+
+
+def data_of(scores: np.ndarray, coarse: Coarse) -> SplitScores:
+    return SplitScores(scores, coarse, Answers(PER))
 
 
 @settings(deadline=None, max_examples=20)
@@ -61,15 +68,15 @@ def test_the_widths_keep_the_target_and_cost_no_more_than_one_shortlist(
     query: Modality, target: float, tmp_path: Path
 ) -> None:
     coarse, scores, first = noisy(tmp_path)
-    by_coarse = shortlists(scores, coarse, query, PER, [], exhaustive=True)
+    by_coarse = shortlists(data_of(scores, coarse), query, [], exhaustive=True)
     plain = by_coarse.smallest_width(target)
     cost = PairCost(prefilter=0.01, matcher=1)
-    found = cheapest(by_coarse, scores, coarse, query, PER, first, target, cost)
+    found = cheapest(by_coarse, data_of(scores, coarse), query, first, target, cost)
     assert found.prefilter is not None
     assert found.candidates < plain <= found.prefilter <= by_coarse.items
     assert found.cost(cost) < plain
     order = prefiltered_order(coarse, first, query, found.prefilter)
-    behind = shortlists(scores, coarse, query, PER, [], exhaustive=True, order=order)
+    behind = shortlists(data_of(scores, coarse), query, [], exhaustive=True, order=order)
     assert behind.share(found.candidates) == found.share >= target
     assert behind.share(found.candidates - 1) < target
 
@@ -77,8 +84,8 @@ def test_the_widths_keep_the_target_and_cost_no_more_than_one_shortlist(
 def test_a_prefilter_as_dear_as_the_matcher_is_left_out(tmp_path: Path) -> None:
     coarse, scores, first = noisy(tmp_path)
     for query in QUERIES:
-        by_coarse = shortlists(scores, coarse, query, PER, [], exhaustive=True)
-        found = cheapest(by_coarse, scores, coarse, query, PER, first, 0.9, PairCost(1, 1))
+        by_coarse = shortlists(data_of(scores, coarse), query, [], exhaustive=True)
+        found = cheapest(by_coarse, data_of(scores, coarse), query, first, 0.9, PairCost(1, 1))
         assert found.prefilter is None
         assert found.candidates == by_coarse.smallest_width(0.9)
 
@@ -110,11 +117,9 @@ def test_the_stage_of_a_cascade_finds_what_a_search_with_its_widths_finds(
     data, wide, narrow = split(), 8, 4
     coarse = Coarse.encode(SplitItems(matcher, data), tmp_path / "c")
     scores = matcher.score(texts=data.captions, images=data.regions)
-    first = prefilter_scores(matcher, data, tmp_path / "p", False, QUIET).plane()
+    first = prefilter_scores(SplitItems(matcher, data), tmp_path / "p", False, QUIET).plane()
     stages = staged(
-        scores,
-        coarse,
-        PER,
+        data_of(scores, coarse),
         exhaustive=ranks(scores, PER),
         widths={"text": narrow, "image": None},
         cascade=Cascade(first, {"text": wide, "image": None}),
@@ -138,8 +143,8 @@ def test_the_stage_of_a_cascade_finds_what_a_search_with_its_widths_finds(
 
 def test_begun_prefilter_scores_are_gone_on_with(matcher: Matcher, tmp_path: Path) -> None:
     data = split()
-    matrix = prefilter_scores(matcher, data, tmp_path / "p", False, QUIET)
+    matrix = prefilter_scores(SplitItems(matcher, data), tmp_path / "p", False, QUIET)
     assert matrix.complete
     before = (tmp_path / "p" / "scores.npy").stat().st_mtime_ns
-    assert prefilter_scores(matcher, data, tmp_path / "p", False, QUIET).complete
+    assert prefilter_scores(SplitItems(matcher, data), tmp_path / "p", False, QUIET).complete
     assert (tmp_path / "p" / "scores.npy").stat().st_mtime_ns == before

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from itr_deploy.errors import UsageError
+from itr_deploy.evaluation.data.answers import Answers
 from itr_deploy.evaluation.measures.recall import (
     Direction,
-    fold_slices,
     mean_recall,
     ranks,
     recall,
@@ -100,7 +100,7 @@ def test_the_median_rank_is_rounded_down() -> None:
 
 def test_folds_are_consecutive_images_with_their_captions_and_their_figures_are_averaged() -> None:
     scores = np.random.default_rng(0).standard_normal((6, 12)).astype(np.float32)
-    parts = fold_slices(6, 3, 2)
+    parts = Answers(2).folds(6, 3)
     assert parts[1] == (slice(2, 4), slice(4, 8))
     each = [recall(ranks(scores[rows, columns], 2)) for rows, columns in parts]
     mean = mean_recall(each)
@@ -112,7 +112,7 @@ def test_folds_are_consecutive_images_with_their_captions_and_their_figures_are_
 
 def test_folds_that_do_not_divide_the_images_are_refused() -> None:
     with pytest.raises(UsageError, match="250 images cannot be divided into 3 equal folds"):
-        fold_slices(250, 3, 5)
+        Answers(5).folds(250, 3)
 
 
 def test_scores_with_another_number_of_captions_are_refused() -> None:

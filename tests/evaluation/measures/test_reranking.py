@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from itr_deploy.bundle.manifest import Provenance, RerankDirection, Reranker
 from itr_deploy.errors import InputError
+from itr_deploy.evaluation.data.answers import Answers
 from itr_deploy.evaluation.measures.merge import Rescored
 from itr_deploy.evaluation.measures.recall import ranks
 from itr_deploy.evaluation.measures.reranking import (
@@ -22,7 +23,7 @@ from itr_deploy.evaluation.measures.reranking import (
 from itr_deploy.evaluation.scores.cosines import Cosines
 from itr_deploy.evaluation.scores.grid import Grid
 from itr_deploy.evaluation.scores.matrix import ScoreMatrix
-from itr_deploy.runtime.rerank import Inputs, MatrixPi, Shape, SimilarityMatrices
+from itr_deploy.runtime.rerank import Inputs, MatrixSimilarity, Shape, SimilarityMatrices
 from itr_deploy.runtime.rerank.pooled import unit
 
 PER, IMAGES = 3, 9
@@ -34,14 +35,14 @@ RECORD = Reranker(
     pillars=5,
     neighbours=4,
     heads=1,
-    pi="pooled_cosine",
+    intra_similarity="pooled_cosine",
     base_encoding_id="",
     provenance=Provenance(checkpoint="c", checkpoint_sha256="0" * 64, created="", versions={}),
 )
 
 
 class Embeddings:
-    """Pi of random embeddings, of the whole split or of a part."""
+    """Similarities of random embeddings, of the whole split or of a part."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.vectors = {
@@ -49,7 +50,7 @@ class Embeddings:
             "text": rng.standard_normal((CAPTIONS, 7)).astype(np.float32),
         }
 
-    def pi(self, modality: str, part: slice) -> Cosines:
+    def intra_similarity(self, modality: str, part: slice) -> Cosines:
         return Cosines(self.vectors[modality][part])
 
 
@@ -79,18 +80,18 @@ def written_out(
 ) -> np.ndarray:
     """The published merge, one query at a time, from full matrices."""
     own = scores[images, captions]
-    pi = {}
+    similarity = {}
     for modality, part in (("image", images), ("text", captions)):
         units = unit(embeddings.vectors[modality][part])
-        pi[modality] = MatrixPi(units @ units.T)
+        similarity[modality] = MatrixSimilarity(units @ units.T)
     merged = []
     for query, other in (("image", "text"), ("text", "image")):
-        phi = own if query == "image" else own.T
+        own_scores = own if query == "image" else own.T
         sizes = RECORD.direction(query)
         shape = Shape(sizes.rows, RECORD.pillars, RECORD.neighbours, sizes.threshold)
-        matrices = SimilarityMatrices(phi, pi[query], pi[other], shape)
-        new = np.array(phi)
-        for number in range(len(phi)):
+        matrices = SimilarityMatrices(own_scores, similarity[query], similarity[other], shape)
+        new = np.array(own_scores)
+        for number in range(len(own_scores)):
             inputs = matrices.inputs(np.array([number]))
             new[number, inputs.shortlist[0]] = network(query, inputs)[0]
         merged.append(new if query == "image" else new.T)
@@ -112,11 +113,11 @@ def test_by_order_the_matchers_scores_are_handed_out_anew(case: tuple) -> None:
     whole = slice(0, IMAGES), slice(0, CAPTIONS)
     published = reranked(matrix, embeddings, *whole, RECORD, network)
     ordered = reranked(matrix, embeddings, *whole, RECORD, network, "order")
-    for new, handed, phi in (
+    for new, handed, own_scores in (
         (published.by_image, ordered.by_image, scores),
         (published.by_caption, ordered.by_caption, scores.T),
     ):
-        before = np.take_along_axis(phi, new.items, axis=1)
+        before = np.take_along_axis(own_scores, new.items, axis=1)
         np.testing.assert_array_equal(np.sort(handed.scores, axis=1), np.sort(before, axis=1))
         order = np.argsort(-new.scores, axis=1)
         assert (np.diff(np.take_along_axis(handed.scores, order, axis=1), axis=1) <= 0).all()
@@ -125,7 +126,7 @@ def test_by_order_the_matchers_scores_are_handed_out_anew(case: tuple) -> None:
 def test_ranks_of_one_direction_are_those_of_the_shortlist_above_the_rest(case: tuple) -> None:
     scores, matrix, embeddings = case
     merge = reranked(matrix, embeddings, slice(0, IMAGES), slice(0, CAPTIONS), RECORD, network)
-    found = one_way_ranks(ranks(scores, PER), merge, PER)
+    found = one_way_ranks(ranks(scores, PER), merge, Answers(PER))
     by_image = one_way_scores(merge, "image", slice(0, IMAGES))
     by_caption = one_way_scores(merge, "text", slice(0, CAPTIONS))
     assert found.image_to_text.tolist() == ranks(by_image, PER).image_to_text.tolist()
@@ -154,7 +155,7 @@ def test_too_few_items_are_one_clear_error(images: int, captions: int) -> None:
 def test_cosines_are_those_of_the_whole_matrix(seed: int, items: int, count: int) -> None:
     rng = np.random.default_rng(seed)
     vectors = rng.standard_normal((items, 5)).astype(np.float32)
-    whole = MatrixPi(unit(vectors) @ unit(vectors).T)
+    whole = MatrixSimilarity(unit(vectors) @ unit(vectors).T)
     rows = rng.integers(0, items, 7)
     found = Cosines(vectors)
     np.testing.assert_array_equal(found.lists(rows, count), whole.lists(rows, count))

@@ -8,17 +8,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itr_deploy import Gallery, Matcher, Retriever
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
+from itr_deploy.evaluation.data.answers import Answers
 from itr_deploy.evaluation.data.split import Split
 from itr_deploy.evaluation.measures.recall import ranks
 from itr_deploy.evaluation.measures.shortlist import default_widths, shortlists
 from itr_deploy.evaluation.scores.coarse import Coarse
 from itr_deploy.evaluation.scores.scorers import BundleScorer, ShortlistScorer
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
+from itr_deploy.evaluation.scores.split_scores import SplitScores
 from tests.support import items
 from tests.support.coarse import coarse_of
 
 PER = 3
+
+
+def data_of(scores: np.ndarray, coarse: Coarse) -> SplitScores:
+    return SplitScores(scores, coarse, Answers(PER))
 
 
 def split(images: int = 12) -> Split:
@@ -56,7 +62,13 @@ def test_ranks_are_those_of_the_shortlist_by_score_and_the_rest_by_embedding(
     for query in ("image", "text"):
         size = coarse.items(query)
         cut = min(width, size)
-        found = shortlists(scores, coarse, query, PER, [cut], exhaustive=True, block_cells=cells)
+        found = shortlists(
+            data_of(scores, coarse),
+            query,
+            [cut],
+            exhaustive=True,
+            block_cells=cells,
+        )
         by_query = scores if query == "image" else scores.T
         whole = slice(0, coarse.queries(query))
         for number, (row, by_coarse) in enumerate(
@@ -81,7 +93,7 @@ def test_the_smallest_width_keeps_the_share_and_one_less_does_not(tmp_path: Path
     scores = (vectors[0] @ vectors[1].T + rng.standard_normal((20, 60))).astype(np.float32)
     queries: tuple[Modality, ...] = ("image", "text")
     for query in queries:
-        found = shortlists(scores, coarse, query, PER, [], exhaustive=True)
+        found = shortlists(data_of(scores, coarse), query, [], exhaustive=True)
         for target in (0.5, 0.9, 0.99, 1.0):
             width = found.smallest_width(target)
             assert found.share(width) >= target
@@ -94,8 +106,8 @@ def test_a_shortlist_of_everything_ranks_as_every_score_does(tmp_path: Path) -> 
     coarse = coarse_of(tmp_path, rng.standard_normal((6, 4)), rng.standard_normal((18, 4)))
     scores = rng.integers(0, 4, (6, 18)).astype(np.float32)  # with ties
     exhaustive = ranks(scores, PER)
-    image = shortlists(scores, coarse, "image", PER, [18], exhaustive=True)
-    text = shortlists(scores, coarse, "text", PER, [6], exhaustive=True)
+    image = shortlists(data_of(scores, coarse), "image", [18], exhaustive=True)
+    text = shortlists(data_of(scores, coarse), "text", [6], exhaustive=True)
     assert image.ranks[18].tolist() == exhaustive.image_to_text.tolist()
     assert text.ranks[6].tolist() == exhaustive.text_to_image.tolist()
 
@@ -154,7 +166,7 @@ def test_ranks_behind_a_shortlist_are_what_a_search_with_it_finds(
     gallery = Gallery.create(tmp_path / "g", matcher, "image", "float32")
     gallery.add(data.image_ids, data.regions)
     hits = Retriever(matcher, gallery).search(data.captions, k=4, candidates=4)
-    found = shortlists(scores, coarse, "text", PER, [4], exhaustive=True).ranks[4]
+    found = shortlists(data_of(scores, coarse), "text", [4], exhaustive=True).ranks[4]
     for number, (rank, hit) in enumerate(zip(found, hits, strict=True)):
         right = data.image_of_caption[number]
         assert (right in hit.ids) == (rank <= 4)

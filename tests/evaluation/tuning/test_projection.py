@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itr_deploy.bundle.manifest import Modality
-from itr_deploy.evaluation.scores.coarse import OTHER, Coarse
+from itr_deploy.bundle.modality import MODALITIES, Modality, other
+from itr_deploy.evaluation.data.answers import Answers
+from itr_deploy.evaluation.scores.coarse import Coarse
+from itr_deploy.evaluation.scores.split_scores import SplitScores
 from itr_deploy.evaluation.tuning.held_out_coarse import HeldOutCoarse
 from itr_deploy.evaluation.tuning.projection import LEAST_IMAGES, fit_projection
 from itr_deploy.runtime.projection import Projection
@@ -34,7 +36,7 @@ def scores_of(coarse: Coarse, form: np.ndarray, noise: float = 0.0) -> np.ndarra
 
 
 def test_a_form_that_shortlists_better_is_taken_in_both_directions(coarse: Coarse) -> None:
-    found = fit_projection(scores_of(coarse, PLANTED, 0.5), coarse, PER)
+    found = fit_projection(SplitScores(scores_of(coarse, PLANTED, 0.5), coarse, Answers(PER)))
     assert set(found.projection.forms) == {"text", "image"}
     for query, trial in found.trials.items():
         assert trial.taken
@@ -48,7 +50,7 @@ def test_a_form_that_shortlists_better_is_taken_in_both_directions(coarse: Coars
 def test_one_that_does_not_help_is_not_taken(
     coarse: Coarse, form: np.ndarray, noise: float
 ) -> None:
-    found = fit_projection(scores_of(coarse, form, noise), coarse, PER)
+    found = fit_projection(SplitScores(scores_of(coarse, form, noise), coarse, Answers(PER)))
     assert not found.projection.forms
     assert not any(half.forms for half in found.halves)
     assert not any(trial.taken for trial in found.trials.values())
@@ -62,15 +64,16 @@ def test_each_direction_is_decided_on_its_own(tmp_path: Path) -> None:
     texts[:, 0], images[:, 0] = 4 * texts[:, 0], 2
     coarse = coarse_of(tmp_path, images, texts)
     scores = scores_of(coarse, np.diag([0.0] + [1.0] * (WIDTH - 1)))
-    found = fit_projection(scores, coarse, PER)
+    found = fit_projection(SplitScores(scores, coarse, Answers(PER)))
     assert set(found.projection.forms) == {"image"}
 
 
 def test_the_shares_are_those_of_halves_that_were_not_fitted(coarse: Coarse) -> None:
     scores = scores_of(coarse, PLANTED, 0.5)
-    found = fit_projection(scores, coarse, PER)
+    found = fit_projection(SplitScores(scores, coarse, Answers(PER)))
     odd = {"image": np.arange(IMAGES) % 2 == 1, "text": np.arange(IMAGES * PER) // PER % 2 == 1}
-    for query, item in OTHER.items():
+    for query in MODALITIES:
+        item = other(query)
         by_query = scores if query == "image" else scores.T
         plain, projected = [], []
         for half in (False, True):
@@ -91,7 +94,7 @@ def test_the_shares_are_those_of_halves_that_were_not_fitted(coarse: Coarse) -> 
 
 def test_a_split_of_too_few_images_says_nothing(tmp_path: Path) -> None:
     coarse = random_coarse(tmp_path, LEAST_IMAGES - 1)
-    found = fit_projection(scores_of(coarse, PLANTED), coarse, PER)
+    found = fit_projection(SplitScores(scores_of(coarse, PLANTED), coarse, Answers(PER)))
     assert not found.trials
     assert not found.projection.forms
 
@@ -102,7 +105,7 @@ def test_queries_of_a_half_are_projected_by_the_form_of_the_other(coarse: Coarse
         Projection({query: np.full((WIDTH, WIDTH), factor, np.float32) for query in queries})
         for factor in (2, 3)
     ]
-    crossed = HeldOutCoarse(coarse.root, (halves[0], halves[1]), PER)
+    crossed = HeldOutCoarse(coarse.root, (halves[0], halves[1]), Answers(PER))
     for query in queries:
         for part in (slice(0, 12), slice(5, 9)):
             own = coarse.vectors(query)[part]

@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itr_deploy.bundle.manifest import Modality
+from itr_deploy.bundle.modality import Modality
+from itr_deploy.evaluation.data.answers import Answers
 from itr_deploy.evaluation.scores.coarse import Coarse
+from itr_deploy.evaluation.scores.split_scores import SplitScores
 from itr_deploy.evaluation.tuning.ridge import FLOORS, RidgeFit
 from tests.support.coarse import coarse_of
 
@@ -32,9 +34,13 @@ def scores_of(coarse: Coarse, form: np.ndarray) -> np.ndarray:
     return products.T.astype(np.float32)
 
 
+def data_of(scores: np.ndarray, coarse: Coarse) -> SplitScores:
+    return SplitScores(scores, coarse, Answers(1))
+
+
 def fit_of(coarse: Coarse, scores: np.ndarray, query: Modality) -> RidgeFit:
     own = np.ones(coarse.queries(query), bool)
-    return RidgeFit(scores, coarse, query, own, np.ones(coarse.items(query), bool))
+    return RidgeFit(data_of(scores, coarse), query, own, np.ones(coarse.items(query), bool))
 
 
 def kept(products: np.ndarray, scores: np.ndarray) -> float:
@@ -84,7 +90,8 @@ def test_only_the_chosen_pairs_are_read(
     own, items = (texts, images) if query == "text" else (images, texts)
     spoilt = np.where(images[:, None] & texts, scores, 99).astype(np.float32)
     form, same = (
-        RidgeFit(given, coarse, query, own, items).form(0.5, 1e-3) for given in (scores, spoilt)
+        RidgeFit(data_of(given, coarse), query, own, items).form(0.5, 1e-3)
+        for given in (scores, spoilt)
     )
     assert (form == same).all()
 

@@ -12,6 +12,7 @@ from itr_deploy.bundle.manifest import Manifest
 from itr_deploy.bundle.store import list_files, read_bundle, write_manifest
 from itr_deploy.errors import SetupError, UsageError
 from itr_deploy.runtime.backends import OnnxRuntimeBackend
+from itr_deploy.runtime.backends.sessions import open_session
 from tests.support.command import python
 from tests.support.items import images
 
@@ -25,7 +26,8 @@ def test_the_backend_says_what_it_runs_on(matcher: Matcher) -> None:
 
 def test_the_threads_are_each_loads_own(bundle: Path) -> None:
     """And leave other ONNX Runtime sessions of the process alone."""
-    other = onnxruntime.InferenceSession(bundle / "graphs" / "image_encoder.onnx")
+    own = onnxruntime.SessionOptions()
+    other = open_session(bundle / "graphs" / "image_encoder.onnx", own)
     for threads in (1, 3):
         backend = Matcher.load(bundle, threads=threads).backend
         assert f"{threads} threads" in backend.description

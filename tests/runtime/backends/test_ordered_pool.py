@@ -39,8 +39,8 @@ def calls(count: int) -> Iterator[Call]:
         yield "graph", {"number": np.array(number, np.float32)}
 
 
-def numbers(ahead: OrderedPool, computing: Computing, count: int) -> list[int]:
-    return [int(outputs["graph"]) for outputs in ahead.run_all(computing.run, calls(count))]
+def numbers(ordered: OrderedPool, computing: Computing, count: int) -> list[int]:
+    return [int(outputs["graph"]) for outputs in ordered.run_all(computing.run, calls(count))]
 
 
 @WORKERS
@@ -60,15 +60,15 @@ def test_the_thread_that_waits_computes_too(workers: int) -> None:
 
 
 def test_many_threads_together_run_no_more_calls_at_a_time() -> None:
-    ahead, computing = OrderedPool(2), Computing()
+    ordered, computing = OrderedPool(2), Computing()
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: numbers(ahead, computing, 20), range(8)))
+        found = list(pool.map(lambda _: numbers(ordered, computing, 20), range(8)))
     assert found == [list(range(20))] * 8
     assert computing.most == 2
 
 
 def test_an_error_of_a_call_reaches_who_asked_and_the_next_calls_run() -> None:
-    ahead = OrderedPool(2)
+    ordered = OrderedPool(2)
 
     def fails(graph: str, inputs: Arrays) -> Outputs:
         if int(inputs["number"]) == 3:
@@ -77,13 +77,13 @@ def test_an_error_of_a_call_reaches_who_asked_and_the_next_calls_run() -> None:
 
     for _ in range(3):
         with pytest.raises(ValueError, match="the fourth"):
-            list(ahead.run_all(fails, calls(30)))
-    assert numbers(ahead, Computing(), 9) == list(range(9))
+            list(ordered.run_all(fails, calls(30)))
+    assert numbers(ordered, Computing(), 9) == list(range(9))
 
 
 def test_results_that_nobody_takes_stop_the_calls() -> None:
-    ahead, computing = OrderedPool(2), Computing(0.01)
-    results = ahead.run_all(computing.run, calls(1000))
+    ordered, computing = OrderedPool(2), Computing(0.01)
+    results = ordered.run_all(computing.run, calls(1000))
     next(results)
     results.close()
-    assert numbers(ahead, computing, 4) == list(range(4))
+    assert numbers(ordered, computing, 4) == list(range(4))

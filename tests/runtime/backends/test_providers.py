@@ -65,7 +65,7 @@ def test_every_graph_of_a_bundle_has_a_profile_for_the_provider(
 
 
 class OnCpu(CpuProvider):
-    """The CPU in the part of a device with memory of its own: what is bound and kept is real."""
+    """The CPU in the part of a device with memory of its own: what is bound and pinned is real."""
 
     device = "cuda"
 

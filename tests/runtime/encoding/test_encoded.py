@@ -9,7 +9,6 @@ from itr_deploy.runtime.encoding.encoded import (
     Encoded,
     divided,
     length_groups,
-    pad_positions,
 )
 
 LENGTHS = st.lists(st.integers(1, 256), min_size=0, max_size=40)
@@ -96,11 +95,12 @@ def test_places_lead_to_every_item(lengths: list[int]) -> None:
         assert items.blocks[block].rows[local] == row
 
 
-def test_padding_adds_zeros_at_the_end() -> None:
-    padded = pad_positions(np.ones((2, 3, 4)), 5)
-    assert padded.shape == (2, 5, 4)
-    assert (padded[:, 3:] == 0).all()
-    assert (padded[:, :3] == 1).all()
+def test_items_without_positions_count_as_one_position() -> None:
+    vectors = Block(np.arange(2), {"vector": np.ones((2, 7), np.float32)})
+    assert vectors.positions == 1
+    assert vectors.stored_as("int8").positions == 1
+    words = Block(np.arange(2), {"words": np.ones((2, 5, 7)), "vector": np.ones((2, 7))})
+    assert words.positions == 5
 
 
 @given(lengths=LENGTHS, most=st.integers(1, 9))

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itr_deploy.runtime.rerank import ABSENT, MatrixPi, Shape, SimilarityMatrices, affinities, edges
+from itr_deploy.runtime.rerank import (
+    ABSENT,
+    MatrixSimilarity,
+    Shape,
+    SimilarityMatrices,
+    affinities,
+    edges,
+)
 from tests.support.leaprr import RERANK_CASES, RerankCase
 
 BOTH = pytest.mark.parametrize("query", ["text", "image"])
@@ -17,8 +24,10 @@ CASES = pytest.mark.parametrize("case", RERANK_CASES, ids=lambda case: case.name
 def matrices(case: RerankCase, query: str) -> SimilarityMatrices:
     options = case.options
     shape = Shape(case.rows(query), options["sim_len"], options["neighbors"], case.threshold(query))
-    phi, query_pi, item_pi = case.similarities(query)
-    return SimilarityMatrices(phi, MatrixPi(query_pi), MatrixPi(item_pi), shape)
+    scores, of_queries, of_items = case.similarities(query)
+    return SimilarityMatrices(
+        scores, MatrixSimilarity(of_queries), MatrixSimilarity(of_items), shape
+    )
 
 
 @CASES
@@ -32,18 +41,18 @@ def test_the_edges_of_every_query_are_the_published_programs(case: RerankCase, q
 @CASES
 @BOTH
 def test_the_affinities_are_those_of_the_definition(case: RerankCase, query: str) -> None:
-    phi, query_pi, item_pi = case.similarities(query)
+    scores, of_queries, of_items = case.similarities(query)
     rows, width = case.rows(query), case.options["sim_len"]
-    chosen = np.array([3, 0, len(phi) - 1])
+    chosen = np.array([3, 0, len(scores) - 1])
     found = matrices(case, query).inputs(chosen)
     for q, got, shortlist in zip(chosen, found.affinities, found.shortlist, strict=True):
-        items = sorted(range(phi.shape[1]), key=lambda item: -phi[q, item])
-        near = [p for p in sorted(range(len(phi)), key=lambda p: -query_pi[q, p]) if p != q]
+        items = sorted(range(scores.shape[1]), key=lambda item: -scores[q, item])
+        near = [p for p in sorted(range(len(scores)), key=lambda p: -of_queries[q, p]) if p != q]
         items_of, bank = items[: width - 1], near[: width - 1]
-        own = query_pi[q, q]
-        expected = [[own, *phi[q, items_of], own, *query_pi[q, bank]]]
+        own = of_queries[q, q]
+        expected = [[own, *scores[q, items_of], own, *of_queries[q, bank]]]
         for k in items[: rows - 1]:
-            expected.append([phi[q, k], *item_pi[k, items_of], phi[q, k], *phi[bank, k]])
+            expected.append([scores[q, k], *of_items[k, items_of], scores[q, k], *scores[bank, k]])
         assert shortlist.tolist() == items[: rows - 1]
         np.testing.assert_array_equal(got, np.array(expected, np.float32))
 

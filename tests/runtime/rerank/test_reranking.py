@@ -12,7 +12,7 @@ import pytest
 from itr_deploy import Gallery, Hits, Matcher, Retriever
 from itr_deploy.errors import BundleError, GalleryError, InputError, UsageError
 from itr_deploy.runtime.backends import OnnxRuntimeBackend
-from itr_deploy.runtime.rerank import MatrixPi, NeighbourLists, Shape, SimilarityMatrices
+from itr_deploy.runtime.rerank import MatrixSimilarity, NeighbourLists, Shape, SimilarityMatrices
 from itr_deploy.runtime.rerank.reranking import network_scores
 from tests.runtime.rerank.conftest import COUNT, World, items
 from tests.support.items import images
@@ -47,9 +47,9 @@ class Reference:
         gallery, bank = (Gallery.open(path) for path in world.paths(query))
         self.ids, self.bank_ids = gallery.ids(), bank.ids()
         images, texts = items("image"), items("text")
-        phi = self.matcher.score(texts=texts, images=images)
-        self.phi = phi.T if query == "text" else phi
-        pi = {
+        scores = self.matcher.score(texts=texts, images=images)
+        self.cross_scores = scores.T if query == "text" else scores
+        similarities = {
             "image": cosines(self.matcher.encode_images(images).embedding),
             "text": cosines(self.matcher.encode_texts(texts).embedding),
         }
@@ -59,8 +59,10 @@ class Reference:
         direction = record.direction(query)
         self.rows = direction.rows
         self.shape = Shape(direction.rows, record.pillars, record.neighbours, direction.threshold)
-        self.pi = pi[query], pi[other]
-        self.inputs = SimilarityMatrices(self.phi, *map(MatrixPi, self.pi), self.shape).inputs
+        self.similarities = similarities[query], similarities[other]
+        self.inputs = SimilarityMatrices(
+            self.cross_scores, *map(MatrixSimilarity, self.similarities), self.shape
+        ).inputs
 
     def ranking(self, query: int) -> tuple[list[str], np.ndarray, np.ndarray]:
         """Ids in their final order, the new scores and the places before."""
@@ -68,7 +70,7 @@ class Reference:
         graph = "rerank_text_to_image" if self.query == "text" else "rerank_image_to_text"
         given = {"affinities": made.affinities, "edges": made.edges}
         scores = self.matcher.backend.run(graph, given)["scores"][0]
-        before = np.argsort(-self.phi[query], kind="stable")
+        before = np.argsort(-self.cross_scores[query], kind="stable")
         order = np.argsort(-scores, kind="stable")
         final = np.concatenate([before[: self.rows - 1][order], before[self.rows - 1 :]])
         places = np.concatenate([order, np.arange(self.rows - 1, len(before))])
@@ -233,14 +235,14 @@ def test_what_is_added_to_the_gallery_and_the_bank_is_seen(world: World, tmp_pat
 
 def full_lists(reference: Reference, side: int) -> NeighbourLists:
     """All similarities of one modality as lists, in another order than the gallery's."""
-    pi = np.array(reference.pi[side], np.float32)
+    similarities = np.array(reference.similarities[side], np.float32)
     names = (reference.bank_ids, reference.ids)[side]
     shuffled = np.random.default_rng(3).permutation(len(names))
-    pi = pi[np.ix_(shuffled, shuffled)]
-    order = pi.copy()
+    similarities = similarities[np.ix_(shuffled, shuffled)]
+    order = similarities.copy()
     np.fill_diagonal(order, 2)
     neighbours = np.argsort(-order, axis=1, kind="stable")
-    values = np.take_along_axis(pi, neighbours, axis=1)
+    values = np.take_along_axis(similarities, neighbours, axis=1)
     return NeighbourLists(tuple(names[place] for place in shuffled), neighbours, values)
 
 

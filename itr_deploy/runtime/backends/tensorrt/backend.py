@@ -25,8 +25,8 @@ from itr_deploy.runtime.backends.tensorrt.memory import Device
 class TensorRTBackend:
     """Runs a bundle's engines on the first GPU that this process may use.
 
-    Engines are loaded when they are first needed, and kept. `close` frees what they and the kept
-    arrays take on the device; so does the end of the backend itself.
+    Engines are loaded when they are first needed, and stay loaded. `close` frees what they and the
+    pinned arrays take on the device; so does the end of the backend itself.
     """
 
     device = "cuda"
@@ -66,7 +66,7 @@ class TensorRTBackend:
         # Where CUDA does not start, as under a driver that is too old for it, the library's own
         # runtime can end the process.
         device.destroy_stream(device.new_stream())
-        self._ahead = OrderedPool(workers)
+        self._pool = OrderedPool(workers)
         host = EngineHost(trt.__version__, gpu.capability, state.driver)
         self._engines = Engines(bundle, target, trt, host, workers, cuda_graphs, device)
         self._close = weakref.finalize(self, self._engines.close)
@@ -85,10 +85,10 @@ class TensorRTBackend:
 
     def run_all(self, calls: Iterable[Call]) -> Iterator[dict[str, NDArray[np.float32]]]:
         """See `Backend.run_all`; raises what `run` does."""
-        return self._ahead.run_all(self.run, calls)
+        return self._pool.run_all(self.run, calls)
 
     def pin(self, arrays: Iterable[NDArray[Any]]) -> None:
-        """See `Backend.keep`.
+        """See `Backend.pin`.
 
         Raises:
             SetupError: The GPU's memory is short.
@@ -96,7 +96,7 @@ class TensorRTBackend:
         self._engines.resident.pin(arrays)
 
     def max_size(self, graph: str, axis: str) -> int | None:
-        """See `Backend.most`: what the engine's profile says.
+        """See `Backend.max_size`: what the engine's profile says.
 
         Raises:
             EngineError: The graph's engine is missing or does not fit.
@@ -105,5 +105,5 @@ class TensorRTBackend:
 
     def close(self) -> None:
         """Free everything on the device; the backend runs nothing more."""
-        self._ahead.close()
+        self._pool.close()
         self._close()

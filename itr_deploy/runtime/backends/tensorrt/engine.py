@@ -21,6 +21,7 @@ from itr_deploy.engines.files import (
 from itr_deploy.engines.fit import EngineHost, check_fit, rebuild
 from itr_deploy.engines.library import installed, logger
 from itr_deploy.engines.shapes import largest
+from itr_deploy.engines.tensorrt_api import TensorRT
 from itr_deploy.errors import EngineError, InputError
 from itr_deploy.runtime.backends.base import Arrays
 
@@ -112,20 +113,22 @@ class LoadedEngine:
 
     Attributes:
         graph: The graph's name.
-        engine: What the library made of the engine's file; None once it is freed.
+        engine: What the library made of the engine's file; absent once it is freed.
         mend: The command that builds the engine again.
         inputs: By name.
         outputs: The outputs' types; their shapes follow from those of the inputs.
     """
 
-    def __init__(self, graph: str, info: GraphInfo, engine: Any, trt: Any, mend: str) -> None:
+    def __init__(
+        self, graph: str, info: GraphInfo, engine: TensorRT.ICudaEngine, trt: TensorRT, mend: str
+    ) -> None:
         """Read the engine's inputs and outputs.
 
         Raises:
             EngineError: It takes or gives what no graph of a bundle does.
         """
         self.graph, self.mend = graph, mend
-        self.engine: Any = engine
+        self.engine = engine
         self.inputs: dict[str, EngineInput] = {}
         self.outputs: dict[str, np.dtype[Any]] = {}
         self._trt = trt

@@ -14,6 +14,7 @@ from itr_deploy.bundle.store import Bundle
 from itr_deploy.engines.files import EngineTarget
 from itr_deploy.engines.fit import EngineHost, rebuild
 from itr_deploy.engines.library import hearing, logger
+from itr_deploy.engines.tensorrt_api import TensorRT
 from itr_deploy.errors import EngineError, UsageError
 from itr_deploy.runtime.backends.device_copies import DeviceCopies
 from itr_deploy.runtime.backends.tensorrt.engine import LoadedEngine, build_again, find_engine
@@ -32,7 +33,7 @@ class Engines:
         self,
         bundle: Bundle,
         target: EngineTarget,
-        trt: Any,
+        trt: TensorRT,
         host: EngineHost,
         workers: int,
         cuda_graphs: bool,
@@ -42,7 +43,7 @@ class Engines:
         self._bundle, self._target, self._trt = bundle, target, trt
         self._host, self._device = host, device
         self._workers, self._cuda_graphs = workers, cuda_graphs
-        self._runtime: Any = trt.Runtime(logger(trt))
+        self._runtime = trt.Runtime(logger(trt))
         self._pool = BufferPool(device)
         self.resident = DeviceCopies(self._uploaded, device.free)
         self._crews: dict[str, _Crew] = {}
@@ -117,7 +118,7 @@ class Engines:
                 )
             self._runtime.engine_host_code_allowed = True
         with hearing(self._trt) as heard:
-            engine: Any = self._runtime.deserialize_cuda_engine(path.read_bytes())
+            engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
         if engine is None:
             said = heard.errors[-1] if heard.errors else "it does not say why"
             raise EngineError(
@@ -137,8 +138,8 @@ class Engines:
                     crew.places.acquire()
                 for worker in crew.idle:
                     worker.close()
-                crew.loaded.engine = None
-            self._runtime = None
+                del crew.loaded.engine
+            del self._runtime
         self.resident.clear()
         self._pool.clear()
 

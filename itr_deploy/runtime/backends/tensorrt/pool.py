@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from types import TracebackType
-from typing import Any
+from typing import SupportsInt
 
 from itr_deploy.errors import SetupError
 from itr_deploy.runtime.backends.tensorrt.memory import Device, DeviceMemoryError
@@ -67,7 +67,7 @@ class BufferPool:
 class Lease:
     """The buffers of one call. On leaving they go back, once the stream has done with them."""
 
-    def __init__(self, pool: BufferPool, device: Device, stream: Any) -> None:
+    def __init__(self, pool: BufferPool, device: Device, stream: SupportsInt) -> None:
         self._pool, self._device, self._stream = pool, device, stream
         self._taken: list[tuple[int, int]] = []
 

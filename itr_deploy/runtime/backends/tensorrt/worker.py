@@ -53,14 +53,13 @@ class Worker:
         with ExitStack() as undo:
             self._stream = device.new_stream()
             undo.callback(device.destroy_stream, self._stream)
-            self._context: Any = loaded.engine.create_execution_context()
-            if self._context is None or not self._context.set_optimization_profile_async(
-                0, int(self._stream)
-            ):
+            context = loaded.engine.create_execution_context()
+            if context is None or not context.set_optimization_profile_async(0, int(self._stream)):
                 raise EngineError(
                     f"{loaded.graph}: the engine does not start on the GPU: {loaded.last_error}; "
                     "where memory is short, use fewer workers"
                 )
+            self._context = context
             device.synchronise(self._stream)
             undo.pop_all()
 
@@ -161,7 +160,7 @@ class Worker:
     def close(self) -> None:
         """Free the graph, the context, its own buffers and the stream."""
         self._context_changes()
-        self._context = None
+        del self._context
         if self._own_pool is not None:
             self._own_pool.clear()
         self._device.destroy_stream(self._stream)

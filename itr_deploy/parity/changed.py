@@ -1,4 +1,4 @@
-"""A pruned bundle against the model before pruning, on the data of the profile."""
+"""A bundle of a model that its export changed, against the model before, on the data it names."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from itr_deploy.bundle.modality import direction_title
 from itr_deploy.errors import InputError
 from itr_deploy.evaluation.data.split import Split, read_split
-from itr_deploy.models.contract import DeployedMatcher, PrunedFrom
+from itr_deploy.models.contract import ChangedFrom, DeployedMatcher
 from itr_deploy.parity.changes import RankChange, rank_change
 from itr_deploy.parity.report import (
     Comparison,
@@ -31,13 +32,13 @@ PAIRS = 2048
 
 
 @dataclass(frozen=True)
-class ProfiledParity:
-    """What the profiled data shows.
+class ChangedParity:
+    """What the data shows.
 
     Attributes:
         outputs: Scores compared, where they must be equal.
         ranks: Rankings compared, where they must be equal.
-        changes: What pruning changed of both directions' rankings.
+        changes: What became of both directions' rankings.
     """
 
     outputs: tuple[Comparison, ...]
@@ -54,56 +55,57 @@ class ProfiledParity:
         )
 
 
-def profiled_split(origin: PrunedFrom) -> Split:
-    """The data that the profile was made on.
+def evidence_split(origin: ChangedFrom) -> Split:
+    """The data that the change was chosen on.
 
     Raises:
         InputError: It is not where it should be, or has changed since.
     """
-    evidence = origin.pruning.evidence
-    mend = "give its directory (--profiled-data)"
+    evidence, remedy = origin.pruning.evidence, origin.remedy
     if origin.data is None:
-        raise InputError(f"the route profile does not say where its data is; {mend}")
+        raise InputError(f"{origin.evidence} does not say where its data is; {remedy}")
     try:
         split = read_split(origin.data, evidence.split).first(evidence.images)
     except InputError as error:
-        raise InputError(f"the profiled data cannot be read: {error}; {mend}") from error
+        raise InputError(
+            f"the data of {origin.evidence} cannot be read: {error}; {remedy}"
+        ) from error
     if split.digest() != evidence.data_sha256:
         raise InputError(
-            f"{origin.data}: split {evidence.split} is not the data of the route profile, its "
-            f"features or captions differ; {mend}, or profile again"
+            f"{origin.data}: split {evidence.split} is not the data of {origin.evidence}, its "
+            f"features or captions differ; {remedy}, or profile again"
         )
     return split
 
 
-def profiled_parity(
-    origin: PrunedFrom,
+def compare_changed(
+    origin: ChangedFrom,
     matcher: Matcher,
     split: Split,
     progress: Callable[[str], None] = lambda step: None,
-) -> ProfiledParity:
-    """Score the split with the bundle and with the model before pruning, in PyTorch.
+) -> ChangedParity:
+    """Score a split with the bundle, and with the model before the change in PyTorch.
 
     Raises:
         InputError: The split does not fit the bundle.
     """
-    progress("the profiled split, pruned")
+    progress(f"the {split.name} split after {origin.change}")
     ids, lengths = matcher.text.token_ids(split.captions)
     got = matcher.score(texts=(ids, lengths), images=split.regions)
-    progress("the profiled split, before pruning")
-    expected = _scores(origin.unpruned, split.regions, ids, lengths)
+    progress(f"the {split.name} split before {origin.change}")
+    expected = _scores(origin.before, split.regions, ids, lengths)
     changes = rank_change(got, expected, split.captions_per_image)
-    if origin.pruning.threshold > 0:
-        return ProfiledParity((), (), changes)
-    name = f"{split.name} split before pruning"
+    if not origin.exact:
+        return ChangedParity((), (), changes)
+    name = f"{split.name} split before {origin.change}"
     size = f"{got.shape[0]} images x {got.shape[1]} texts"
     tolerance = DEFAULTS[matcher.bundle.manifest.matching]
     outputs = (compare(name, [(size, got, expected)], tolerance),)
     ranks = (
-        compare_ranks(f"text to image, {name}", got.T, expected.T, tolerance),
-        compare_ranks(f"image to text, {name}", got, expected, tolerance),
+        compare_ranks(f"{direction_title('text')}, {name}", got.T, expected.T, tolerance),
+        compare_ranks(f"{direction_title('image')}, {name}", got, expected, tolerance),
     )
-    return ProfiledParity(outputs, ranks, changes)
+    return ChangedParity(outputs, ranks, changes)
 
 
 def _scores(

@@ -3,14 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from itr_deploy.runtime.search.products import of_one, product
+from itr_deploy.runtime.products import of_one, product
 from tests.support.command import python
 
 SPINNING = """
 import os, time
 os.environ["OPENBLAS_NUM_THREADS"] = "4"
 import numpy as np
-from itr_deploy.runtime.search.products import product
+from itr_deploy.runtime.products import product
 rows = np.ones((5000, 256), np.float32)
 product(rows[:1], rows)
 before = time.process_time()

@@ -1,0 +1,48 @@
+"""DIME's registration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from itr_deploy.bundle.published import Published
+from itr_deploy.models.dime.options import DimeOptions
+from itr_deploy.models.family import CheckpointMark, Family, Profiler
+
+if TYPE_CHECKING:
+    from itr_deploy.models.contract import TrainedMatcher
+
+MARK = CheckpointMark("dynamic_itr_l0.ric.router.mlp.0.weight", part=2)
+
+
+def _load(checkpoint: Path, options: DimeOptions) -> TrainedMatcher:
+    from itr_deploy.models.dime.checkpoint import load
+
+    return load(checkpoint, options)
+
+
+def _profiler() -> Profiler:
+    from itr_deploy.models.dime.counter import RouteCounter
+
+    return RouteCounter()
+
+
+FAMILY = Family(
+    name="dime",
+    title="Dynamic Modality Interaction Modeling (SIGIR 2021)",
+    text="wordpiece",
+    load=_load,
+    options=DimeOptions,
+    mark=MARK,
+    published=(
+        Published(
+            model="DIME, ensemble of both directions",
+            data="Flickr30K 1K test",
+            image_to_text=None,
+            text_to_image=None,
+            rsum=520.0,
+            source="the base of Qu et al., LeaPRR, SIGIR 2023",
+        ),
+    ),
+    profiler=_profiler,
+)

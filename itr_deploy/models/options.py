@@ -1,0 +1,101 @@
+"""What a family lets one choose at export: a pydantic model a family, checked before any work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
+
+from itr_deploy.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_TEXTS = {"files": "texts"}
+"""The context of values from a manifest, which has files as their texts and not as their paths."""
+
+
+def _text_of(value: Any, info: ValidationInfo) -> Any:
+    if value is None:
+        return ""
+    if info.context is _TEXTS or value == "" or not isinstance(value, (str, os.PathLike)):
+        return value
+    try:
+        return Path(value).read_bytes().decode("utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{value}: cannot be read as text: {error}") from error
+
+
+def _path_of(value: Any) -> Any:
+    return None if value == "" else value
+
+
+TextFile = Annotated[str, BeforeValidator(_text_of)]
+"""A file: given by its path, taken and kept as its text; empty for none."""
+
+Directory = Annotated[Path | None, BeforeValidator(_path_of)]
+"""A directory: given and taken by its path."""
+
+
+class FamilyOptions(BaseModel):
+    """The options of a family; it has none unless it derives its own model from this one.
+
+    Every field has a default and a description, and says what it may be: a `Literal` of strings, a
+    number within bounds, a `TextFile`, a `Directory`. A manifest keeps the fields that are not made
+    with ``exclude=True``, so that a bundle can be verified with the options it was made with.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def checked(cls, family: str, given: Mapping[str, Any]) -> Self:
+        """The options as a user gives them.
+
+        Args:
+            family: The family's name, for messages.
+            given: The options by name; files by their paths.
+
+        Raises:
+            InputError: A file cannot be read, or is not what it should be.
+            UsageError: The family has no such option, or not with this value.
+        """
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            raise UsageError(_complaint(cls, family, error)) from error
+
+    @classmethod
+    def of_manifest(cls, family: str, options: Mapping[str, Any]) -> Self:
+        """The options that a bundle was made with.
+
+        Args:
+            family: The family's name, for messages.
+            options: A manifest's; it has others beside them.
+
+        Raises:
+            KeyError: One of them is missing.
+            InputError: A file's text is not what it should be.
+            ValueError: One of them has a value that is not known here.
+        """
+        kept = [name for name, field in cls.model_fields.items() if not field.exclude]
+        try:
+            return cls.model_validate({name: options[name] for name in kept}, context=_TEXTS)
+        except ValidationError as error:
+            raise ValueError(_complaint(cls, family, error)) from error
+
+
+def _complaint(options: type[FamilyOptions], family: str, error: ValidationError) -> str:
+    """The first thing that is wrong, in one line."""
+    first = error.errors()[0]
+    reason = f"{first['msg'][0].lower()}{first['msg'][1:]}"
+    if not first["loc"]:
+        return f"these options cannot be used with {family}: {reason}"
+    name = first["loc"][0]
+    if name not in options.model_fields:
+        return (
+            f"{family} has no option {name!r}; it has {', '.join(options.model_fields) or 'none'}"
+        )
+    return f"{name}={first['input']!r} cannot be used with {family}: {reason}"

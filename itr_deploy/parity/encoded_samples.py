@@ -1,0 +1,79 @@
+"""Samples as the bundle encodes them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.manifest import StoredTensor
+from itr_deploy.bundle.modality import Modality
+from itr_deploy.models.contract import DeployedMatcher
+from itr_deploy.parity.samples import Sample
+from itr_deploy.runtime.encoding.encoded import Block, Encoded
+from itr_deploy.runtime.matcher import Matcher
+
+
+class EncodedSample(NamedTuple):
+    """A sample's images and texts, encoded in one of two ways; the name says of what and how."""
+
+    name: str
+    images: Encoded
+    texts: Encoded
+
+    @property
+    def directions(self) -> tuple[tuple[Encoded, Encoded], ...]:
+        """Queries, and what they search, both ways."""
+        return (self.texts, self.images), (self.images, self.texts)
+
+
+class SampleEncoder:
+    """Encodes samples with a bundle: as a search does, and as its graphs also must be able to."""
+
+    def __init__(self, deployed: DeployedMatcher, matcher: Matcher) -> None:
+        """Take the form that was exported, and the bundle made of it."""
+        self._deployed = deployed
+        self._matcher = matcher
+
+    def forms(self, sample: Sample) -> list[EncodedSample]:
+        """As a search encodes it, then with texts of all lengths in one block.
+
+        The second is left out where it would be the first, as the model fixes the padded length,
+        and where padding takes part in the encoding and only the runtime knows how much.
+        """
+        searched = self.as_searched(sample)
+        if self._deployed.text_length is not None or self._deployed.padded_together is not None:
+            return [searched]
+        name = f"{sample.name}, padded together"
+        return [searched, EncodedSample(name, searched.images, self.padded_together(sample))]
+
+    def as_searched(self, sample: Sample) -> EncodedSample:
+        """By the functions that a search calls: texts lie in blocks of similar lengths."""
+        images = self._matcher.encode_images(sample.regions)
+        texts = self._matcher.encode_token_ids(sample.token_ids, sample.lengths)
+        return EncodedSample(sample.name, images, texts)
+
+    def padded_together(self, sample: Sample) -> Encoded:
+        """Its texts in one block, with the sample's own padding."""
+        found = self.outputs("text", sample)
+        tensors = {name: found[f"text_{name}"] for name in self.stored("text")}
+        block = Block(np.arange(len(sample.lengths)), tensors, sample.lengths)
+        encoding_id = self._matcher.bundle.manifest.encoding_id
+        return Encoded("text", found["text_embedding"], (block,), encoding_id)
+
+    def outputs(self, modality: Modality, sample: Sample) -> dict[str, NDArray[np.float32]]:
+        """All that an encoder's graph gives, padding too, from one call."""
+        run = self._matcher.backend.run
+        if modality == "image":
+            return run("image_encoder", {"regions": sample.regions})
+        inputs = {"token_ids": sample.token_ids, "text_lengths": sample.lengths}
+        return run("text_encoder", inputs)
+
+    def stored(self, modality: Modality) -> list[str]:
+        """Names of the stored tensors, in the order of the encoder's outputs."""
+        image = modality == "image"
+        specs: tuple[StoredTensor, ...] = (
+            self._deployed.image_tensors if image else self._deployed.text_tensors
+        )
+        return [spec.name for spec in specs]

@@ -1,0 +1,126 @@
+"""What all calls of one graph that scores pairs have in common, worked out once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from itr_deploy.bundle.manifest import (
+    GraphInfo,
+    Manifest,
+    StorageType,
+    TensorInfo,
+    Workspace,
+)
+from itr_deploy.bundle.modality import Modality, Roles, other
+from itr_deploy.runtime.backends.base import Backend
+from itr_deploy.runtime.encoding.encoded import Block
+from itr_deploy.runtime.tiles import Cost, Limits
+
+FLOAT_BYTES = 4
+"""What is gathered is cast to float32, whatever it is stored in."""
+
+
+@dataclass(frozen=True)
+class PairPlan:
+    """Queries of one modality over items that are stored in one type.
+
+    Attributes:
+        graph: The graph's name in the manifest.
+        query_inputs: The graph's inputs by the name of the query's tensor that each takes.
+        item_inputs: The same of the gallery's items, the scales of int8 ones among them.
+        takes_lengths: Whether it reads the lengths of texts.
+        items: Gallery items that a call takes, None for any number.
+        shared: What a call may hold whose queries have the same candidates.
+        own: The same of one whose queries have their own.
+    """
+
+    graph: str
+    query_inputs: Mapping[str, str]
+    item_inputs: Mapping[str, str]
+    takes_lengths: bool
+    items: int | None
+    shared: Limits
+    own: Limits
+    _modality: Modality
+    _workspace: Workspace
+    _item_values: int
+    _position_values: int
+
+    @classmethod
+    def of(
+        cls,
+        manifest: Manifest,
+        backend: Backend,
+        roles: Roles,
+        limits: Limits,
+        modality: Modality,
+        storage: StorageType,
+    ) -> PairPlan:
+        """Read names and sizes from the manifest, and from the backend what its graphs take.
+
+        Args:
+            manifest: The bundle's.
+            backend: Runs the graphs.
+            roles: Those of the graphs that score.
+            limits: What any call may hold.
+            modality: The queries'.
+            storage: Type of the gallery's tensors.
+
+        Raises:
+            EngineError: The graph's engine is missing or does not fit.
+            KeyError: The bundle has no such graph.
+        """
+        name = manifest.graph(roles[modality], storage)
+        graph, gallery = manifest.graphs[name], other(modality)
+        items = _inputs(graph, gallery)
+        item_values, position_values = _values(items.values())
+        sizes = (backend.max_size(name, axis) for axis in ("queries", "groups", "candidates"))
+        queries, groups, candidates = sizes
+        shared = replace(limits, queries=queries, candidates=candidates)
+        known = [size for size in (queries, groups) if size is not None]
+        return cls(
+            graph=name,
+            query_inputs={short: given.name for short, given in _inputs(graph, modality).items()},
+            item_inputs={short: given.name for short, given in items.items()},
+            takes_lengths=any(given.name == "text_lengths" for given in graph.inputs),
+            items=backend.max_size(name, "gallery"),
+            shared=shared,
+            own=replace(shared, queries=min(known, default=None)),
+            _modality=modality,
+            _workspace=manifest.workspace,
+            _item_values=item_values,
+            _position_values=position_values,
+        )
+
+    def cost(self, query: Block, items: Block) -> Cost:
+        """Scratch memory of pairs of these blocks' sizes."""
+        words, regions = query.positions, items.positions
+        if self._modality == "image":
+            words, regions = regions, words
+        values = self._item_values + self._position_values * items.positions
+        return Cost(self._workspace.pair_bytes(words, regions), FLOAT_BYTES * values)
+
+
+def _inputs(graph: GraphInfo, modality: Modality) -> dict[str, TensorInfo]:
+    """A graph's inputs of one side, by the names of the stored tensors and their scales."""
+    prefix = f"{modality}_"
+    return {
+        given.name.removeprefix(prefix): given
+        for given in graph.inputs
+        if given.name.startswith(prefix) and given.name != "text_lengths"
+    }
+
+
+def _values(inputs: Iterable[TensorInfo]) -> tuple[int, int]:
+    """Values that are gathered of an item: those of the whole item, and those of each position."""
+    item = position = 0
+    for given in inputs:
+        sizes = given.shape[1:]
+        values = math.prod(size for size in sizes if isinstance(size, int))
+        if all(isinstance(size, int) for size in sizes):
+            item += values
+        else:
+            position += values
+    return item, position

@@ -1,0 +1,64 @@
+"""A small bundle of every family: of the registered ones, and of the toys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from itr_deploy import export
+from itr_deploy.models.registry import Family
+from tests.conftest import Bundles
+from tests.families.toys import VECTORS, WORDS_ONLY, write_checkpoint, write_vocabulary
+from tests.support import lhsc
+from tests.support.command import Outcome
+from tests.support.dime import I2T, T2I, DimeCase
+from tests.support.golden import FULL
+from tests.support.threads import one_torch_thread
+
+
+@dataclass(frozen=True)
+class FamilyCase:
+    """A family, and its bundle with the checkpoint it was made from."""
+
+    name: str
+    family: str
+    bundle: Callable[[Bundles], tuple[Path, Path]]
+
+
+def _dime(case: DimeCase, bundles: Bundles) -> tuple[Path, Path]:
+    return bundles.once(case.shared_name, case.export_with_gates)[0], case.checkpoint
+
+
+def _lhsc(padding: str, bundles: Bundles) -> tuple[Path, Path]:
+    export = partial(lhsc.export, padding)
+    return bundles.once(lhsc.shared_name(padding), export)[0], lhsc.CHECKPOINT
+
+
+def _toy(family: Family, bundles: Bundles) -> tuple[Path, Path]:
+    bundle = bundles.once(family.name, partial(_export_toy, family))[0]
+    return bundle, bundle.with_suffix(".pth")
+
+
+def _export_toy(family: Family, output: Path) -> Outcome:
+    """As the command line exports a registered family."""
+    vocabulary = write_vocabulary(output.with_suffix(".vocab.json"))
+    checkpoint = write_checkpoint(output.with_suffix(".pth"))
+    with one_torch_thread():
+        made = export(family.name, checkpoint=checkpoint, vocab=vocabulary, output=output)
+    return Outcome(0, json.dumps(made.report.to_json()), "")
+
+
+CASES = (
+    FamilyCase("vectors", "toy_vectors", partial(_toy, VECTORS)),
+    FamilyCase("words", "toy_words", partial(_toy, WORDS_ONLY)),
+    FamilyCase("imram", "imram", lambda bundles: (bundles.path(FULL), FULL.checkpoint)),
+    FamilyCase("lhsc", "lhsc", partial(_lhsc, "true-length")),
+    FamilyCase("lhsc, published padding", "lhsc", partial(_lhsc, "published")),
+    FamilyCase("dime, image to text", "dime", partial(_dime, I2T)),
+    FamilyCase("dime, text to image", "dime", partial(_dime, T2I)),
+)
+QUICK = ("toy_vectors", "toy_words", "imram")
+"""Families whose exports take seconds."""

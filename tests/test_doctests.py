@@ -1,0 +1,47 @@
+"""The examples in docstrings, run beside a bundle and a gallery as a user has them."""
+
+from __future__ import annotations
+
+import doctest
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import itr_deploy
+from itr_deploy import Gallery, Matcher
+from tests.conftest import Bundles
+from tests.support.golden import FULL
+
+PACKAGE = Path(itr_deploy.__file__).parent
+MODULES = sorted(
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+    for path in PACKAGE.rglob("*.py")
+    if ">>> " in path.read_text("utf-8")
+)
+
+
+@pytest.fixture(scope="module")
+def place(bundles: Bundles, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``bundle/``, and ``gallery/`` of three images with a column ``price``."""
+    root = tmp_path_factory.mktemp("doctests")
+    (root / "bundle").symlink_to(bundles.path(FULL))
+    matcher = Matcher.load(root / "bundle")
+    regions = np.random.default_rng(0).standard_normal((3, 4, 32), dtype=np.float32)
+    gallery = Gallery.create(root / "gallery", matcher)
+    gallery.add(["a", "b", "c"], regions, metadata={"price": [3.5, 4.0, 9.0]})
+    return root
+
+
+def test_the_objects_a_user_holds_have_examples() -> None:
+    shown = {"retriever", "matcher", "gallery", "hits"}
+    assert shown <= {name.rpartition(".")[2] for name in MODULES}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_run(name: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    found = doctest.testmod(import_module(name), optionflags=doctest.ELLIPSIS)
+    assert found.attempted
+    assert not found.failed
