@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 STATUS = Path("/proc/self/status")
@@ -19,6 +18,8 @@ def peak_memory() -> int | None:
     # psutil knows a peak on Windows alone; and on Linux getrusage also counts what the parent held
     # when it started this process.
     if sys.platform == "win32":
+        import psutil
+
         return int(psutil.Process().memory_info().peak_wset)
     if STATUS.exists():
         lines = STATUS.read_text(encoding="ascii", errors="replace").splitlines()
