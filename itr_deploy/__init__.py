@@ -6,6 +6,7 @@ nothing and a name costs no more than it needs.
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
     from itr_deploy.runtime.retriever import Retriever
 
 __version__ = version("itr-deploy")
+
+# Quiet unless the program that imports this configures logging.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _MODULES = {
     "deploy.banks": ("index_bank",),

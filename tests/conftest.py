@@ -1,64 +1,19 @@
-"""Bundles of the golden cases, exported once a session by the public command."""
+"""Bundles of the golden cases, and matchers of them."""
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import signal
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from itr_deploy import Matcher
 from itr_deploy.bundle.manifest import Pipeline
 from itr_deploy.bundle.store import list_files, read_bundle, write_manifest
-from tests.support.command import Outcome, itr_deploy
+from tests.support.exports import Bundles, cache_directory
 from tests.support.golden import FULL, Case
-from tests.support.threads import one_torch_thread
-
-
-class Bundles:
-    """Exports a case when it is first asked for. Its bundles are never changed: take copies.
-
-    Processes that share the tests share the bundles.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._made: dict[str, tuple[Path, Outcome]] = {}
-
-    def path(self, case: Case, *options: str) -> Path:
-        return self._export(case, options)[0]
-
-    def outcome(self, case: Case, *options: str) -> Outcome:
-        return self._export(case, options)[1]
-
-    def once(self, name: str, export: Callable[[Path], Outcome]) -> tuple[Path, Outcome]:
-        """The bundle of a name of its own, exported if it is not there."""
-        if name not in self._made:
-            path = self._root / name
-            told = path.with_suffix(".outcome.json")
-            with FileLock(path.with_suffix(".lock")):
-                if not told.exists():
-                    outcome = export(path)
-                    assert outcome.code == 0, outcome.err
-                    told.write_text(json.dumps(asdict(outcome)))
-            self._made[name] = path, Outcome(**json.loads(told.read_text()))
-        return self._made[name]
-
-    def _export(self, case: Case, options: tuple[str, ...]) -> tuple[Path, Outcome]:
-        name = "-".join((case.name, *options))
-        return self.once(name, lambda path: export(case, path, "--json", *options))
-
-
-def export(case: Case, output: Path, *options: str) -> Outcome:
-    files = ("--checkpoint", case.checkpoint, "--vocab", case.vocab)
-    with one_torch_thread():
-        return itr_deploy("export", "imram", *files, "--output", output, *options)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -68,12 +23,11 @@ def ctrl_c() -> None:
 
 
 @pytest.fixture(scope="session")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> Bundles:
-    root = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        root = root.parent
-    (root / "bundles").mkdir(exist_ok=True)
-    return Bundles(root / "bundles")
+def bundles() -> Iterator[Bundles]:
+    """Exports that the tests share; not to be changed."""
+    shared = Bundles(cache_directory())
+    yield shared
+    shared.check()
 
 
 LONG = ("test_readme.py", "test_published_sizes.py", "test_shapes.py", "test_doctor.py")

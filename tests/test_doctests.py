@@ -11,7 +11,7 @@ import pytest
 
 import itr_deploy
 from itr_deploy import Gallery, Matcher
-from tests.conftest import Bundles
+from tests.support.exports import Bundles
 from tests.support.golden import FULL
 
 PACKAGE = Path(itr_deploy.__file__).parent

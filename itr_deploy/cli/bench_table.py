@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import click
+import typer
 
 from itr_deploy.benchmarking.picture import setting_name
 from itr_deploy.cli.output import print_table
@@ -18,7 +18,7 @@ def print_benchmark(report: Mapping[str, Any]) -> None:
     """Print what `itr_deploy.benchmarking.benchmark.benchmark` returned."""
     gallery = report["gallery"]
     place = "in memory" if gallery["resident"] else "on disk"
-    click.echo(
+    typer.echo(
         f"{report['bundle']['family']} {report['bundle']['precision']}, "
         f"{gallery['items']:,} {gallery['modality']}s {place} "
         f"({_size(gallery['stored_bytes'])}), {report['query']} queries, "

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import click
-
 from itr_deploy.bundle.modality import DIRECTIONS, direction_title
 from itr_deploy.cli.output import print_table
 
@@ -23,8 +21,6 @@ def print_evaluation(report: dict[str, Any]) -> None:
     if "rerank" in report:
         for stage in report["stages"][-3:-1]:
             print_table(stage["name"], COLUMNS, recall_rows(stage["recall"]))
-        if report["rerank"]["warning"]:
-            click.echo(f"warning: {report['rerank']['warning']}", err=True)
     if "folds" in report:
         folds = report["folds"]
         title = f"mean of {folds['count']} folds of {data['images'] // folds['count']} images"

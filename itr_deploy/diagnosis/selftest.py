@@ -73,7 +73,7 @@ class Row:
         return asdict(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trial:
     """What every backend runs: a bundle, a file of items, and PyTorch's scores of their pairs.
 

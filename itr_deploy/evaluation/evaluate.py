@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,8 @@ from itr_deploy.runtime.rerank.matrices import Inputs
 from itr_deploy.runtime.rerank.reranking import network_scores, reranker_of
 
 SCHEMA = 1
+log = logging.getLogger(__name__)
+
 OFTEN = 0.1
 OFF_SCALE = (
     "all new scores of {:.0f} % of the images and {:.0f} % of the captions are below what the "
@@ -257,6 +260,8 @@ def figures(
     if options.rerank is not None:
         assert isinstance(own.scores, TwoWayMerge)
         report["rerank"] = _describe_reranker(matcher, options.rerank, own.scores)
+        if report["rerank"]["warning"]:
+            log.warning("%s", report["rerank"]["warning"])
     if options.steps is not None:
         report["steps"] = step_figures(matrix, per)
     if options.folds > 1:

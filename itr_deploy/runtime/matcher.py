@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -17,6 +18,8 @@ from itr_deploy.runtime.encoding.sources import ImageSource, TextSource, source
 from itr_deploy.runtime.pair_scorer import PairScorer
 from itr_deploy.runtime.projection import read_projection
 from itr_deploy.runtime.text import TextProcessor, text_processor
+
+log = logging.getLogger(__name__)
 
 Texts: TypeAlias = Sequence[str] | tuple[ArrayLike, ArrayLike] | Encoded
 Images: TypeAlias = ArrayLike | Encoded
@@ -38,6 +41,12 @@ class Matcher:
         scorer: Scores encoded pairs.
         prefilter: Scores them with the bundle's prefilter, None where it has none.
         projection: What a query's coarse embedding goes through before a shortlist.
+
+    Examples:
+        >>> matcher = Matcher.load("bundle/")
+        >>> regions = np.ones((3, 4, matcher.bundle.manifest.images.feature_dim), np.float32)
+        >>> matcher.score(texts=["a dog", "two cats"], images=regions).shape
+        (3, 2)
     """
 
     def __init__(
@@ -87,6 +96,8 @@ class Matcher:
         opened = read_bundle(bundle)
         if isinstance(backend, str):
             backend = open_backend(opened, device, backend, threads)
+        made = (opened.manifest.family, opened.manifest.precision)
+        log.info("%s: %s, %s, runs by %s", opened.path, *made, backend.description)
         return cls(opened, backend, memory_budget)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
@@ -23,6 +24,8 @@ from itr_deploy.runtime.rerank.reranking import Reranking, check_bank, no_bank
 from itr_deploy.runtime.search.cached import SearcherCache
 from itr_deploy.runtime.timing import stage
 
+log = logging.getLogger(__name__)
+
 
 class Default(Enum):
     """Marks an argument that the bundle decides."""
@@ -37,7 +40,17 @@ DEFAULT_BUDGET = 4 << 30
 
 
 class Retriever:
-    """Searches a gallery with a bundle's matcher. Safe to use from several threads."""
+    """Searches a gallery with a bundle's matcher. Safe to use from several threads.
+
+    Examples:
+        >>> retriever = Retriever.load("bundle/", gallery="gallery/")
+        >>> hits = retriever.search("a dog on the grass", k=2)
+        >>> [hit.rank for hit in hits]
+        [1, 2]
+        >>> cheap = retriever.search("a dog on the grass", where="price < 4", candidates=None)
+        >>> [(hit.id, hit.metadata["price"]) for hit in cheap]
+        [('a', 3.5)]
+    """
 
     def __init__(
         self,
@@ -214,9 +227,24 @@ class Retriever:
             self._check_prefilter(prefilter)
         with stage("encode"):
             queries, single = self._encode(query, image)
+        log.debug(
+            "%s: queries=%d (%s), k=%d, candidates=%s, prefilter=%s, where=%r, rerank=%s",
+            self.gallery.path,
+            len(queries),
+            modality,
+            k,
+            candidates,
+            prefilter,
+            where,
+            rerank,
+        )
         found: list[Hits] = []
         if len(queries):
             searcher = self._searchers.searcher()
+            log.debug(
+                "%d %s queries: k %d, prefilter %s, candidates %s, re-ranked: %s",
+                *(len(queries), modality, k, prefilter, candidates, rerank),
+            )
             if rerank and self._reranking is not None:
                 found = self._reranking.search(
                     searcher, queries, k, candidates, where, query_neighbours, prefilter

@@ -180,4 +180,4 @@ def test_options_that_make_no_sense_are_wrong_usage(
 ) -> None:
     outcome = evaluate(bundle, data, tmp_path / "out", *options)
     assert outcome.code == 2
-    assert message in outcome.err.replace("\n", " ")
+    assert message in outcome.error

@@ -12,9 +12,9 @@ import pytest
 
 from itr_deploy import Matcher
 from itr_deploy.bundle.store import read_bundle
-from tests.conftest import Bundles
 from tests.support.command import Outcome, itr_deploy
-from tests.support.dime import T2I
+from tests.support.dime import GATES, T2I
+from tests.support.exports import Bundles, export
 from tests.support.files import tree
 
 
@@ -39,7 +39,7 @@ def write_split(directory: Path, images: int = 6) -> None:
 def world(tmp_path_factory: pytest.TempPathFactory, bundles: Bundles) -> World:
     root = tmp_path_factory.mktemp("routes")
     write_split(root / "data")
-    bundle, _ = bundles.once(T2I.shared_name, T2I.export_with_gates)
+    bundle = bundles.path(T2I, *GATES)
     profile = root / "routes.json"
     outcome = itr_deploy("profile-routes", bundle, "--data", root / "data", "--output", profile)
     assert outcome.code == 0, outcome.err
@@ -58,7 +58,7 @@ def pruned(world: World, tmp_path_factory: pytest.TempPathFactory) -> Pruned:
     root = tmp_path_factory.mktemp("pruned")
     moved = shutil.copytree(world.data, root / "moved")
     options = ("--prune-routes", world.profile, "--profiled-data", moved)
-    made = T2I.export(root / "bundle", *options, "--json")
+    made = export(T2I, root / "bundle", *options, "--json")
     assert made.code == 0, made.err
     return Pruned(root / "bundle", made.json)
 
@@ -118,7 +118,7 @@ class TestOnARealBundle:
 
     def test_above_0_the_changes_are_reported(self, world: World, tmp_path: Path) -> None:
         options = ("--prune-routes", world.profile, "--threshold", "0.4", "--json")
-        made = T2I.export(tmp_path / "pruned", *options)
+        made = export(T2I, tmp_path / "pruned", *options)
         assert made.code == 0, made.err
         assert len(made.json["changes"]) == 2
         assert min(change["same_order"] for change in made.json["changes"]) < 1
@@ -129,10 +129,10 @@ class TestOnARealBundle:
     ) -> None:
         options = ("--prune-routes", world.profile, "--profiled-data")
         write_split(tmp_path / "other", images=4)
-        changed = T2I.export(tmp_path / "pruned", *options, tmp_path / "other")
+        changed = export(T2I, tmp_path / "pruned", *options, tmp_path / "other")
         assert changed.code == 1
         assert "is not the data of the route profile" in changed.error
-        gone = T2I.export(tmp_path / "pruned", *options, tmp_path / "nowhere")
+        gone = export(T2I, tmp_path / "pruned", *options, tmp_path / "nowhere")
         assert gone.code == 1
         assert "--profiled-data" in gone.error
         assert not (tmp_path / "pruned").exists()

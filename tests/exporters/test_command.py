@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import onnx
+import onnx_ir as ir
 import pytest
 import torch
 
+import itr_deploy
 from itr_deploy import Matcher
 from itr_deploy.bundle.store import PARITY, read_bundle
-from itr_deploy.parity import verify
+from itr_deploy.engines.preflight import RULES, GraphView, Target
+from itr_deploy.engines.preflight.rules import Problem
+from itr_deploy.exporters.tracing import to_onnx
+from itr_deploy.parity import tolerances, verify
 from itr_deploy.parity.tolerances import Tolerances
-from tests.conftest import Bundles
 from tests.exporters.test_text import no_nltk_data, trained_nltk_data
-from tests.support.command import Outcome, itr_deploy
+from tests.support.command import Outcome
+from tests.support.command import itr_deploy as run
 from tests.support.files import largest_file, tree
 from tests.support.golden import FULL, TEXT
 from tests.support.imram import golden_checkpoint, write_checkpoint
@@ -31,13 +39,33 @@ def export(
 ) -> Outcome:
     files = ("--checkpoint", checkpoint, "--vocab", vocab, "--output", output)
     with one_torch_thread():
-        return itr_deploy("export", "imram", *files, *options)
+        return run("export", "imram", *files, *options)
+
+
+@pytest.fixture(scope="module")
+def one_step(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint that is exported fastest: one branch, one step."""
+    path = tmp_path_factory.mktemp("checkpoint") / "one_step.tar"
+    return write_checkpoint(path, options={"iteration_step": 1}, case=TEXT)
+
+
+@pytest.fixture(scope="module")
+def traces() -> dict[str, ir.Model]:
+    """What PyTorch traced of `one_step`, by the module's kind."""
+    return {}
 
 
 @pytest.fixture
-def one_step(tmp_path: Path) -> Path:
-    """The checkpoint that is exported fastest: one branch, one step."""
-    return write_checkpoint(tmp_path / "one_step.tar", options={"iteration_step": 1}, case=TEXT)
+def traced_once(traces: dict[str, ir.Model], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports of `one_step` trace it the first time; all else that they do is done."""
+
+    def trace(module: torch.nn.Module, *given: Any) -> ir.Model:
+        name = type(module).__name__
+        if name not in traces:
+            traces[name] = to_onnx(module, *given)
+        return traces[name].clone()
+
+    monkeypatch.setattr("itr_deploy.exporters.graphs.to_onnx", trace)
 
 
 @pytest.fixture
@@ -48,8 +76,10 @@ def place(tmp_path: Path) -> Path:
     return place
 
 
-def test_the_result_as_json_names_the_bundle_and_holds_its_parity(bundles: Bundles) -> None:
-    path, result = bundles.path(FULL), bundles.outcome(FULL).json
+def test_the_result_as_json_names_the_bundle_and_holds_its_parity(
+    one_step: Path, place: Path, traced_once: None
+) -> None:
+    path, result = place / "bundle", export(place / "bundle", "--json", checkpoint=one_step).json
     assert result.keys() == {
         "bundle", "encoding_id", "passed", "backend", "outputs", "invariance", "ranks", "unchecked",
         "changes",
@@ -59,11 +89,10 @@ def test_the_result_as_json_names_the_bundle_and_holds_its_parity(bundles: Bundl
     assert result["encoding_id"] == read_bundle(path).manifest.encoding_id
 
 
-def test_a_bundle_carries_its_parity_report_with_every_graph_output(bundles: Bundles) -> None:
-    path = bundles.path(FULL)
-    report = json.loads((path / PARITY).read_bytes())
+def test_a_bundle_carries_its_parity_report_with_every_graph_output(bundle: Path) -> None:
+    report = json.loads((bundle / PARITY).read_bytes())
     compared = {entry["name"] for entry in report["outputs"]}
-    for graph in read_bundle(path).manifest.graphs.values():
+    for graph in read_bundle(bundle).manifest.graphs.values():
         for tensor in graph.outputs:
             scores = f"{graph.role}, {graph.storage}"
             assert (scores if tensor.name == "scores" else tensor.name) in compared
@@ -173,7 +202,7 @@ def test_an_opset_outside_those_offered_is_wrong_usage(opset: str, place: Path) 
 def test_a_missing_option_is_wrong_usage(missing: str) -> None:
     options = {"--checkpoint": "a", "--vocab": "b", "--output": "c"}
     del options[missing]
-    outcome = itr_deploy("export", "imram", *(x for pair in options.items() for x in pair))
+    outcome = run("export", "imram", *(x for pair in options.items() for x in pair))
     assert outcome.code == 2
     assert missing in outcome.err
 
@@ -184,14 +213,13 @@ def test_an_output_that_cannot_be_made_ends_in_one_line() -> None:
     assert "cannot write /proc/itr-deploy/bundle" in outcome.error
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("size", [500, 20_000], ids=["text files", "weights or graphs"])
 def test_a_full_disk_leaves_the_old_bundle_working_and_nothing_else(
-    size: int, bundle_copy: Path
+    size: int, bundle_copy: Path, one_step: Path, traced_once: None
 ) -> None:
     before = tree(bundle_copy)
     with largest_file(size):
-        outcome = export(bundle_copy, "--force")
+        outcome = export(bundle_copy, "--force", checkpoint=one_step)
     assert outcome.code == 1
     assert f"cannot write {bundle_copy.parent}" in outcome.error
     assert "File too large" in outcome.error
@@ -200,9 +228,8 @@ def test_a_full_disk_leaves_the_old_bundle_working_and_nothing_else(
     read_bundle(bundle_copy)
 
 
-@pytest.mark.slow
 def test_parity_that_misses_ends_with_3_and_without_a_bundle(
-    one_step: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+    one_step: Path, traced_once: None, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     strict = partial(verify, tolerances=Tolerances.of("float32", 1e-12))
     monkeypatch.setattr("itr_deploy.parity.gate.verify", strict)
@@ -211,6 +238,64 @@ def test_parity_that_misses_ends_with_3_and_without_a_bundle(
     assert "parity missed" in outcome.error
     assert "no bundle was written" in outcome.error
     assert list(place.iterdir()) == []
+
+
+def test_an_export_whose_int8_galleries_miss_is_whole_without_them(
+    one_step: Path, traced_once: None, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tolerances, "INT8_STORAGE", 1e-9)
+    outcome = export(place / "bundle", checkpoint=one_step)
+    assert outcome.code == 0, outcome.err
+    assert "warning: int8 galleries are left out: match_" in outcome.err
+    assert read_bundle(place / "bundle").manifest.storages == ("float16", "float32")
+
+
+PRODUCTS = {"MatMul", "Gemm"}
+
+
+def no_products(graph: GraphView, target: Target) -> Iterator[Problem]:
+    for node in graph.nodes:
+        if node.op_type in PRODUCTS:
+            yield node, "a product", "add up instead"
+
+
+def test_the_rules_of_preflight_run_over_every_graph_and_warn(
+    one_step: Path, traced_once: None, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RULES, "no-products", no_products)
+    outcome = export(place / "bundle", checkpoint=one_step)
+    assert outcome.code == 0, outcome.err
+    said = " ".join(outcome.err.split())
+    found = re.findall(r"TensorRT: (\w+): [^:]*: a product; add up instead", said)
+    graphs = read_bundle(place / "bundle").manifest.graphs
+    models = {name: onnx.load(place / "bundle" / info.file) for name, info in graphs.items()}
+    with_products = {
+        name for name, model in models.items() if PRODUCTS & {n.op_type for n in model.graph.node}
+    }
+    assert set(found) == with_products >= {"image_encoder", "text_encoder", "match_text_to_image"}
+
+
+STEPS = ("graph text_encoder", "graph match_image_to_text", "checksums and manifest", "ranks")
+"""Where an export is interrupted: while it traces, writes graphs, has written all, compares."""
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_an_export_that_is_interrupted_leaves_the_old_bundle_and_nothing_else(
+    step: str,
+    one_step: Path,
+    traced_once: None,
+    bundle_copy: Path,
+) -> None:
+    def begin(name: str) -> None:
+        if name == step:
+            raise KeyboardInterrupt
+
+    before = tree(bundle_copy)
+    files = {"checkpoint": one_step, "vocab": TEXT.vocab, "output": bundle_copy}
+    with pytest.raises(KeyboardInterrupt):
+        itr_deploy.export("imram", **files, force=True, progress=begin)
+    assert tree(bundle_copy) == before
+    assert [path.name for path in bundle_copy.parent.iterdir()] == [bundle_copy.name]
 
 
 @pytest.mark.slow
@@ -231,9 +316,8 @@ def test_force_replaces_a_bundle_by_one_of_another_opset(bundle_copy: Path, one_
     assert not [path for path in bundle_copy.parent.iterdir() if path.name.startswith(".")]
 
 
-@pytest.mark.slow
 def test_a_bundle_carries_the_trained_punkt_of_the_machine_that_exports(
-    trained_nltk_data: Path, one_step: Path, place: Path
+    trained_nltk_data: Path, one_step: Path, traced_once: None, place: Path
 ) -> None:
     outcome = export(place / "bundle", checkpoint=one_step)
     assert outcome.code == 0, outcome.err

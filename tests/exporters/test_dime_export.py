@@ -14,11 +14,11 @@ from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.models.dime.plain import Dime
-from tests.conftest import Bundles
 from tests.models.test_dime_prefilter import EVERY, published_cheap_part
 from tests.models.test_dime_routes import inputs, trained
 from tests.support.command import itr_deploy
-from tests.support.dime import DIRECTIONS, I2T, T2I, DimeCase
+from tests.support.dime import DIRECTIONS, GATES, I2T, T2I, DimeCase
+from tests.support.exports import Bundles, export
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,7 @@ class Exports:
         self._matchers: dict[str, Matcher] = {}
 
     def path(self, case: DimeCase) -> Path:
-        return self._bundles.once(case.shared_name, case.export_with_gates)[0]
+        return self._bundles.path(case, *GATES)
 
     def matcher(self, case: DimeCase) -> Matcher:
         if case.direction not in self._matchers:
@@ -206,20 +206,20 @@ class TestRefusals:
     def test_a_vocabulary_of_another_size(self, tmp_path: Path) -> None:
         vocab = tmp_path / "vocab.txt"
         vocab.write_text(I2T.vocab.read_text() + "\nextra\n")
-        outcome = I2T.export(tmp_path / "bundle", "--vocab", vocab)
+        outcome = export(I2T, tmp_path / "bundle", "--vocab", vocab)
         assert outcome.code == 1
         assert "trained with 60" in outcome.error
 
     def test_a_json_vocabulary(self, tmp_path: Path) -> None:
         vocab = tmp_path / "vocab.json"
         vocab.write_text('{"word2idx": {"a": 1}}')
-        outcome = I2T.export(tmp_path / "bundle", "--vocab", vocab)
+        outcome = export(I2T, tmp_path / "bundle", "--vocab", vocab)
         assert outcome.code == 1
         assert "expected BERT's vocab.txt" in outcome.error
 
     def test_no_vocabulary_and_no_config(self, tmp_path: Path) -> None:
         for option in ("--vocab", "--bert-config"):
-            outcome = I2T.export(tmp_path / "bundle", option, tmp_path / "nothing")
+            outcome = export(I2T, tmp_path / "bundle", option, tmp_path / "nothing")
             assert outcome.code == 1
             assert str(tmp_path / "nothing") in outcome.error
 
@@ -238,7 +238,7 @@ class TestRefusals:
     ) -> None:
         path = tmp_path / "config.json"
         path.write_text(config)
-        outcome = I2T.export(tmp_path / "bundle", "--bert-config", path)
+        outcome = export(I2T, tmp_path / "bundle", "--bert-config", path)
         assert outcome.code == 1
         assert message in outcome.error
         assert not (tmp_path / "bundle").exists()

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 from itr_deploy.bundle.manifest import Manifest
 from itr_deploy.bundle.store import read_bundle
-from tests.conftest import Bundles
+from tests.support.exports import Bundles
 from tests.support.golden import CASES, DATA, FULL, IMAGE, TEXT, Case
 from tests.support.imram import golden_checkpoint
 

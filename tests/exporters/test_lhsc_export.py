@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +9,18 @@ import pytest
 import torch
 
 from itr_deploy import Gallery, Matcher, Retriever
+from itr_deploy.bundle.store import PARITY
 from itr_deploy.models.lhsc.checkpoint import load
 from itr_deploy.models.lhsc.family import LhscOptions
 from itr_deploy.parity.gate import verify
 from itr_deploy.parity.samples import Sample
 from itr_deploy.runtime.encoding.sources import TextSource
-from tests.conftest import Bundles
-from tests.support.lhsc import CHECKPOINT, GOLDEN, export, shared_name
+from tests.support.exports import Bundles
+from tests.support.lhsc import CHECKPOINT, LHSC, PADDINGS, arrays
 
 pytestmark = pytest.mark.slow
 
-PADDINGS = pytest.mark.parametrize(
+BOTH = pytest.mark.parametrize(
     ("padding", "suffix"), [("true-length", ""), ("published", "_padded_batch")]
 )
 
@@ -33,15 +33,10 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def exported(bundles: Bundles) -> Callable[[str], Path]:
-    """The golden case's bundle with a text padding."""
-    return lambda padding: bundles.once(shared_name(padding), partial(export, padding))[0]
-
-
-def arrays(name: str) -> dict[str, np.ndarray]:
-    with np.load(GOLDEN / name) as stored:
-        return dict(stored)
+    """The bundle of the golden case with a text padding."""
+    return lambda padding: bundles.path(LHSC, "--text-padding", padding)
 
 
 def random_texts(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -49,33 +44,29 @@ def random_texts(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return ids * (np.arange(ids.shape[1]) < lengths[:, None]), lengths
 
 
-@PADDINGS
+@BOTH
 def test_the_bundle_scores_as_published(
     padding: str, suffix: str, exported: Callable[[str], Path]
 ) -> None:
     matcher = Matcher.load(exported(padding))
-    given = arrays("inputs.npz")
+    given = arrays("inputs")
     scores = matcher.score(texts=(given["captions"], given["lengths"]), images=given["images"])
-    np.testing.assert_allclose(scores, arrays("expected.npz")[f"scores{suffix}"], atol=1e-4)
+    np.testing.assert_allclose(scores, arrays("expected")[f"scores{suffix}"], atol=1e-4)
 
 
 def test_captions_are_read_with_the_bundled_vocabulary(
     exported: Callable[[str], Path],
 ) -> None:
     matcher = Matcher.load(exported("true-length"))
-    captions = (GOLDEN / "captions.txt").read_text(encoding="utf-8").splitlines()
-    given = arrays("inputs.npz")
-    scores = matcher.score(texts=captions, images=given["images"])
-    np.testing.assert_allclose(scores, arrays("expected.npz")["scores"], atol=1e-4)
+    given = arrays("inputs")
+    scores = matcher.score(texts=LHSC.captions, images=given["images"])
+    np.testing.assert_allclose(scores, arrays("expected")["scores"], atol=1e-4)
 
 
 def test_the_manifest_says_what_is_stored_and_padded_together(
     exported: Callable[[str], Path],
 ) -> None:
-    manifests = {
-        padding: Matcher.load(exported(padding)).bundle.manifest
-        for padding in ("true-length", "published")
-    }
+    manifests = {padding: Matcher.load(exported(padding)).bundle.manifest for padding in PADDINGS}
     assert {name: m.texts.padded_together for name, m in manifests.items()} == {
         "true-length": None,
         "published": 100,
@@ -90,10 +81,7 @@ def test_the_manifest_says_what_is_stored_and_padded_together(
 def test_the_report_says_that_published_padding_is_not_checked_for_independence(
     exported: Callable[[str], Path],
 ) -> None:
-    own, published = (
-        json.loads((exported(padding) / "parity.json").read_bytes())
-        for padding in ("true-length", "published")
-    )
+    own, published = (json.loads((exported(padding) / PARITY).read_bytes()) for padding in PADDINGS)
     assert own["invariance"]
     assert not own["unchecked"]
     assert not published["invariance"]
@@ -131,7 +119,7 @@ def test_parity_pads_more_than_one_batch_of_texts_as_published(
     exported: Callable[[str], Path], many_texts: tuple[np.ndarray, np.ndarray]
 ) -> None:
     trained = load(CHECKPOINT, LhscOptions(text_padding="published"))
-    sample = Sample(arrays("inputs.npz")["images"], *many_texts)
+    sample = Sample(arrays("inputs")["images"], *many_texts)
     report = verify(trained, Matcher.load(exported("published")), sample=sample)
     assert report.passed
     assert {entry.queries for entry in report.ranks} == {6, 230}
@@ -146,7 +134,7 @@ def test_a_gallery_of_texts_keeps_the_published_padding(
 ) -> None:
     matcher = Matcher.load(exported("published"))
     lengths = many_texts[1]
-    images = arrays("inputs.npz")["images"]
+    images = arrays("inputs")["images"]
     gallery = Gallery.create(tmp_path / "gallery", matcher, modality="text", storage="float32")
     gallery.add([str(place) for place in range(len(lengths))], many_texts)
     hits = Retriever(matcher, gallery).search(image=images[0], k=len(lengths), candidates=None)

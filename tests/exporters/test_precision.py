@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -15,10 +16,10 @@ from onnx import TensorProto
 
 from itr_deploy import Gallery, Matcher
 from itr_deploy.bundle.modality import ENCODERS
-from itr_deploy.bundle.store import read_bundle
+from itr_deploy.bundle.store import PARITY, read_bundle
 from itr_deploy.errors import SetupError
-from tests.conftest import Bundles
 from tests.support.command import itr_deploy
+from tests.support.exports import Bundles
 from tests.support.golden import FULL, TEXT
 from tests.support.threads import one_torch_thread
 
@@ -81,8 +82,8 @@ def test_a_gallery_serves_bundles_of_every_precision(
     assert Gallery.open(tmp_path / "gallery", Matcher.load(half)).count() == len(FULL.regions)
 
 
-def test_the_gate_judges_half_precision_by_scores_and_ranks(bundles: Bundles) -> None:
-    report = bundles.outcome(FULL, *HALF).json
+def test_the_gate_judges_half_precision_by_scores_and_ranks(half: Path) -> None:
+    report = json.loads((half / PARITY).read_bytes())
     assert "in its own process" in report["backend"]
     tolerances = {entry["name"]: entry["tolerance"] for entry in report["outputs"]}
     assert tolerances["image_regions"] is None
@@ -104,9 +105,11 @@ def test_a_half_precision_bundle_is_verified_again(half: Path, tmp_path: Path) -
 
 
 def test_bfloat16_is_compared_where_no_cpu_runs_it(bundles: Bundles) -> None:
-    outcome = bundles.outcome(TEXT, "--dtype", "bfloat16")
     path = bundles.path(TEXT, "--dtype", "bfloat16")
-    errors = {entry["name"]: entry["needed"] for entry in outcome.json["outputs"]}
+    errors = {
+        entry["name"]: entry["needed"]
+        for entry in json.loads((path / PARITY).read_bytes())["outputs"]
+    }
     assert 1e-4 < errors["match_text_to_image, float32"] < 1e-1
     # The two recurrent cells stay float32: TensorRT has none in bfloat16.
     assert products(path, "text_encoder")[FLOAT] == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -12,12 +13,12 @@ import pytest
 from onnx import numpy_helper
 
 from itr_deploy import Gallery, Matcher
-from itr_deploy.bundle.store import read_bundle
+from itr_deploy.bundle.store import PARITY, read_bundle
 from itr_deploy.errors import BundleError
 from itr_deploy.runtime.backends import open_backend
-from tests.conftest import Bundles, export
 from tests.support.command import itr_deploy
-from tests.support.dime import I2T
+from tests.support.dime import GATES, I2T
+from tests.support.exports import Bundles, export
 from tests.support.golden import FULL
 from tests.support.threads import one_torch_thread
 
@@ -99,8 +100,8 @@ def test_a_score_does_not_depend_on_what_is_scored_with_it(quantised: Path) -> N
     np.testing.assert_allclose(other[0], together[0], atol=1e-6)
 
 
-def test_the_gate_judges_the_scores_and_the_ranks(bundles: Bundles) -> None:
-    report = bundles.outcome(FULL, *INT8).json
+def test_the_gate_judges_the_scores_and_the_ranks(quantised: Path) -> None:
+    report = json.loads((quantised / PARITY).read_bytes())
     tolerances = {entry["name"]: entry["tolerance"] for entry in report["outputs"]}
     assert tolerances["image_regions"] == 1e-4
     assert tolerances["match_text_to_image, float32"] == 1e-2
@@ -118,14 +119,16 @@ def test_it_is_verified_again(quantised: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_families_keep_in_full_precision_is_not_rounded(tmp_path: Path) -> None:
-    outcome = I2T.export(tmp_path / "bundle", "--gates", "yes", *INT8, "--json")
-    assert outcome.code == 0, outcome.err
-    graph = model_of(tmp_path / "bundle", MATCHERS[0]).graph
+def test_what_families_keep_in_full_precision_is_not_rounded(bundles: Bundles) -> None:
+    path = bundles.path(I2T, *GATES, *INT8)
+    graph = model_of(path, MATCHERS[0]).graph
     kinds = {node.op_type for node in graph.node if "router" in str(node.metadata_props)}
     assert PRODUCT not in kinds
     assert kinds & {"MatMul", "Gemm"}
-    errors = {entry["name"]: entry["needed"] for entry in outcome.json["outputs"]}
+    errors = {
+        entry["name"]: entry["needed"]
+        for entry in json.loads((path / PARITY).read_bytes())["outputs"]
+    }
     assert 1e-6 < errors["match_text_to_image gates_layer1"] < 2e-2
 
 

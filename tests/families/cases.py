@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from itr_deploy import export
-from itr_deploy.models.registry import Family
-from tests.conftest import Bundles
+from itr_deploy.models.family import Family
+from tests.families import toys
 from tests.families.toys import VECTORS, WORDS_ONLY, write_checkpoint, write_vocabulary
-from tests.support import lhsc
-from tests.support.command import Outcome
-from tests.support.dime import I2T, T2I, DimeCase
+from tests.support.dime import GATES, I2T, T2I, DimeCase
+from tests.support.exports import Bundles
 from tests.support.golden import FULL
+from tests.support.lhsc import LHSC
 from tests.support.threads import one_torch_thread
 
 
@@ -29,26 +28,24 @@ class FamilyCase:
 
 
 def _dime(case: DimeCase, bundles: Bundles) -> tuple[Path, Path]:
-    return bundles.once(case.shared_name, case.export_with_gates)[0], case.checkpoint
+    return bundles.path(case, *GATES), case.checkpoint
 
 
 def _lhsc(padding: str, bundles: Bundles) -> tuple[Path, Path]:
-    export = partial(lhsc.export, padding)
-    return bundles.once(lhsc.shared_name(padding), export)[0], lhsc.CHECKPOINT
+    return bundles.path(LHSC, "--text-padding", padding), LHSC.checkpoint
 
 
 def _toy(family: Family, bundles: Bundles) -> tuple[Path, Path]:
-    bundle = bundles.once(family.name, partial(_export_toy, family))[0]
+    bundle = bundles.once(family.name, partial(_export_toy, family), Path(toys.__file__))
     return bundle, bundle.with_suffix(".pth")
 
 
-def _export_toy(family: Family, output: Path) -> Outcome:
+def _export_toy(family: Family, output: Path) -> None:
     """As the command line exports a registered family."""
     vocabulary = write_vocabulary(output.with_suffix(".vocab.json"))
     checkpoint = write_checkpoint(output.with_suffix(".pth"))
     with one_torch_thread():
-        made = export(family.name, checkpoint=checkpoint, vocab=vocabulary, output=output)
-    return Outcome(0, json.dumps(made.report.to_json()), "")
+        export(family.name, checkpoint=checkpoint, vocab=vocabulary, output=output)
 
 
 CASES = (

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -27,9 +29,9 @@ from itr_deploy.evaluation.measures.recall import ranks, recall
 from itr_deploy.models import registry
 from itr_deploy.parity.trained import read_trained
 from itr_deploy.runtime.gallery.read import read_all
-from tests.conftest import Bundles
 from tests.families.cases import CASES, QUICK, FamilyCase
 from tests.families.toys import TOYS, VECTORS
+from tests.support.exports import Bundles
 from tests.support.items import names
 from tests.support.retrieval import assert_same, on_disk, resident
 from tests.support.threads import one_torch_thread
@@ -94,8 +96,16 @@ class Deployed:
 def _registered() -> Iterator[None]:
     """The toys are families like others, here alone."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "FAMILIES", (*registry.FAMILIES, *TOYS))
+        own, families = registry.FAMILIES, (*registry.FAMILIES, *TOYS)
+        for module in [module for module in sys.modules.values() if _names(module, own)]:
+            patch.setattr(module, "FAMILIES", families)
         yield
+
+
+def _names(module: ModuleType, families: object) -> bool:
+    return getattr(module, "__name__", "").startswith("itr_deploy.") and (
+        vars(module).get("FAMILIES") is families
+    )
 
 
 @pytest.fixture(

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import Bundles
 from tests.support.command import Outcome, itr_deploy
-from tests.support.dime import DIRECTIONS, DimeCase
-from tests.support.golden import DATA, FULL
+from tests.support.dime import DIRECTIONS, GATES, DimeCase
+from tests.support.exports import Bundles
+from tests.support.golden import FULL, TEXT
 from tests.support.imram import golden_checkpoint, write_checkpoint
+from tests.support.lhsc import LHSC, PADDINGS
 
 IMAGES, PER = 24, 5
 
@@ -47,13 +48,6 @@ def golden_data(root: Path, folder: Path) -> Path:
 
 def evaluate(bundle: Path, data: Path, output: Path, *options: object) -> Outcome:
     return itr_deploy("evaluate", bundle, "--data", data, "--output", output, *options)
-
-
-def export(family: str, folder: Path, output: Path, vocab: str, *options: object) -> Path:
-    files = ("--checkpoint", folder / "model_best.pth.tar", "--vocab", folder / vocab)
-    outcome = itr_deploy("export", family, *files, "--output", output, *options)
-    assert outcome.code == 0, outcome.err
-    return output
 
 
 def check_equal(outcome: Outcome) -> None:
@@ -125,37 +119,30 @@ def test_baseline_and_checkpoint_go_together(
 
 @pytest.mark.slow
 def test_an_ensemble_has_the_figures_of_its_members_weighted_mean_in_pytorch(
-    bundle: Path, tmp_path: Path
+    bundle: Path, bundles: Bundles, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "second"
-    folder.mkdir()
-    write_checkpoint(folder / "model_best.pth.tar", options={"model_mode": "text_IMRAM"})
-    (folder / "vocab.json").write_bytes(FULL.vocab.read_bytes())
-    second = export("imram", folder, tmp_path / "bundle", "vocab.json")
-    weights = ("--weight", 3, "--weight", 1)
-    made = itr_deploy("ensemble", bundle, second, *weights, "--output", tmp_path / "both")
+    members, weights = (bundle, bundles.path(TEXT)), ("--weight", 3, "--weight", 1)
+    made = itr_deploy("ensemble", *members, *weights, "--output", tmp_path / "both")
     assert made.code == 0, made.err
     data = golden_data(tmp_path / "data", FULL.folder)
-    checkpoints = ("--checkpoint", FULL.checkpoint, "--checkpoint", folder / "model_best.pth.tar")
+    checkpoints = ("--checkpoint", FULL.checkpoint, "--checkpoint", TEXT.checkpoint)
     options = ("--folds", 4, "--baseline", "torch", *checkpoints, "--json")
     check_equal(evaluate(tmp_path / "both", data, tmp_path / "out", *options))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("padding", ["true-length", "published"])
-def test_an_lhsc_has_pytorchs_figures(tmp_path: Path, padding: str) -> None:
-    folder = DATA / "lhsc" / "default"
-    path = export("lhsc", folder, tmp_path / "b", "vocab.json", "--text-padding", padding)
-    data = golden_data(tmp_path / "data", folder)
-    checkpoint = folder / "model_best.pth.tar"
-    options = ("--folds", 4, "--baseline", "torch", "--checkpoint", checkpoint, "--json")
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_an_lhsc_has_pytorchs_figures(tmp_path: Path, padding: str, bundles: Bundles) -> None:
+    path = bundles.path(LHSC, "--text-padding", padding)
+    data = golden_data(tmp_path / "data", LHSC.folder)
+    options = ("--folds", 4, "--baseline", "torch", "--checkpoint", LHSC.checkpoint, "--json")
     check_equal(evaluate(path, data, tmp_path / "out", *options))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", DIRECTIONS, ids=lambda case: case.direction)
 def test_a_dime_has_pytorchs_figures(tmp_path: Path, case: DimeCase, bundles: Bundles) -> None:
-    path, _ = bundles.once(case.shared_name, case.export_with_gates)
+    path = bundles.path(case, *GATES)
     data = golden_data(tmp_path / "data", case.folder)
     options = ("--folds", 4, "--baseline", "torch", "--checkpoint", case.checkpoint, "--json")
     outcome = evaluate(path, data, tmp_path / "out", *options)

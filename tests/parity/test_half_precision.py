@@ -17,8 +17,8 @@ from itr_deploy.parity import emulated
 from itr_deploy.parity.emulated import write_emulated
 from itr_deploy.parity.parity_backend import parity_backend
 from itr_deploy.runtime.backends.sessions import open_session
-from tests.conftest import Bundles
 from tests.support.command import itr_deploy
+from tests.support.exports import Bundles
 from tests.support.golden import FULL
 from tests.support.threads import one_torch_thread
 

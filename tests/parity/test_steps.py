@@ -15,8 +15,8 @@ from itr_deploy.evaluation.measures.steps import Sum
 from itr_deploy.models.imram.checkpoint import load
 from itr_deploy.models.imram.plain import Imram
 from tests.cli.conftest import CAPTIONS
-from tests.conftest import Bundles
 from tests.support.command import Outcome, itr_deploy
+from tests.support.exports import Bundles
 from tests.support.golden import FULL
 
 

@@ -12,14 +12,16 @@ import pytest
 from itr_deploy import Gallery, Hits, Matcher, Retriever
 from itr_deploy.errors import GalleryError, InputError, ItrDeployError, UsageError
 from tests.support.items import captions, images, names
+from tests.support.pairwise import pairwise
 from tests.support.retrieval import (
     BOTH,
+    CONDITIONS,
     COUNT,
-    FILTERS,
     IMAGES,
+    KINDS,
     QUERIES,
+    SHORTLISTS,
     SPLITS,
-    WIDTHS,
     assert_same,
     on_disk,
     resident,
@@ -30,12 +32,11 @@ from tests.support.retrieval import (
 # Results
 
 
-@WIDTHS
-@FILTERS
+# With the larger budget the vectors are in memory, with the smaller nothing is.
 @pytest.mark.parametrize(
-    "kind", ["image-float16", "image-float32", "text-float16", "image-int8", "text-int8"]
+    ("budget", "kind", "candidates", "where"),
+    pairwise([100_000, 20_000], KINDS, SHORTLISTS, CONDITIONS),
 )
-@pytest.mark.parametrize("budget", [100_000, 20_000], ids=["vectors in memory", "nothing"])
 def test_memory_and_disk_give_the_same_hits(
     budget: int,
     kind: str,
@@ -305,9 +306,10 @@ def test_a_width_that_is_none_is_wrong_usage(
         form(matcher, galleries["image-float16"]).search("a dog", candidates=candidates)
 
 
-@BOTH
-@WIDTHS
-@pytest.mark.parametrize("where", ["colour = 'red'", "split =", "year = 'x' +", ""])
+@pytest.mark.parametrize(
+    ("form", "candidates", "where"),
+    pairwise([resident, on_disk], SHORTLISTS, ["colour = 'red'", "split =", "year = 'x' +", ""]),
+)
 def test_a_filter_that_is_not_understood_is_named(
     where: str, candidates: int | None, form: Any, galleries: dict, matcher: Matcher
 ) -> None:

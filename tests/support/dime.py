@@ -1,4 +1,4 @@
-"""DIME's golden cases, and their bundles made by the public command."""
+"""DIME's golden cases."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-
-from tests.support.command import Outcome, itr_deploy
-from tests.support.threads import one_torch_thread
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "dime"
 
@@ -45,22 +42,14 @@ class DimeCase:
     def captions(self) -> list[str]:
         return (self.folder / "captions.txt").read_text(encoding="utf-8").splitlines()
 
-    def export(self, output: Path, *options: object) -> Outcome:
-        """``itr-deploy export dime`` of this case; later options win."""
-        files = ("--checkpoint", self.checkpoint, "--vocab", self.vocab)
-        config = ("--bert-config", self.bert_config)
-        with one_torch_thread():
-            return itr_deploy("export", "dime", *files, *config, "--output", output, *options)
-
-    def export_with_gates(self, output: Path) -> Outcome:
-        """What most tests look at; `Bundles.once` keeps it as `shared_name`."""
-        return self.export(output, "--gates", "yes", "--json")
-
     @property
-    def shared_name(self) -> str:
-        """Of the bundle with gates."""
-        return f"dime-{self.direction}-gates"
+    def export_words(self) -> tuple[object, ...]:
+        """The family and its files, as ``itr-deploy export`` takes them."""
+        files = ("--checkpoint", self.checkpoint, "--vocab", self.vocab)
+        return "dime", *files, "--bert-config", self.bert_config
 
 
 I2T, T2I = DimeCase("i2t"), DimeCase("t2i")
 DIRECTIONS = [I2T, T2I]
+GATES = ("--gates", "yes")
+"""Of the bundles that most tests look at."""

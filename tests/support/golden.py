@@ -28,6 +28,11 @@ class Case:
     def vocab(self) -> Path:
         return self.folder / "vocab.json"
 
+    @property
+    def export_words(self) -> tuple[object, ...]:
+        """The family and its files, as ``itr-deploy export`` takes them."""
+        return "imram", "--checkpoint", self.checkpoint, "--vocab", self.vocab
+
     @cached_property
     def options(self) -> dict:
         return json.loads((self.folder / "case.json").read_bytes())

@@ -1,24 +1,36 @@
-"""LHSC's golden case, and its bundles made by the public command."""
+"""LHSC's golden case: numbers of the published program on small random weights."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import numpy as np
 
-from tests.support.command import Outcome, itr_deploy
 from tests.support.golden import DATA
-from tests.support.threads import one_torch_thread
 
-GOLDEN = DATA / "lhsc" / "default"
-CHECKPOINT = GOLDEN / "model_best.pth.tar"
-
-
-def export(padding: str, output: Path) -> Outcome:
-    """``itr-deploy export lhsc`` with a text padding; `Bundles.once` keeps it as `shared_name`."""
-    files = ("--checkpoint", CHECKPOINT, "--vocab", GOLDEN / "vocab.json", "--output", output)
-    with one_torch_thread():
-        return itr_deploy("export", "lhsc", *files, "--text-padding", padding, "--json")
+FOLDER = DATA / "lhsc" / "default"
+CHECKPOINT = FOLDER / "model_best.pth.tar"
 
 
-def shared_name(padding: str) -> str:
-    """Of the bundle with a text padding."""
-    return f"lhsc-{padding}"
+class LhscCase:
+    """The published checkpoint, inputs and outputs."""
+
+    folder = FOLDER
+    checkpoint = CHECKPOINT
+
+    @property
+    def export_words(self) -> tuple[object, ...]:
+        """The family and its files, as ``itr-deploy export`` takes them."""
+        return "lhsc", "--checkpoint", CHECKPOINT, "--vocab", FOLDER / "vocab.json"
+
+    @property
+    def captions(self) -> list[str]:
+        return (FOLDER / "captions.txt").read_text(encoding="utf-8").splitlines()
+
+
+LHSC = LhscCase()
+PADDINGS = ("true-length", "published")
+
+
+def arrays(name: str) -> dict[str, np.ndarray]:
+    """``inputs`` or ``expected``."""
+    with np.load(FOLDER / f"{name}.npz") as stored:
+        return dict(stored)

@@ -14,11 +14,16 @@ COUNT = 150
 SPLITS = ["train", "dev", "test"]
 QUERIES = captions(4, seed=7)
 IMAGES = images(4, seed=7)
-WIDTHS = pytest.mark.parametrize("candidates", [None, 1, 12, 40, COUNT, 1000])
-FILTERS = pytest.mark.parametrize(
-    "where",
-    [None, "split = 'test'", "year >= 75 AND split <> 'dev'", "id = 'item0003'", "year < 0"],
-)
+SHORTLISTS = [None, 1, 12, 40, COUNT, 1000]
+CONDITIONS = [
+    None,
+    "split = 'test'",
+    "year >= 75 AND split <> 'dev'",
+    "id = 'item0003'",
+    "year < 0",
+]
+KINDS = ["image-float16", "image-float32", "text-float16", "image-int8", "text-int8"]
+FILTERS = pytest.mark.parametrize("where", CONDITIONS)
 
 
 def columns(count: int = COUNT) -> dict[str, list]:

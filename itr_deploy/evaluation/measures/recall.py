@@ -24,9 +24,9 @@ BLOCK_BYTES = 64 << 20
 """Scores that are read at a time."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ranks:
-    """The rank of every query's right answer, from 1.
+    """The rank of every query's right answer, from 1. Equal where all ranks are; not hashable.
 
     Attributes:
         image_to_text: ``int64 [N]``, of an image's best caption.
@@ -35,6 +35,15 @@ class Ranks:
 
     image_to_text: NDArray[np.int64]
     text_to_image: NDArray[np.int64]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Ranks):
+            return NotImplemented
+        return np.array_equal(self.image_to_text, other.image_to_text) and np.array_equal(
+            self.text_to_image, other.text_to_image
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # Arrays can change.
 
 
 @dataclass(frozen=True)

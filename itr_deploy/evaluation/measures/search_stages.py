@@ -29,7 +29,7 @@ DEPTHS = (*range(1, 11), *range(12, 21, 2), *range(25, 51, 5), *range(60, 101, 1
 """Where recall curves are taken."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stage:
     """One way to rank: the coarse embedding alone, or the matcher behind a shortlist.
 

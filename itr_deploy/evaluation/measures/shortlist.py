@@ -29,7 +29,7 @@ Order = Callable[[slice], NDArray[np.int64]]
 """Gives the items ``int64 [queries, items]`` of some queries, best first."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shortlists:
     """Queries of one modality, Q of them, behind shortlists of several widths.
 

@@ -20,7 +20,7 @@ Ranking = Callable[[slice, slice], Scores]
 """The scores by which some images and their captions are ranked among each other."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SplitRanks:
     """Ranks by one way of scoring.
 

@@ -32,7 +32,7 @@ def step_figures(matrix: ScoreMatrix, captions_per_image: int) -> list[dict[str,
     ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sum:
     """The sum of matrices of scores, added up part by part as it is read."""
 

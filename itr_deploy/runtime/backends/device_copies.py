@@ -15,7 +15,7 @@ Key = tuple[int, int]
 """Where an array lies on the host, and its bytes: a view of the whole array is the same."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Copy(Generic[T]):
     """A copy on the device. It is there as long as ``original`` is held."""
 

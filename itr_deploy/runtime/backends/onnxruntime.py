@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,8 @@ from itr_deploy.runtime.backends.sessions import open_session
 
 if TYPE_CHECKING:
     import onnxruntime
+
+log = logging.getLogger(__name__)
 
 SCORERS = {*MATCHERS.values(), *PREFILTERS.values()}
 """Roles of graphs whose calls run side by side, each on one thread."""
@@ -148,6 +151,7 @@ class OnnxRuntimeBackend:
         with self._lock:
             if graph not in self._sessions:
                 self._sessions[graph] = self._create(graph)
+                log.debug("%s: session of %s", self._bundle.path, graph)
             return self._sessions[graph]
 
     def _create(self, graph: str) -> onnxruntime.InferenceSession:

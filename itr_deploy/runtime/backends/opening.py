@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 
 from itr_deploy.bundle.files import output_errors
 from itr_deploy.bundle.store import Bundle
@@ -21,6 +22,8 @@ from itr_deploy.runtime.backends.base import Backend
 from itr_deploy.runtime.backends.cache import cache_directory
 from itr_deploy.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from itr_deploy.runtime.backends.providers import CudaProvider, TensorRTProvider
+
+log = logging.getLogger(__name__)
 
 DEVICES = ("cpu", "cuda")
 BACKENDS = ("auto", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")
@@ -51,6 +54,12 @@ def open_backend(
         raise UsageError(f"device {device!r} is unknown; known: {', '.join(DEVICES)}")
     if backend not in BACKENDS:
         raise UsageError(f"backend {backend!r} is unknown; known: {', '.join(BACKENDS)}")
+    opened = _opened(bundle, device, backend, threads)
+    log.info("%s: on %s", bundle.path, opened.description)
+    return opened
+
+
+def _opened(bundle: Bundle, device: str, backend: str, threads: int | None) -> Backend:
     if device == "cpu":
         if backend not in ("auto", "onnxruntime"):
             raise UsageError(f"backend {backend!r} needs a GPU; give device='cuda' with it")
@@ -100,7 +109,8 @@ def fitting_target(bundle: Bundle) -> EngineTarget | None:
 def _fits(bundle: Bundle, directory: EngineDirectory, graph: str, host: EngineHost) -> bool:
     try:
         check_fit(bundle, directory, graph, host)
-    except EngineError:
+    except EngineError as error:
+        log.info("not taken by backend auto: %s", error)
         return False
     return True
 

@@ -32,7 +32,7 @@ class TensorColumn:
     """A column of an array of the items: of a stored tensor, or of the scales of one in int8.
 
     Attributes:
-        name: The array's, as in `runtime.items.Block`.
+        name: The array's, as in `Block`.
         storage: Type of its values.
         per_position: Whether there is a row for every region or word.
         row: Shape of a row: ``(width,)``, and ``()`` for scales.

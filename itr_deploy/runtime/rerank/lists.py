@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import Pipeline
-from itr_deploy.runtime.search.resident import Searcher
+from itr_deploy.runtime.search.searcher import Searcher
 
 Rows = NDArray[np.int64]
 UNKNOWN = -2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BankLists:
     """Best bank items, best first: their rows ``[n, depth]`` and scores ``float32 [n, depth]``."""
 

@@ -29,7 +29,7 @@ class Shape:
     threshold: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Inputs:
     """What a re-ranker takes of some queries.
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.read import stored_bytes
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.search.disk import DiskSearcher
-from itr_deploy.runtime.search.resident import ResidentSearcher, Searcher
+from itr_deploy.runtime.search.resident import ResidentSearcher
+from itr_deploy.runtime.search.searcher import Searcher
+
+log = logging.getLogger(__name__)
 
 
 class SearcherCache:
@@ -46,9 +50,19 @@ class SearcherCache:
             return self._searcher
 
     def _load(self, gallery: Gallery) -> Searcher:
-        resident = self._resident
+        resident, needed = self._resident, stored_bytes(gallery)
         if resident is None:
-            resident = stored_bytes(gallery) <= self._budget
+            resident = needed <= self._budget
+        log.info(
+            "%s: version %d, %d %ss of %d bytes as %s, %s",
+            gallery.path,
+            gallery.version,
+            gallery.count(),
+            gallery.modality,
+            needed,
+            gallery.description.storage,
+            "in memory" if resident else "on disk",
+        )
         matcher = self._matcher
         stages = matcher.prefilter, matcher.projection
         if resident:

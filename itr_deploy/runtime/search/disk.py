@@ -42,7 +42,8 @@ class DiskSearcher:
         self.gallery = gallery
         self._scorer, self._prefilter = scorer, prefilter
         self._projection = projection
-        items, half = max(1, gallery.count()), memory_budget // 2
+        self._count = gallery.count()
+        items, half = max(1, self._count), memory_budget // 2
         self._rows_per_read = max(1, half * items // max(1, read.stored_bytes(gallery)))
         self._in_memory = items * gallery.description.embedding_dim * 4 <= half
         self._indexed = 0 if self._in_memory else gallery.coarse_indexed
@@ -71,7 +72,8 @@ class DiskSearcher:
         prefilter: int | None = None,
     ) -> list[Hits]:
         """See `Searcher.search`."""
-        if candidates is None or max(candidates, k) >= self.gallery.count(where):
+        allowed = self._count if where is None else self.gallery.count(where)
+        if candidates is None or max(candidates, k) >= allowed:
             return self._exhaustive(queries, k, where)
         width = max(candidates, k)
         step = max(1, self._rows_per_read // width)

@@ -1,13 +1,8 @@
-"""Shortlist, match and rank over a gallery that is kept in memory.
-
-A search narrows in stages: the coarse embedding's best, of those the prefilter's best where it is
-asked for, and the matcher ranks what is left.
-"""
+"""Shortlist, match and rank over a gallery in memory."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,41 +16,6 @@ from itr_deploy.runtime.projection import PLAIN, Projection
 from itr_deploy.runtime.ranking import best, best_rows
 from itr_deploy.runtime.search.coarse import CoarseVectors
 from itr_deploy.runtime.timing import stage
-
-
-class Searcher(Protocol):
-    """Answers encoded queries from one version of a gallery."""
-
-    gallery: Gallery
-
-    @property
-    def vectors(self) -> Vectors:
-        """Every item's id and coarse embedding."""
-        ...
-
-    def encoded(self, rows: NDArray[np.int64]) -> Encoded:
-        """Items by their place in `vectors`, each at most once."""
-        ...
-
-    def search(
-        self,
-        queries: Encoded,
-        k: int,
-        candidates: int | None,
-        where: str | None,
-        prefilter: int | None = None,
-    ) -> list[Hits]:
-        """The ``k`` best items of every query.
-
-        Args:
-            queries: Encoded, of the other modality than the gallery's.
-            k: Hits a query.
-            candidates: Items that the matcher scores, None for every item.
-            where: SQL over the gallery's columns, or None.
-            prefilter: Width of the coarse shortlist that the prefilter cuts down to
-                ``candidates``, None for no prefilter.
-        """
-        ...
 
 
 class ResidentSearcher:

@@ -12,6 +12,7 @@ from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.answers import Answers
 from itr_deploy.evaluation.measures.recall import (
     Direction,
+    Ranks,
     mean_recall,
     ranks,
     recall,
@@ -122,3 +123,13 @@ def test_scores_with_another_number_of_captions_are_refused() -> None:
 
 def test_a_curve_is_the_recall_at_every_depth() -> None:
     assert recall_curve(np.array([1, 2, 4, 4]), [1, 2, 3, 4]) == [25.0, 50.0, 50.0, 100.0]
+
+
+def test_ranks_are_equal_where_every_rank_is_and_not_hashable() -> None:
+    one = Ranks(np.array([1, 2]), np.array([3, 1, 1, 2]))
+    assert one == Ranks(np.array([1, 2]), np.array([3, 1, 1, 2]))
+    assert one != Ranks(np.array([1, 2]), np.array([3, 1, 1, 1]))
+    assert one != Ranks(np.array([1]), np.array([3, 1]))
+    assert one != (one.image_to_text, one.text_to_image)
+    with pytest.raises(TypeError, match="unhashable type: 'Ranks'"):
+        hash(one)

@@ -20,6 +20,7 @@ from tests.support.retrieval import (
     BOTH,
     COUNT,
     FILTERS,
+    KINDS,
     QUERIES,
     assert_same,
     on_disk,
@@ -27,8 +28,6 @@ from tests.support.retrieval import (
     search,
     shown,
 )
-
-KINDS = ["image-float16", "image-float32", "text-float16", "image-int8", "text-int8"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from itr_deploy.runtime.backends.tensorrt.engine import LoadedEngine, build_agai
 from itr_deploy.runtime.backends.tensorrt.memory import Device
 from itr_deploy.runtime.backends.tensorrt.pool import BufferPool
 from itr_deploy.runtime.backends.tensorrt.worker import Worker
+
+log = logging.getLogger(__name__)
 
 HOST_CODE = "ITR_DEPLOY_ALLOW_ENGINE_CODE"
 """Environment variable, ``1`` lets engines that hold code be loaded."""
@@ -125,6 +128,7 @@ class Engines:
                 f"{path}: {self._target} {self._host.version} does not load it: {said}; "
                 f"build it again with {remedy} --force"
             )
+        log.debug("%s: engine of %s", path, graph)
         info = self._bundle.manifest.graphs[graph]
         return LoadedEngine(graph, info, engine, self._trt, remedy)
 

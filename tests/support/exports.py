@@ -1,0 +1,160 @@
+"""Bundles that tests share: exported once for a state of the code, and kept between runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Protocol
+
+from filelock import FileLock
+
+import itr_deploy as package
+from tests.support.command import Outcome, itr_deploy
+from tests.support.files import tree
+from tests.support.threads import one_torch_thread
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(package.__file__).parent
+NOT_IN_A_BUNDLE = (
+    "benchmarking/",
+    "cli/",
+    "diagnosis/",
+    "engines/builder/",
+    "evaluation/",
+    "runtime/",
+)
+"""Rooms of the package that no file of a bundle depends on: the gate runs `runtime`, and says yes
+or no. A room that is not named here is part of the key."""
+
+TOOLS = ("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy", "nltk", "transformers")
+KEPT = 4
+"""States of the code whose bundles stay: those used last."""
+
+
+class Exportable(Protocol):
+    """A golden case that ``itr-deploy export`` takes."""
+
+    @property
+    def export_words(self) -> tuple[object, ...]:
+        """The family and its files."""
+
+
+def run_export(words: Sequence[object], output: Path) -> Outcome:
+    """``itr-deploy export``, which has to succeed."""
+    with one_torch_thread():
+        outcome = itr_deploy("export", *words, "--output", output)
+    assert outcome.code == 0, outcome.err
+    return outcome
+
+
+def export(case: Exportable, output: Path, *options: object) -> Outcome:
+    """A golden case exported for this once; later options win."""
+    with one_torch_thread():
+        return itr_deploy("export", *case.export_words, "--output", output, *options)
+
+
+def cache_directory() -> Path:
+    """``ITR_DEPLOY_TEST_CACHE``, or ``.test-cache`` in the checkout."""
+    return Path(os.environ.get("ITR_DEPLOY_TEST_CACHE") or ROOT / ".test-cache").absolute()
+
+
+class Bundles:
+    """Exports what is asked for, by the public command, where the cache does not have it.
+
+    The bundles are never changed: take copies. `check` finds a test that did not. Processes that
+    share the tests share the bundles.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root / code_digest()
+        self._root.mkdir(parents=True, exist_ok=True)
+        forget_old_code(root, self._root)
+        self._found: dict[str, Path] = {}
+
+    def path(self, case: Exportable, *options: object) -> Path:
+        """The bundle of a golden case."""
+        return self.of(*case.export_words, *options)
+
+    def of(self, *words: object) -> Path:
+        """What ``itr-deploy export`` makes of these words, its output aside."""
+        return self.once(str(words[0]), partial(run_export, words), *words)
+
+    def once(self, name: str, make: Callable[[Path], object], *depends_on: object) -> Path:
+        """What ``make`` writes as the directory that it is called with.
+
+        Args:
+            name: Of the entry, for people.
+            make: Called where the cache does not have it.
+            depends_on: All that it depends on, but for the package: words, and paths of files.
+        """
+        name = f"{name}-{digest_of(depends_on)}"
+        if name not in self._found:
+            entry = self._root / name
+            with FileLock(entry.with_suffix(".lock")):
+                if not is_whole(entry):
+                    shutil.rmtree(entry, ignore_errors=True)
+                    entry.mkdir()
+                    make(entry / "bundle")
+                    known = {"from": list(map(str, depends_on)), "files": tree(entry / "bundle")}
+                    (entry / "known.json").write_text(json.dumps(known, indent=1))
+            self._found[name] = entry / "bundle"
+        return self._found[name]
+
+    def check(self) -> None:
+        """Assert that every bundle that was asked for is as it was exported."""
+        for path in self._found.values():
+            assert is_whole(path.parent), f"a test changed a shared bundle: {path}"
+
+
+def is_whole(entry: Path) -> bool:
+    """Whether an entry is there, and its bundle is the one that was exported."""
+    known = entry / "known.json"
+    return known.is_file() and json.loads(known.read_bytes())["files"] == tree(entry / "bundle")
+
+
+def code_digest() -> str:
+    """What makes two exports of the same words two bundles: the code and its tools."""
+    found = hashlib.sha256(repr(sys.version_info[:2]).encode())
+    for tool in TOOLS:
+        found.update(f"{tool} {version(tool)}\n".encode())
+    for path in code_of_a_bundle():
+        found.update(f"{path.relative_to(PACKAGE)}\n".encode() + path.read_bytes())
+    return found.hexdigest()[:16]
+
+
+def code_of_a_bundle() -> Iterator[Path]:
+    """The modules of the package that the key is made of."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).as_posix()
+        if name.startswith("cli/export") or not name.startswith(NOT_IN_A_BUNDLE):
+            yield path
+
+
+def digest_of(depends_on: Sequence[object]) -> str:
+    """Of words and files; a file stands for its name and content, whatever place it is in."""
+    meant = json.dumps([_meant(word) for word in depends_on])
+    return hashlib.sha256(meant.encode()).hexdigest()[:16]
+
+
+def _meant(word: object) -> object:
+    if not isinstance(word, Path):
+        return str(word)
+    if word.is_dir():
+        return tree(word)
+    return word.name, hashlib.sha256(word.read_bytes()).hexdigest()
+
+
+def forget_old_code(root: Path, current: Path) -> None:
+    """Remove the bundles of all states of the code but the `KEPT` that were used last."""
+    with FileLock(root / "prune.lock"):
+        current.touch()
+        states = sorted((p for p in root.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime)
+        for state in states[:-KEPT]:
+            shutil.rmtree(state)

@@ -1,0 +1,37 @@
+"""Few cases of many parameters, in which every two values still meet."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+Case = tuple[Any, ...]
+
+
+def pairwise(*parameters: Sequence[Any]) -> list[Case]:
+    """Cases such that each two values of different parameters occur together in one of them.
+
+    Of all combinations it takes, again and again, the first that has most pairs which no case has
+    yet; so the cases are the same every time. A fault that needs three certain values may be
+    missed, one that needs two is not.
+
+    Args:
+        parameters: The values of each.
+    """
+    combinations = list(itertools.product(*(range(len(values)) for values in parameters)))
+    missing = {pair for combination in combinations for pair in pairs(combination)}
+    chosen = []
+    while missing:
+        best = max(combinations, key=lambda case: len(missing.intersection(pairs(case))))
+        missing.difference_update(pairs(best))
+        chosen.append(best)
+    return [
+        tuple(values[place] for values, place in zip(parameters, case, strict=True))
+        for case in chosen
+    ]
+
+
+def pairs(case: Iterable[Any]) -> Iterable[tuple[tuple[int, Any], tuple[int, Any]]]:
+    """Every two values of a case, each with the number of its parameter."""
+    return itertools.combinations(enumerate(case), 2)
