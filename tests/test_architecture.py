@@ -1,12 +1,19 @@
 from __future__ import annotations
 
 import inspect
+import pkgutil
 import re
 import subprocess
 import sys
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import is_dataclass
+from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 import itr_deploy
 from itr_deploy import errors
@@ -33,6 +40,38 @@ def test_onnxruntime_sessions_are_created_in_one_place() -> None:
     files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
     creating = {str(file.relative_to(ROOT)) for file in files if SESSION.search(file.read_text())}
     assert creating == {"itr_deploy/runtime/backends/sessions.py"}
+
+
+def holds_arrays(annotation: object, names: Mapping[str, object], depth: int = 0) -> bool:
+    """Whether a field's annotation names arrays, by aliases and protocols too."""
+    if isinstance(annotation, str):
+        named = (names.get(word) for word in re.findall(r"\w+", annotation))
+        return depth < 5 and any(holds_arrays(value, names, depth + 1) for value in named)
+    if getattr(annotation, "_is_protocol", False):
+        return hasattr(annotation, "__getitem__")
+    if typing.get_origin(annotation) is Callable:
+        return False
+    kind = typing.get_origin(annotation) or annotation
+    return kind in (np.ndarray, torch.Tensor) or any(
+        holds_arrays(part, names, depth + 1) for part in typing.get_args(annotation)
+    )
+
+
+def dataclasses_over_arrays() -> Iterator[type]:
+    for found in pkgutil.walk_packages(itr_deploy.__path__, "itr_deploy."):
+        module = import_module(found.name)
+        for kind in vars(module).values():
+            if is_dataclass(kind) and isinstance(kind, type) and kind.__module__ == found.name:
+                fields = kind.__annotations__.values()
+                if any(holds_arrays(field, vars(module)) for field in fields):
+                    yield kind
+
+
+def test_what_holds_arrays_is_not_compared_as_a_dataclass_is() -> None:
+    """Comparing would raise, as the truth of an array is ambiguous; and so would hashing."""
+    found = {kind.__name__: kind for kind in dataclasses_over_arrays()}
+    assert found.keys() >= {"Hits", "Encoded", "Block", "Ranks", "NeighbourLists", "SplitScores"}
+    assert [name for name, kind in found.items() if kind.__dataclass_params__.eq] == []
 
 
 @pytest.mark.parametrize(
@@ -97,7 +136,10 @@ VERBS = [
     *("export_reranker", "index", "index_bank", "index_coarse", "inspect", "profile_routes"),
     *("search", "tune", "verify"),
 ]
-OBJECTS = ["Encoded", "Gallery", "Hit", "Hits", "Matcher", "Retriever"]
+OBJECTS = [
+    *("BenchReport", "Encoded", "EvaluationReport", "Gallery", "Hit", "Hits", "Matcher"),
+    "Retriever",
+]
 
 
 def test_the_public_names_are_the_verbs_the_objects_and_the_errors() -> None:

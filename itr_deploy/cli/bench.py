@@ -2,152 +2,142 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
-import click
+import typer
 
-from itr_deploy.cli.devices import device_options
-from itr_deploy.cli.numbers import Numbers
-from itr_deploy.cli.output import print_json, steps
+import itr_deploy
+from itr_deploy.bundle.modality import Modality
+from itr_deploy.cli.options import (
+    Backend,
+    Baseline,
+    Bundle,
+    Checkpoints,
+    Device,
+    Force,
+    Json,
+    LogFormat,
+    Quiet,
+    Verbose,
+    check_baseline,
+)
+from itr_deploy.cli.output import print_json
+from itr_deploy.cli.parsers import numbers
+from itr_deploy.cli.progress import steps
+from itr_deploy.errors import UsageError
 
-if TYPE_CHECKING:
-    from itr_deploy.bundle.modality import Modality
+app = typer.Typer(add_completion=False)
 
 
-@click.command("bench")
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--gallery", type=click.Path(path_type=Path), help="The gallery to search.")
-@click.option(
-    "--synthetic",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Search a temporary gallery of so many random items of the bundle's sizes instead.",
-)
-@click.option(
-    "--query",
-    type=click.Choice(("text", "image")),
-    help="What the random queries are; by default what the gallery takes, text for --synthetic.",
-)
-@click.option(
-    "--batch",
-    "batches",
-    type=Numbers(),
-    default="1,8",
-    show_default=True,
-    help="Queries a search, several numbers with commas between.",
-)
-@click.option(
-    "--candidates",
-    "widths",
-    type=Numbers(none="all"),
-    default=(),
-    help="Widths of the shortlist, 'all' for none; the bundle's by default.",
-)
-@click.option(
-    "--prefilter",
-    type=click.IntRange(min=1),
-    help="Width of the shortlist that the prefilter cuts down to --candidates; the bundle's by "
-    "default.",
-)
-@click.option(
-    "--threads",
-    type=Numbers(none="all"),
-    default="all",
-    show_default=True,
-    help="Threads that compute on the CPU, 'all' for one a core.",
-)
-@click.option(
-    "--rounds",
-    type=click.IntRange(min=1),
-    default=20,
-    show_default=True,
-    help="Searches of every setting.",
-)
-@click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Hits a query.")
-@click.option(
-    "--resident/--on-disk",
-    default=None,
-    help="Keep the gallery in memory, or read candidates from disk; by its size by default.",
-)
-@click.option("--rerank", is_flag=True, help="Re-rank the best hits; needs --bank.")
-@click.option(
-    "--bank",
-    type=click.Path(path_type=Path),
-    help="A gallery of the queries' modality, for --rerank.",
-)
-@click.option(
-    "--baseline",
-    type=click.Choice(("torch",)),
-    help="Also time the plain PyTorch model over as many items, and print the ratio.",
-)
-@click.option(
-    "--checkpoint",
-    "checkpoints",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="The checkpoint for --baseline; of an ensemble one a member, in their order.",
-)
-@click.option(
-    "--trace", is_flag=True, help="Also keep ONNX Runtime's profile and list its operators."
-)
-@device_options
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("bench"),
-    show_default=True,
-    help="Directory of bench.json, bench.svg and the profiles.",
-)
-@click.option("--force", is_flag=True, help="Replace an earlier benchmark.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def command(
-    bundle: Path,
-    gallery: Path | None,
-    synthetic: int | None,
-    query: Modality | None,
-    batches: tuple[int, ...],
-    widths: tuple[int | None, ...],
-    prefilter: int | None,
-    threads: tuple[int | None, ...],
-    rounds: int,
-    k: int,
-    resident: bool | None,
-    rerank: bool,
-    bank: Path | None,
-    baseline: str | None,
-    checkpoints: tuple[Path, ...],
-    trace: bool,
-    device: str,
-    backend: str,
-    output: Path,
-    force: bool,
-    as_json: bool,
+@app.command()
+def bench(
+    bundle: Bundle,
+    *,
+    gallery: Annotated[Path | None, typer.Option(help="The gallery to search.")] = None,
+    synthetic: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Search a temporary gallery of so many random items of the bundle's sizes "
+            "instead.",
+        ),
+    ] = None,
+    query: Annotated[
+        Modality | None,
+        typer.Option(
+            help="What the random queries are; by default what the gallery takes, text for "
+            "--synthetic."
+        ),
+    ] = None,
+    batch: Annotated[
+        Sequence[int],
+        typer.Option(
+            parser=numbers(),
+            metavar="N,...",
+            help="Queries a search, several numbers with commas between.",
+        ),
+    ] = (1, 8),
+    candidates: Annotated[
+        Sequence[int | None],
+        typer.Option(
+            parser=numbers(none="all"),
+            metavar="N,...",
+            show_default=False,
+            help="Widths of the shortlist, 'all' for none; the bundle's by default.",
+        ),
+    ] = (),
+    prefilter: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Width of the shortlist that the prefilter cuts down to --candidates; the "
+            "bundle's by default.",
+        ),
+    ] = None,
+    threads: Annotated[
+        Sequence[int | None],
+        typer.Option(
+            parser=numbers(none="all"),
+            metavar="N,...",
+            show_default="all",
+            help="Threads that compute on the CPU, 'all' for one a core.",
+        ),
+    ] = (None,),
+    rounds: Annotated[int, typer.Option(min=1, help="Searches of every setting.")] = 20,
+    k: Annotated[int, typer.Option("-k", min=1, help="Hits a query.")] = 10,
+    resident: Annotated[
+        bool | None,
+        typer.Option(
+            "--resident/--on-disk",
+            help="Keep the gallery in memory, or read candidates from disk; by its size by "
+            "default.",
+        ),
+    ] = None,
+    rerank: Annotated[
+        bool, typer.Option("--rerank", help="Re-rank the best hits; needs --bank.")
+    ] = False,
+    bank: Annotated[
+        Path | None, typer.Option(help="A gallery of the queries' modality, for --rerank.")
+    ] = None,
+    baseline: Baseline = None,
+    checkpoints: Checkpoints = None,
+    trace: Annotated[
+        bool,
+        typer.Option("--trace", help="Also keep ONNX Runtime's profile and list its operators."),
+    ] = False,
+    output: Annotated[
+        Path, typer.Option(help="Directory of bench.json, bench.svg and the profiles.")
+    ] = Path("bench"),
+    force: Force = False,
+    device: Device = "cpu",
+    backend: Backend = "auto",
+    as_json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    log_format: LogFormat = "text",
 ) -> None:
     """Search with a BUNDLE and measure every stage: from encoding to re-ranking."""
     if rerank != (bank is not None):
-        raise click.UsageError("--rerank and --bank go together")
-    if (baseline is None) != (not checkpoints):
-        raise click.UsageError("--baseline torch and --checkpoint go together")
-    from itr_deploy.benchmarking.benchmark import PICTURE, REPORT
-    from itr_deploy.cli.bench_table import print_benchmark
-    from itr_deploy.deploy.benching import bench
-
-    with steps(quiet=as_json) as begin:
-        report = bench(
+        raise UsageError("--rerank and --bank go together; give both or none")
+    check_baseline(baseline, checkpoints)
+    with steps() as begin:
+        report = itr_deploy.bench(
             bundle,
             gallery=gallery,
             synthetic=synthetic,
             query=query,
-            batch=batches,
-            candidates=widths,
+            batch=batch,
+            candidates=candidates,
             prefilter=prefilter,
             threads=threads,
             rounds=rounds,
             k=k,
             resident=resident,
             bank=bank,
-            checkpoints=checkpoints,
+            checkpoints=checkpoints or (),
             trace=trace,
             output=output,
             force=force,
@@ -156,7 +146,10 @@ def command(
             progress=begin,
         )
     if as_json:
-        print_json(report)
+        print_json(report.model_dump())
         return
+    from itr_deploy.benchmarking.benchmark import PICTURE, REPORT
+    from itr_deploy.cli.bench_table import print_benchmark
+
     print_benchmark(report)
-    click.echo(f"report: {output / REPORT}, {output / PICTURE}")
+    typer.echo(f"report: {output / REPORT}, {output / PICTURE}")

@@ -1,47 +1,61 @@
-"""``itr-deploy doctor``: what this machine has, what truly loads, and how to mend the rest."""
+"""``itr-deploy doctor``: what this machine has, what truly loads, and the remedy for the rest."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-import click
+import typer
 
-from itr_deploy.cli.output import print_json, print_table, steps
+import itr_deploy
+from itr_deploy.cli.options import Json, LogFormat, Quiet, Verbose
+from itr_deploy.cli.output import print_json, print_table
+from itr_deploy.cli.progress import steps
 from itr_deploy.errors import SetupError
 
 if TYPE_CHECKING:
     from itr_deploy.diagnosis.checks import Check
     from itr_deploy.diagnosis.selftest import Row
 
+app = typer.Typer(add_completion=False)
 
-@click.command("doctor")
-@click.argument("bundles", nargs=-1, type=click.Path(path_type=Path), metavar="[BUNDLE]...")
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
-@click.option(
-    "--self-test",
-    "tested",
-    is_flag=True,
-    help="Also export a small model and compare every backend that is there with PyTorch.",
-)
-def command(bundles: tuple[Path, ...], as_json: bool, tested: bool) -> None:
-    """Look at this machine: what is installed, what truly loads, and how to mend what does not.
+
+@app.command()
+def doctor(
+    bundles: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="BUNDLE", help="Bundles to look at too."),
+    ] = None,
+    self_test: Annotated[
+        bool,
+        typer.Option(
+            "--self-test",
+            help="Also export a small model and compare every backend that is there with PyTorch.",
+        ),
+    ] = False,
+    as_json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    log_format: LogFormat = "text",
+) -> None:
+    """Look at this machine: what is installed, what truly loads, and the remedy for what does not.
 
     For every BUNDLE: whether it is whole, and which of its engines fit this machine. A machine
     without a GPU is in order. Exit code 4 if there is a problem.
     """
-    from itr_deploy.diagnosis.examine import doctor
 
     def show(check: Check) -> None:
         if not as_json:
-            click.echo(f"{check.state:<8} {check}")
+            typer.echo(f"{check.state:<8} {check}")
 
-    with steps(quiet=not tested) as begin:
-        found = doctor(*bundles, self_test=tested, on_check=show, progress=begin)
+    with steps(shown=self_test) as begin:
+        found = itr_deploy.doctor(
+            *bundles or (), self_test=self_test, on_check=show, progress=begin
+        )
     if as_json:
         print_json(found.to_json())
-    elif tested:
+    elif self_test:
         _print_rows(found.self_test)
     if found.problems:
         raise SetupError(f"{found.problems} problem{'s' * (found.problems > 1)} found")
@@ -67,7 +81,7 @@ def _print_rows(rows: Sequence[Row]) -> None:
     )
     # What is not there is missing in every precision.
     for line in dict.fromkeys(f"{row.state:<8} {_place(row)}: {row.said}" for row in rows):
-        click.echo(line)
+        typer.echo(line)
 
 
 def _place(row: Row) -> str:

@@ -3,46 +3,47 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-import click
+import typer
 
-from itr_deploy.cli.output import steps
+import itr_deploy
+from itr_deploy.cli.options import Force, Json, LogFormat, NewBundle, Quiet, Verbose
 from itr_deploy.cli.parity_table import print_made
+from itr_deploy.cli.progress import steps
+
+app = typer.Typer(add_completion=False)
 
 
-@click.command("ensemble")
-@click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--weight",
-    "weights",
-    multiple=True,
-    type=float,
-    help="Weight of a member, once a member in their order; equal by default.",
-)
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Directory of the bundle to make.",
-)
-@click.option("--force", is_flag=True, help="Replace an existing bundle.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(
-    bundles: tuple[Path, ...],
-    weights: tuple[float, ...],
-    output: Path,
-    force: bool,
-    as_json: bool,
+@app.command()
+def ensemble(
+    bundles: Annotated[
+        list[Path],
+        typer.Argument(metavar="BUNDLE", help="The members' directories.", show_default=False),
+    ],
+    *,
+    weights: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--weight",
+            metavar="WEIGHT",
+            help="Weight of a member, once a member in their order; equal by default.",
+        ),
+    ] = None,
+    output: NewBundle,
+    force: Force = False,
+    as_json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    log_format: LogFormat = "text",
 ) -> None:
     """Join BUNDLES into one whose score is the weighted mean of theirs.
 
     The members take the same region features and the same text processing. One gallery stores
     what all of them need.
     """
-    with steps(quiet=False) as begin:
-        from itr_deploy.deploy.ensembling import ensemble
-
-        result = ensemble(
-            bundles, output=output, weights=weights or None, force=force, progress=begin
+    with steps() as begin:
+        made = itr_deploy.ensemble(
+            bundles, output=output, weights=weights, force=force, progress=begin
         )
-    print_made(result, as_json)
+    print_made(made, as_json)

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import click
+import typer
 
+import itr_deploy
+from itr_deploy.cli.options import Json, LogFormat, Quiet, Verbose
 from itr_deploy.cli.output import print_json, print_table
 
 LONGEST = 72
 """Characters of a value that a table shows whole."""
 
+app = typer.Typer(add_completion=False)
 
-@click.command("inspect")
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def command(path: Path, as_json: bool) -> None:
+
+@app.command()
+def inspect(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH", help="Directory of a bundle or a gallery.", show_default=False
+        ),
+    ],
+    as_json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    log_format: LogFormat = "text",
+) -> None:
     """Show what is in the bundle or the gallery at PATH."""
-    from itr_deploy.deploy.inspecting import inspect
-
-    content = inspect(path)
+    content = itr_deploy.inspect(path)
     if as_json:
         print_json(content)
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
+import typer
 
 from itr_deploy.cli.output import print_json, print_table
 
@@ -20,7 +20,7 @@ def print_made(made: Exported, as_json: bool) -> None:
         print_json({**made_json, **made.report.to_json()})
         return
     print_report(made.report)
-    click.echo(f"bundle: {made.path}")
+    typer.echo(f"bundle: {made.path}")
 
 
 def print_report(report: ParityReport) -> None:
@@ -75,4 +75,4 @@ def print_report(report: ParityReport) -> None:
             ),
         )
     for line in report.unchecked:
-        click.echo(f"not checked: {line}")
+        typer.echo(f"not checked: {line}")

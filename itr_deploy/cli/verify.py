@@ -3,64 +3,59 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-import click
+import typer
 
-from itr_deploy.cli.output import print_json, steps
+import itr_deploy
+from itr_deploy.cli.options import Bundle, Json, LogFormat, Quiet, Split, Verbose
+from itr_deploy.cli.output import print_json
+from itr_deploy.cli.parity_table import print_report
+from itr_deploy.cli.progress import steps
+from itr_deploy.errors import ParityError
+
+app = typer.Typer(add_completion=False)
 
 
-@click.command("verify")
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.option(
-    "--checkpoint",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="The checkpoint that the bundle, or its re-ranker, was made from.",
-)
-@click.option(
-    "--tolerance",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Largest error of a score, on |a-b| / (1+|b|); by default 1e-4 for float32 bundles, "
-    "1e-2 for float16, 5e-2 for bfloat16.",
-)
-@click.option(
-    "--storage-tolerance",
-    type=click.FloatRange(min=0, min_open=True),
-    help="The same for scores over float16 galleries, at least 1e-2.",
-)
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    help="Directory of real data to rank, random inputs by default.",
-)
-@click.option("--split", default="test", show_default=True, help="Its split.")
-@click.option(
-    "--images",
-    type=click.IntRange(min=2),
-    default=32,
-    show_default=True,
-    help="How many of its images, with all their captions.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def command(
-    bundle: Path,
-    checkpoint: Path,
-    tolerance: float | None,
-    storage_tolerance: float | None,
-    data: Path | None,
-    split: str,
-    images: int,
-    as_json: bool,
+@app.command()
+def verify(
+    bundle: Bundle,
+    *,
+    checkpoint: Annotated[
+        Path,
+        typer.Option(help="The checkpoint that the bundle, or its re-ranker, was made from."),
+    ],
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            help="Largest error of a score, on |a-b| / (1+|b|); by default 1e-4 for float32 "
+            "bundles, 1e-2 for float16, 5e-2 for bfloat16.",
+        ),
+    ] = None,
+    storage_tolerance: Annotated[
+        float | None,
+        typer.Option(help="The same for scores over float16 galleries, at least 1e-2."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Directory of real data to rank, random inputs by default."),
+    ] = None,
+    split: Split = "test",
+    images: Annotated[
+        int, typer.Option(min=2, help="How many of its images, with all their captions.")
+    ] = 32,
+    as_json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    log_format: LogFormat = "text",
 ) -> None:
     """Compare a bundle with its checkpoint in PyTorch.
 
     Prints the errors, writes them to parity.json in the BUNDLE, and ends with exit code 3 if a
     tolerance is missed.
     """
-    with steps(quiet=False) as begin:
-        from itr_deploy.deploy.verifying import verify
-
-        report = verify(
+    with steps() as begin:
+        report = itr_deploy.verify(
             bundle,
             checkpoint=checkpoint,
             tolerance=tolerance,
@@ -73,11 +68,8 @@ def command(
     if as_json:
         print_json(report.to_json())
     else:
-        from itr_deploy.cli.parity_table import print_report
-
         print_report(report)
     if not report.passed:
-        from itr_deploy.errors import ParityError
         from itr_deploy.parity.report import missed
 
         raise ParityError(missed(report, "do not deploy this bundle"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.staging import staged_directory
@@ -11,9 +13,33 @@ from itr_deploy.errors import GalleryError, OutputError
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.reranking import check_bank, reranker_of
-from itr_deploy.runtime.rerank.store import FOLDER, StoreDescription, is_store, write_store
+from itr_deploy.runtime.rerank.store import FOLDER, is_store, write_store
 from itr_deploy.runtime.retriever import DEFAULT_BUDGET
 from itr_deploy.runtime.search.cached import SearcherCache
+
+
+@dataclass(frozen=True)
+class IndexedBank:
+    """A gallery after it was scored with a bank.
+
+    Attributes:
+        gallery: Its directory.
+        modality: What its items are.
+        items: How many it has.
+        bank: The bank's directory or address.
+        all_scores_kept: Whether all scores fitted the limit, or only every item's best bank items
+            were kept.
+    """
+
+    gallery: str
+    modality: Modality
+    items: int
+    bank: str
+    all_scores_kept: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """For a report."""
+        return dict(vars(self))
 
 
 def index_bank(
@@ -25,7 +51,7 @@ def index_bank(
     device: str = "cpu",
     backend: str = "auto",
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> StoreDescription:
+) -> IndexedBank:
     """Score a gallery with a bank, so that searches that re-rank need not.
 
     Every item's best bank items are kept in the gallery's directory and, where they fit, all
@@ -61,7 +87,7 @@ def index_bank(
     with staged_directory(
         folder, force=True, replaceable=is_store, kind="store of cross scores"
     ) as root:
-        return write_store(
+        made = write_store(
             root,
             SearcherCache(opened, matcher, DEFAULT_BUDGET, None).searcher(),
             others.searcher(),
@@ -71,6 +97,7 @@ def index_bank(
             limit=limit,
             progress=lambda done: progress(done, count),
         )
+    return IndexedBank(opened.path, opened.modality, count, str(bank), made.complete)
 
 
 def _open_bank(matcher: Matcher, path: Path, modality: Modality) -> SearcherCache:

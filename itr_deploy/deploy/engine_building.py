@@ -11,6 +11,7 @@ from itr_deploy.bundle.store import read_bundle
 from itr_deploy.engines.files import EngineTarget
 from itr_deploy.engines.library import default_target
 from itr_deploy.engines.shapes import Overrides
+from itr_deploy.errors import UsageError
 
 if TYPE_CHECKING:
     from itr_deploy.engines.builder import BuiltEngines
@@ -64,6 +65,8 @@ def build_engine(
         SetupError: The library is missing, or the GPU that it builds on.
         UsageError: What is asked for is not there.
     """
+    if workspace is not None and workspace < 1:
+        raise UsageError(f"workspace={workspace}: must be a size above 0, such as 4GiB")
     from itr_deploy.engines.builder import BuildRequest, build_engines
     from itr_deploy.engines.builder.build import BuildOptions
 

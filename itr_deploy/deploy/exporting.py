@@ -95,7 +95,7 @@ def export(
             report = compare(trained, matcher, progress=progress)
             if origin is not None and data is not None:
                 report = compare_changed(origin, matcher, data, progress).added_to(report)
-        manifest, report = leave_out_missed(root, manifest, report, progress)
+        manifest, report = leave_out_missed(root, manifest, report)
         if not report.passed:
             raise ParityError(missed(report, "no bundle was written"))
         write_json(root / PARITY, report.to_json())

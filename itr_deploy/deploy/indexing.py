@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from itr_deploy.runtime.gallery.coarse_index import FROM
 from itr_deploy.runtime.gallery.layout import TABLE
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.store import FOLDER, is_store
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ def index(
             Gallery.create(root, matcher, modality, storage).add(ids, items, columns, tell)
     gallery = Gallery.open(output, matcher)
     if coarse_index or (coarse_index is None and gallery.count() >= FROM):
+        log.info("%s: building the coarse index", output)
         gallery.build_coarse_index()
     return _indexed(gallery, len(ids))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,11 @@ from numpy.typing import ArrayLike
 from itr_deploy.errors import GalleryError, InputError, UsageError
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.retriever import FROM_BUNDLE, Default, Retriever
+
+log = logging.getLogger(__name__)
+
+SHOWN_WORDS = 10
+"""Unknown words of a query that a warning names."""
 
 
 def search(
@@ -76,6 +82,9 @@ def search(
     )
     if retriever.gallery.count() == 0:
         raise GalleryError(f"{gallery}: the gallery is empty; add items with itr-deploy index")
+    for text in texts:
+        if unknown := retriever.matcher.text.unknown_words(text):
+            log.warning("the model does not know: %s", ", ".join(unknown[:SHOWN_WORDS]))
     how: dict[str, Any] = {"candidates": candidates, "prefilter": prefilter, "rerank": rerank}
     if image is None:
         return retriever.search(texts, k, where, **how)

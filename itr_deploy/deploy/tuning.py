@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from itr_deploy.bundle.modality import Modality
+from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.split import read_split
 from itr_deploy.evaluation.progress import QUIET, Bar
 from itr_deploy.evaluation.tuning.tune import ProjectionChoice, Tuned
@@ -53,8 +54,10 @@ def tune(
         BundleError: The bundle is damaged.
         InputError: The data cannot be read or does not fit the bundle.
         OutputError: ``work`` holds other files; the bundle or the disk refuses.
-        UsageError: ``growth`` is below 1 or not finite.
+        UsageError: ``target`` is no share, or ``growth`` is below 1 or not finite.
     """
+    if not 0 < target <= 1:
+        raise UsageError(f"target={target}: must be a share above 0, of 1 at most; 0.99 is usual")
     matcher = Matcher.load(bundle, device=device, backend=backend)
     read = read_split(Path(data), split)
     return tune_split(matcher, read, target, Path(work), bar, projection, growth)

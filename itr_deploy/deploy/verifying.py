@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from itr_deploy.parity.report import ParityReport
     from itr_deploy.parity.samples import Sample
     from itr_deploy.runtime.matcher import Matcher
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[str], None]
 
@@ -57,8 +60,11 @@ def verify(
         CheckpointError: The checkpoint cannot be read, or is not the bundle's.
         InputError: The data cannot be read.
         SetupError: PyTorch or onnx is not installed.
-        UsageError: The bundle is an ensemble.
+        UsageError: The bundle is an ensemble, or a tolerance is not above 0.
     """
+    for name, allowed in (("tolerance", tolerance), ("storage_tolerance", storage_tolerance)):
+        if allowed is not None and not allowed > 0:
+            raise UsageError(f"{name}={allowed}: must be above 0")
     bundle, checkpoint = Path(bundle), Path(checkpoint)
     opened = read_bundle(bundle)
     progress("loading PyTorch")
@@ -68,12 +74,12 @@ def verify(
         report, name = _verify_reranker(opened, checkpoint, tolerance, progress), RERANKER_PARITY
     else:
         sample = None if data is None else (Path(data), split, images)
-        allowed = (tolerance, storage_tolerance)
-        report, name = _verify_matcher(opened, checkpoint, allowed, sample, progress), PARITY
+        tolerances = (tolerance, storage_tolerance)
+        report, name = _verify_matcher(opened, checkpoint, tolerances, sample, progress), PARITY
     try:
         write_json(bundle / name, report.to_json())
     except OutputError as error:
-        progress(f"report not kept: {error}")
+        log.warning("report not kept: %s", error)
     return report
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -45,9 +46,7 @@ _DTYPES = {torch.float32: "float32", torch.int64: "int64"}
 
 Progress = Callable[[str], None]
 
-
-def silent(warning: str) -> None:
-    """Progress of a graph that TensorRT is never given: what it would refuse is no matter."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -113,8 +112,10 @@ def _write_graphs(
 
         def save(name: str, model: ir.Model, info: GraphInfo) -> None:
             infos[name] = info
-            said = silent if info.storage and quantization else progress
-            save_graph(name, model, root / info.file, precision, weights, said)
+            save_graph(model, root / info.file, precision, weights)
+            # Quantised matchers are for a CPU: what TensorRT would refuse in them is no matter.
+            if not (info.storage and quantization):
+                warn_of_findings(name, root / info.file)
 
         for spec, model in traced_graphs(trained, opset, precision, quantization, progress):
             if spec.gallery_inputs:
@@ -132,30 +133,31 @@ def _write_graphs(
 
 
 def save_graph(
-    name: str,
     model: ir.Model,
     file: Path,
     precision: Precision,
     weights: WeightsFile,
-    progress: Progress,
 ) -> None:
-    """Write a graph, its weights among those of others; warn of what TensorRT would refuse in it.
+    """Write a graph, its weights among those of others.
 
     Args:
-        name: The graph's, for warnings.
         model: The graph; it is used up.
         file: Where it goes.
         precision: Of its matrix products.
         weights: Takes its weights.
-        progress: Called with every warning.
     """
     if precision != "float32":
         cancel_casts(model)
     drop_traces(model)
     weights.take(model)
     ir.save(model, file)
+    log.debug("%s: %d nodes", file.stem, len(model.graph))
+
+
+def warn_of_findings(name: str, file: Path) -> None:
+    """Log what TensorRT would refuse in a graph that was written."""
     for finding in lint_graph(name, GraphView.read(file), "tensorrt"):
-        progress(f"warning, TensorRT: {finding}")
+        log.warning("TensorRT: %s", finding)
 
 
 def graph_info(spec: GraphSpec, opset: int, name: str, storage: StorageType | None) -> GraphInfo:

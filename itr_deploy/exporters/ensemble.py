@@ -26,11 +26,11 @@ from itr_deploy.bundle.manifest import (
     TensorInfo,
     Workspace,
 )
-from itr_deploy.bundle.modality import PREFILTERS, RERANK_GRAPHS
+from itr_deploy.bundle.modality import MODALITIES, PREFILTERS, RERANK_GRAPHS
 from itr_deploy.bundle.names import scale_name
 from itr_deploy.bundle.store import Bundle, list_files, text_files, write_manifest
 from itr_deploy.errors import BundleError, UsageError
-from itr_deploy.exporters.build import GRAPHS, WEIGHTS, save_graph, silent, tool_versions
+from itr_deploy.exporters.build import GRAPHS, WEIGHTS, save_graph, tool_versions, warn_of_findings
 from itr_deploy.exporters.merge import add_output, apply, merge, scaled
 from itr_deploy.exporters.weights import WeightsFile
 
@@ -71,8 +71,9 @@ def build_ensemble(
             progress(f"graph {name}")
             model, graphs[name] = _merged(members, shares, name, info)
             precision = members[0].manifest.precision
-            said = silent if info.storage and members[0].manifest.quantization else progress
-            save_graph(name, model, root / info.file, precision, shared, said)
+            save_graph(model, root / info.file, precision, shared)
+            if not (info.storage and members[0].manifest.quantization):
+                warn_of_findings(name, root / info.file)
     manifest = _manifest(members, shares, graphs, root)
     write_manifest(root, manifest)
     return manifest
@@ -152,8 +153,8 @@ def _renamed(member: Bundle, number: int) -> dict[str, str]:
     manifest = member.manifest
     tensors = {
         f"{modality}_{spec.name}": f"{modality}_{_stored_name(spec, number)}"
-        for modality, items in (("image", manifest.images), ("text", manifest.texts))
-        for spec in items.tensors
+        for modality in MODALITIES
+        for spec in manifest.items(modality).tensors
     }
     return tensors | {scale_name(old): scale_name(new) for old, new in tensors.items()}
 

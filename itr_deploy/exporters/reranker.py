@@ -21,7 +21,13 @@ from itr_deploy.bundle.manifest import (
 from itr_deploy.bundle.modality import RERANK_GRAPHS, GraphRole, Modality
 from itr_deploy.bundle.store import Bundle, list_files, write_manifest
 from itr_deploy.errors import BundleError, UsageError
-from itr_deploy.exporters.build import GRAPHS, graph_info, save_graph, tool_versions
+from itr_deploy.exporters.build import (
+    GRAPHS,
+    graph_info,
+    save_graph,
+    tool_versions,
+    warn_of_findings,
+)
 from itr_deploy.exporters.specs import GraphSpec, GraphTensor
 from itr_deploy.exporters.tracing import to_onnx
 from itr_deploy.exporters.weights import WeightsFile
@@ -121,7 +127,8 @@ def build_reranked(
             spec = rerank_spec(role, network, directions[modality].rows)
             info = graphs[role] = graph_info(spec, opset, role, None)
             model = to_onnx(network, spec.inputs, spec.outputs, opset, precision)
-            save_graph(role, model, root / info.file, precision, weights, progress)
+            save_graph(model, root / info.file, precision, weights)
+            warn_of_findings(role, root / info.file)
     progress("checksums and manifest")
     manifest = base.manifest.model_copy(
         update={

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from itr_deploy.models.contract import TrainedMatcher
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
     """Images and texts to score with each other.
 

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from pathlib import Path
 
 from itr_deploy.bundle.manifest import Manifest, StorageType
 from itr_deploy.bundle.store import write_manifest
 from itr_deploy.parity.report import ParityReport
 
+log = logging.getLogger(__name__)
+
 OPTIONAL: tuple[StorageType, ...] = ("int8",)
 
 
 def leave_out_missed(
-    root: Path, manifest: Manifest, report: ParityReport, progress: Callable[[str], None]
+    root: Path, manifest: Manifest, report: ParityReport
 ) -> tuple[Manifest, ParityReport]:
-    """Remove the graphs of the optional storage types whose comparisons missed.
+    """Remove the graphs of the optional storage types whose comparisons missed, with a warning.
 
     Args:
         root: The bundle's directory.
         manifest: Its manifest, written again where something is removed.
         report: What was compared.
-        progress: Called with a warning for every type that is left out.
 
     Returns:
         The manifest and the report of what is left.
@@ -34,7 +35,7 @@ def leave_out_missed(
         missed = [entry for entry in own if not entry.passed]
         if missed:
             why = f"{storage} galleries are left out: {missed[0].name}: {missed[0].shortfall}"
-            progress(f"warning: {why}")
+            log.warning("%s", why)
             manifest = _without(root, manifest, storage)
             report = report.without(storage, why)
     return manifest, report

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, overload
 
 import numpy as np
@@ -26,7 +26,7 @@ class Hit:
     id: str
     score: float
     rank: int
-    metadata: Mapping[str, Any]
+    metadata: Mapping[str, Any] = field(hash=False)
     rerank_score: float | None = None
     matcher_rank: int = 0
 
@@ -35,9 +35,11 @@ class Hit:
             object.__setattr__(self, "matcher_rank", self.rank)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Hits(Sequence[Hit]):
     """The results of one query, best first.
+
+    Two are equal if all that they hold is, scores to the last bit; the hash is that of the ids.
 
     Attributes:
         ids: Ids of the items.
@@ -60,6 +62,21 @@ class Hits(Sequence[Hit]):
     rerank_scores: NDArray[np.float32] | None = None
     matcher_ranks: NDArray[np.int64] | None = None
 
+    def __eq__(self, other: object) -> bool:
+        """Whether all that they hold is equal; a rerank score that is missing equals another."""
+        if not isinstance(other, Hits):
+            return NotImplemented
+        return (
+            self.ids == other.ids
+            and _same(self.scores, other.scores)
+            and self.metadata == other.metadata
+            and _same(self.rerank_scores, other.rerank_scores)
+            and _same(self.matcher_ranks, other.matcher_ranks)
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.ids)
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -81,3 +98,10 @@ class Hits(Sequence[Hit]):
 
     def __iter__(self) -> Iterator[Hit]:
         return (self[place] for place in range(len(self)))
+
+
+def _same(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
+    """Whether two arrays are equal, NaN to NaN, or there is neither."""
+    if one is None or other is None:
+        return one is other
+    return bool(np.array_equal(one, other, equal_nan=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -17,6 +18,8 @@ from itr_deploy.runtime.encoding.sources import ImageSource, TextSource, source
 from itr_deploy.runtime.pair_scorer import PairScorer
 from itr_deploy.runtime.projection import read_projection
 from itr_deploy.runtime.text import TextProcessor, text_processor
+
+log = logging.getLogger(__name__)
 
 Texts: TypeAlias = Sequence[str] | tuple[ArrayLike, ArrayLike] | Encoded
 Images: TypeAlias = ArrayLike | Encoded
@@ -93,6 +96,8 @@ class Matcher:
         opened = read_bundle(bundle)
         if isinstance(backend, str):
             backend = open_backend(opened, device, backend, threads)
+        made = (opened.manifest.family, opened.manifest.precision)
+        log.info("%s: %s, %s, runs by %s", opened.path, *made, backend.description)
         return cls(opened, backend, memory_budget)
 
     @property
@@ -154,6 +159,5 @@ class Matcher:
 
     def item_bytes(self, modality: Modality, positions: int, value_bytes: int = 4) -> int:
         """Bytes of one item's stored tensors with this many regions or words."""
-        manifest = self.bundle.manifest
-        specs = (manifest.images if modality == "image" else manifest.texts).tensors
+        specs = self.bundle.manifest.items(modality).tensors
         return value_bytes * sum(s.width * (positions if s.per_position else 1) for s in specs)

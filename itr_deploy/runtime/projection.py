@@ -18,7 +18,7 @@ from itr_deploy.errors import BundleError
 from itr_deploy.runtime.products import Vectors, product
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Projection:
     """Forms that were fitted to a matcher's scores.
 

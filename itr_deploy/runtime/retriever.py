@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
@@ -22,6 +23,8 @@ from itr_deploy.runtime.rerank.neighbours import NeighbourLists, QueryNeighbours
 from itr_deploy.runtime.rerank.reranking import Reranking, check_bank, no_bank
 from itr_deploy.runtime.search.cached import SearcherCache
 from itr_deploy.runtime.timing import stage
+
+log = logging.getLogger(__name__)
 
 
 class Default(Enum):
@@ -227,6 +230,10 @@ class Retriever:
         found: list[Hits] = []
         if len(queries):
             searcher = self._searchers.searcher()
+            log.debug(
+                "%d %s queries: k %d, prefilter %s, candidates %s, re-ranked: %s",
+                *(len(queries), modality, k, prefilter, candidates, rerank),
+            )
             if rerank and self._reranking is not None:
                 found = self._reranking.search(
                     searcher, queries, k, candidates, where, query_neighbours, prefilter

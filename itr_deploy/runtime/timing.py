@@ -1,11 +1,13 @@
 """The stages of a search, and a clock for whoever wants to know how long each takes.
 
 A search marks its stages with `stage`. That does nothing until a caller opens `timed_stages` around
-it, in the same thread; searches in other threads are not seen.
+it, in the same thread; searches in other threads are not seen. At level DEBUG the log has every
+stage, whether or not a clock runs.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -18,6 +20,8 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 """In the order in which a search comes to them."""
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -40,7 +44,7 @@ class StageTimes:
         return self.total - sum(self.seconds.values())
 
     def measured(self, name: Stage) -> AbstractContextManager[None]:
-        """See `stage`."""
+        """Mark what the block does as a stage; one inside of another is not counted by itself."""
         return _NOTHING if self._inside else self._measured(name)
 
     @contextmanager
@@ -50,7 +54,9 @@ class StageTimes:
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - begun
+            taken = perf_counter() - begun
+            self.seconds[name] = self.seconds.get(name, 0.0) + taken
+            log.debug("%s: %.2f ms", name, 1e3 * taken)
             self._inside = False
 
 
@@ -74,6 +80,8 @@ def timed_stages() -> Iterator[StageTimes]:
 def stage(name: Stage) -> AbstractContextManager[None]:
     """Mark what the block does as a stage."""
     times = _clock.get()
+    if times is None and log.isEnabledFor(logging.DEBUG):
+        times = StageTimes()
     return _NOTHING if times is None else times.measured(name)
 
 

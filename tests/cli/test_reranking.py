@@ -49,6 +49,11 @@ def index(shapes: Path, output: Path, *options: object) -> int:
     return outcome.code
 
 
+def index_bank(shapes: Path, gallery: Path, bank: Path, *options: object) -> Outcome:
+    given = ("--gallery", gallery, "--bank", bank, *options)
+    return itr_deploy("index-bank", shapes / "bundle", *given)
+
+
 def search(shapes: Path, gallery: Path, bank: Path | None, *options: object) -> Outcome:
     given = ("--gallery", gallery, *(() if bank is None else ("--bank", bank)))
     return itr_deploy("search", shapes / "bundle", *options, *given)
@@ -115,27 +120,27 @@ def test_a_bank_that_cannot_serve_is_one_line(
     assert message in outcome.error
 
 
-# What index --bank keeps
+# What index-bank keeps
 
 
-@pytest.mark.parametrize("limit", [0, 1024])
+@pytest.mark.parametrize("limit", ["0", "1GiB"])
 @pytest.mark.parametrize("modality", ["image", "text"])
 def test_a_store_changes_no_hit(
-    modality: str, limit: int, shapes: Path, copies: tuple, caplog: pytest.LogCaptureFixture
+    modality: str, limit: str, shapes: Path, copies: tuple, caplog: pytest.LogCaptureFixture
 ) -> None:
     images, texts = copies
     gallery, bank = (images, texts) if modality == "image" else (texts, images)
     query = (TEXT,) if modality == "image" else ("--image", shapes / "query.npy")
     options = (*query, "--rerank", "--json", "--exhaustive", "-k", 14)
     before = search(shapes, gallery, bank, *options)
-    outcome = itr_deploy(
-        "index", shapes / "bundle", "--output", gallery, "--bank", bank, "--phi-limit", limit,
-        "--json",
-    )  # fmt: skip
+    outcome = index_bank(shapes, gallery, bank, "--limit", limit, "--json")
     assert outcome.code == 0, outcome.err
-    assert outcome.json["all_scores_kept"] == (limit > 0)
-    assert outcome.json["added"] == 0
-    stored = {"store.json", "lists.npy", "list_scores.npy", *(["phi.npy"] if limit else [])}
+    items = PICTURES if modality == "image" else 5 * PICTURES
+    assert outcome.json == {
+        "gallery": str(gallery), "modality": modality, "items": items, "bank": str(bank),
+        "all_scores_kept": limit != "0",
+    }  # fmt: skip
+    stored = {"store.json", "lists.npy", "list_scores.npy", *(["phi.npy"] if limit != "0" else [])}
     assert {path.name for path in (gallery / "phi").iterdir()} == stored
     after = search(shapes, gallery, bank, *options)
     assert caplog.records == []
@@ -147,7 +152,7 @@ def test_a_store_changes_no_hit(
 
 def test_a_store_is_read_instead_of_scoring(shapes: Path, copies: tuple) -> None:
     images, texts = copies
-    index(shapes, images, "--bank", texts)
+    assert index_bank(shapes, images, texts).code == 0
     retriever = Retriever.load(shapes / "bundle", images, bank=texts)
     retriever.warm_up()
     matcher = Matcher.load(shapes / "bundle")
@@ -164,7 +169,7 @@ def test_a_store_of_another_state_is_not_used_and_says_so(
     changed: str, shapes: Path, copies: tuple, caplog: pytest.LogCaptureFixture
 ) -> None:
     images, texts = copies
-    index(shapes, images, "--bank", texts)
+    assert index_bank(shapes, images, texts).code == 0
     path = images if changed == "gallery" else texts
     opened = Gallery.open(path, Matcher.load(shapes / "bundle"))
     opened.delete(opened.ids()[:1])
@@ -172,55 +177,70 @@ def test_a_store_of_another_state_is_not_used_and_says_so(
     assert outcome.code == 0, outcome.err
     (record,) = caplog.records
     assert f"made of another state of the {changed}" in record.getMessage()
-    index(shapes, images, "--bank", texts)
+    assert index_bank(shapes, images, texts).code == 0
     caplog.clear()
     again = search(shapes, images, texts, TEXT, "--rerank", "--json")
     assert caplog.records == []
     assert [h["id"] for h in again.json[0]["hits"]] == [h["id"] for h in outcome.json[0]["hits"]]
 
 
-def test_a_gallery_and_its_store_are_made_in_one_call_and_replaced_in_one(
+def test_the_old_spelling_makes_a_gallery_and_its_store_and_names_the_new_one(
     shapes: Path, tmp_path: Path
 ) -> None:
-    options = ("--data", shapes / "data", "--bank", shapes / "text")
-    index(shapes, tmp_path / "g", *options)
+    given = ("index", shapes / "bundle", "--output", tmp_path / "g", "--bank", shapes / "text")
+    made = itr_deploy(*given, "--data", shapes / "data", "--json")
+    assert made.code == 0, made.err
+    assert (made.json["added"], made.json["items"]) == (PICTURES, PICTURES)
+    assert made.json["all_scores_kept"]
     assert (tmp_path / "g" / FOLDER / "phi.npy").is_file()
+    again = itr_deploy(*given, "--phi-limit", 0, "--json")
+    assert (again.json["added"], again.json["all_scores_kept"]) == (0, False)
+    for outcome in (made, again):
+        (said,) = [line for line in outcome.err.splitlines() if line.startswith("warning: ")]
+        assert "deprecated; use itr-deploy index-bank" in said
     index(shapes, tmp_path / "g", "--data", shapes / "data", "--force")
     assert not (tmp_path / "g" / FOLDER).exists()
 
 
 def test_a_full_disk_leaves_the_gallery_and_the_old_store(shapes: Path, copies: tuple) -> None:
     images, texts = copies
-    index(shapes, images, "--bank", texts)
+    assert index_bank(shapes, images, texts).code == 0
     before = tree(images)
     with largest_file(2000):
-        outcome = itr_deploy("index", shapes / "bundle", "--output", images, "--bank", texts)
+        outcome = index_bank(shapes, images, texts)
     assert outcome.code == 1
     assert "cannot write" in outcome.error
     assert tree(images) == before
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "message"),
+    ("bank", "options", "code", "message"),
     [
-        ((), 2, "give --data"),
-        (("--bank", "text", "--force"), 2, "give --data"),
-        (("--bank", "image"), 1, "is re-ranked with a bank of texts"),
-        (("--bank", "absent"), 1, "no such gallery"),
+        ("image", (), 1, "is re-ranked with a bank of texts"),
+        ("absent", (), 1, "no such gallery"),
+        ("text", ("--limit", "much"), 2, "'much' is not a size; give for example 512MiB or 4GiB"),
+        ("text", ("--limit", "-5"), 2, "'-5' is not a size"),
     ],
 )
 def test_what_cannot_be_prepared_is_one_line(
-    options: tuple, code: int, message: str, shapes: Path, copies: tuple
+    bank: str, options: tuple[str, ...], code: int, message: str, shapes: Path, copies: tuple
 ) -> None:
-    given = [shapes / word if place == 1 else word for place, word in enumerate(options)]
-    outcome = itr_deploy("index", shapes / "bundle", "--output", copies[0], *given)
+    outcome = index_bank(shapes, copies[0], shapes / bank, *options)
     assert outcome.code == code
-    assert message in outcome.err
+    assert message in outcome.error
     assert not (copies[0] / FOLDER).exists()
 
 
+def test_the_old_spelling_needs_data_to_replace_a_gallery(shapes: Path, copies: tuple) -> None:
+    given = ("--output", copies[0], "--bank", copies[1], "--force")
+    outcome = itr_deploy("index", shapes / "bundle", *given)
+    assert outcome.code == 2
+    assert "--data is missing" in outcome.error
+
+
 def test_a_bundle_without_a_re_ranker_prepares_nothing(shapes: Path, copies: tuple) -> None:
-    outcome = itr_deploy("index", shapes / "base", "--output", copies[0], "--bank", copies[1])
+    given = ("--gallery", copies[0], "--bank", copies[1])
+    outcome = itr_deploy("index-bank", shapes / "base", *given)
     assert outcome.code == 1
     assert "has no re-ranker; add one with itr-deploy export leaprr" in outcome.error
 

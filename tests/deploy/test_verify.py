@@ -11,6 +11,7 @@ import pytest
 
 from itr_deploy.bundle.store import PARITY, list_files, read_bundle, write_manifest
 from tests.support.command import Outcome, itr_deploy
+from tests.support.files import largest_file, tree
 from tests.support.golden import FULL, IMAGE, TEXT
 from tests.support.imram import write_checkpoint
 from tests.support.threads import one_torch_thread
@@ -81,7 +82,20 @@ def test_the_tolerance_of_half_precision_galleries_is_its_own(bundle_copy: Path)
     }
 
 
-@pytest.mark.parametrize("tolerance", ["0", "-1", "much"])
+def test_a_report_that_cannot_be_kept_is_a_warning_and_printed_all_the_same(
+    bundle_copy: Path,
+) -> None:
+    before = tree(bundle_copy)
+    with largest_file(100):
+        outcome = verify(bundle_copy, "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["passed"] is True
+    (said,) = [line for line in outcome.err.splitlines() if line.startswith("warning: ")]
+    assert said.startswith("warning: report not kept: cannot write ")
+    assert tree(bundle_copy) == before
+
+
+@pytest.mark.parametrize("tolerance", ["0", "-1", "much", "nan"])
 def test_a_tolerance_that_is_none_is_wrong_usage(tolerance: str, bundle: Path) -> None:
     assert verify(bundle, "--tolerance", tolerance).code == 2
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from itr_deploy import export
-from itr_deploy.models.registry import Family
+from itr_deploy.models.family import Family
 from tests.families import toys
 from tests.families.toys import VECTORS, WORDS_ONLY, write_checkpoint, write_vocabulary
 from tests.support.dime import GATES, I2T, T2I, DimeCase

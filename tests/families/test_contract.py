@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from itr_deploy import Gallery, Hits, Matcher, Retriever, evaluate, tune, verify
 from itr_deploy.benchmarking.random_items import RandomItems
 from itr_deploy.benchmarking.synthetic import synthetic_gallery
 from itr_deploy.bundle.manifest import StorageType
-from itr_deploy.bundle.modality import MATCHERS, PREFILTERS, Modality
+from itr_deploy.bundle.modality import MATCHERS, MODALITIES, PREFILTERS, Modality
 from itr_deploy.bundle.store import PARITY
 from itr_deploy.engines.shapes import Overrides, profile_of
 from itr_deploy.evaluation.measures.recall import ranks, recall
@@ -36,7 +38,6 @@ from tests.support.threads import one_torch_thread
 
 IMAGES, PER_IMAGE = 14, 2
 TOLERANCES: dict[StorageType, float] = {"float32": 1e-4, "float16": 1e-2, "int8": 1e-1}
-MODALITIES: tuple[Modality, ...] = ("image", "text")
 
 
 class Deployed:
@@ -94,8 +95,16 @@ class Deployed:
 def _registered() -> Iterator[None]:
     """The toys are families like others, here alone."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "FAMILIES", (*registry.FAMILIES, *TOYS))
+        own, families = registry.FAMILIES, (*registry.FAMILIES, *TOYS)
+        for module in [module for module in sys.modules.values() if _names(module, own)]:
+            patch.setattr(module, "FAMILIES", families)
         yield
+
+
+def _names(module: ModuleType, families: object) -> bool:
+    return getattr(module, "__name__", "").startswith("itr_deploy.") and (
+        vars(module).get("FAMILIES") is families
+    )
 
 
 @pytest.fixture(

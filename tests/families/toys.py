@@ -171,7 +171,7 @@ def write_vocabulary(path: Path) -> Path:
 
 
 def _loader(plain: Callable[[Weights], Any], deployed: Callable[[Weights], DeployedMatcher]) -> Any:
-    def load(checkpoint: Path, options: FamilyOptions) -> TrainedMatcher:
+    def load(checkpoint: Path, _: FamilyOptions) -> TrainedMatcher:
         weights = Weights()
         state = load_checkpoint(checkpoint, expected=("model",))["model"]
         load_weights(weights, state, source=checkpoint, family="toy")

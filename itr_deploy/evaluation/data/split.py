@@ -25,7 +25,7 @@ CAPTIONS_PER_IMAGE = 5
 FEATURE_FILES = ("{split}_ims.npy", "{split}_feat.npy")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     """One split of a data set.
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from itr_deploy.evaluation.scores.split_scores import Scores
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rescored:
     """New scores of every query's candidates.
 
@@ -53,7 +53,7 @@ class Rescored:
         return written
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TwoWayMerge:
     """The merged matrix ``float32 [N, C]``, computed block by block as it is read.
 

@@ -26,7 +26,7 @@ class Scores(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SplitScores:
     """A split's scores, its coarse embeddings and its right answers.
 

@@ -15,7 +15,7 @@ Key = tuple[int, int]
 """Where an array lies on the host, and its bytes: a view of the whole array is the same."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Copy(Generic[T]):
     """A copy on the device. It is there as long as ``original`` is held."""
 
@@ -27,7 +27,7 @@ class DeviceCopies(Generic[T]):
     """Copies on a device. Safe to use from several threads."""
 
     def __init__(self, copy: Callable[[NDArray[Any]], T], free: Callable[[T], None]) -> None:
-        """Take what makes a copy of a contiguous array, and what frees it."""
+        """Make copies of contiguous arrays with ``copy``, and give them up with ``free``."""
         self._copy, self._free = copy, free
         self._copies: dict[Key, tuple[weakref.ref[NDArray[Any]], T]] = {}
         # An array may die, and `_drop` run, wherever this thread is: also while it holds the lock.

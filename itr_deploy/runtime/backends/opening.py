@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 
 from itr_deploy.bundle.files import output_errors
 from itr_deploy.bundle.store import Bundle
@@ -21,6 +22,8 @@ from itr_deploy.runtime.backends.base import Backend
 from itr_deploy.runtime.backends.cache import cache_directory
 from itr_deploy.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from itr_deploy.runtime.backends.providers import CudaProvider, TensorRTProvider
+
+log = logging.getLogger(__name__)
 
 DEVICES = ("cpu", "cuda")
 BACKENDS = ("auto", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")
@@ -100,7 +103,8 @@ def fitting_target(bundle: Bundle) -> EngineTarget | None:
 def _fits(bundle: Bundle, directory: EngineDirectory, graph: str, host: EngineHost) -> bool:
     try:
         check_fit(bundle, directory, graph, host)
-    except EngineError:
+    except EngineError as error:
+        log.info("not taken by backend auto: %s", error)
         return False
     return True
 

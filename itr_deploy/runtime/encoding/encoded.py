@@ -18,14 +18,14 @@ Rows = NDArray[np.int64]
 Floats = NDArray[np.floating]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Block:
     """Items that share one array a tensor.
 
     Attributes:
         rows: ``int64 [n]``, the place of each item in its `Encoded`.
         tensors: By stored name, ``[n, positions, width]`` or ``[n, width]``; of int8 ones also
-            the scales, see `runtime.storage`.
+            the scales, see `encoding.storage`.
         lengths: ``int64 [n]`` for texts, None for images.
     """
 
@@ -61,9 +61,12 @@ class Block:
         return Block(self.rows, stored(restored(self.tensors), storage), self.lengths)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Encoded:
     """Encoded images or texts, in the order they were given.
+
+    One is equal to itself alone: it may be gigabytes, and an item encoded in other company differs
+    in its last bits.
 
     Texts lie in blocks of similar length, so that a long one does not pad the others.
 

@@ -32,7 +32,7 @@ class TensorColumn:
     """A column of an array of the items: of a stored tensor, or of the scales of one in int8.
 
     Attributes:
-        name: The array's, as in `runtime.items.Block`.
+        name: The array's, as in `Block`.
         storage: Type of its values.
         per_position: Whether there is a row for every region or word.
         row: Shape of a row: ``(width,)``, and ``()`` for scales.
@@ -89,14 +89,14 @@ class Description(Record):
     @classmethod
     def of(cls, manifest: Manifest, modality: Modality, storage: StorageType) -> Description:
         """The description of a new gallery of a bundle."""
-        items = manifest.images if modality == "image" else manifest.texts
+        items = manifest.items(modality)
         return cls(
             modality=modality,
             storage=storage,
             encoding_id=manifest.encoding_id,
             tensors=items.tensors,
             embedding_dim=manifest.embedding_dim,
-            positions=manifest.images.regions if modality == "image" else manifest.texts.length,
+            positions=items.positions,
             family=manifest.family,
         )
 

@@ -22,7 +22,7 @@ READ_ROWS = 256
 """Rows a batch while a gallery is read: some tens of megabytes at published sizes."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StoredItems:
     """Items read from a gallery: ``ids [N]``, their user columns, and the tensors."""
 
@@ -38,7 +38,7 @@ class StoredItems:
         return tuple(self.metadata.take(pa.array(places)).to_pylist())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Vectors:
     """Every item's id and coarse embedding: ``ids [N]``, ``embedding float32 [N, E]``."""
 

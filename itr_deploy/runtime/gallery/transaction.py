@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_tb
 from typing import TypeVar
 
 import pyarrow as pa
@@ -16,7 +17,10 @@ from itr_deploy.errors import GalleryError, OutputError
 Written = TypeVar("Written")
 
 LANCE_ERRORS = (RuntimeError, ValueError, OSError, pa.ArrowException)
-"""What LanceDB raises; anything else is a defect and keeps its traceback."""
+"""What LanceDB raises. Where other code did, it is a defect and keeps its traceback."""
+
+FILTER_SIGNS = ("filter expression", "not supported", "not implemented")
+"""What a filter does wrong only when it is run; what is wrong before is a ValueError."""
 
 DISK_SIGNS = (
     "no space left",
@@ -84,15 +88,21 @@ def transaction(path: str, write: Callable[[], Written], feed: Feed | None = Non
 
 @contextmanager
 def gallery_errors(path: str | Path, where: str | None = None) -> Iterator[None]:
-    """Translate LanceDB's errors.
+    """Translate LanceDB's errors; what other code raises in the block stays as it is.
+
+    Args:
+        path: The gallery.
+        where: The filter that LanceDB is given in the block, if it is.
 
     Raises:
         OutputError: The disk refuses.
-        GalleryError: Anything else that LanceDB reports.
+        GalleryError: Anything else that LanceDB reports; of the filter where it is at fault.
     """
     try:
         yield
     except LANCE_ERRORS as error:
+        if not _of_lancedb(error):
+            raise
         text = " ".join(str(error).split())
         for sign in DISK_SIGNS:
             if sign in text.lower():
@@ -100,12 +110,22 @@ def gallery_errors(path: str | Path, where: str | None = None) -> Iterator[None]
                     f"cannot write {path}: {sign}; free space or choose another place, "
                     "the gallery is as it was"
                 ) from error
-        if where is not None:
+        if where is not None and _of_a_filter(error):
             raise GalleryError(
                 f"where={where!r} is not understood: {text[:200]}; write it as SQL over the "
                 "gallery's columns, for example \"split = 'test'\""
             ) from error
         raise GalleryError(f"{path}: {text[:300]}") from error
+
+
+def _of_lancedb(error: BaseException) -> bool:
+    modules = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__))
+    return any(name.partition(".")[0] in ("lancedb", "lance") for name in modules)
+
+
+def _of_a_filter(error: BaseException) -> bool:
+    text = str(error).lower()
+    return isinstance(error, ValueError) or any(sign in text for sign in FILTER_SIGNS)
 
 
 def _files(path: str) -> set[Path]:

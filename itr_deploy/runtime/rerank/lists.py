@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import Pipeline
-from itr_deploy.runtime.search.resident import Searcher
+from itr_deploy.runtime.search.searcher import Searcher
 
 Rows = NDArray[np.int64]
 UNKNOWN = -2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BankLists:
     """Best bank items, best first: their rows ``[n, depth]`` and scores ``float32 [n, depth]``."""
 
@@ -74,10 +74,10 @@ def searched_lists(
 
 
 class SearchedBankLists:
-    """`searched_lists`, kept for every item that was asked for. Safe in several threads."""
+    """The results of `searched_lists`, remembered by item. Safe to use from several threads."""
 
     def __init__(self, gallery: Searcher, bank: Searcher, depth: int) -> None:
-        """Take both sides and the length of the lists."""
+        """Set up lists of ``depth`` bank items; the bank is searched when they are asked for."""
         self._gallery, self._bank, self._depth = gallery, bank, depth
         self._lock = threading.Lock()
         self._pipeline: Pipeline | None = None

@@ -15,7 +15,7 @@ from itr_deploy.runtime.rerank.lists import BankLists, SearchedBankLists
 from itr_deploy.runtime.rerank.neighbours import ListedSimilarity, NeighbourLists
 from itr_deploy.runtime.rerank.pooled import PooledSimilarity
 from itr_deploy.runtime.rerank.store import CrossScoreStore, has_store, open_store
-from itr_deploy.runtime.search.resident import Searcher
+from itr_deploy.runtime.search.searcher import Searcher
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -23,7 +23,7 @@ Floats = NDArray[np.float32]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class QueryPillars:
     """A query among the items of the bank.
 
@@ -149,7 +149,9 @@ def _store(gallery: Searcher, bank: Searcher, depth: int) -> CrossScoreStore | N
     if not has_store(gallery.gallery):
         return None
     try:
-        return open_store(gallery, bank, depth)
+        store = open_store(gallery, bank, depth)
     except GalleryError as error:
         log.warning("not used, scores are computed instead: %s", error)
         return None
+    log.info("%s: cross scores with %s are stored", gallery.gallery.path, bank.gallery.path)
+    return store

@@ -21,7 +21,7 @@ QueryNeighbours = Sequence[tuple[Sequence[str], Sequence[float]]]
 """For every query the ids of its nearest bank items, nearest first, and their similarities."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NeighbourLists:
     """The nearest items of every item of one modality, with similarities of your own.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +14,15 @@ from itr_deploy.bundle.modality import RERANK_GRAPHS, Modality, other
 from itr_deploy.errors import BundleError, GalleryError, InputError, UsageError
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.hits import Hits
+from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.ranking import best
 from itr_deploy.runtime.rerank.affinities import affinities
 from itr_deploy.runtime.rerank.edges import edges
 from itr_deploy.runtime.rerank.neighbourhood import Neighbourhood
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists, QueryNeighbours
 from itr_deploy.runtime.search.cached import SearcherCache
-from itr_deploy.runtime.search.resident import Searcher
+from itr_deploy.runtime.search.searcher import Searcher
 from itr_deploy.runtime.timing import stage
-
-if TYPE_CHECKING:
-    from itr_deploy.runtime.matcher import Matcher
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -45,7 +42,14 @@ class Reranking:
         gallery_neighbours: NeighbourLists | str | Path | None = None,
         bank_neighbours: NeighbourLists | str | Path | None = None,
     ) -> None:
-        """Take the bank and, where the user gives them, neighbour lists of both sides.
+        """Read the neighbour lists; the galleries are searched later.
+
+        Args:
+            matcher: Of a bundle with a re-ranker.
+            bank: The gallery of the queries' modality.
+            gallery_neighbours: Nearest items of every item of the gallery that is searched, or the
+                file of them, for a similarity of your own.
+            bank_neighbours: The same of the bank.
 
         Raises:
             BundleError: The bundle has no re-ranker.

@@ -29,7 +29,7 @@ from itr_deploy.runtime.gallery.read import Vectors
 from itr_deploy.runtime.pair_scorer import PairScorer
 from itr_deploy.runtime.ranking import best
 from itr_deploy.runtime.rerank.lists import BankLists, searched_lists
-from itr_deploy.runtime.search.resident import Searcher
+from itr_deploy.runtime.search.searcher import Searcher
 
 FOLDER = "phi"
 DESCRIPTION, LISTS, LIST_SCORES = "store.json", "lists.npy", "list_scores.npy"
@@ -59,7 +59,7 @@ class StoreDescription(Record):
     complete: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CrossScoreStore:
     """A store that fits a gallery and a bank as they are.
 
@@ -101,7 +101,7 @@ def open_store(gallery: Searcher, bank: Searcher, depth: int) -> CrossScoreStore
             or its lists are shorter than ``depth``.
     """
     root = Path(gallery.gallery.path) / FOLDER
-    remedy = "make it again with itr-deploy index --bank"
+    remedy = "make it again with itr-deploy index-bank"
     try:
         about = StoreDescription.model_validate_json((root / DESCRIPTION).read_bytes())
         arrays = {name: np.load(root / name, mmap_mode="r") for name in (LISTS, LIST_SCORES)}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.read import stored_bytes
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.search.disk import DiskSearcher
-from itr_deploy.runtime.search.resident import ResidentSearcher, Searcher
+from itr_deploy.runtime.search.resident import ResidentSearcher
+from itr_deploy.runtime.search.searcher import Searcher
+
+log = logging.getLogger(__name__)
 
 
 class SearcherCache:
@@ -24,9 +28,14 @@ class SearcherCache:
         memory_budget: int,
         resident: bool | None,
     ) -> None:
-        """Take the gallery, its matcher, and the bytes of its tensors that may be in memory.
+        """Set up the cache; the first search loads the gallery.
 
-        ``resident`` is True to load it whatever its size, False to leave it on disk.
+        Args:
+            gallery: The gallery.
+            matcher: Of the bundle that made it.
+            memory_budget: Bytes of its tensors that may be in memory.
+            resident: True to load it whatever its size, False to leave it on disk, None to decide
+                by the budget.
         """
         self.gallery = gallery
         self._matcher = matcher
@@ -46,9 +55,14 @@ class SearcherCache:
             return self._searcher
 
     def _load(self, gallery: Gallery) -> Searcher:
-        resident = self._resident
+        resident, size = self._resident, stored_bytes(gallery)
         if resident is None:
-            resident = stored_bytes(gallery) <= self._budget
+            resident = size <= self._budget
+        log.info(
+            "%s: %d items, version %d, %s: %.0f MB of tensors, a budget of %.0f MB",
+            *(gallery.path, gallery.count(), gallery.version),
+            *("in memory" if resident else "on disk", size / 1e6, self._budget / 1e6),
+        )
         matcher = self._matcher
         stages = matcher.prefilter, matcher.projection
         if resident:

@@ -38,22 +38,31 @@ class DiskSearcher:
         prefilter: PairScorer | None = None,
         projection: Projection = PLAIN,
     ) -> None:
-        """Take the bytes that the coarse embeddings and the rows of one call may use."""
+        """Measure the gallery; nothing of its items is read yet.
+
+        Args:
+            gallery: One version of it.
+            scorer: Of the bundle that made it.
+            memory_budget: Bytes that the coarse embeddings and the rows of one call may use.
+            prefilter: Scores with the bundle's prefilter, where it has one.
+            projection: What a query's coarse embedding goes through before a shortlist.
+        """
         self.gallery = gallery
         self._scorer, self._prefilter = scorer, prefilter
         self._projection = projection
-        items, half = max(1, gallery.count()), memory_budget // 2
+        self._count = gallery.count()
+        items, half = max(1, self._count), memory_budget // 2
         self._rows_per_read = max(1, half * items // max(1, read.stored_bytes(gallery)))
         self._in_memory = items * gallery.description.embedding_dim * 4 <= half
         self._indexed = 0 if self._in_memory else gallery.coarse_indexed
 
     @property
     def vectors(self) -> Vectors:
-        """See `Searcher.vectors`."""
+        """Every item's id and coarse embedding."""
         return self._located[0].vectors
 
     def encoded(self, rows: NDArray[np.int64]) -> Encoded:
-        """See `Searcher.encoded`."""
+        """Items by their place in `vectors`, each at most once."""
         return read.read_rows(self.gallery, self._located[1][rows]).encoded
 
     @cached_property
@@ -70,8 +79,9 @@ class DiskSearcher:
         where: str | None,
         prefilter: int | None = None,
     ) -> list[Hits]:
-        """See `Searcher.search`."""
-        if candidates is None or max(candidates, k) >= self.gallery.count(where):
+        """The ``k`` best items of every query; arguments as in `Searcher.search`."""
+        allowed = self._count if where is None else self.gallery.count(where)
+        if candidates is None or max(candidates, k) >= allowed:
             return self._exhaustive(queries, k, where)
         width = max(candidates, k)
         step = max(1, self._rows_per_read // width)

@@ -1,13 +1,8 @@
-"""Shortlist, match and rank over a gallery that is kept in memory.
-
-A search narrows in stages: the coarse embedding's best, of those the prefilter's best where it is
-asked for, and the matcher ranks what is left.
-"""
+"""Shortlist, match and rank over a gallery in memory."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,41 +18,6 @@ from itr_deploy.runtime.search.coarse import CoarseVectors
 from itr_deploy.runtime.timing import stage
 
 
-class Searcher(Protocol):
-    """Answers encoded queries from one version of a gallery."""
-
-    gallery: Gallery
-
-    @property
-    def vectors(self) -> Vectors:
-        """Every item's id and coarse embedding."""
-        ...
-
-    def encoded(self, rows: NDArray[np.int64]) -> Encoded:
-        """Items by their place in `vectors`, each at most once."""
-        ...
-
-    def search(
-        self,
-        queries: Encoded,
-        k: int,
-        candidates: int | None,
-        where: str | None,
-        prefilter: int | None = None,
-    ) -> list[Hits]:
-        """The ``k`` best items of every query.
-
-        Args:
-            queries: Encoded, of the other modality than the gallery's.
-            k: Hits a query.
-            candidates: Items that the matcher scores, None for every item.
-            where: SQL over the gallery's columns, or None.
-            prefilter: Width of the coarse shortlist that the prefilter cuts down to
-                ``candidates``, None for no prefilter.
-        """
-        ...
-
-
 class ResidentSearcher:
     """All tensors in memory; the coarse shortlist is an exact product."""
 
@@ -68,7 +28,14 @@ class ResidentSearcher:
         prefilter: PairScorer | None = None,
         projection: Projection = PLAIN,
     ) -> None:
-        """Load the gallery."""
+        """Load the gallery.
+
+        Args:
+            gallery: One version of it.
+            scorer: Of the bundle that made it.
+            prefilter: Scores with the bundle's prefilter, where it has one.
+            projection: What a query's coarse embedding goes through before a shortlist.
+        """
         self.gallery = gallery
         self._scorer, self._prefilter = scorer, prefilter
         self._projection = projection
@@ -80,11 +47,11 @@ class ResidentSearcher:
 
     @property
     def vectors(self) -> Vectors:
-        """See `Searcher.vectors`."""
+        """Every item's id and coarse embedding."""
         return self._coarse.vectors
 
     def encoded(self, rows: NDArray[np.int64]) -> Encoded:
-        """See `Searcher.encoded`."""
+        """Items by their place in `vectors`, each at most once."""
         return self._items.encoded.take(rows)
 
     def search(
@@ -95,7 +62,7 @@ class ResidentSearcher:
         where: str | None,
         prefilter: int | None = None,
     ) -> list[Hits]:
-        """See `Searcher.search`."""
+        """The ``k`` best items of every query; arguments as in `Searcher.search`."""
         allowed = self._allowed(where)
         width = len(allowed) if candidates is None else max(candidates, k)
         if width >= len(allowed):

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import astuple
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,8 +8,9 @@ from hypothesis.extra.numpy import arrays
 
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.answers import Answers
+from itr_deploy.evaluation.measures.figures import DirectionFigures
 from itr_deploy.evaluation.measures.recall import (
-    Direction,
+    Ranks,
     mean_recall,
     ranks,
     recall,
@@ -85,10 +84,10 @@ def test_figures_are_the_fields() -> None:
         scores[query, [n for n in range(12) if n != query][:beaten_by]] = 1
         scores[query, query] = 0
     found = recall(ranks(scores, 1))
-    expected = Direction(
+    expected = DirectionFigures(
         r1=100 * 9 / 12, r5=100 * 10 / 12, r10=100 * 11 / 12, median_rank=1.0, mean_rank=28 / 12
     )
-    assert astuple(found.image_to_text) == pytest.approx(astuple(expected))
+    assert dict(found.image_to_text) == pytest.approx(dict(expected))
     assert found.rsum == pytest.approx(sum(expected.recalls) + sum(found.text_to_image.recalls))
 
 
@@ -110,6 +109,17 @@ def test_folds_are_consecutive_images_with_their_captions_and_their_figures_are_
     )
 
 
+def test_a_difference_is_taken_figure_by_figure() -> None:
+    scores = np.random.default_rng(1).standard_normal((6, 12)).astype(np.float32)
+    found, other = recall(ranks(scores, 2)), recall(ranks(-scores, 2))
+    less = found - other
+    assert less.text_to_image.r5 == found.text_to_image.r5 - other.text_to_image.r5
+    assert less.image_to_text.mean_rank == (
+        found.image_to_text.mean_rank - other.image_to_text.mean_rank
+    )
+    assert less.rsum == found.rsum - other.rsum != 0
+
+
 def test_folds_that_do_not_divide_the_images_are_refused() -> None:
     with pytest.raises(UsageError, match="250 images cannot be divided into 3 equal folds"):
         Answers(5).folds(250, 3)
@@ -122,3 +132,13 @@ def test_scores_with_another_number_of_captions_are_refused() -> None:
 
 def test_a_curve_is_the_recall_at_every_depth() -> None:
     assert recall_curve(np.array([1, 2, 4, 4]), [1, 2, 3, 4]) == [25.0, 50.0, 50.0, 100.0]
+
+
+def test_ranks_are_equal_where_every_rank_is_and_not_hashable() -> None:
+    one = Ranks(np.array([1, 2]), np.array([3, 1, 1, 2]))
+    assert one == Ranks(np.array([1, 2]), np.array([3, 1, 1, 2]))
+    assert one != Ranks(np.array([1, 2]), np.array([3, 1, 1, 1]))
+    assert one != Ranks(np.array([1]), np.array([3, 1]))
+    assert one != (one.image_to_text, one.text_to_image)
+    with pytest.raises(TypeError, match="unhashable type: 'Ranks'"):
+        hash(one)

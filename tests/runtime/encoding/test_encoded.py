@@ -110,3 +110,11 @@ def test_divided_items_are_the_same_in_blocks_of_no_more(lengths: list[int], mos
     assert values(found) == values(items)
     assert all(len(block.rows) <= most for block in found.blocks)
     assert divided(items, 40) is items
+
+
+def test_encoded_items_and_blocks_are_equal_to_themselves_alone() -> None:
+    one, other = encoded([3, 5, 5]), encoded([3, 5, 5])
+    for own, alike in ((one, other), (one.blocks[0], other.blocks[0])):
+        assert own == own
+        assert own != alike
+        assert len({own, own, alike}) == 2

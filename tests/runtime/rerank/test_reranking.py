@@ -324,7 +324,7 @@ def test_a_warning_says_that_a_store_does_not_fit(
         (found,) = search(retriever, ["a dog"])
     (record,) = caplog.records
     assert "damaged" in record.getMessage()
-    assert "itr-deploy index --bank" in record.getMessage()
+    assert "itr-deploy index-bank" in record.getMessage()
     assert found.ids == search(load(world, "text"), ["a dog"])[0].ids
 
 

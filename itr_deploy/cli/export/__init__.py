@@ -1,0 +1,46 @@
+"""``itr-deploy export FAMILY``: a checkpoint to a verified bundle.
+
+A family has a function of its own where its options are known; one that was only registered is
+exported by `itr_deploy.cli.export.registered`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from itr_deploy.cli.export.dime import dime
+from itr_deploy.cli.export.imram import imram
+from itr_deploy.cli.export.leaprr import leaprr
+from itr_deploy.cli.export.lhsc import lhsc
+from itr_deploy.cli.export.registered import registered_command
+from itr_deploy.errors import UsageError
+from itr_deploy.models import registry
+
+
+class Families(TyperGroup):
+    """The families with a function of their own, then what else is registered."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for family in registry.FAMILIES:
+            if family.name not in self.commands:
+                self.add_command(registered_command(family))
+
+
+app = typer.Typer(cls=Families, add_completion=False)
+for function in (imram, lhsc, dime, leaprr):
+    app.command()(function)
+
+
+@app.callback(invoke_without_command=True)
+def export(context: typer.Context) -> None:
+    """Turn a trained checkpoint into a bundle.
+
+    The bundle is compared with PyTorch before it appears; exit code 3 if it differs.
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(UsageError.exit_code)

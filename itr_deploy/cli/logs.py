@@ -1,0 +1,86 @@
+"""What the command line says on standard error: log records, one line each, as text or as JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import Literal
+
+LogFormat = Literal["text", "json"]
+
+LIBRARY = logging.getLogger("itr_deploy")
+LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
+"""What is shown without ``-v``, with it and with ``-vv``."""
+
+
+class StandardError(logging.Handler):
+    """Writes records to standard error, whichever stream that is when they come.
+
+    Attributes:
+        as_json: A record is a JSON object: time, level, logger, message.
+        quiet: No progress is shown.
+    """
+
+    as_json = False
+    quiet = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record as one line."""
+        try:
+            line = _json_line(record) if self.as_json else _text_line(record)
+            print(line, file=sys.stderr)
+        except Exception:
+            self.handleError(record)
+
+
+SHOWN = StandardError()
+"""The one handler of a process; the options of a verb set it."""
+
+
+@contextmanager
+def shown_logs() -> Iterator[None]:
+    """Show the library's records on standard error, from warnings on."""
+    SHOWN.as_json = SHOWN.quiet = False
+    LIBRARY.addHandler(SHOWN)
+    LIBRARY.setLevel(LEVELS[0])
+    try:
+        yield
+    finally:
+        LIBRARY.removeHandler(SHOWN)
+        LIBRARY.setLevel(logging.NOTSET)
+
+
+def set_verbosity(count: int) -> int:
+    """Show more the more often ``-v`` is given."""
+    LIBRARY.setLevel(LEVELS[min(count, len(LEVELS) - 1)])
+    return count
+
+
+def set_quiet(quiet: bool) -> bool:
+    """Leave progress out."""
+    SHOWN.quiet = quiet
+    return quiet
+
+
+def set_format(name: LogFormat) -> LogFormat:
+    """Write records as text or as JSON."""
+    SHOWN.as_json = name == "json"
+    return name
+
+
+def _text_line(record: logging.LogRecord) -> str:
+    level, message = record.levelname.lower(), " ".join(record.getMessage().split())
+    if record.levelno < logging.WARNING:
+        return f"{level}: {record.name}: {message}"
+    return f"{level}: {message}"
+
+
+def _json_line(record: logging.LogRecord) -> str:
+    time = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
+    message = record.getMessage()
+    told = {"time": time, "level": record.levelname, "logger": record.name, "message": message}
+    return json.dumps(told, ensure_ascii=False)

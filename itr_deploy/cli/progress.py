@@ -1,0 +1,122 @@
+"""How far a verb is, on standard error; standard output has results alone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from itr_deploy.cli.logs import SHOWN
+from itr_deploy.errors import InterruptedWorkError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from itr_deploy.evaluation.progress import Bar
+
+log = logging.getLogger(__name__)
+# Steps are records where records are JSON, whatever -v says: in text they are shown too.
+log.setLevel(logging.INFO)
+
+
+@contextmanager
+def steps(shown: bool = True) -> Iterator[Callable[[str], None]]:
+    """Show the step that is running.
+
+    Args:
+        shown: False shows none.
+    """
+    console = _console(shown)
+    with console.status("starting") as status:
+
+        def begin(step: str) -> None:
+            status.update(step)
+            if shown and (SHOWN.as_json or not console.is_terminal):
+                _tell(console, step)
+
+        yield begin
+
+
+@contextmanager
+def counted(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar with rate and time left; it is told done and total."""
+    with progress_bar() as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def pair_bar() -> Iterator[Bar]:
+    """A progress bar over pairs.
+
+    Raises:
+        InterruptedWorkError: Ctrl-C; what is finished stays for the next run.
+    """
+    from itr_deploy.evaluation.progress import Bar
+
+    with progress_bar() as bar:
+        try:
+            yield Bar(
+                lambda step: _tell(bar.console, step),
+                lambda name, total, done: bar.add_task(name, total=total, completed=done),
+                lambda done: bar.update(bar.task_ids[-1], completed=done),
+            )
+        except KeyboardInterrupt as error:
+            reached = "before any pair was scored; the same command begins again"
+            if bar.tasks:
+                done, total = int(bar.tasks[-1].completed), int(bar.tasks[-1].total or 0)
+                reached = f"after {done:,} of {total:,} pairs; the same command goes on from there"
+            raise InterruptedWorkError(f"interrupted {reached}") from error
+
+
+@contextmanager
+def graph_bars() -> Iterator[Callable[[str, str, int, int], None]]:
+    """A progress bar a graph; they are told the graph, its phase, done and total."""
+    with progress_bar() as bar:
+        tasks = {}
+
+        def show(graph: str, phase: str, done: int, total: int) -> None:
+            if graph not in tasks:
+                tasks[graph] = bar.add_task(graph)
+            bar.update(tasks[graph], description=f"{graph}: {phase}", completed=done, total=total)
+
+        yield show
+
+
+def progress_bar() -> Progress:
+    """Bars with count, rate and time left."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:,.0f}/s")
+
+    label = TextColumn("{task.description}", markup=False)
+    columns = (label, BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    return Progress(*columns, console=_console())
+
+
+def _console(shown: bool = True) -> Console:
+    """Standard error for what moves; as JSON there are only lines."""
+    from rich.console import Console
+
+    return Console(stderr=True, quiet=not shown or SHOWN.quiet or SHOWN.as_json)
+
+
+def _tell(console: Console, step: str) -> None:
+    if SHOWN.as_json and not SHOWN.quiet:
+        log.info("%s", step)
+    else:
+        console.print(f"- {step}", markup=False, highlight=False, soft_wrap=True)

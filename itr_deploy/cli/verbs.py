@@ -1,0 +1,56 @@
+"""The verbs, by name and purpose; the module of one is imported to run it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb in the list of them; its module has its name and holds a Typer ``app``."""
+
+    panel: str
+    help: str
+
+
+MAKE, SEARCH, MEASURE, LOOK = "Make a bundle", "Search", "Measure and tune", "Look"
+
+VERBS = {
+    "export": Verb(MAKE, "Turn a trained checkpoint into a bundle."),
+    "ensemble": Verb(MAKE, "Join several bundles into one that scores with all of them."),
+    "verify": Verb(MAKE, "Compare a bundle with its checkpoint in PyTorch."),
+    "check": Verb(MAKE, "Check a bundle for what TensorRT would refuse."),
+    "build-engine": Verb(MAKE, "Build TensorRT engines out of a bundle."),
+    "index": Verb(SEARCH, "Encode a split's images or captions into a gallery."),
+    "index-bank": Verb(SEARCH, "Keep with a gallery what re-ranking it with a bank needs."),
+    "index-coarse": Verb(SEARCH, "Build the coarse index of a large gallery."),
+    "search": Verb(SEARCH, "Search a gallery."),
+    "evaluate": Verb(MEASURE, "Measure Recall@K on a split."),
+    "tune": Verb(MEASURE, "Choose the shortlist's width by what it must keep."),
+    "bench": Verb(MEASURE, "Measure how fast a bundle searches, and where the time goes."),
+    "profile-routes": Verb(MEASURE, "Count how much a model uses its routes on a split."),
+    "inspect": Verb(LOOK, "Show what is in a bundle or a gallery."),
+    "doctor": Verb(LOOK, "Look at what this machine has and what truly loads."),
+}
+
+
+class Verbs(TyperGroup):
+    """Lists its verbs by what they are for, and imports one only to run or complete it."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, verb in VERBS.items():
+            self.add_command(TyperCommand(name, help=verb.help, rich_help_panel=verb.panel))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The verb itself in place of its entry in the list."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is not None and command is not None:
+            module = import_module(f"itr_deploy.cli.{name.replace('-', '_')}")
+            command = typer.main.get_command(module.app)
+        return name, command, rest

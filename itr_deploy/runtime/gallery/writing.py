@@ -1,0 +1,208 @@
+"""Changes of a gallery's table, each one commit: everything that was asked for, or nothing.
+
+The caller holds `GalleryTable.writing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from itr_deploy.bundle.names import first_repeated
+from itr_deploy.errors import GalleryError
+from itr_deploy.runtime.encoding.sources import Source
+from itr_deploy.runtime.gallery import coarse_index, rows
+from itr_deploy.runtime.gallery.layout import ID, describe, metadata_table, schema
+from itr_deploy.runtime.gallery.table import GalleryTable
+from itr_deploy.runtime.gallery.transaction import Feed, transaction
+
+Progress = Callable[[int], None]
+"""Called with the number of items done so far."""
+
+Metadata = Mapping[str, Sequence[Any]] | None
+"""User columns, one value an item."""
+
+BATCH = 64
+
+
+def add(
+    table: GalleryTable, names: list[str], given: Source, metadata: Metadata, progress: Progress
+) -> None:
+    """Encode and add items.
+
+    Raises:
+        GalleryError: An id is there already, or a column or the number of regions does not fit.
+        InputError: An item cannot be encoded.
+        OutputError: The disk refuses; the table is as it was.
+    """
+    present = set(table.ids()) & set(names)
+    if present:
+        raise GalleryError(
+            f"{table.path}: id {min(present)!r} is there already "
+            f"({len(present)} of {len(names)} are); use update to replace items"
+        )
+    if not names:
+        return
+    extra = metadata_table(metadata, len(names))
+    if table.count() == 0:
+        # The first items decide the columns.
+        layout = _first_layout(table, given, extra)
+        feed = _feed(table, layout, names, given, extra, progress)
+        transaction(table.path, lambda: table.overwrite(layout, feed.reader), feed)
+        return
+    _check_positions(table, given)
+    _check_columns(table, extra)
+    feed = _feed(table, table.state.schema, names, given, extra, progress)
+    transaction(table.path, lambda: table.lance.add(feed.reader), feed)
+
+
+def update(
+    table: GalleryTable,
+    names: list[str],
+    given: Source | None,
+    metadata: Metadata,
+    progress: Progress,
+) -> None:
+    """Replace what is stored of items that are there; ``given`` None leaves their encodings.
+
+    Raises:
+        GalleryError: An id is not there, or a column or the number of regions does not fit.
+        InputError: An item cannot be encoded.
+        OutputError: The disk refuses; the table is as it was.
+    """
+    _require(table, names)
+    extra = metadata_table(metadata, len(names))
+    _check_columns(table, extra)
+    if given is not None:
+        _check_positions(table, given)
+    if not names:
+        return
+    state = table.state
+    if given is None:
+        changed = {ID, *extra.column_names}
+    else:
+        untouched = set(state.metadata_columns) - set(extra.column_names)
+        changed = set(state.schema.names) - untouched
+    layout = _subset(state.schema, changed)
+    feed = _feed(table, layout, names, given, extra, progress)
+    merge = table.lance.merge_insert(ID).when_matched_update_all()
+    transaction(table.path, lambda: merge.execute(feed.reader), feed)
+
+
+def delete(table: GalleryTable, names: list[str]) -> None:
+    """Remove items.
+
+    Raises:
+        GalleryError: An id is not there; nothing is removed.
+        OutputError: The disk refuses; the table is as it was.
+    """
+    _require(table, names)
+    if names:
+        quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
+        transaction(table.path, lambda: table.lance.delete(f"{ID} IN ({quoted})"))
+
+
+def build_coarse_index(table: GalleryTable) -> None:
+    """Index the coarse embeddings, or index them again over all items.
+
+    Raises:
+        GalleryError: The table is empty.
+        OutputError: The disk refuses; the table is as it was.
+    """
+    if not table.count():
+        raise GalleryError(f"{table.path}: is empty; add items before its coarse index")
+    transaction(table.path, lambda: coarse_index.build(table.lance))
+
+
+def checked_ids(ids: Sequence[str]) -> list[str]:
+    """Ids as a list.
+
+    Raises:
+        GalleryError: One is no text, empty, or given twice.
+    """
+    names = list(ids)
+    for place, name in enumerate(names):
+        if not isinstance(name, str) or not name:
+            raise GalleryError(f"id {place} is {name!r}; ids are non-empty strings")
+    double = first_repeated(names)
+    if double is not None:
+        raise GalleryError(f"id {double!r} is given twice; ids must be unique")
+    return names
+
+
+def _require(table: GalleryTable, names: list[str]) -> None:
+    absent = set(names) - set(table.ids())
+    if absent:
+        raise GalleryError(
+            f"{table.path}: no item {min(absent)!r} ({len(absent)} of {len(names)} are absent)"
+        )
+
+
+def _first_layout(table: GalleryTable, given: Source, extra: pa.Table) -> pa.Schema:
+    """The schema of a table that is empty and gets these items."""
+    about = table.state.description
+    if about.modality == "image" and about.position_bytes:
+        about = about.model_copy(update={"positions": given.positions})
+    return schema(about, list(extra.schema))
+
+
+def _check_positions(table: GalleryTable, given: Source) -> None:
+    about = table.state.description
+    if about.modality == "text" or not about.position_bytes:
+        return
+    if given.positions != about.positions:
+        raise GalleryError(
+            f"{table.path}: its images have {about.positions} regions, these have {given.positions}"
+        )
+
+
+def _check_columns(table: GalleryTable, extra: pa.Table) -> None:
+    state = table.state
+    unknown = set(extra.column_names) - set(state.metadata_columns)
+    if unknown:
+        raise GalleryError(
+            f"{table.path}: no metadata column {min(unknown)!r}; "
+            f"it has {', '.join(state.metadata_columns) or 'none'}"
+        )
+    for name in extra.column_names:
+        wanted = state.schema.field(name).type
+        try:
+            extra[name].cast(wanted)
+        except pa.ArrowException as error:
+            raise GalleryError(
+                f"{table.path}: metadata column {name!r} holds {wanted}, "
+                f"not {extra.schema.field(name).type}"
+            ) from error
+
+
+def _feed(
+    table: GalleryTable,
+    layout: pa.Schema,
+    names: list[str],
+    given: Source | None,
+    extra: pa.Table,
+    progress: Progress,
+) -> Feed:
+    """Items as LanceDB reads them, encoded batch by batch."""
+    description = describe(layout, table.path)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for start in range(0, len(names), BATCH):
+            part = slice(start, min(start + BATCH, len(names)))
+            yield rows.to_batch(
+                description,
+                layout,
+                names[part],
+                None if given is None else given.encode(part),
+                extra.slice(start, part.stop - start),
+            )
+            progress(part.stop)
+
+    return Feed(layout, batches())
+
+
+def _subset(whole: pa.Schema, names: set[str]) -> pa.Schema:
+    """The columns of ``whole`` that are named, in its order."""
+    return pa.schema([field for field in whole if field.name in names], metadata=whole.metadata)

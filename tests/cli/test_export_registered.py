@@ -1,0 +1,85 @@
+"""export of a family that is only registered: no function of the command line knows it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+
+from itr_deploy.bundle.store import read_bundle
+from itr_deploy.deploy import exporting
+from itr_deploy.models import registry
+from itr_deploy.models.imram.family import ImramOptions
+from itr_deploy.models.options import TextFile
+from tests.support.command import itr_deploy
+from tests.support.golden import TEXT
+from tests.support.threads import one_torch_thread
+
+FILES = ("--checkpoint", TEXT.checkpoint, "--vocab", TEXT.vocab)
+
+
+@pytest.fixture(autouse=True)
+def mine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """IMRAM under a name of its own, with an option of every kind."""
+    imram, title = registry.family("imram"), "A matcher of my own (2026)"
+    family = replace(imram, name="mine", title=title, options=Options, load=load)
+    everything = (*registry.FAMILIES, family)
+    for module in (registry, exporting):
+        monkeypatch.setattr(module, "FAMILIES", everything)
+
+
+class Options(ImramOptions):
+    words: TextFile = Field(default="", description="A list of words.")
+    share: float = Field(default=0.5, description="A share.")
+
+
+def load(checkpoint: Path, options: Options) -> object:
+    assert (options.words, options.share) == ("a dog\n", 0.25)
+    return registry.family("imram").load(checkpoint, options)
+
+
+def test_it_is_listed_and_its_help_tells_its_options() -> None:
+    assert "│ mine    A matcher of my own (2026)" in itr_deploy("export", "--help").out
+    told = " ".join(itr_deploy("export", "mine", "--help").out.split())
+    assert "A matcher of my own (2026)" in told
+    assert "--option precompute=full|none: What is computed once an item" in told
+    assert "--option words=VALUE: A list of words." in told
+
+
+def test_it_becomes_a_bundle_with_its_options(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("a dog\n")
+    given = ("precompute=none", "step-scores=yes", f"words={tmp_path / 'words.txt'}", "share=0.25")
+    options = [word for option in given for word in ("--option", option)]
+    with one_torch_thread():
+        outcome = itr_deploy(
+            "export", "mine", *FILES, "--output", tmp_path / "bundle", "--json", *options
+        )
+    assert outcome.code == 0, outcome.err
+    manifest = read_bundle(tmp_path / "bundle").manifest
+    assert manifest.family == "mine"
+    assert manifest.options.items() >= {"precompute": "none", "step_scores": "yes"}.items()
+
+
+@pytest.mark.parametrize(
+    ("option", "code", "said"),
+    [
+        ("precompute", 2, "--option precompute: must be NAME=VALUE"),
+        (
+            "precompute=some",
+            2,
+            "precompute='some' cannot be used with mine: input should be 'full'",
+        ),
+        ("share=much", 2, "share='much' cannot be used with mine: input should be a valid number"),
+        ("words=/nowhere", 1, "/nowhere: cannot be read as text"),
+        ("colour=red", 2, "mine has no option 'colour'; it has precompute, step_scores, words, sh"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_one_line(
+    option: str, code: int, said: str, tmp_path: Path
+) -> None:
+    outcome = itr_deploy("export", "mine", *FILES, "--output", tmp_path / "b", "--option", option)
+    assert outcome.code == code
+    assert said in outcome.error
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,98 @@
+"""What goes to standard error: records as text or JSON, progress; and that the library is quiet."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import itr_deploy, python
+
+
+def search(bundle: Path, gallery: Path, *options: str) -> list[str]:
+    outcome = itr_deploy("search", bundle, "a zeppelin", "--gallery", gallery, "--json", *options)
+    assert outcome.code == 0, outcome.err
+    assert len(outcome.json) == 1
+    return outcome.err.splitlines()
+
+
+WARNING = "warning: the model does not know: zeppelin"
+
+
+def test_warnings_are_shown_and_more_the_more_is_asked_for(
+    bundle: Path, image_gallery: Path
+) -> None:
+    assert search(bundle, image_gallery) == [WARNING]
+    assert search(bundle, image_gallery, "-q") == [WARNING]
+    info = search(bundle, image_gallery, "-v")
+    assert WARNING in info
+    told = f"info: itr_deploy.runtime.matcher: {bundle}: imram, float32, runs by "
+    assert any(line.startswith(told) for line in info)
+    debug = search(bundle, image_gallery, "-vv")
+    assert set(info) < set(debug)
+    assert any(line.startswith("debug: itr_deploy.runtime.retriever: 1 text q") for line in debug)
+
+
+def test_as_json_every_line_is_an_object_with_four_names(bundle: Path, image_gallery: Path) -> None:
+    lines = [json.loads(line) for line in search(bundle, image_gallery, "--log-format", "json")]
+    (line,) = lines
+    assert line.pop("time").endswith("+00:00")
+    assert line == {
+        "level": "WARNING",
+        "logger": "itr_deploy.deploy.searching",
+        "message": "the model does not know: zeppelin",
+    }
+
+
+def test_steps_and_the_error_are_json_lines_too(bundle: Path, tmp_path: Path) -> None:
+    options = ("--output", tmp_path / "out", "--log-format", "json")
+    outcome = itr_deploy("ensemble", bundle, bundle, "--weight", "-1", *options)
+    assert outcome.code == 2
+    lines = [json.loads(line) for line in outcome.err.splitlines()]
+    assert [line["level"] for line in lines] == ["INFO", "ERROR"]
+    assert lines[0]["message"] == "reading the members"
+    assert "weight" in lines[1]["message"]
+
+
+def test_wrong_usage_is_told_in_the_format_that_was_asked_for() -> None:
+    outcome = itr_deploy("inspect", "--log-format", "json")
+    assert outcome.code == 2
+    assert json.loads(outcome.err)["message"].startswith("missing argument 'PATH'")
+    assert "'xml' is not one of" in itr_deploy("inspect", "x", "--log-format", "xml").error
+
+
+def test_quiet_hides_progress_and_keeps_the_error(bundle: Path, tmp_path: Path) -> None:
+    command = ("ensemble", bundle, bundle, "--weight", "-1", "--output", tmp_path / "out")
+    assert itr_deploy(*command).err.startswith("- reading the members\n")
+    quiet = itr_deploy(*command, "-q")
+    assert quiet.err.splitlines() == [quiet.error]
+    as_json = itr_deploy(*command, "-q", "--log-format", "json")
+    assert json.loads(as_json.err)["level"] == "ERROR"
+
+
+def test_a_run_leaves_logging_as_it_was(bundle: Path) -> None:
+    ours = logging.getLogger("itr_deploy")
+    before = list(ours.handlers), ours.level
+    itr_deploy("inspect", bundle, "-vv")
+    assert (ours.handlers, ours.level) == before
+
+
+PROGRAM = """
+import logging, sys
+import itr_deploy
+if sys.argv[3:]:
+    logging.basicConfig(format="%(name)s %(levelname)s %(message)s")
+itr_deploy.search(sys.argv[1], "a zeppelin", gallery=sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("configured", [False, True])
+def test_the_library_is_quiet_unless_logging_is_configured(
+    configured: bool, bundle: Path, image_gallery: Path
+) -> None:
+    outcome = python(PROGRAM, bundle, image_gallery, *(["shown"] if configured else []))
+    assert outcome.code == 0
+    said = "itr_deploy.deploy.searching WARNING the model does not know: zeppelin\n"
+    assert outcome.err == (said if configured else "")
