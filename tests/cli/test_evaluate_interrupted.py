@@ -1,13 +1,12 @@
-"""evaluate, killed or interrupted while it scores, in a process of its own."""
+"""evaluate, killed or interrupted between two tiles, in a process of its own.
+
+That a kill at any other place loses one tile at most is in tests/evaluation/scores/test_matrix.py.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,78 +14,75 @@ import pytest
 
 from itr_deploy.evaluation.scores.grid import Grid
 from tests.support import items
+from tests.support.command import Outcome, itr_deploy, python
 
-PROGRAM = "from itr_deploy.cli.main import main; main()"
+IMAGES, PER = 60, 5
+PAIRS = IMAGES * IMAGES * PER
+PROGRAM = """
+import os, sys
+from itr_deploy.cli.main import main
+from itr_deploy.evaluation.scores.matrix import ScoreMatrix
+from itr_deploy.evaluation.scores.scorers import BundleScorer
 
+tiles, number = map(int, sys.argv[1:3])
+sys.argv[1:] = sys.argv[3:]
+BundleScorer.tile_pairs = 900
+write = ScoreMatrix.write
 
-def write_data(root: Path, images: int, per: int = 5) -> Path:
-    root.mkdir()
-    np.save(root / "test_ims.npy", items.images(images))
-    (root / "test_caps.txt").write_text("\n".join(items.captions(images * per)) + "\n")
-    return root
+def write_and_stop(matrix, *tile):
+    write(matrix, *tile)
+    if matrix.tiles_done == tiles:
+        os.kill(os.getpid(), number)
 
-
-def start(bundle: Path, data: Path, output: Path) -> subprocess.Popen[str]:
-    words = ("evaluate", bundle, "--data", data, "--output", output, "--save-scores", "--json")
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-
-
-def wait_for_tiles(process: subprocess.Popen[str], output: Path, count: int) -> None:
-    journal, deadline = output / "scores/tiles.txt", time.monotonic() + 300
-    while time.monotonic() < deadline:
-        if journal.exists() and len(journal.read_text().splitlines()) >= count:
-            return
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.02)
-    raise AssertionError("no tiles in five minutes")
+ScoreMatrix.write = write_and_stop
+main()
+"""
 
 
-def check_resumed(bundle: Path, data: Path, output: Path, images: int) -> None:
+@pytest.fixture
+def words(bundle: Path, tmp_path: Path) -> tuple[object, ...]:
+    """The command, with data of a few tiles."""
+    data = tmp_path / "data"
+    data.mkdir()
+    np.save(data / "test_ims.npy", items.images(IMAGES))
+    (data / "test_caps.txt").write_text("\n".join(items.captions(IMAGES * PER)) + "\n")
+    output = ("--output", tmp_path / "out", "--save-scores", "--json")
+    return ("evaluate", bundle, "--data", data, *output)
+
+
+def stopped(words: tuple[object, ...], tiles: int, sent: signal.Signals) -> Outcome:
+    """The command in a process that the signal stops after so many tiles."""
+    return python(PROGRAM, tiles, int(sent), *words)
+
+
+def check_resumed(words: tuple[object, ...], output: Path, finished: int) -> None:
     """The same command ends well and computes just the tiles that were not finished."""
     grid = Grid(**json.loads((output / "scores/plan.json").read_text())["grid"])
     lines = (output / "scores/tiles.txt").read_text().splitlines()
     tiles = [int(line.split()[0]) for line in lines]
+    assert len(tiles) == finished < len(grid)
     before = np.load(output / "scores/scores.npy")
-    again = start(bundle, data, output)
-    out, err = again.communicate(timeout=300)
-    assert again.returncode == 0, err
-    report = json.loads(out)
-    pairs = images * images * 5
-    assert 0 < report["run"]["pairs_scored"] == pairs - sum(map(grid.size, tiles)) < pairs
+    again = itr_deploy(*words)
+    assert again.code == 0, again.err
+    scored = again.json["run"]["pairs_scored"]
+    assert 0 < scored == PAIRS - sum(map(grid.size, tiles)) < PAIRS
     after = np.load(output / "scores/scores.npy")
     for number in tiles:
         np.testing.assert_array_equal(after[grid.tile(number)], before[grid.tile(number)])
 
 
-@pytest.mark.slow
-def test_a_killed_evaluation_of_a_million_pairs_goes_on_where_it_was(
-    bundle: Path, tmp_path: Path
-) -> None:
-    data = write_data(tmp_path / "data", 450)
-    process = start(bundle, data, tmp_path / "out")
-    wait_for_tiles(process, tmp_path / "out", 10)
-    process.kill()
-    process.communicate()
+def test_a_killed_evaluation_goes_on_where_it_was(words: tuple, tmp_path: Path) -> None:
+    assert stopped(words, 10, signal.SIGKILL).code == -signal.SIGKILL
     assert not (tmp_path / "out/evaluation.json").exists()
-    check_resumed(bundle, data, tmp_path / "out", 450)
+    check_resumed(words, tmp_path / "out", 10)
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_evaluation_says_that_it_can_go_on_and_does(
-    bundle: Path, tmp_path: Path, sent: signal.Signals
+    words: tuple, tmp_path: Path
 ) -> None:
-    data = write_data(tmp_path / "data", 250)
-    process = start(bundle, data, tmp_path / "out")
-    wait_for_tiles(process, tmp_path / "out", 2)
-    process.send_signal(sent)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "312,500 pairs; the same command goes on from there" in err.replace("\n", " ")
-    assert "Traceback" not in err
-    check_resumed(bundle, data, tmp_path / "out", 250)
+    outcome = stopped(words, 2, signal.SIGINT)
+    assert outcome.code == 130, outcome.err
+    said = " ".join(outcome.err.split())
+    assert f"of {PAIRS:,} pairs; the same command goes on from there" in said
+    assert "Traceback" not in outcome.err
+    check_resumed(words, tmp_path / "out", 2)

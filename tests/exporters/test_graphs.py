@@ -31,7 +31,7 @@ EVERY_EXPORT = [
     pytest.param((FULL, ()), id="full"),
     pytest.param((IMAGE, ()), id="image", marks=pytest.mark.slow),
     pytest.param((TEXT, ()), id="text", marks=pytest.mark.slow),
-    pytest.param((FULL, ("--precompute", "none")), id="full-none", marks=pytest.mark.slow),
+    pytest.param((IMAGE, ("--precompute", "none")), id="image-none", marks=pytest.mark.slow),
 ]
 
 
@@ -256,5 +256,5 @@ def test_the_manifest_says_where_the_bundle_came_from(exported: Export) -> None:
 @pytest.mark.slow
 def test_galleries_of_different_models_or_options_are_kept_apart(bundles: Bundles) -> None:
     paths = [bundles.path(case) for case in CASES]
-    paths.append(bundles.path(FULL, "--precompute", "none"))
+    paths.append(bundles.path(IMAGE, "--precompute", "none"))
     assert len({read_bundle(path).manifest.encoding_id for path in paths}) == len(paths)

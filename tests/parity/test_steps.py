@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,12 +18,12 @@ from itr_deploy.models.imram.plain import Imram
 from tests.cli.conftest import CAPTIONS
 from tests.support.command import Outcome, itr_deploy
 from tests.support.exports import Bundles
-from tests.support.golden import FULL
+from tests.support.golden import FULL, IMAGE
 
 
 @pytest.fixture(scope="module")
 def stepped(bundles: Bundles) -> Path:
-    return bundles.path(FULL, "--step-scores", "yes")
+    return bundles.path(IMAGE, "--step-scores", "yes")
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def evaluate(bundle: Path, data: Path, output: Path, *options: object) -> Outcom
 
 def published_up_to(step: int, matcher: Matcher) -> np.ndarray:
     """Scores of the published form with its first steps only."""
-    trained = load(FULL.checkpoint)
+    trained = load(IMAGE.checkpoint)
     assert isinstance(trained.plain, Imram)
     trained.plain.config = replace(trained.plain.config, steps=step)
     ids, lengths = matcher.text.token_ids(CAPTIONS)
@@ -77,10 +78,10 @@ def test_steps_are_on_the_page_and_in_the_tables(stepped: Path, data: Path, tmp_
 
 
 def test_the_scores_are_those_of_a_bundle_without_steps(
-    stepped: Path, matcher: Matcher, data: Path
+    stepped: Path, load_matcher: Callable[..., Matcher]
 ) -> None:
     scores = Matcher.load(stepped).score(texts=CAPTIONS, images=FULL.regions)
-    expected = matcher.score(texts=CAPTIONS, images=FULL.regions)
+    expected = load_matcher(IMAGE).score(texts=CAPTIONS, images=FULL.regions)
     np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 

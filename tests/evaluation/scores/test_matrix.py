@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from itr_deploy.errors import InputError, OutputError
@@ -98,6 +98,35 @@ def test_a_torn_line_of_the_journal_is_dropped(tmp_path: Path) -> None:
     assert matrix.tiles_done == 3
     matrix.write(3, tile(3))
     assert resumed(tmp_path).tiles_done == 4
+
+
+LINE = len("4 01234567\n")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(written=st.integers(0, GRID.size(4)), noted=st.integers(0, LINE))
+def test_a_kill_at_any_place_loses_the_tile_it_was_at_and_no_other(
+    written: int, noted: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = tmp_path_factory.mktemp("killed")
+    whole = filled(root / "whole", range(5))
+    matrix = filled(root / "killed", range(4))
+    scores = np.load(whole.root / SCORES)
+    # The scores of tile 4 reach the disk one after the other, then its line does.
+    rows, columns = GRID.tile(4)
+    flat = np.flatnonzero(np.ones_like(scores)).reshape(scores.shape)[rows, columns].reshape(-1)
+    found = np.load(matrix.root / SCORES, mmap_mode="r+")
+    found.reshape(-1)[flat[:written]] = scores.reshape(-1)[flat[:written]]
+    found.flush()
+    if written == GRID.size(4):
+        line = (whole.root / JOURNAL).read_text().splitlines(keepends=True)[4]
+        with (matrix.root / JOURNAL).open("a") as journal:
+            journal.write(line[:noted])
+    finished = written == GRID.size(4) and noted >= LINE - 1
+    after = resumed(matrix.root)
+    assert list(after.missing()) == list(range(4 + finished, len(GRID)))
+    after.write(4, tile(4))
+    np.testing.assert_array_equal(np.load(after.root / SCORES), scores)
 
 
 def test_lines_that_mean_nothing_are_dropped(tmp_path: Path) -> None:
