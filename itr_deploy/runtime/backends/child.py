@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from typing import IO, Any
@@ -40,6 +41,8 @@ def receive(stream: IO[bytes]) -> dict[str, NDArray[Any]] | None:
 
 def main() -> None:
     """Serve one bundle until standard input ends."""
+    # A terminal interrupts us too, and it is the parent that ends us then.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     from itr_deploy.bundle.store import read_bundle
     from itr_deploy.errors import ItrDeployError
     from itr_deploy.runtime.backends.onnxruntime import OnnxRuntimeBackend

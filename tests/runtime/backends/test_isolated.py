@@ -37,6 +37,13 @@ def test_a_process_that_ends_is_one_line_and_names_the_graph(bundle: Path) -> No
     assert "\n" not in str(caught.value)
 
 
+def test_ctrl_c_at_a_terminal_is_left_to_this_process(bundle: Path) -> None:
+    with IsolatedBackend(read_bundle(bundle)) as backend:
+        backend.run("image_encoder", REGIONS)
+        os.kill(backend._child.pid, signal.SIGINT)
+        assert "image_embedding" in backend.run("image_encoder", REGIONS)
+
+
 def test_an_error_of_the_other_process_is_raised_here(bundle_copy: Path) -> None:
     manifest = read_bundle(bundle_copy).manifest
     (bundle_copy / manifest.graphs["image_encoder"].file).write_bytes(b"no graph")
