@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from itr_deploy.benchmarking.report import BenchReport
     from itr_deploy.deploy.banks import index_bank
     from itr_deploy.deploy.benching import bench
     from itr_deploy.deploy.checking import check
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from itr_deploy.deploy.searching import search
     from itr_deploy.deploy.tuning import tune
     from itr_deploy.deploy.verifying import verify
-    from itr_deploy.diagnosis.examine import doctor
+    from itr_deploy.diagnosis.doctor import doctor
     from itr_deploy.errors import (
         BundleError,
         CheckpointError,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         SetupError,
         UsageError,
     )
+    from itr_deploy.evaluation.report.model import EvaluationReport
     from itr_deploy.runtime.encoding.encoded import Encoded
     from itr_deploy.runtime.gallery.gallery import Gallery
     from itr_deploy.runtime.hits import Hit, Hits
@@ -52,6 +54,7 @@ __version__ = version("itr-deploy")
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _MODULES = {
+    "benchmarking.report": ("BenchReport",),
     "deploy.banks": ("index_bank",),
     "deploy.benching": ("bench",),
     "deploy.checking": ("check",),
@@ -66,7 +69,7 @@ _MODULES = {
     "deploy.searching": ("search",),
     "deploy.tuning": ("tune",),
     "deploy.verifying": ("verify",),
-    "diagnosis.examine": ("doctor",),
+    "diagnosis.doctor": ("doctor",),
     "errors": (
         "BundleError",
         "CheckpointError",
@@ -80,6 +83,7 @@ _MODULES = {
         "SetupError",
         "UsageError",
     ),
+    "evaluation.report.model": ("EvaluationReport",),
     "runtime.encoding.encoded": ("Encoded",),
     "runtime.gallery.gallery": ("Gallery",),
     "runtime.hits": ("Hit", "Hits"),
@@ -105,7 +109,9 @@ __all__ = [  # noqa: RUF022  # verbs, then objects, then errors, as a reader loo
     "search",
     "tune",
     "verify",
+    "BenchReport",
     "Encoded",
+    "EvaluationReport",
     "Gallery",
     "Hit",
     "Hits",

@@ -136,7 +136,10 @@ VERBS = [
     *("export_reranker", "index", "index_bank", "index_coarse", "inspect", "profile_routes"),
     *("search", "tune", "verify"),
 ]
-OBJECTS = ["Encoded", "Gallery", "Hit", "Hits", "Matcher", "Retriever"]
+OBJECTS = [
+    *("BenchReport", "Encoded", "EvaluationReport", "Gallery", "Hit", "Hits", "Matcher"),
+    "Retriever",
+]
 
 
 def test_the_public_names_are_the_verbs_the_objects_and_the_errors() -> None:

@@ -62,6 +62,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert {name.split("/")[0].split("-")[0] for name in files} == {"itr_deploy"}
     modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "itr_deploy").rglob("*.py")}
     assert {name for name in files if name.endswith(".py")} == modules
+    templates = {p.relative_to(ROOT).as_posix() for p in ROOT.glob("itr_deploy/**/templates/*")}
+    assert templates
+    assert templates <= set(files)
     assert any(name.endswith("/licenses/LICENSE") for name in files)
 
 

@@ -8,7 +8,6 @@ Runs the commands a user would type, and shows them. The page needs nothing besi
 from __future__ import annotations
 
 import argparse
-import base64
 import os
 import shlex
 import subprocess
@@ -17,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 from examples.shapes.files import write_text
 from itr_deploy import Hits, Retriever, __version__
 from itr_deploy.evaluation.data.split import Split, read_split
+from itr_deploy.evaluation.report.pictures import Pictures
+from itr_deploy.rendering import render
 
 HERE = Path(os.path.relpath(Path(__file__).parent))
 CHECKPOINT = HERE / "checkpoints" / "imram" / "model_best.pth.tar"
@@ -74,7 +74,7 @@ def main() -> None:
     retriever = Retriever.load(bundle, gallery)
     recalls = recall(retriever, split)
     page = output / "index.html"
-    write_text(page, render(shown_queries(retriever, split), recalls, split, data / "pictures"))
+    write_text(page, html(shown_queries(retriever, split), recalls, split, data / "pictures"))
     figures = ", ".join(f"R@{k} {value:.1f}" for k, value in recalls.items())
     print(f"\ntext -> image over {len(split.captions)} captions: {figures}")
     print(f"page: {page}")
@@ -114,25 +114,24 @@ def shown_queries(retriever: Retriever, split: Split) -> list[Shown]:
     return [Shown(*row) for row in zip(queries, truths, found, strict=True)]
 
 
-def render(shown: list[Shown], recalls: dict[int, float], split: Split, pictures: Path) -> str:
+def html(shown: list[Shown], recalls: dict[int, float], split: Split, pictures: Path) -> str:
     """The page, with its pictures inside."""
     used = {hit.id for row in shown for hit in row.hits} | {row.truth for row in shown if row.truth}
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=select_autoescape(default=True)
-    )
-    return environment.get_template("demo.html").render(
+    files = Pictures(pictures, split.image_ids)
+    return render(
+        "examples.shapes",
+        "demo.html",
         shown=shown,
         recalls=recalls,
         pictures=len(split.image_ids),
         captions=len(split.captions),
         version=__version__,
-        image={name: data_url(pictures / f"{name}.png") for name in used},
+        image={
+            name: files.data_uri(number)
+            for number, name in enumerate(split.image_ids)
+            if name in used
+        },
     )
-
-
-def data_url(path: Path) -> str:
-    """A picture as a URL that holds it."""
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
 if __name__ == "__main__":

@@ -8,12 +8,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from itr_deploy.benchmarking.cold_start import cold_start
 from itr_deploy.benchmarking.options import Options
 from itr_deploy.benchmarking.picture import picture
 from itr_deploy.benchmarking.random_items import RandomItems
+from itr_deploy.benchmarking.report import (
+    BenchedBundle,
+    BenchedGallery,
+    BenchReport,
+    Machine,
+    SearchFigures,
+)
 from itr_deploy.benchmarking.searches import measured
 from itr_deploy.benchmarking.synthetic import synthetic_gallery
 from itr_deploy.benchmarking.trace import FOLDER, check_traceable, trace
@@ -26,6 +33,9 @@ from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.read import stored_bytes
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.retriever import DEFAULT_BUDGET, Retriever
+
+if TYPE_CHECKING:
+    from itr_deploy.models.contract import PlainMatcher
 
 REPORT, PICTURE = "bench.json", "bench.svg"
 
@@ -40,7 +50,7 @@ def benchmark(
     *,
     force: bool = False,
     progress: Progress = lambda step: None,
-) -> dict[str, Any]:
+) -> BenchReport:
     """Measure searches of a bundle and write the report, its picture and the profiles.
 
     Args:
@@ -69,18 +79,9 @@ def benchmark(
         with _gallery(matcher, gallery, options.query, items, progress) as path:
             opened = Gallery.open(path, matcher)
             options = _settled(options, matcher, opened)
-            report = {
-                "bundle": _bundle(matcher),
-                "gallery": _about(opened, gallery, options),
-                "machine": _machine(),
-                "query": options.query,
-                "rounds": options.rounds,
-                "k": options.k,
-                "rerank": options.bank is not None,
-                **_measurements(bundle, path, root, options, items, models, progress),
-            }
-        write_json(root / REPORT, report)
-        write_file(root / PICTURE, picture(_title(report), report["searches"]))
+            report = _measured(matcher, opened, gallery, root, options, items, models, progress)
+        write_json(root / REPORT, report.model_dump())
+        write_file(root / PICTURE, picture(_title(report), report.searches))
     return report
 
 
@@ -91,48 +92,61 @@ def is_only_a_benchmark(path: Path) -> bool:
     return REPORT in files and files <= own | {REPORT, PICTURE}
 
 
-def _measurements(
-    bundle: Path,
-    gallery: Path,
+def _measured(
+    matcher: Matcher,
+    gallery: Gallery,
+    given: Path | int,
     root: Path,
     options: Options,
     items: RandomItems,
-    models: list[Any],
+    models: list[PlainMatcher],
     progress: Progress,
-) -> dict[str, Any]:
+) -> BenchReport:
     """Everything that is measured, one thing after the other, each with the machine to itself."""
-    found: dict[str, Any] = {"searches": []}
+    bundle, place = matcher.bundle.path, Path(gallery.path)
+    searches: list[SearchFigures] = []
     for threads in options.threads:
         progress("searching" if threads is None else f"searching on {threads} threads")
-        retriever = Retriever.load(bundle, gallery, **options.loading(threads))
-        found["searches"] += measured(retriever, threads, options, items)
-    found["peak_memory"] = peak_memory()
+        retriever = Retriever.load(bundle, place, **options.loading(threads))
+        searches += measured(retriever, threads, options, items)
+    peak, baseline, traced = peak_memory(), None, None
     if models:
         from itr_deploy.benchmarking.plain import compared
 
         progress("plain model in PyTorch")
-        found["baseline"] = compared(models, retriever, options.threads[-1], options, items)
+        baseline = compared(models, retriever, options.threads[-1], options, items)
     # Its tensors, before others load them again.
     del retriever
     progress("cold start in fresh processes")
-    first = {"bundle": str(bundle), "gallery": str(gallery), **options.loading(options.threads[0])}
-    found["cold_start"] = cold_start(
-        first, options.searching(options.widths[0]), items.make(options.query, 1)[0]
-    )
+    first = {"bundle": str(bundle), "gallery": str(place), **options.loading(options.threads[0])}
+    cold = cold_start(first, options.searching(options.widths[0]), items.make(options.query, 1)[0])
     if options.trace:
         progress("ONNX Runtime's profile")
         fresh = Matcher.load(bundle, options.device, options.threads[0], backend=options.backend)
-        found["trace"] = trace(fresh, gallery, root, options, items)
-    return found
+        traced = trace(fresh, place, root, options, items)
+    return BenchReport(
+        bundle=_bundle(matcher),
+        gallery=_about(gallery, given, options),
+        machine=_machine(),
+        query=options.query,
+        rounds=options.rounds,
+        k=options.k,
+        rerank=options.bank is not None,
+        searches=tuple(searches),
+        peak_memory=peak,
+        baseline=baseline,
+        cold_start=cold,
+        trace=traced,
+    )
 
 
-def _plain_models(matcher: Matcher, options: Options) -> list[Any]:
+def _plain_models(matcher: Matcher, options: Options) -> list[PlainMatcher]:
     """Read first of all, so that a wrong checkpoint is told before minutes have passed."""
     if not options.checkpoints:
         return []
     from itr_deploy.benchmarking.plain import plain_models
 
-    return list(plain_models(matcher.bundle, options.checkpoints))
+    return plain_models(matcher.bundle, options.checkpoints)
 
 
 @contextmanager
@@ -168,40 +182,39 @@ def _settled(options: Options, matcher: Matcher, gallery: Gallery) -> Options:
     )
 
 
-def _bundle(matcher: Matcher) -> dict[str, Any]:
+def _bundle(matcher: Matcher) -> BenchedBundle:
     manifest = matcher.bundle.manifest
-    return {
-        "path": str(matcher.bundle.path),
-        "family": manifest.family,
-        "precision": manifest.precision,
-        "encoding_id": manifest.encoding_id,
-    }
+    return BenchedBundle(
+        path=str(matcher.bundle.path),
+        family=manifest.family,
+        precision=manifest.precision,
+        encoding_id=manifest.encoding_id,
+    )
 
 
-def _about(gallery: Gallery, given: Path | int, options: Options) -> dict[str, Any]:
-    return {
-        "path": str(given) if isinstance(given, Path) else None,
-        "modality": gallery.modality,
-        "items": gallery.count(),
-        "storage": gallery.description.storage,
-        "resident": options.resident,
-        "stored_bytes": stored_bytes(gallery),
-    }
+def _about(gallery: Gallery, given: Path | int, options: Options) -> BenchedGallery:
+    return BenchedGallery(
+        path=str(given) if isinstance(given, Path) else None,
+        modality=gallery.modality,
+        items=gallery.count(),
+        storage=gallery.description.storage,
+        resident=bool(options.resident),
+        stored_bytes=stored_bytes(gallery),
+    )
 
 
-def _machine() -> dict[str, Any]:
-    return {
-        "system": platform.platform(),
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-    }
+def _machine() -> Machine:
+    return Machine(
+        system=platform.platform(),
+        processor=platform.machine(),
+        cores=os.cpu_count(),
+        python=platform.python_version(),
+    )
 
 
-def _title(report: dict[str, Any]) -> str:
-    gallery = report["gallery"]
-    place = "in memory" if gallery["resident"] else "on disk"
+def _title(report: BenchReport) -> str:
+    gallery = report.gallery
     return (
-        f"{report['bundle']['family']}, {report['query']} queries, {gallery['items']:,} "
-        f"{gallery['modality']}s {place}: mean of {report['rounds']} searches"
+        f"{report.bundle.family}, {report.query} queries, {gallery.items:,} {gallery.modality}s "
+        f"{gallery.place}: mean of {report.rounds} searches"
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from itr_deploy.benchmarking.report import ColdStart
 from itr_deploy.errors import SetupError
 
 STARTS = 3
@@ -41,18 +42,13 @@ print("\\n" + json.dumps({"seconds": answer, "hits": len(hits), "peak_memory": p
 """
 
 
-def cold_start(load: dict[str, Any], search: dict[str, Any], query: Any) -> dict[str, Any]:
+def cold_start(load: dict[str, Any], search: dict[str, Any], query: Any) -> ColdStart:
     """Start `STARTS` processes, one after the other, with the files in the system's cache.
 
     Args:
         load: Arguments of `Retriever.load`, all of them JSON's.
         search: Arguments of `Retriever.search` besides the query.
         query: A text, or the regions of an image.
-
-    Returns:
-        Median ``seconds`` of import, load (nothing of a gallery is read yet), first search and
-        all of them; the ``hits`` of the search; and the median ``peak_memory`` of the process in
-        bytes, None where the system does not say.
 
     Raises:
         SetupError: The process failed, though this one can load the same.
@@ -67,15 +63,15 @@ def cold_start(load: dict[str, Any], search: dict[str, Any], query: Any) -> dict
         call = json.dumps([sys.path, load, search, image])
         answers = [_start(call) for _ in range(STARTS)]
     peaks = [answer["peak_memory"] for answer in answers]
-    return {
-        "processes": STARTS,
-        "seconds": {
+    return ColdStart(
+        processes=STARTS,
+        seconds={
             name: statistics.median(answer["seconds"][name] for answer in answers)
             for name in answers[0]["seconds"]
         },
-        "hits": answers[0]["hits"],
-        "peak_memory": None if None in peaks else statistics.median(peaks),
-    }
+        hits=answers[0]["hits"],
+        peak_memory=None if None in peaks else int(statistics.median(peaks)),
+    )
 
 
 def _start(call: str) -> dict[str, Any]:

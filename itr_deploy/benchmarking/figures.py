@@ -6,15 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-PERCENTILES = (50, 95, 99)
+from itr_deploy.benchmarking.report import Milliseconds
 
 
-def milliseconds(seconds: Sequence[float]) -> dict[str, float]:
+def milliseconds(seconds: Sequence[float]) -> Milliseconds:
     """Percentiles and mean of measured seconds, in milliseconds.
 
     Percentiles are interpolated between the measurements; of means, those of the stages and the
     rest add up to the total's.
     """
-    found = np.percentile(seconds, PERCENTILES)
-    figures = {f"p{share}": 1000 * float(at) for share, at in zip(PERCENTILES, found, strict=True)}
-    return {**figures, "mean": 1000 * float(np.mean(seconds))}
+    p50, p95, p99 = (1000 * float(at) for at in np.percentile(seconds, (50, 95, 99)))
+    return Milliseconds(p50=p50, p95=p95, p99=p99, mean=1000 * float(np.mean(seconds)))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from itr_deploy.benchmarking.options import Options
 from itr_deploy.benchmarking.random_items import RandomItems
+from itr_deploy.benchmarking.report import PlainFigures, PlainRatios, PlainTimes
 from itr_deploy.benchmarking.searches import search
 from itr_deploy.bundle.manifest import Manifest, Member
 from itr_deploy.bundle.modality import other
@@ -56,14 +57,10 @@ def compared(
     threads: int | None,
     options: Options,
     items: RandomItems,
-) -> dict[str, Any]:
+) -> PlainFigures:
     """Time the plain model and searches in turn, one query over as many items as the gallery has.
 
     The plain model keeps nothing between two calls: scoring a query encodes every item.
-
-    Returns:
-        Median ``milliseconds`` of the ``plain`` model, a ``search`` with the first width and an
-        ``exhaustive`` one; the ``ratios`` of the plain model's to theirs.
     """
     count = retriever.gallery.count()
     query = items.make(options.query, 1)
@@ -80,14 +77,16 @@ def compared(
         for _ in range(rounds):
             for name, run in runs.items():
                 seconds[name].append(run())
-    taken = {name: 1000 * statistics.median(each) for name, each in seconds.items()}
-    return {
-        "backend": f"PyTorch {torch.__version__}, {threads or torch.get_num_threads()} threads",
-        "items": count,
-        "rounds": rounds,
-        "milliseconds": taken,
-        "ratios": {name: taken["plain"] / taken[name] for name in ("search", "exhaustive")},
-    }
+    taken = PlainTimes(**{name: 1000 * statistics.median(each) for name, each in seconds.items()})
+    return PlainFigures(
+        backend=f"PyTorch {torch.__version__}, {threads or torch.get_num_threads()} threads",
+        items=count,
+        rounds=rounds,
+        milliseconds=taken,
+        ratios=PlainRatios(
+            search=taken.plain / taken.search, exhaustive=taken.plain / taken.exhaustive
+        ),
+    )
 
 
 def _batches(

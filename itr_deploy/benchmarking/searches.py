@@ -9,14 +9,15 @@ from typing import Any
 from itr_deploy.benchmarking.figures import milliseconds
 from itr_deploy.benchmarking.options import Options
 from itr_deploy.benchmarking.random_items import RandomItems
+from itr_deploy.benchmarking.report import Milliseconds, SearchFigures
 from itr_deploy.runtime.rerank.reranking import reranker_of
 from itr_deploy.runtime.retriever import Retriever
 from itr_deploy.runtime.timing import STAGES, StageTimes, timed_stages
 
 WARM_UPS = 1
 """Searches of each setting before it is measured: graphs are loaded, the gallery is read."""
-REST = "rest"
-"""What belongs to no stage."""
+REST, TOTAL = "rest", "total"
+"""What belongs to no stage, and the whole search."""
 
 
 def search(retriever: Retriever, options: Options, query: Any, width: int | None) -> StageTimes:
@@ -29,13 +30,10 @@ def search(retriever: Retriever, options: Options, query: Any, width: int | None
 
 def measured(
     retriever: Retriever, threads: int | None, options: Options, items: RandomItems
-) -> list[dict[str, Any]]:
+) -> list[SearchFigures]:
     """Search with every batch and width, in rounds, so that what else the machine does meets all.
 
     Every search has new random queries, made off the clock.
-
-    Returns:
-        Of every setting the figures, see `figures_of`.
     """
     settings = list(product(options.batches, options.widths))
     for batch, width in settings * WARM_UPS:
@@ -45,46 +43,57 @@ def measured(
         for batch, width in settings:
             query = items.make(options.query, batch)
             found[batch, width].append(search(retriever, options, query, width))
-    backend = retriever.matcher.backend.description
     return [
-        {
-            "batch": batch,
-            "candidates": width,
-            "threads": threads,
-            "backend": backend,
-            **figures_of(times, batch, _matched(retriever, options, width)),
-        }
+        figures_of(
+            times,
+            batch=batch,
+            candidates=width,
+            threads=threads,
+            backend=retriever.matcher.backend.description,
+            matched=_matched(retriever, options, width),
+        )
         for (batch, width), times in found.items()
     ]
 
 
-def figures_of(times: Sequence[StageTimes], batch: int, matched: int) -> dict[str, Any]:
+def figures_of(
+    times: Sequence[StageTimes],
+    *,
+    batch: int,
+    candidates: int | None,
+    threads: int | None,
+    backend: str,
+    matched: int,
+) -> SearchFigures:
     """What many searches of one setting say.
 
     Args:
         times: One a search.
         batch: Queries a search.
-        matched: Items that the matcher scores a query.
-
-    Returns:
-        ``milliseconds`` of every stage that was come to, the rest and the total;
-        ``queries_per_second`` of whole searches, ``pairs_per_second`` of the matcher alone.
+        candidates: Width of the shortlist, None for none.
+        threads: Threads that computed on the CPU, None for one a core.
+        backend: What ran the graphs.
+        matched: Items that the matcher scored a query.
     """
     stages = [name for name in STAGES if any(name in each.seconds for each in times)]
-    figures: dict[str, dict[str, float]] = {
+    figures: dict[str, Milliseconds] = {
         name: milliseconds([each.seconds.get(name, 0) for each in times]) for name in stages
     }
     figures[REST] = milliseconds([each.rest for each in times])
-    figures["total"] = milliseconds([each.total for each in times])
+    figures[TOTAL] = milliseconds([each.total for each in times])
     queries = batch * len(times)
     matching = sum(each.seconds["match"] for each in times)
-    return {
-        "searches": len(times),
-        "pairs": batch * matched,
-        "milliseconds": figures,
-        "queries_per_second": queries / sum(each.total for each in times),
-        "pairs_per_second": queries * matched / matching,
-    }
+    return SearchFigures(
+        batch=batch,
+        candidates=candidates,
+        threads=threads,
+        backend=backend,
+        searches=len(times),
+        pairs=batch * matched,
+        milliseconds=figures,
+        queries_per_second=queries / sum(each.total for each in times),
+        pairs_per_second=queries * matched / matching,
+    )
 
 
 def _matched(retriever: Retriever, options: Options, width: int | None) -> int:

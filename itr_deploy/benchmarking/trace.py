@@ -10,6 +10,7 @@ from typing import Any
 
 from itr_deploy.benchmarking.options import Options
 from itr_deploy.benchmarking.random_items import RandomItems
+from itr_deploy.benchmarking.report import OperatorFigures, Trace
 from itr_deploy.errors import UsageError
 from itr_deploy.runtime.backends.base import Backend
 from itr_deploy.runtime.backends.onnxruntime import SCORERS, OnnxRuntimeBackend
@@ -40,7 +41,7 @@ def check_traceable(backend: Backend) -> OnnxRuntimeBackend:
 
 def trace(
     matcher: Matcher, gallery: Path, root: Path, options: Options, items: RandomItems
-) -> dict[str, Any]:
+) -> Trace:
     """Search with the first setting, profiled, and keep the profile of every graph.
 
     Profiling slows a graph, so that nothing of what it measures is among the stages' times.
@@ -51,9 +52,6 @@ def trace(
         root: Directory for `FOLDER`, the profiles.
         options: The benchmark's.
         items: Makes the queries.
-
-    Returns:
-        The ``searches``, and for every matcher graph that they ran its ``operators``.
     """
     backend = check_traceable(matcher.backend)
     folder = root / FOLDER
@@ -73,17 +71,14 @@ def trace(
         profile = path.rename(folder / f"{graph}.json")
         if graphs[graph].role in SCORERS:
             found[graph] = operators(json.loads(profile.read_bytes()))
-    return {"searches": SEARCHES, "operators": found}
+    return Trace(searches=SEARCHES, operators=found)
 
 
-def operators(events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def operators(events: Iterable[Mapping[str, Any]]) -> tuple[OperatorFigures, ...]:
     """What a profile says of the operators, by type, those that take the most time first.
 
     Args:
         events: ONNX Runtime's, of Chrome's trace format, durations in microseconds.
-
-    Returns:
-        Of every type its ``operator``, ``calls``, ``milliseconds`` and ``share`` of all kernels.
     """
     durations: defaultdict[str, list[float]] = defaultdict(list)
     for event in events:
@@ -91,12 +86,9 @@ def operators(events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             durations[event["args"]["op_name"]].append(event["dur"] / 1000)
     whole = sum(map(sum, durations.values())) or 1.0
     rows = [
-        {
-            "operator": name,
-            "calls": len(taken),
-            "milliseconds": sum(taken),
-            "share": sum(taken) / whole,
-        }
+        OperatorFigures(
+            operator=name, calls=len(taken), milliseconds=sum(taken), share=sum(taken) / whole
+        )
         for name, taken in durations.items()
     ]
-    return sorted(rows, key=lambda row: -float(row["milliseconds"]))
+    return tuple(sorted(rows, key=lambda row: -row.milliseconds))

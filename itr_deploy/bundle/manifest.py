@@ -90,6 +90,11 @@ class ImageItems(Record):
     regions: int | None = None
     tensors: tuple[StoredTensor, ...]
 
+    @property
+    def positions(self) -> int | None:
+        """How many regions an image has, where the model fixes that."""
+        return self.regions
+
 
 class TextItems(Record):
     """What a text is: its words, its length limit, and what is stored of it.
@@ -103,6 +108,11 @@ class TextItems(Record):
     padded_together: int | None = Field(default=None, ge=1)
     max_tokens: int
     tensors: tuple[StoredTensor, ...]
+
+    @property
+    def positions(self) -> int | None:
+        """How many positions a text is padded to, where the model fixes that."""
+        return self.length
 
 
 class NltkWords(Record):
@@ -315,6 +325,10 @@ class Manifest(Record):
             if graph.role == role and graph.storage == storage:
                 return name
         raise KeyError(f"{role} ({storage})")
+
+    def items(self, modality: Modality) -> ImageItems | TextItems:
+        """What an item of a modality is."""
+        return self.images if modality == "image" else self.texts
 
     @property
     def storages(self) -> tuple[StorageType, ...]:

@@ -24,3 +24,8 @@ class Published:
     text_to_image: tuple[float, float, float] | None
     rsum: float
     source: str
+
+    @property
+    def title(self) -> str:
+        """What a row of these figures is called."""
+        return f"{self.model} in the paper, {self.data} ({self.source})"

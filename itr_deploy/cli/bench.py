@@ -146,7 +146,7 @@ def bench(
             progress=begin,
         )
     if as_json:
-        print_json(report)
+        print_json(report.model_dump())
         return
     from itr_deploy.benchmarking.benchmark import PICTURE, REPORT
     from itr_deploy.cli.bench_table import print_benchmark

@@ -145,7 +145,7 @@ def evaluate(
             bar=bar,
         )
     if as_json:
-        print_json(report)
+        print_json(report.model_dump())
         return
     from itr_deploy.evaluation.directory import PAGE, REPORT
 

@@ -3,59 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
-from itr_deploy.bundle.modality import DIRECTIONS, direction_title
 from itr_deploy.cli.output import print_table
 
+if TYPE_CHECKING:
+    from itr_deploy.evaluation.measures.figures import Recall
+    from itr_deploy.evaluation.report.model import EvaluationReport, ShortlistFigures
+
 COLUMNS = ("", "R@1", "R@5", "R@10", "median", "mean rank")
-SHARES = {"share_of_top10": "of the top 10", "share_of_top10_plain": "not projected"}
+SHARES = ("of the top 10", "not projected")
 
 
-def print_evaluation(report: dict[str, Any]) -> None:
+def print_evaluation(report: EvaluationReport) -> None:
     """Print the figures of an evaluation's report."""
-    data = report["data"]
-    size = f"{data['images']} images, {data['captions']} captions"
-    title = f"{data['split']}: {size}, {report['scoring']}"
-    print_table(title, COLUMNS, recall_rows(report["recall"]))
-    if "rerank" in report:
-        for stage in report["stages"][-3:-1]:
-            print_table(stage["name"], COLUMNS, recall_rows(stage["recall"]))
-    if "folds" in report:
-        folds = report["folds"]
-        title = f"mean of {folds['count']} folds of {data['images'] // folds['count']} images"
-        print_table(title, COLUMNS, recall_rows(folds["mean"]))
-    for entry in report.get("steps", ()):
-        for part, title in (("alone", "step {} alone"), ("up_to", "steps up to {}")):
-            print_table(title.format(entry["step"]), COLUMNS, recall_rows(entry[part]))
-    if "baseline" in report:
-        baseline = report["baseline"]
-        print_table(baseline["name"], COLUMNS, recall_rows(baseline["recall"]))
-        print_table("the bundle less that", COLUMNS, recall_rows(baseline["difference"]["recall"]))
-    for query, key in DIRECTIONS.items():
-        rows = [*report["shortlists"][key], *report.get("cascade", {}).get(key, ())]
+    data = report.data
+    size = f"{data.images} images, {data.captions} captions"
+    _print(f"{data.split}: {size}, {report.scoring}", report.recall)
+    if report.rerank is not None:
+        for stage in report.stages[-3:-1]:
+            _print(stage.name, stage.recall)
+    if report.folds is not None:
+        count = report.folds.count
+        _print(f"mean of {count} folds of {data.images // count} images", report.folds.mean)
+    for step in report.steps or ():
+        _print(f"step {step.step} alone", step.alone)
+        _print(f"steps up to {step.step}", step.up_to)
+    if report.baseline is not None:
+        _print(report.baseline.name, report.baseline.recall)
+        _print("the bundle less that", report.baseline.difference.recall)
+    for direction, rows in report.all_shortlists():
         if rows:
-            shares = [key for key in SHARES if key in rows[0]]
-            heads = ("candidates", "R@1", "R@5", "R@10", *(SHARES[key] for key in shares))
-            shown = (_shortlist_row(row, shares) for row in rows)
-            print_table(f"shortlists, {direction_title(query)}", heads, shown)
+            _print_shortlists(direction, rows)
 
 
-def _shortlist_row(row: dict[str, Any], shares: list[str]) -> list[str]:
-    share = [f"{100 * row[key]:.1f} %" if key in row else "" for key in shares]
-    figures = (f"{row[figure]:.1f}" for figure in ("r1", "r5", "r10"))
-    prefilter = f" of {row['prefilter']} prefiltered" if "prefilter" in row else ""
-    return [f"{row['width']}{prefilter}", *figures, *share]
-
-
-def recall_rows(recall: dict[str, Any]) -> Iterator[list[str]]:
+def _print(title: str, recall: Recall) -> None:
     """A row a direction, then rSum."""
-    for query, key in DIRECTIONS.items():
-        row = recall[key]
-        yield [
-            direction_title(query),
-            *(f"{row[figure]:.1f}" for figure in ("r1", "r5", "r10")),
-            f"{row['median_rank']:g}",
-            f"{row['mean_rank']:.1f}",
-        ]
-    yield ["rSum", f"{recall['rsum']:.1f}", "", "", "", ""]
+    print_table(title, COLUMNS, _rows(recall))
+
+
+def _rows(recall: Recall) -> Iterator[list[str]]:
+    for direction, found in recall.named():
+        recalls = (f"{value:.1f}" for value in found.recalls)
+        yield [direction, *recalls, f"{found.median_rank:g}", f"{found.mean_rank:.1f}"]
+    yield ["rSum", f"{recall.rsum:.1f}", "", "", "", ""]
+
+
+def _print_shortlists(direction: str, rows: tuple[ShortlistFigures, ...]) -> None:
+    shown = [number for number, share in enumerate(rows[0].shares) if share is not None]
+    print_table(
+        f"shortlists, {direction}",
+        ("candidates", "R@1", "R@5", "R@10", *(SHARES[number] for number in shown)),
+        (
+            [
+                _width(row),
+                *(f"{value:.1f}" for value in row.recalls),
+                *(_percent(row.shares[number]) for number in shown),
+            ]
+            for row in rows
+        ),
+    )
+
+
+def _width(row: ShortlistFigures) -> str:
+    return f"{row.width}" + ("" if row.prefilter is None else f" of {row.prefilter} prefiltered")
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f} %"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from itr_deploy.benchmarking.benchmark import benchmark
 from itr_deploy.benchmarking.options import Options
+from itr_deploy.benchmarking.report import BenchReport
 from itr_deploy.bundle.modality import Modality, other
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.errors import UsageError
@@ -35,7 +35,7 @@ def bench(
     device: str = "cpu",
     backend: str = "auto",
     progress: Callable[[str], None] = lambda step: None,
-) -> dict[str, Any]:
+) -> BenchReport:
     """Search with a bundle and measure every stage: from encoding to re-ranking.
 
     Args:
@@ -61,7 +61,7 @@ def bench(
         progress: Called with the name of each step as it begins.
 
     Returns:
-        The report, as it was written. Times are in milliseconds, sizes in bytes.
+        The report, which `bench.json` holds too. Times are in milliseconds, sizes in bytes.
 
     Raises:
         BundleError: The bundle is damaged.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from itr_deploy.bundle.modality import MATCHERS, Modality
 from itr_deploy.deploy.export_half import export_half
@@ -15,6 +14,7 @@ from itr_deploy.evaluation.measures.baseline import Baseline
 from itr_deploy.evaluation.measures.reranking import MergeKind
 from itr_deploy.evaluation.options import Options, RerankOptions
 from itr_deploy.evaluation.progress import QUIET, Bar
+from itr_deploy.evaluation.report.model import EvaluationReport
 from itr_deploy.models.registry import FAMILIES, published
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists
@@ -41,7 +41,7 @@ def evaluate(
     device: str = "cpu",
     backend: str = "auto",
     bar: Bar = QUIET,
-) -> dict[str, Any]:
+) -> EvaluationReport:
     """Score the images of a split with its captions and report Recall@K both ways.
 
     Stopped or killed, the same call goes on where it was.
@@ -74,7 +74,7 @@ def evaluate(
         bar: Told of the progress, in pairs.
 
     Returns:
-        The report, as it was written.
+        The report, which `evaluation.json` holds too.
 
     Raises:
         BundleError: The bundle is damaged, or has no re-ranker for ``rerank``.

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from itr_deploy.bundle.modality import MODALITIES
 from itr_deploy.bundle.store import MANIFEST, PARITY, RERANKER_PARITY, read_bundle
 from itr_deploy.errors import BundleError
 from itr_deploy.runtime.gallery import Gallery
@@ -92,8 +93,8 @@ def _bundle(path: Path) -> dict[str, Any]:
                 if spec.per_position
                 else "item",
             }
-            for modality, items in (("image", manifest.images), ("text", manifest.texts))
-            for spec in items.tensors
+            for modality in MODALITIES
+            for spec in manifest.items(modality).tensors
         ],
     }
 

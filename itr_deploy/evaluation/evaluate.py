@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.files import output_errors, write_file, write_json
 from itr_deploy.bundle.manifest import Manifest
-from itr_deploy.bundle.modality import DIRECTIONS, MODALITIES, Modality
+from itr_deploy.bundle.modality import MODALITIES, Modality
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.memory import peak_memory
 from itr_deploy.evaluation.data.split import Split
@@ -25,15 +23,10 @@ from itr_deploy.evaluation.directory import (
     check_unfinished,
     remove_embeddings,
 )
-from itr_deploy.evaluation.measures.baseline import baseline_scores, compare_split_ranks
+from itr_deploy.evaluation.measures.baseline import baseline_scores
 from itr_deploy.evaluation.measures.merge import TwoWayMerge
 from itr_deploy.evaluation.measures.prefilter import Cascade, cascade_widths, prefilter_scores
-from itr_deploy.evaluation.measures.recall import (
-    Recall,
-    mean_recall,
-    ranks,
-    recall,
-)
+from itr_deploy.evaluation.measures.recall import ranks, recall
 from itr_deploy.evaluation.measures.reranking import (
     Network,
     SplitSimilarities,
@@ -43,9 +36,20 @@ from itr_deploy.evaluation.measures.reranking import (
 )
 from itr_deploy.evaluation.measures.search_stages import Staged, staged, with_reranking
 from itr_deploy.evaluation.measures.split_ranks import Ranking, SplitRanks, split_ranks
-from itr_deploy.evaluation.measures.steps import step_figures
-from itr_deploy.evaluation.options import Options, RerankOptions
+from itr_deploy.evaluation.options import Options
 from itr_deploy.evaluation.progress import QUIET, Bar
+from itr_deploy.evaluation.report.build import (
+    baseline_figures,
+    cascade_figures,
+    evaluated_bundle,
+    evaluated_data,
+    fold_figures,
+    rerank_figures,
+    shortlist_figures,
+    stage_figures,
+    step_figures,
+)
+from itr_deploy.evaluation.report.model import EvaluationReport, Run
 from itr_deploy.evaluation.report.page import page
 from itr_deploy.evaluation.report.pictures import Pictures
 from itr_deploy.evaluation.scores.coarse import Coarse
@@ -58,22 +62,10 @@ from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.matrices import Inputs
 from itr_deploy.runtime.rerank.reranking import network_scores, reranker_of
 
-SCHEMA = 1
-log = logging.getLogger(__name__)
-
-OFTEN = 0.1
-OFF_SCALE = (
-    "all new scores of {:.0f} % of the images and {:.0f} % of the captions are below what the "
-    "matcher gave the last candidate, so that what was re-ranked falls behind the rest: this "
-    "matcher's scores are no cosines, as the published merge takes them to be; --merge order "
-    "merges by the new order alone"
-)
-PLURALS: dict[Modality, str] = {"image": "images", "text": "captions"}
-
 
 def evaluate(
     matcher: Matcher, split: Split, output: Path, options: Options, bar: Bar = QUIET
-) -> dict[str, Any]:
+) -> EvaluationReport:
     """Score a split's images with its captions and write the figures.
 
     Stopped or killed, it leaves the tiles it has finished, and the same call goes on from there.
@@ -88,7 +80,7 @@ def evaluate(
         bar: Told of the progress, in pairs.
 
     Returns:
-        The report, as it was written.
+        The report, which `REPORT` holds too.
 
     Raises:
         InputError: The data does not fit the bundle, or ``output`` has scores of something else.
@@ -96,19 +88,8 @@ def evaluate(
         UsageError: The folds do not divide the images, or go with a shortlist; the bundle's graphs
             do not give the steps.
     """
+    _check(matcher, split, options)
     images, answers = len(split.regions), split.answers
-    if options.folds > 1 and options.candidates is not None:
-        raise UsageError("folds search parts of the split; give them without a shortlist")
-    whole = any(given is not None for given in (options.baseline, options.steps, options.rerank))
-    if options.candidates is not None and whole:
-        raise UsageError(
-            "a baseline, steps and re-ranking take every pair; give them without a shortlist"
-        )
-    folds = answers.folds(images, options.folds)
-    if options.rerank is not None:
-        record = reranker_of(matcher)
-        check_enough(record, *(part.stop - part.start for part in folds[0]))
-        check_lists(split, options.rerank.lists, record, folds)
     pictures = Pictures(options.images, split.image_ids)
     check_unfinished(output, force=options.force)
     saved_before = (output / REPORT).exists()
@@ -128,36 +109,64 @@ def evaluate(
         own_work.append((first, not kept_before))
         cascade = Cascade(first.plane(), widths)
     data = SplitScores(matrix.plane(), coarse, answers)
-    found, stages = figures(matrix, data, matcher, options, own, cascade)
-    run = {
-        "pairs_scored": scored,
-        "scoring_seconds": round(seconds, 3),
-        "peak_memory_bytes": peak_memory(),
-        "backend": matcher.backend.description,
-    }
+    stages = _stages(data, matcher, options, own, cascade)
+    report = EvaluationReport(
+        bundle=evaluated_bundle(matcher),
+        data=evaluated_data(split),
+        scoring=f"shortlist of {options.candidates}" if options.candidates else "exhaustive",
+        recall=recall(stages.stages[-1].ranks),
+        stages=stage_figures(stages),
+        shortlists=shortlist_figures(stages),
+        cascade=None if cascade is None else cascade_figures(stages, cascade),
+        rerank=rerank_figures(matcher, options.rerank, own) if options.rerank else None,
+        steps=step_figures(matrix, answers.captions_per_image)
+        if options.steps is not None
+        else None,
+        folds=fold_figures(own),
+        run=Run(
+            pairs_scored=scored,
+            scoring_seconds=round(seconds, 3),
+            peak_memory_bytes=peak_memory(),
+            backend=matcher.backend.description,
+        ),
+    )
     if options.baseline is not None:
         kept_before = (output / BASELINE).exists() and not options.force
         other = baseline_scores(options.baseline, split, output / BASELINE, options.force, bar)
         own_work.append((other, not kept_before))
         theirs = ranking.of(other, options.baseline.network)
-        found["baseline"] = compare_split_ranks(
-            options.baseline.name, own, split_ranks(theirs, images, answers, options.folds)
-        )
-    report = {
-        "schema_version": SCHEMA,
-        "bundle": describe_bundle(matcher),
-        "data": describe_data(split),
-        **found,
-        "run": run,
-    }
+        compared = split_ranks(theirs, images, answers, options.folds)
+        found = baseline_figures(options.baseline.name, own, compared)
+        report = report.model_copy(update={"baseline": found})
     write_file(output / PAGE, page(report, stages, split, pictures, options.published))
-    write_json(output / REPORT, report)
+    write_json(output / REPORT, report.model_dump())
     with output_errors(output):
         remove_embeddings(output / SCORES)
         for entry, made_now in own_work:
             if not options.save_scores and not (saved_before and not made_now):
                 entry.remove()
     return report
+
+
+def _check(matcher: Matcher, split: Split, options: Options) -> None:
+    """Refuse what cannot be evaluated, before anything is scored.
+
+    Raises:
+        InputError: The split is too small for the re-ranker, or its neighbour lists do not serve.
+        UsageError: The folds do not divide the images, or options exclude each other.
+    """
+    if options.folds > 1 and options.candidates is not None:
+        raise UsageError("folds search parts of the split; give them without a shortlist")
+    whole = any(given is not None for given in (options.baseline, options.steps, options.rerank))
+    if options.candidates is not None and whole:
+        raise UsageError(
+            "a baseline, steps and re-ranking take every pair; give them without a shortlist"
+        )
+    folds = split.answers.folds(len(split.regions), options.folds)
+    if options.rerank is not None:
+        record = reranker_of(matcher)
+        check_enough(record, *(part.stop - part.start for part in folds[0]))
+        check_lists(split, options.rerank.lists, record, folds)
 
 
 class _Rankings:
@@ -221,15 +230,10 @@ def _kind(options: Options, manifest: Manifest) -> str:
     return "every pair" if options.steps is None else "every pair, by step"
 
 
-def figures(
-    matrix: ScoreMatrix,
-    data: SplitScores,
-    matcher: Matcher,
-    options: Options,
-    own: SplitRanks,
-    cascade: Cascade | None,
-) -> tuple[dict[str, Any], Staged]:
-    """The report's figures, and the stages they are of."""
+def _stages(
+    data: SplitScores, matcher: Matcher, options: Options, own: SplitRanks, cascade: Cascade | None
+) -> Staged:
+    """How every stage of a search ranks the split."""
     exhaustive, per = None, data.answers.captions_per_image
     if options.candidates is None:
         exhaustive = ranks(data.scores, per) if options.rerank is not None else own.ranks
@@ -237,85 +241,5 @@ def figures(
     widths = {query: options.candidates or pipeline.width(query) for query in MODALITIES}
     stages = staged(data, exhaustive=exhaustive, widths=widths, cascade=cascade)
     if exhaustive is not None and isinstance(own.scores, TwoWayMerge):
-        stages = with_reranking(stages, own.scores, own.ranks, exhaustive)
-    best = stages.stages[-1]
-    report: dict[str, Any] = {
-        "scoring": "exhaustive" if exhaustive is not None else f"shortlist of {options.candidates}",
-        "recall": recall(best.ranks).to_json(),
-        "stages": [stage.to_json() for stage in stages.stages],
-        "shortlists": {
-            name: stages.by_query[query].to_json(stages.plain.get(query))
-            for query, name in DIRECTIONS.items()
-        },
-    }
-    if cascade is not None:
-        report["cascade"] = {
-            name: [
-                {"prefilter": cascade.widths[query], **row}
-                for row in stages.behind[query].to_json()
-                if cascade.widths[query] is not None
-            ]
-            for query, name in DIRECTIONS.items()
-        }
-    if options.rerank is not None:
-        assert isinstance(own.scores, TwoWayMerge)
-        report["rerank"] = _describe_reranker(matcher, options.rerank, own.scores)
-        if report["rerank"]["warning"]:
-            log.warning("%s", report["rerank"]["warning"])
-    if options.steps is not None:
-        report["steps"] = step_figures(matrix, per)
-    if options.folds > 1:
-        report["folds"] = folds_json(own.fold_recalls)
-    return report, stages
-
-
-def folds_json(each: list[Recall]) -> dict[str, Any]:
-    """The mean of folds, and every one."""
-    return {
-        "count": len(each),
-        "mean": mean_recall(each).to_json(),
-        "each": [fold.to_json() for fold in each],
-    }
-
-
-def describe_bundle(matcher: Matcher) -> dict[str, Any]:
-    """Which bundle was evaluated."""
-    manifest = matcher.bundle.manifest
-    return {
-        "path": str(matcher.bundle.path),
-        "family": manifest.family,
-        "options": manifest.options,
-        "members": [member.family for member in manifest.members],
-        "encoding_id": manifest.encoding_id,
-        "checkpoint": manifest.provenance.checkpoint,
-    }
-
-
-def _describe_reranker(
-    matcher: Matcher, given: RerankOptions, merge: TwoWayMerge
-) -> dict[str, Any]:
-    record = reranker_of(matcher)
-    images, captions = merge.by_image.fallen_behind, merge.by_caption.fallen_behind
-    behind = max(images, captions)
-    return {
-        "merge": given.merge,
-        "warning": OFF_SCALE.format(100 * images, 100 * captions) if behind > OFTEN else None,
-        "family": record.family,
-        "checkpoint": record.provenance.checkpoint,
-        "rows": {way: record.direction(query).rows for query, way in DIRECTIONS.items()},
-        "pillars": record.pillars,
-        "similarity_within": {
-            name: "neighbour lists" if modality in given.lists else "pooled embeddings"
-            for modality, name in PLURALS.items()
-        },
-    }
-
-
-def describe_data(split: Split) -> dict[str, Any]:
-    """Which data it was evaluated on."""
-    return {
-        "split": split.name,
-        "images": len(split.regions),
-        "captions": len(split.captions),
-        "captions_per_image": split.captions_per_image,
-    }
+        return with_reranking(stages, own.scores, own.ranks, exhaustive)
+    return stages

@@ -26,7 +26,7 @@ from itr_deploy.bundle.manifest import (
     TensorInfo,
     Workspace,
 )
-from itr_deploy.bundle.modality import PREFILTERS, RERANK_GRAPHS
+from itr_deploy.bundle.modality import MODALITIES, PREFILTERS, RERANK_GRAPHS
 from itr_deploy.bundle.names import scale_name
 from itr_deploy.bundle.store import Bundle, list_files, text_files, write_manifest
 from itr_deploy.errors import BundleError, UsageError
@@ -153,8 +153,8 @@ def _renamed(member: Bundle, number: int) -> dict[str, str]:
     manifest = member.manifest
     tensors = {
         f"{modality}_{spec.name}": f"{modality}_{_stored_name(spec, number)}"
-        for modality, items in (("image", manifest.images), ("text", manifest.texts))
-        for spec in items.tensors
+        for modality in MODALITIES
+        for spec in manifest.items(modality).tensors
     }
     return tensors | {scale_name(old): scale_name(new) for old, new in tensors.items()}
 

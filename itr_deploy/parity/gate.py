@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from itr_deploy.bundle.manifest import StorageType, StoredTensor
-from itr_deploy.bundle.modality import MATCHERS, PREFILTERS, Roles
+from itr_deploy.bundle.modality import MATCHERS, MODALITIES, PREFILTERS, Roles
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.parity.encoded_samples import SampleEncoder
 from itr_deploy.parity.report import (
@@ -101,7 +101,7 @@ class _Gate:
                     "image": deployed.encode_images(regions),
                     "text": deployed.encode_texts(ids, lengths),
                 }
-            for modality in ("image", "text"):
+            for modality in MODALITIES:
                 got = self._encoder.outputs(modality, sample)
                 names = [*self._encoder.stored(modality), "embedding"]
                 for name, reference in zip(names, references[modality], strict=True):

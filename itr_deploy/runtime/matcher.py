@@ -159,6 +159,5 @@ class Matcher:
 
     def item_bytes(self, modality: Modality, positions: int, value_bytes: int = 4) -> int:
         """Bytes of one item's stored tensors with this many regions or words."""
-        manifest = self.bundle.manifest
-        specs = (manifest.images if modality == "image" else manifest.texts).tensors
+        specs = self.bundle.manifest.items(modality).tensors
         return value_bytes * sum(s.width * (positions if s.per_position else 1) for s in specs)

@@ -227,17 +227,6 @@ class Retriever:
             self._check_prefilter(prefilter)
         with stage("encode"):
             queries, single = self._encode(query, image)
-        log.debug(
-            "%s: queries=%d (%s), k=%d, candidates=%s, prefilter=%s, where=%r, rerank=%s",
-            self.gallery.path,
-            len(queries),
-            modality,
-            k,
-            candidates,
-            prefilter,
-            where,
-            rerank,
-        )
         found: list[Hits] = []
         if len(queries):
             searcher = self._searchers.searcher()

@@ -18,12 +18,12 @@ def test_a_fresh_process_tells_what_each_step_took(
     gallery.add(names(5), images(5))
     load = {"bundle": str(bundle), "gallery": gallery.path, "threads": 1}
     found = cold_start.cold_start(load, {"k": 3}, "a dog")
-    seconds = found["seconds"]
+    seconds = found.seconds
     assert list(seconds) == ["import", "load", "first_search", "total"]
     parts = [seconds[name] for name in ("import", "load", "first_search")]
     assert sum(parts) == pytest.approx(seconds["total"])
-    assert found["hits"] == 3
-    assert found["peak_memory"] is None or found["peak_memory"] > 10_000_000
+    assert found.hits == 3
+    assert found.peak_memory is None or found.peak_memory > 10_000_000
 
 
 def test_a_process_that_fails_is_told_in_one_line(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 from itr_deploy.benchmarking.searches import figures_of
 from itr_deploy.runtime.timing import StageTimes
 
+SETTING = {"batch": 2, "candidates": 30, "threads": 1, "backend": "onnxruntime"}
 TIMES = [
     StageTimes({"encode": 0.010, "match": 0.020}, total=0.034),
     StageTimes({"encode": 0.012, "gather": 0.006, "match": 0.040}, total=0.060),
@@ -12,20 +13,21 @@ TIMES = [
 
 
 def test_stages_and_rest_add_up_to_the_total() -> None:
-    figures = figures_of(TIMES, batch=2, matched=30)["milliseconds"]
+    figures = figures_of(TIMES, **SETTING, matched=30).milliseconds
     assert list(figures) == ["encode", "gather", "match", "rest", "total"]
-    means = [figures[name]["mean"] for name in figures]
+    means = [found.mean for found in figures.values()]
     assert sum(means[:-1]) == pytest.approx(means[-1])
     assert means[-1] == pytest.approx(47)
 
 
 def test_a_stage_that_a_search_did_not_come_to_took_no_time() -> None:
-    assert figures_of(TIMES, 2, 30)["milliseconds"]["gather"]["mean"] == pytest.approx(3)
+    gather = figures_of(TIMES, **SETTING, matched=30).milliseconds["gather"]
+    assert gather.mean == pytest.approx(3)
 
 
 def test_throughput_counts_whole_searches_and_the_matcher_alone() -> None:
-    figures = figures_of(TIMES, batch=2, matched=30)
-    assert figures["searches"] == 2
-    assert figures["pairs"] == 60
-    assert figures["queries_per_second"] == pytest.approx(4 / 0.094)
-    assert figures["pairs_per_second"] == pytest.approx(120 / 0.060)
+    figures = figures_of(TIMES, **SETTING, matched=30)
+    assert figures.searches == 2
+    assert figures.pairs == 60
+    assert figures.queries_per_second == pytest.approx(4 / 0.094)
+    assert figures.pairs_per_second == pytest.approx(120 / 0.060)

@@ -29,7 +29,7 @@ def test_the_figures_are_those_of_the_matchers_scores(
     outcome = evaluate(bundle, data, tmp_path / "out", "--save-scores", "--json")
     scores = matcher.score(texts=CAPTIONS, images=FULL.regions[:6])
     np.testing.assert_allclose(np.load(tmp_path / "out/scores/scores.npy"), scores, atol=1e-6)
-    assert outcome.json["recall"] == recall(ranks(scores, 2)).to_json()
+    assert outcome.json["recall"] == recall(ranks(scores, 2)).model_dump()
     assert outcome.json["data"] == {
         "split": "test", "images": 6, "captions": 12, "captions_per_image": 2,
     }  # fmt: skip

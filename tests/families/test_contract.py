@@ -22,7 +22,7 @@ from itr_deploy import Gallery, Hits, Matcher, Retriever, evaluate, tune, verify
 from itr_deploy.benchmarking.random_items import RandomItems
 from itr_deploy.benchmarking.synthetic import synthetic_gallery
 from itr_deploy.bundle.manifest import StorageType
-from itr_deploy.bundle.modality import MATCHERS, PREFILTERS, Modality
+from itr_deploy.bundle.modality import MATCHERS, MODALITIES, PREFILTERS, Modality
 from itr_deploy.bundle.store import PARITY
 from itr_deploy.engines.shapes import Overrides, profile_of
 from itr_deploy.evaluation.measures.recall import ranks, recall
@@ -38,7 +38,6 @@ from tests.support.threads import one_torch_thread
 
 IMAGES, PER_IMAGE = 14, 2
 TOLERANCES: dict[StorageType, float] = {"float32": 1e-4, "float16": 1e-2, "int8": 1e-1}
-MODALITIES: tuple[Modality, ...] = ("image", "text")
 
 
 class Deployed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -198,8 +199,6 @@ def test_gates_of_a_pruned_model_keep_their_shape(tmp_path: Path) -> None:
 
 
 def test_the_picture_is_an_svg_of_every_cell_and_route() -> None:
-    from xml.etree import ElementTree
-
     profile = counted("t2i")
     root = ElementTree.fromstring(profile.picture())
     space = "{http://www.w3.org/2000/svg}"

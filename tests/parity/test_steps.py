@@ -64,8 +64,8 @@ def test_the_parts_of_the_steps_are_those_of_the_published_form(
         np.testing.assert_allclose(planes[1 : step + 1].sum(axis=0), expected, atol=1e-5)
         found = outcome.json["steps"][step - 1]
         assert found["step"] == step
-        assert found["up_to"] == recall(ranks(expected, 2)).to_json()
-        assert found["alone"] == recall(ranks(planes[step], 2)).to_json()
+        assert found["up_to"] == recall(ranks(expected, 2)).model_dump()
+        assert found["alone"] == recall(ranks(planes[step], 2)).model_dump()
     assert outcome.json["recall"] == outcome.json["steps"][-1]["up_to"]
 
 

@@ -31,7 +31,8 @@ def test_opening_a_bundle_tells_what_runs_it(
 ) -> None:
     with caplog.at_level(logging.INFO, "itr_deploy"):
         matcher = Matcher.load(bundle, threads=2)
-    assert said(caplog, "backends.opening") == [f"{bundle}: on {matcher.backend.description}"]
+    about = f"imram, float32, runs by {matcher.backend.description}"
+    assert said(caplog, "matcher") == [f"{bundle}: {about}"]
     assert "CPUExecutionProvider, 2 threads" in matcher.backend.description
 
 
@@ -48,8 +49,8 @@ def test_loading_a_gallery_tells_its_size_and_where_it_is(
         retriever.search("a dog")
         retriever.search("a cat")
     (told,) = said(caplog, "search.cached")
-    assert told.startswith(f"{gallery.path}: version {gallery.version}, 20 images of ")
-    assert told.endswith(f"{stored_bytes(gallery)} bytes as float16, {where}")
+    assert told.startswith(f"{gallery.path}: 20 items, version {gallery.version}, {where}: ")
+    assert f": {stored_bytes(gallery) / 1e6:.0f} MB of tensors" in told
 
 
 def test_a_refresh_tells_of_a_new_version_alone(
@@ -73,7 +74,7 @@ def test_a_search_tells_its_widths_and_its_stages_to_who_debugs(
     with caplog.at_level(logging.DEBUG, "itr_deploy"):
         retriever.search("a dog", k=3, candidates=5, prefilter=9)
     (told,) = said(caplog, "retriever")
-    assert "queries=1 (text), k=3, candidates=5, prefilter=9" in told
+    assert told.startswith("1 text queries: k 3, prefilter 9, candidates 5, ")
     stages = [line.split(":")[0] for line in said(caplog, "timing")]
     # The prefilter's scores, and choosing the best of them.
     assert stages == ["encode", "shortlist", "prefilter", "prefilter", "match"]

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from itr_deploy.evaluation.data.split import Split
+from itr_deploy.evaluation.measures.figures import BothWays
 from itr_deploy.evaluation.measures.recall import BLOCK_BYTES, Ranks
 from itr_deploy.evaluation.measures.reranking import Network
-from itr_deploy.evaluation.measures.split_ranks import SplitRanks
 from itr_deploy.evaluation.progress import QUIET, Bar
 from itr_deploy.evaluation.scores.fill import TileScorer, fill, resume_matrix
 from itr_deploy.evaluation.scores.matrix import ScoreMatrix
@@ -47,31 +46,6 @@ def baseline_scores(
     return matrix
 
 
-def compare_split_ranks(name: str, own: SplitRanks, other: SplitRanks) -> dict[str, Any]:
-    """The baseline's figures, and the difference of every one: the bundle's less the baseline's.
-
-    Args:
-        name: The baseline's.
-        own: The bundle's ranks.
-        other: The baseline's.
-    """
-    found, theirs = own.to_json(), other.to_json()
-    return {
-        "name": name,
-        **theirs,
-        "difference": difference(found, theirs),
-        "queries_with_another_rank": moved(own.ranks, other.ranks),
-        "largest_score_difference": largest_difference(own.scores, other.scores),
-    }
-
-
-def difference(found: Any, baseline: Any) -> Any:
-    """Every figure of ``found`` less that of ``baseline``, in the same nesting."""
-    if isinstance(found, Mapping):
-        return {key: difference(value, baseline[key]) for key, value in found.items()}
-    return found - baseline
-
-
 def largest_difference(scores: Scores, baseline: Scores) -> float:
     """The largest absolute difference of two matrices of scores, read block by block."""
     rows, columns = scores.shape
@@ -83,9 +57,9 @@ def largest_difference(scores: Scores, baseline: Scores) -> float:
     return largest
 
 
-def moved(found: Ranks, baseline: Ranks) -> dict[str, int]:
-    """How many queries have another rank, a direction."""
-    return {
-        "image_to_text": int((found.image_to_text != baseline.image_to_text).sum()),
-        "text_to_image": int((found.text_to_image != baseline.text_to_image).sum()),
-    }
+def moved(found: Ranks, baseline: Ranks) -> BothWays[int]:
+    """How many queries have another rank."""
+    return BothWays[int](
+        image_to_text=int((found.image_to_text != baseline.image_to_text).sum()),
+        text_to_image=int((found.text_to_image != baseline.text_to_image).sum()),
+    )

@@ -9,13 +9,13 @@ A score that is not a number is lost: it beats nothing, and as a wrong answer it
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.errors import UsageError
+from itr_deploy.evaluation.measures.figures import DirectionFigures, Recall
 from itr_deploy.evaluation.scores.split_scores import Scores
 
 CUTOFFS = (1, 5, 10)
@@ -44,47 +44,6 @@ class Ranks:
         )
 
     __hash__ = None  # type: ignore[assignment]  # Arrays can change.
-
-
-@dataclass(frozen=True)
-class Direction:
-    """Figures of one direction.
-
-    Attributes:
-        r1: Percent of the queries whose right answer is first.
-        r5: Among the first five.
-        r10: Among the first ten.
-        median_rank: Median of the ranks, rounded down as the field does.
-        mean_rank: Their mean.
-    """
-
-    r1: float
-    r5: float
-    r10: float
-    median_rank: float
-    mean_rank: float
-
-    @property
-    def recalls(self) -> tuple[float, float, float]:
-        """R@1, R@5 and R@10."""
-        return self.r1, self.r5, self.r10
-
-
-@dataclass(frozen=True)
-class Recall:
-    """Figures of both directions."""
-
-    image_to_text: Direction
-    text_to_image: Direction
-
-    @property
-    def rsum(self) -> float:
-        """Sum of the six recalls."""
-        return sum(self.image_to_text.recalls) + sum(self.text_to_image.recalls)
-
-    def to_json(self) -> dict[str, Any]:
-        """For a report."""
-        return {**asdict(self), "rsum": self.rsum}
 
 
 def ranks(scores: Scores, captions_per_image: int, block_bytes: int = BLOCK_BYTES) -> Ranks:
@@ -129,17 +88,18 @@ def ranks(scores: Scores, captions_per_image: int, block_bytes: int = BLOCK_BYTE
 
 def recall(found: Ranks) -> Recall:
     """The field's figures from ranks."""
-    return Recall(_direction(found.image_to_text), _direction(found.text_to_image))
+    return Recall.of(_direction(found.image_to_text), _direction(found.text_to_image))
 
 
 def mean_recall(folds: Sequence[Recall]) -> Recall:
     """The mean of every figure over folds, as MS-COCO's 1K figures are given."""
 
-    def mean(directions: list[Direction]) -> Direction:
-        values = [list(asdict(direction).values()) for direction in directions]
-        return Direction(*np.mean(values, axis=0).tolist())
+    def mean(directions: list[DirectionFigures]) -> DirectionFigures:
+        values = [list(direction.model_dump().values()) for direction in directions]
+        figures = np.mean(values, axis=0).tolist()
+        return DirectionFigures(**dict(zip(DirectionFigures.model_fields, figures, strict=True)))
 
-    return Recall(
+    return Recall.of(
         mean([fold.image_to_text for fold in folds]), mean([fold.text_to_image for fold in folds])
     )
 
@@ -149,9 +109,12 @@ def recall_curve(found: NDArray[np.int64], depths: Sequence[int]) -> list[float]
     return [_percent(found <= depth) for depth in depths]
 
 
-def _direction(found: NDArray[np.int64]) -> Direction:
+def _direction(found: NDArray[np.int64]) -> DirectionFigures:
     r1, r5, r10 = recall_curve(found, CUTOFFS)
-    return Direction(r1, r5, r10, float(np.floor(np.median(found))), float(found.mean()))
+    median = float(np.floor(np.median(found)))
+    return DirectionFigures(
+        r1=r1, r5=r5, r10=r10, median_rank=median, mean_rank=float(found.mean())
+    )
 
 
 def _percent(hits: NDArray[np.bool_]) -> float:

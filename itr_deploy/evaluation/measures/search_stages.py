@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.modality import DIRECTIONS, MODALITIES, Modality
+from itr_deploy.bundle.modality import MODALITIES, Modality
 from itr_deploy.evaluation.measures.merge import TwoWayMerge
 from itr_deploy.evaluation.measures.prefilter import Cascade
-from itr_deploy.evaluation.measures.recall import Ranks, recall, recall_curve
+from itr_deploy.evaluation.measures.recall import Ranks
 from itr_deploy.evaluation.measures.reranking import one_way_ranks, one_way_scores
 from itr_deploy.evaluation.measures.shortlist import (
     Order,
@@ -53,16 +52,6 @@ class Stage:
     def of(self, query: Modality) -> NDArray[np.int64]:
         """Ranks of one direction."""
         return self.ranks.image_to_text if query == "image" else self.ranks.text_to_image
-
-    def to_json(self) -> dict[str, Any]:
-        """For a report."""
-        curves = {DIRECTIONS[query]: recall_curve(self.of(query), DEPTHS) for query in MODALITIES}
-        return {
-            "name": self.name,
-            "widths": {DIRECTIONS[query]: width for query, width in self.widths.items()},
-            "recall": recall(self.ranks).to_json(),
-            "curve": {"depths": list(DEPTHS), **curves},
-        }
 
 
 @dataclass(frozen=True)
@@ -131,12 +120,14 @@ def staged(
         for query, order in orders.items()
     }
     image, text = by_query["image"], by_query["text"]
-    stages = [Stage("coarse embedding", {"image": 0, "text": 0}, Ranks(image.coarse, text.coarse))]
+    stages = [
+        Stage("coarse embedding", dict.fromkeys(MODALITIES, 0), Ranks(image.coarse, text.coarse))
+    ]
     if exhaustive is None or any(own[query] < coarse.items(query) for query in MODALITIES):
         ranks = Ranks(behind["image"].ranks[own["image"]], behind["text"].ranks[own["text"]])
         stages.append(Stage(_shortlist_name(widths, cascade), {**own}, ranks, orders=orders))
     if exhaustive is not None:
-        stages.append(Stage("matcher, every item", {"image": None, "text": None}, exhaustive))
+        stages.append(Stage("matcher, every item", dict.fromkeys(MODALITIES), exhaustive))
     return Staged(data, by_query, plain, behind, tuple(stages))
 
 
@@ -149,7 +140,7 @@ def with_reranking(stages: Staged, merge: TwoWayMerge, merged: Ranks, before: Ra
         merged: Ranks by them.
         before: Ranks by the matcher alone.
     """
-    every: dict[Modality, int | None] = {"image": None, "text": None}
+    every: dict[Modality, int | None] = dict.fromkeys(MODALITIES)
     one_way = Stage(
         "re-ranked, one direction as in a search",
         every,

@@ -11,13 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.modality import Modality
-from itr_deploy.evaluation.measures.recall import CUTOFFS, recall_curve
 from itr_deploy.evaluation.scores.coarse import BLOCK_CELLS, Coarse, query_blocks
 from itr_deploy.evaluation.scores.split_scores import Scores, SplitScores, query_scores
 
@@ -57,23 +55,6 @@ class Shortlists:
         places = np.sort(self.places, axis=None)
         needed = int(np.ceil(target * places.size - 1e-9))
         return int(places[max(needed, 1) - 1]) + 1
-
-    def to_json(self, plain: Shortlists | None = None) -> list[dict[str, Any]]:
-        """A row a width, for a report.
-
-        Args:
-            plain: The same by the plain coarse embeddings, where these are by a projection.
-        """
-        rows = []
-        for width, ranks in self.ranks.items():
-            figures = zip(("r1", "r5", "r10"), recall_curve(ranks, CUTOFFS), strict=True)
-            row: dict[str, Any] = {"width": width, **dict(figures)}
-            if self.places is not None:
-                row["share_of_top10"] = self.share(width)
-            if plain is not None:
-                row["share_of_top10_plain"] = plain.share(width)
-            rows.append(row)
-        return rows
 
 
 def default_widths(items: int) -> list[int]:

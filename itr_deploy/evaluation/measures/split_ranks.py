@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from itr_deploy.evaluation.data.answers import Answers
-from itr_deploy.evaluation.measures.recall import (
-    Ranks,
-    Recall,
-    mean_recall,
-    ranks,
-    recall,
-)
+from itr_deploy.evaluation.measures.figures import Recall
+from itr_deploy.evaluation.measures.recall import Ranks, mean_recall, ranks, recall
 from itr_deploy.evaluation.scores.split_scores import Scores
 
 Ranking = Callable[[slice, slice], Scores]
@@ -35,16 +29,19 @@ class SplitRanks:
     folds: tuple[Ranks, ...]
 
     @property
-    def fold_recalls(self) -> list[Recall]:
-        """Recall in every fold."""
-        return [recall(found) for found in self.folds]
+    def recall(self) -> Recall:
+        """Recall by the ranks of the whole split."""
+        return recall(self.ranks)
 
-    def to_json(self) -> dict[str, Any]:
-        """Its figures."""
-        figures: dict[str, Any] = {"recall": recall(self.ranks).to_json()}
-        if self.folds:
-            figures["folds_mean"] = mean_recall(self.fold_recalls).to_json()
-        return figures
+    @property
+    def fold_recalls(self) -> tuple[Recall, ...]:
+        """Recall in every fold."""
+        return tuple(recall(found) for found in self.folds)
+
+    @property
+    def folds_mean(self) -> Recall | None:
+        """The mean over the folds, None for one fold."""
+        return mean_recall(self.fold_recalls) if self.folds else None
 
 
 def split_ranks(ranking: Ranking, images: int, answers: Answers, folds: int) -> SplitRanks:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from itr_deploy.evaluation.measures.figures import Recall
 from itr_deploy.evaluation.measures.recall import ranks, recall
 from itr_deploy.evaluation.scores.matrix import ScoreMatrix
 from itr_deploy.evaluation.scores.split_scores import Scores
 
 
-def step_figures(matrix: ScoreMatrix, captions_per_image: int) -> list[dict[str, Any]]:
+def step_recalls(matrix: ScoreMatrix, captions_per_image: int) -> list[tuple[Recall, Recall]]:
     """For every step the recall of its own part of the score, and of all parts up to it.
 
     Args:
@@ -23,12 +23,11 @@ def step_figures(matrix: ScoreMatrix, captions_per_image: int) -> list[dict[str,
     """
     parts = [matrix.plane(number) for number in range(1, matrix.planes)]
     return [
-        {
-            "step": step,
-            "alone": recall(ranks(parts[step - 1], captions_per_image)).to_json(),
-            "up_to": recall(ranks(Sum(parts[:step]), captions_per_image)).to_json(),
-        }
-        for step in range(1, len(parts) + 1)
+        (
+            recall(ranks(part, captions_per_image)),
+            recall(ranks(Sum(parts[:step]), captions_per_image)),
+        )
+        for step, part in enumerate(parts, start=1)
     ]
 
 

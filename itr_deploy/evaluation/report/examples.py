@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.modality import MODALITIES, Modality
+from itr_deploy.bundle.modality import MODALITIES, Modality, direction_title
 from itr_deploy.evaluation.measures.search_stages import Stage, Staged
 
 SHOWN = 3
@@ -25,11 +26,13 @@ class Example:
     Attributes:
         number: The query's.
         ranks: Of its right answer before and after.
+        right: Numbers of its right answers.
         tops: Numbers of the best items before and after.
     """
 
     number: int
     ranks: tuple[int, int]
+    right: list[int]
     tops: tuple[list[int], list[int]]
 
 
@@ -46,6 +49,19 @@ class Comparison:
     won: int
     lost: int
     examples: dict[str, list[Example]]
+
+    @property
+    def direction(self) -> str:
+        """What its direction is called."""
+        return direction_title(self.query)
+
+    def images(self) -> Iterator[int]:
+        """Numbers of the images that its examples show, some of them more than once."""
+        for example in itertools.chain(*self.examples.values()):
+            if self.query == "image":
+                yield example.number
+            else:
+                yield from itertools.chain(example.right, *example.tops)
 
 
 def comparisons(stages: Staged) -> Iterator[Comparison]:
@@ -69,8 +85,11 @@ def _gains(before: NDArray[np.int64], after: NDArray[np.int64]) -> NDArray[np.in
 
 
 def _example(stages: Staged, query: Modality, before: Stage, after: Stage, number: int) -> Example:
+    part = slice(number, number + 1)
+    items = np.arange(stages.data.coarse.items(query))[None]
     return Example(
         number,
         (int(before.of(query)[number]), int(after.of(query)[number])),
+        np.flatnonzero(stages.data.right(query, part, items)).tolist(),
         (stages.top(before, query, number, HITS), stages.top(after, query, number, HITS)),
     )

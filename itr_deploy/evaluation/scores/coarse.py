@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.files import output_errors
-from itr_deploy.bundle.modality import Modality, other
+from itr_deploy.bundle.modality import MODALITIES, Modality, other
 from itr_deploy.evaluation.data.memory import release_pages
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
 from itr_deploy.runtime.projection import PLAIN, Projection
@@ -20,7 +20,7 @@ CHUNK = 4096
 BLOCK_CELLS = 1 << 21
 """Pairs that are sorted at a time, some 30 bytes each."""
 
-EMBEDDINGS = {"image": "image_embeddings.npy", "text": "text_embeddings.npy"}
+EMBEDDINGS: dict[str, str] = {modality: f"{modality}_embeddings.npy" for modality in MODALITIES}
 
 
 class Coarse:

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import ProfileEvidence
-from itr_deploy.models.dime.profile import RouteProfile, RouteUse, SkipUse
+from itr_deploy.models.dime.profile import RouteProfile
 from itr_deploy.models.dime.routes import CELLS, OFF_THRESHOLD, PATHS, path_name
+from itr_deploy.models.dime.uses import RouteUse, SkipUse
 
 Pairs = NDArray[np.floating]
 LAST = len(PATHS) - 1

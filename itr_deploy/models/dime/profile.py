@@ -7,50 +7,11 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from itr_deploy.bundle.manifest import ProfileEvidence
-from itr_deploy.bundle.record import Record
 from itr_deploy.errors import InputError
+from itr_deploy.models.dime.picture import picture
 from itr_deploy.models.dime.routes import CELLS, PATHS, Routes, path_name
+from itr_deploy.models.dime.uses import RouteUse, SkipUse
 from itr_deploy.models.family import Profile, ProfileTable
-
-_Share = Field(ge=0, le=1 + 1e-6)
-
-
-class RouteUse(Record):
-    """One gate over all pairs.
-
-    Attributes:
-        layer: Its layer, from 0.
-        cell: Its cell's name.
-        path: Where it leads, see `path_name`.
-        zero: Share of the pairs where it is exactly 0.
-        mean: Its mean, before any division.
-        share: Mean share that it gives its cell of the aggregate.
-    """
-
-    layer: int
-    cell: str
-    path: str
-    zero: float = _Share
-    mean: float = _Share
-    share: float = _Share
-
-
-class SkipUse(Record):
-    """One skip connection over all pairs.
-
-    Attributes:
-        layer: Its layer.
-        cell: The cell it takes the place of in the last layer, ``ric``'s output before.
-        path: Where it leads.
-        used: Share of the pairs where it is taken.
-        share: Mean share that it has in the aggregate.
-    """
-
-    layer: int
-    cell: str
-    path: str
-    used: float = _Share
-    share: float = _Share
 
 
 class RouteProfile(Profile):
@@ -130,10 +91,13 @@ class RouteProfile(Profile):
         )
 
     def picture(self) -> str:
-        """The routing graph as an SVG document, see `itr_deploy.models.dime.picture`."""
-        from itr_deploy.models.dime.picture import picture
-
-        return picture(self)
+        """The routing graph as an SVG document: the wider an edge, the more it is used."""
+        evidence = self.evidence
+        subject = (
+            f"{self.pairs:,} pairs of split {evidence.split}: {evidence.images:,} images, "
+            f"{evidence.captions:,} captions"
+        )
+        return picture(subject, self.routes, self.skips)
 
     def keeping(self, threshold: float) -> Routes:
         """The routes whose mean share of the aggregate is above a threshold.

@@ -27,7 +27,7 @@ class DeviceCopies(Generic[T]):
     """Copies on a device. Safe to use from several threads."""
 
     def __init__(self, copy: Callable[[NDArray[Any]], T], free: Callable[[T], None]) -> None:
-        """Take what makes a copy of a contiguous array, and what frees it."""
+        """Make copies of contiguous arrays with ``copy``, and give them up with ``free``."""
         self._copy, self._free = copy, free
         self._copies: dict[Key, tuple[weakref.ref[NDArray[Any]], T]] = {}
         # An array may die, and `_drop` run, wherever this thread is: also while it holds the lock.

@@ -87,7 +87,7 @@ class OnnxRuntimeBackend:
         self._session(graph)
 
     def run(self, graph: str, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
-        """See `Backend.run`.
+        """Run one graph; safe to call from several threads.
 
         Raises:
             SetupError: The graph cannot be loaded on the device.
@@ -115,7 +115,7 @@ class OnnxRuntimeBackend:
         return dict(zip(names, binding.copy_outputs_to_cpu(), strict=True))
 
     def run_all(self, calls: Iterable[Call]) -> Iterator[dict[str, NDArray[np.float32]]]:
-        """See `Backend.run_all`.
+        """Run many graphs, `workers` at a time; the results come in the order of the calls.
 
         Raises:
             SetupError: A graph cannot be loaded on the device.
@@ -123,7 +123,7 @@ class OnnxRuntimeBackend:
         return self._pool.run_all(self.run, calls)
 
     def pin(self, arrays: Iterable[NDArray[Any]]) -> None:
-        """See `Backend.pin`; on the CPU arrays are read where they are."""
+        """Hold copies on the GPU of arrays that come again; the CPU reads them where they are."""
         if self.device != "cpu":
             self._device_copies.pin(arrays)
 
@@ -131,7 +131,7 @@ class OnnxRuntimeBackend:
         return self._runtime.OrtValue.ortvalue_from_numpy(array, self.device, 0)
 
     def max_size(self, graph: str, axis: str) -> int | None:
-        """See `Backend.max_size`: any size, unless the provider builds for a range of shapes."""
+        """None for any size, unless the provider builds for a range of shapes."""
         profile = self._provider.profile(graph)
         if profile is None:
             return None

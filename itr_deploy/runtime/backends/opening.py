@@ -54,12 +54,6 @@ def open_backend(
         raise UsageError(f"device {device!r} is unknown; known: {', '.join(DEVICES)}")
     if backend not in BACKENDS:
         raise UsageError(f"backend {backend!r} is unknown; known: {', '.join(BACKENDS)}")
-    opened = _opened(bundle, device, backend, threads)
-    log.info("%s: on %s", bundle.path, opened.description)
-    return opened
-
-
-def _opened(bundle: Bundle, device: str, backend: str, threads: int | None) -> Backend:
     if device == "cpu":
         if backend not in ("auto", "onnxruntime"):
             raise UsageError(f"backend {backend!r} needs a GPU; give device='cuda' with it")

@@ -25,14 +25,19 @@ class OrderedPool:
     """
 
     def __init__(self, workers: int) -> None:
-        """Take the number of calls that run at a time, however many threads ask for them."""
+        """Let ``workers`` calls run at a time, however many threads ask for them."""
         self._workers = workers
         self._slots = threading.Semaphore(workers)
         self._threads: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
 
     def run_all(self, run: Run, calls: Iterable[Call]) -> Iterator[Outputs]:
-        """See `Backend.run_all`; ``run`` makes one call."""
+        """Run many calls, a few ahead of the results, which come in the order of the calls.
+
+        Args:
+            run: Makes one call.
+            calls: Graphs and their inputs.
+        """
         if self._workers == 1:
             for graph, inputs in calls:
                 yield run(graph, inputs)

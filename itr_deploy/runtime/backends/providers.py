@@ -44,11 +44,11 @@ class CpuProvider:
     device = "cpu"
 
     def chain(self, graph: str) -> list[Named]:
-        """See `Provider.chain`."""
+        """The CPU alone."""
         return [(self.name, {})]
 
     def profile(self, graph: str) -> None:
-        """See `Provider.profile`."""
+        """None: any shapes."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class CudaProvider:
     tf32: bool = False
 
     def chain(self, graph: str) -> list[Named]:
-        """See `Provider.chain`."""
+        """The GPU alone."""
         options = {
             "device_id": str(self.device_id),
             "use_tf32": _flag(self.tf32),
@@ -81,7 +81,7 @@ class CudaProvider:
         return [(self.name, options)]
 
     def profile(self, graph: str) -> None:
-        """See `Provider.profile`."""
+        """None: any shapes."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class TensorRTProvider:
     workspace: int | None = None
 
     def chain(self, graph: str) -> list[Named]:
-        """See `Provider.chain`; what TensorRT does not take runs on the GPU too."""
+        """TensorRT, and CUDA's kernels for what it does not take."""
         profile = self.profiles[graph]
         options = {
             "device_id": str(self.device_id),
@@ -130,7 +130,7 @@ class TensorRTProvider:
         return [(self.name, options), *CudaProvider(self.device_id).chain(graph)]
 
     def profile(self, graph: str) -> Mapping[str, ShapeRange]:
-        """See `Provider.profile`."""
+        """The shapes that the engine of a graph is built for."""
         return self.profiles[graph]
 
 

@@ -113,9 +113,8 @@ def _joined(
     positions: int,
 ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float32]]:
     """The stored tensors by name, cut to ``positions``, and the embeddings, of all batches."""
-    specs = (manifest.images if modality == "image" else manifest.texts).tensors
     tensors = {}
-    for spec in specs:
+    for spec in manifest.items(modality).tensors:
         parts = [batch[f"{modality}_{spec.name}"] for batch in batches]
         if spec.per_position:
             parts = [part[:, :positions] for part in parts]

@@ -67,7 +67,7 @@ class SlicedSource(ABC):
         self._encoder = encoder
 
     def tiles(self, budget: int) -> Iterator[tuple[slice, Encoded]]:
-        """See `Source.tiles`."""
+        """Slices that cover all items, and their encoding, each within ``budget`` bytes."""
         step = max(1, budget // self._encoder.item_bytes(self.modality, self.positions))
         for start in range(0, self.count, step):
             part = slice(start, min(start + step, self.count))
@@ -75,7 +75,7 @@ class SlicedSource(ABC):
 
     @abstractmethod
     def encode(self, part: slice) -> Encoded:
-        """See `Source.encode`."""
+        """The encoding of a slice of the items."""
 
 
 class ImageSource(SlicedSource):
@@ -89,7 +89,11 @@ class ImageSource(SlicedSource):
         self.count, self.positions = self._regions.shape[:2]
 
     def encode(self, part: slice) -> Encoded:
-        """See `Source.encode`."""
+        """The encoding of a slice of the images.
+
+        Raises:
+            InputError: A value is not finite.
+        """
         manifest, first = self._encoder.bundle.manifest, part.start or 0
         regions = self._regions[part]
         return encoding.encode_images(self._encoder.backend, manifest, regions, first=first)
@@ -119,7 +123,7 @@ class TextSource(SlicedSource):
         self._widths = encoding.padded_widths(items, self._lengths)
 
     def encode(self, part: slice) -> Encoded:
-        """See `Source.encode`."""
+        """The encoding of a slice of the texts."""
         manifest = self._encoder.bundle.manifest
         return encoding.encode_texts(
             self._encoder.backend,
@@ -151,7 +155,7 @@ class EncodedSource:
         yield slice(0, self.count), self._items
 
     def encode(self, part: slice) -> Encoded:
-        """See `Source.encode`."""
+        """A slice of the items."""
         return self._items.take(part)
 
 

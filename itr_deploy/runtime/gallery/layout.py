@@ -89,14 +89,14 @@ class Description(Record):
     @classmethod
     def of(cls, manifest: Manifest, modality: Modality, storage: StorageType) -> Description:
         """The description of a new gallery of a bundle."""
-        items = manifest.images if modality == "image" else manifest.texts
+        items = manifest.items(modality)
         return cls(
             modality=modality,
             storage=storage,
             encoding_id=manifest.encoding_id,
             tensors=items.tensors,
             embedding_dim=manifest.embedding_dim,
-            positions=manifest.images.regions if modality == "image" else manifest.texts.length,
+            positions=items.positions,
             family=manifest.family,
         )
 

@@ -74,10 +74,10 @@ def searched_lists(
 
 
 class SearchedBankLists:
-    """`searched_lists`, kept for every item that was asked for. Safe in several threads."""
+    """The results of `searched_lists`, remembered by item. Safe to use from several threads."""
 
     def __init__(self, gallery: Searcher, bank: Searcher, depth: int) -> None:
-        """Take both sides and the length of the lists."""
+        """Set up lists of ``depth`` bank items; the bank is searched when they are asked for."""
         self._gallery, self._bank, self._depth = gallery, bank, depth
         self._lock = threading.Lock()
         self._pipeline: Pipeline | None = None

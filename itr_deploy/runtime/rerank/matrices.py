@@ -66,13 +66,13 @@ class MatrixSimilarity:
         self._similarities = similarities
 
     def lists(self, rows: Rows, count: int) -> Rows:
-        """See `IntraSimilarity.lists`."""
+        """The nearest items of some, each its own nearest: ``[n] -> [n, count]``."""
         own = np.array(self._similarities[rows])
         own[np.arange(len(rows)), rows] = np.inf
         return top(own, count)
 
     def between(self, rows: Rows, others: Rows) -> NDArray[np.float32]:
-        """See `IntraSimilarity.between`."""
+        """``[Q, a], [Q, b] -> [Q, a, b]``."""
         found = self._similarities[rows[:, :, None], others[:, None, :]]
         return found.astype(np.float32)
 
@@ -90,7 +90,7 @@ class SimilarityMatrices:
         item_similarity: IntraSimilarity,
         shape: Shape,
     ) -> None:
-        """Take the similarities.
+        """Set up the inputs; whole matrices are sorted when they are first needed.
 
         Args:
             cross_scores: ``[Q, N]``, of queries and items, in memory or mapped.

@@ -21,7 +21,7 @@ class PooledSimilarity:
     """Cosines between the items of one gallery. Of equal ones the lower id comes first."""
 
     def __init__(self, ids: NDArray[np.str_], embedding: Vectors) -> None:
-        """Take the ids ``[N]`` and the embeddings ``[N, E]``."""
+        """Scale the embeddings ``[N, E]`` of items with these ids ``[N]`` to length 1."""
         self._units = unit(embedding)
         self._tie_order = np.argsort(np.argsort(ids, kind="stable"))
 

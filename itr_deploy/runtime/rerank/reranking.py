@@ -42,7 +42,14 @@ class Reranking:
         gallery_neighbours: NeighbourLists | str | Path | None = None,
         bank_neighbours: NeighbourLists | str | Path | None = None,
     ) -> None:
-        """Take the bank and, where the user gives them, neighbour lists of both sides.
+        """Read the neighbour lists; the galleries are searched later.
+
+        Args:
+            matcher: Of a bundle with a re-ranker.
+            bank: The gallery of the queries' modality.
+            gallery_neighbours: Nearest items of every item of the gallery that is searched, or the
+                file of them, for a similarity of your own.
+            bank_neighbours: The same of the bank.
 
         Raises:
             BundleError: The bundle has no re-ranker.

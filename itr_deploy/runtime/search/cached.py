@@ -28,9 +28,14 @@ class SearcherCache:
         memory_budget: int,
         resident: bool | None,
     ) -> None:
-        """Take the gallery, its matcher, and the bytes of its tensors that may be in memory.
+        """Set up the cache; the first search loads the gallery.
 
-        ``resident`` is True to load it whatever its size, False to leave it on disk.
+        Args:
+            gallery: The gallery.
+            matcher: Of the bundle that made it.
+            memory_budget: Bytes of its tensors that may be in memory.
+            resident: True to load it whatever its size, False to leave it on disk, None to decide
+                by the budget.
         """
         self.gallery = gallery
         self._matcher = matcher
@@ -50,18 +55,13 @@ class SearcherCache:
             return self._searcher
 
     def _load(self, gallery: Gallery) -> Searcher:
-        resident, needed = self._resident, stored_bytes(gallery)
+        resident, size = self._resident, stored_bytes(gallery)
         if resident is None:
-            resident = needed <= self._budget
+            resident = size <= self._budget
         log.info(
-            "%s: version %d, %d %ss of %d bytes as %s, %s",
-            gallery.path,
-            gallery.version,
-            gallery.count(),
-            gallery.modality,
-            needed,
-            gallery.description.storage,
-            "in memory" if resident else "on disk",
+            "%s: %d items, version %d, %s: %.0f MB of tensors, a budget of %.0f MB",
+            *(gallery.path, gallery.count(), gallery.version),
+            *("in memory" if resident else "on disk", size / 1e6, self._budget / 1e6),
         )
         matcher = self._matcher
         stages = matcher.prefilter, matcher.projection

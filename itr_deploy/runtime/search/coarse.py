@@ -14,7 +14,7 @@ class CoarseVectors:
     """Every item's coarse embedding in memory: shortlists are exact, by one matrix product."""
 
     def __init__(self, vectors: Vectors) -> None:
-        """Take the vectors; items that tie are ordered by their ids."""
+        """Order items that tie by their ids."""
         self.vectors = vectors
         self.tie_order: NDArray[np.int64] = np.argsort(np.argsort(vectors.ids, kind="stable"))
 

@@ -38,7 +38,15 @@ class DiskSearcher:
         prefilter: PairScorer | None = None,
         projection: Projection = PLAIN,
     ) -> None:
-        """Take the bytes that the coarse embeddings and the rows of one call may use."""
+        """Measure the gallery; nothing of its items is read yet.
+
+        Args:
+            gallery: One version of it.
+            scorer: Of the bundle that made it.
+            memory_budget: Bytes that the coarse embeddings and the rows of one call may use.
+            prefilter: Scores with the bundle's prefilter, where it has one.
+            projection: What a query's coarse embedding goes through before a shortlist.
+        """
         self.gallery = gallery
         self._scorer, self._prefilter = scorer, prefilter
         self._projection = projection
@@ -50,11 +58,11 @@ class DiskSearcher:
 
     @property
     def vectors(self) -> Vectors:
-        """See `Searcher.vectors`."""
+        """Every item's id and coarse embedding."""
         return self._located[0].vectors
 
     def encoded(self, rows: NDArray[np.int64]) -> Encoded:
-        """See `Searcher.encoded`."""
+        """Items by their place in `vectors`, each at most once."""
         return read.read_rows(self.gallery, self._located[1][rows]).encoded
 
     @cached_property
@@ -71,7 +79,7 @@ class DiskSearcher:
         where: str | None,
         prefilter: int | None = None,
     ) -> list[Hits]:
-        """See `Searcher.search`."""
+        """The ``k`` best items of every query; arguments as in `Searcher.search`."""
         allowed = self._count if where is None else self.gallery.count(where)
         if candidates is None or max(candidates, k) >= allowed:
             return self._exhaustive(queries, k, where)

@@ -28,7 +28,14 @@ class ResidentSearcher:
         prefilter: PairScorer | None = None,
         projection: Projection = PLAIN,
     ) -> None:
-        """Load the gallery."""
+        """Load the gallery.
+
+        Args:
+            gallery: One version of it.
+            scorer: Of the bundle that made it.
+            prefilter: Scores with the bundle's prefilter, where it has one.
+            projection: What a query's coarse embedding goes through before a shortlist.
+        """
         self.gallery = gallery
         self._scorer, self._prefilter = scorer, prefilter
         self._projection = projection
@@ -40,11 +47,11 @@ class ResidentSearcher:
 
     @property
     def vectors(self) -> Vectors:
-        """See `Searcher.vectors`."""
+        """Every item's id and coarse embedding."""
         return self._coarse.vectors
 
     def encoded(self, rows: NDArray[np.int64]) -> Encoded:
-        """See `Searcher.encoded`."""
+        """Items by their place in `vectors`, each at most once."""
         return self._items.encoded.take(rows)
 
     def search(
@@ -55,7 +62,7 @@ class ResidentSearcher:
         where: str | None,
         prefilter: int | None = None,
     ) -> list[Hits]:
-        """See `Searcher.search`."""
+        """The ``k`` best items of every query; arguments as in `Searcher.search`."""
         allowed = self._allowed(where)
         width = len(allowed) if candidates is None else max(candidates, k)
         if width >= len(allowed):

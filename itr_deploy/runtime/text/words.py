@@ -27,7 +27,13 @@ class NltkWordProcessor:
     def __init__(
         self, vocabulary: Mapping[str, int], punkt: Mapping[str, Any] | None, max_tokens: int
     ) -> None:
-        """Take a vocabulary of word to id and Punkt's parameters as the exporter wrote them."""
+        """Set up the tokeniser.
+
+        Args:
+            vocabulary: Ids by word.
+            punkt: Punkt's parameters as the exporter wrote them, None for untrained Punkt.
+            max_tokens: Tokens of a text at most, start and end counted.
+        """
         from nltk.tokenize import NLTKWordTokenizer
         from nltk.tokenize.punkt import PunktSentenceTokenizer
 
@@ -49,11 +55,15 @@ class NltkWordProcessor:
 
     @property
     def words(self) -> list[str]:
-        """See `TextProcessor.words`."""
+        """Words of the vocabulary that are letters and digits alone."""
         return [word for word in self._vocabulary if word.isalnum()]
 
     def token_ids(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """See `TextProcessor.token_ids`."""
+        """Texts to ``int64 [C, L]`` padded with 0 and lengths ``int64 [C]``.
+
+        Raises:
+            InputError: A text is empty or has more tokens than the bundle takes.
+        """
         check_texts(texts)
         unknown = self._vocabulary[UNKNOWN]
         rows = [
@@ -63,7 +73,7 @@ class NltkWordProcessor:
         return pad_ids(rows, self._max_tokens)
 
     def unknown_words(self, text: str) -> list[str]:
-        """See `TextProcessor.unknown_words`."""
+        """The words of a text that are not in the vocabulary."""
         return [word for word in self._split(text) if word not in self._vocabulary]
 
     def _split(self, text: str) -> list[str]:

@@ -11,7 +11,7 @@ from tests.support import items
 from tests.support.command import python
 
 PROGRAM = """
-import json, sys
+import sys
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.evaluation.data.split import read_split
 from itr_deploy.evaluation.evaluate import evaluate
@@ -22,7 +22,7 @@ bundle = read_bundle(sys.argv[1])
 matcher = Matcher(bundle, OnnxRuntimeBackend(bundle, threads=1), 16 << 20)
 split = read_split(sys.argv[2], "test")
 report = evaluate(matcher, split, __import__("pathlib").Path(sys.argv[3]), Options(candidates=2))
-print(json.dumps(report["run"]))
+print(report.run.model_dump_json())
 """
 
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import astuple
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,8 +8,8 @@ from hypothesis.extra.numpy import arrays
 
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.answers import Answers
+from itr_deploy.evaluation.measures.figures import DirectionFigures
 from itr_deploy.evaluation.measures.recall import (
-    Direction,
     Ranks,
     mean_recall,
     ranks,
@@ -86,10 +84,10 @@ def test_figures_are_the_fields() -> None:
         scores[query, [n for n in range(12) if n != query][:beaten_by]] = 1
         scores[query, query] = 0
     found = recall(ranks(scores, 1))
-    expected = Direction(
+    expected = DirectionFigures(
         r1=100 * 9 / 12, r5=100 * 10 / 12, r10=100 * 11 / 12, median_rank=1.0, mean_rank=28 / 12
     )
-    assert astuple(found.image_to_text) == pytest.approx(astuple(expected))
+    assert dict(found.image_to_text) == pytest.approx(dict(expected))
     assert found.rsum == pytest.approx(sum(expected.recalls) + sum(found.text_to_image.recalls))
 
 
@@ -109,6 +107,17 @@ def test_folds_are_consecutive_images_with_their_captions_and_their_figures_are_
     assert mean.image_to_text.mean_rank == pytest.approx(
         np.mean([f.image_to_text.mean_rank for f in each])
     )
+
+
+def test_a_difference_is_taken_figure_by_figure() -> None:
+    scores = np.random.default_rng(1).standard_normal((6, 12)).astype(np.float32)
+    found, other = recall(ranks(scores, 2)), recall(ranks(-scores, 2))
+    less = found - other
+    assert less.text_to_image.r5 == found.text_to_image.r5 - other.text_to_image.r5
+    assert less.image_to_text.mean_rank == (
+        found.image_to_text.mean_rank - other.image_to_text.mean_rank
+    )
+    assert less.rsum == found.rsum - other.rsum != 0
 
 
 def test_folds_that_do_not_divide_the_images_are_refused() -> None:

@@ -13,9 +13,8 @@ from itr_deploy.errors import InputError
 from itr_deploy.evaluation.data.split import Split
 from itr_deploy.evaluation.evaluate import evaluate
 from itr_deploy.evaluation.options import Options
-from itr_deploy.evaluation.report.curves import recall_svg
+from itr_deploy.evaluation.report.curves import recall_chart
 from itr_deploy.evaluation.report.pictures import Pictures
-from itr_deploy.evaluation.report.tables import table
 from itr_deploy.models.registry import published
 from tests.support import items
 
@@ -119,14 +118,16 @@ def test_examples_have_their_pictures_where_there_are_some_and_names_else(
 
 
 def test_the_curve_of_a_perfect_ranking_runs_along_the_top() -> None:
-    svg = recall_svg("<title>", [1, 10, 100], [("a & b", [100.0, 100.0, 100.0])])
-    assert 'points="44.0,14.0 245.0,14.0 446.0,14.0"' in svg
-    assert "&lt;title&gt;" in svg
-    assert "a &amp; b" in svg
+    chart = recall_chart("text to image", [1, 10, 100], [("matcher", [100.0, 100.0, 100.0])])
+    assert chart.lines == [("matcher", [(44.0, 14.0), (245.0, 14.0), (446.0, 14.0)])]
+    assert chart.ticks[0] == (1, 44.0)
+    assert chart.levels[-1] == (100, 14.0)
 
 
-def test_cells_are_escaped() -> None:
-    assert "<td>&lt;b&gt;</td>" in table(["x"], [("", ["<b>"])])
+def test_nothing_of_the_data_becomes_markup(made: tuple[Path, Page]) -> None:
+    root, page = made
+    assert "dog & <" in page.text
+    assert "dog & <" not in (root / "report.html").read_text(encoding="utf-8")
 
 
 def test_pictures_are_found_by_id_with_or_without_ending(tmp_path: Path) -> None:

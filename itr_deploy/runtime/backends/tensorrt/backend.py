@@ -72,7 +72,7 @@ class TensorRTBackend:
         self._close = weakref.finalize(self, self._engines.close)
 
     def run(self, graph: str, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
-        """See `Backend.run`.
+        """Run one graph; safe to call from several threads.
 
         Raises:
             InputError: An input is missing, or of another type.
@@ -84,11 +84,11 @@ class TensorRTBackend:
             return worker.run(inputs)
 
     def run_all(self, calls: Iterable[Call]) -> Iterator[dict[str, NDArray[np.float32]]]:
-        """See `Backend.run_all`; raises what `run` does."""
+        """Run many graphs, `workers` at a time; results come in the order of the calls."""
         return self._pool.run_all(self.run, calls)
 
     def pin(self, arrays: Iterable[NDArray[Any]]) -> None:
-        """See `Backend.pin`.
+        """Hold copies on the GPU of arrays that come again, for as long as they live.
 
         Raises:
             SetupError: The GPU's memory is short.
@@ -96,7 +96,7 @@ class TensorRTBackend:
         self._engines.resident.pin(arrays)
 
     def max_size(self, graph: str, axis: str) -> int | None:
-        """See `Backend.max_size`: what the engine's profile says.
+        """Largest size of an axis that a graph's engine is built for; None for an unknown axis.
 
         Raises:
             EngineError: The graph's engine is missing or does not fit.

@@ -1,0 +1,255 @@
+"""The report of an evaluation: what `evaluate` returns and `evaluation.json` holds.
+
+Recalls and shares of queries are in percent; ranks begin at 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from itr_deploy.bundle.record import Record, SparseRecord
+from itr_deploy.evaluation.measures.figures import BothWays, Recall
+
+
+class EvaluatedBundle(Record):
+    """Which bundle was evaluated.
+
+    Attributes:
+        path: Its directory, as it was given.
+        family: The matcher's family, ``"ensemble"`` of several.
+        options: What the matcher was exported with.
+        members: Families of an ensemble's members; empty of a single matcher.
+        encoding_id: What the bundle's galleries are made with, a hexadecimal SHA-256.
+        checkpoint: Name of the checkpoint's file.
+    """
+
+    path: str
+    family: str
+    options: dict[str, bool | int | float | str]
+    members: tuple[str, ...]
+    encoding_id: str
+    checkpoint: str
+
+
+class EvaluatedData(Record):
+    """Which data it was evaluated on.
+
+    Attributes:
+        split: Name of the split.
+        images: How many images it has.
+        captions: How many captions.
+        captions_per_image: How many of an image.
+    """
+
+    split: str
+    images: int
+    captions: int
+    captions_per_image: int
+
+
+class Curve(Record):
+    """Recall@K of one stage.
+
+    Attributes:
+        depths: Values of K, ascending.
+        image_to_text: Percent of the images whose first right caption is among the first K.
+        text_to_image: Percent of the captions whose image is among the first K.
+    """
+
+    depths: tuple[int, ...]
+    image_to_text: tuple[float, ...]
+    text_to_image: tuple[float, ...]
+
+
+class StageFigures(Record):
+    """How well one stage of a search ranks: the coarse embedding, a shortlist, the re-ranker.
+
+    Attributes:
+        name: What it is called.
+        widths: Items that the matcher scores a query; 0 for none, None for every item.
+        recall: Its figures.
+        curve: Its Recall@K by K.
+    """
+
+    name: str
+    widths: BothWays[int | None]
+    recall: Recall
+    curve: Curve
+
+
+class ShortlistFigures(SparseRecord):
+    """What the matcher finds behind a shortlist, in one direction.
+
+    Attributes:
+        prefilter: Items that the prefilter chose the shortlist from; None without a prefilter.
+        width: Items of the shortlist.
+        r1: Percent of the queries whose right answer is first.
+        r5: Among the first five.
+        r10: Among the first ten.
+        share_of_top10: Share of the ten best of an exhaustive search that the shortlist holds,
+            from 0 to 1; None where not every pair was scored.
+        share_of_top10_plain: The same without the bundle's projection of the coarse embeddings;
+            None where it has none.
+    """
+
+    prefilter: int | None = None
+    width: int
+    r1: float
+    r5: float
+    r10: float
+    share_of_top10: float | None = None
+    share_of_top10_plain: float | None = None
+
+    @property
+    def recalls(self) -> tuple[float, float, float]:
+        """R@1, R@5 and R@10."""
+        return self.r1, self.r5, self.r10
+
+    @property
+    def shares(self) -> tuple[float | None, float | None]:
+        """Shares of the ten best: with the bundle's projection, where it has one, and without."""
+        return self.share_of_top10, self.share_of_top10_plain
+
+
+class SimilarityWithin(Record):
+    """What a re-ranker compared the items of one modality by: embeddings or neighbour lists."""
+
+    images: str
+    captions: str
+
+
+class RerankFigures(Record):
+    """How the best of every query were re-ranked.
+
+    Attributes:
+        merge: How both directions' new scores were merged into the matcher's.
+        warning: Why the merge does not suit this matcher, None where it does.
+        family: The re-ranker's family.
+        checkpoint: Name of its checkpoint's file.
+        rows: Rows that it reads for a query: the query and the candidates that are scored anew.
+        pillars: Width of a row: similarities to the query and to its pillars.
+        similarity_within: What it compares items of one modality by.
+    """
+
+    merge: Literal["published", "order"]
+    warning: str | None
+    family: str
+    checkpoint: str
+    rows: BothWays[int]
+    pillars: int
+    similarity_within: SimilarityWithin
+
+
+class StepFigures(Record):
+    """Recall of one step of a matcher whose score is a sum of its steps'.
+
+    Attributes:
+        step: Its number, from 1.
+        alone: By its own part of the score.
+        up_to: By the sum of all parts up to it.
+    """
+
+    step: int
+    alone: Recall
+    up_to: Recall
+
+
+class FoldFigures(Record):
+    """Recall within equal folds of the images.
+
+    Attributes:
+        count: How many folds.
+        mean: The mean of every figure over them.
+        each: The figures of every fold, in order.
+    """
+
+    count: int
+    mean: Recall
+    each: tuple[Recall, ...]
+
+
+class SplitFigures(SparseRecord):
+    """Recall over the whole split, and its mean over folds where there are some."""
+
+    recall: Recall
+    folds_mean: Recall | None = None
+
+
+class BaselineFigures(SparseRecord):
+    """Another way of scoring the same split, and how the bundle differs from it.
+
+    Attributes:
+        name: What scored, for example ``"PyTorch 2.13.0"``.
+        recall: Its figures.
+        folds_mean: Their mean over folds, None without folds.
+        difference: Every figure of the bundle less the baseline's.
+        queries_with_another_rank: Queries whose right answer has another rank.
+        largest_score_difference: The largest absolute difference of a pair's scores.
+    """
+
+    name: str
+    recall: Recall
+    folds_mean: Recall | None = None
+    difference: SplitFigures
+    queries_with_another_rank: BothWays[int]
+    largest_score_difference: float
+
+
+class Run(Record):
+    """The run that wrote the report; one that goes on from another's scores scores fewer pairs.
+
+    Attributes:
+        pairs_scored: Pairs that it scored itself.
+        scoring_seconds: Seconds that encoding and scoring took it.
+        peak_memory_bytes: The process's peak memory in bytes, None where the system does not say.
+        backend: What ran the graphs.
+    """
+
+    pairs_scored: int
+    scoring_seconds: float
+    peak_memory_bytes: int | None
+    backend: str
+
+
+class EvaluationReport(SparseRecord):
+    """What an evaluation found.
+
+    ``model_dump_json()`` gives what `evaluation.json` holds, without the parts that were not asked
+    for; ``EvaluationReport.model_validate_json(path.read_text())`` reads it.
+
+    Attributes:
+        schema_version: Of this form.
+        bundle: Which bundle was evaluated.
+        data: On which data.
+        scoring: ``"exhaustive"``, or how wide a shortlist was scored.
+        recall: The figures: those of the last stage.
+        stages: Every stage of a search, from the cheapest to the dearest.
+        shortlists: What shortlists of several widths by the coarse embedding find and keep.
+        cascade: The same for the bundle's own widths behind its prefilter; None without one.
+        rerank: How it was re-ranked, None where it was not.
+        steps: Recall of the matcher's single steps, None where they were not asked for.
+        folds: Recall within folds of the images, None for one fold.
+        baseline: The baseline's figures and what differs, None without one.
+        run: The run that wrote the report.
+    """
+
+    schema_version: Literal[1] = 1
+    bundle: EvaluatedBundle
+    data: EvaluatedData
+    scoring: str
+    recall: Recall
+    stages: tuple[StageFigures, ...]
+    shortlists: BothWays[tuple[ShortlistFigures, ...]]
+    cascade: BothWays[tuple[ShortlistFigures, ...]] | None = None
+    rerank: RerankFigures | None = None
+    steps: tuple[StepFigures, ...] | None = None
+    folds: FoldFigures | None = None
+    baseline: BaselineFigures | None = None
+    run: Run
+
+    def all_shortlists(self) -> Iterator[tuple[str, tuple[ShortlistFigures, ...]]]:
+        """What each direction is called, and its shortlists: those behind a prefilter last."""
+        behind = dict(self.cascade.named()) if self.cascade is not None else {}
+        for direction, found in self.shortlists.named():
+            yield direction, (*found, *behind.get(direction, ()))

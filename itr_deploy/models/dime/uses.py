@@ -1,0 +1,47 @@
+"""How much a route of a DIME is used."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from itr_deploy.bundle.record import Record
+
+_Share = Field(ge=0, le=1 + 1e-6)
+
+
+class RouteUse(Record):
+    """One gate over all pairs.
+
+    Attributes:
+        layer: Its layer, from 0.
+        cell: Its cell's name.
+        path: Where it leads, see `path_name`.
+        zero: Share of the pairs where it is exactly 0.
+        mean: Its mean, before any division.
+        share: Mean share that it gives its cell of the aggregate.
+    """
+
+    layer: int
+    cell: str
+    path: str
+    zero: float = _Share
+    mean: float = _Share
+    share: float = _Share
+
+
+class SkipUse(Record):
+    """One skip connection over all pairs.
+
+    Attributes:
+        layer: Its layer.
+        cell: The cell it takes the place of in the last layer, ``ric``'s output before.
+        path: Where it leads.
+        used: Share of the pairs where it is taken.
+        share: Mean share that it has in the aggregate.
+    """
+
+    layer: int
+    cell: str
+    path: str
+    used: float = _Share
+    share: float = _Share
