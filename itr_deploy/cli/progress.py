@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from itr_deploy.cli.interrupts import check_interrupted
 from itr_deploy.cli.logs import SHOWN
 from itr_deploy.errors import InterruptedWorkError
 
@@ -32,6 +33,7 @@ def steps(shown: bool = True) -> Iterator[Callable[[str], None]]:
     with console.status("starting") as status:
 
         def begin(step: str) -> None:
+            check_interrupted()
             status.update(step)
             if shown and (SHOWN.as_json or not console.is_terminal):
                 _tell(console, step)
@@ -44,7 +46,12 @@ def counted(label: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar with rate and time left; it is told done and total."""
     with progress_bar() as bar:
         task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def advance(done: int, total: int) -> None:
+            check_interrupted()
+            bar.update(task, completed=done, total=total)
+
+        yield advance
 
 
 @contextmanager
@@ -57,11 +64,20 @@ def pair_bar() -> Iterator[Bar]:
     from itr_deploy.evaluation.progress import Bar
 
     with progress_bar() as bar:
+
+        def begin(step: str) -> None:
+            check_interrupted()
+            _tell(bar.console, step)
+
+        def advance(done: int) -> None:
+            check_interrupted()
+            bar.update(bar.task_ids[-1], completed=done)
+
         try:
             yield Bar(
-                lambda step: _tell(bar.console, step),
+                begin,
                 lambda name, total, done: bar.add_task(name, total=total, completed=done),
-                lambda done: bar.update(bar.task_ids[-1], completed=done),
+                advance,
             )
         except KeyboardInterrupt as error:
             reached = "before any pair was scored; the same command begins again"
