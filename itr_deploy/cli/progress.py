@@ -28,15 +28,14 @@ def steps(shown: bool = True) -> Iterator[Callable[[str], None]]:
     Args:
         shown: False shows none.
     """
-    console = _console(shown)
-    with console.status("starting") as status:
-
-        def begin(step: str) -> None:
-            status.update(step)
-            if shown and (SHOWN.as_json or not console.is_terminal):
-                _tell(console, step)
-
-        yield begin
+    console = _console()
+    if not shown or SHOWN.quiet:
+        yield lambda step: None
+    elif SHOWN.as_json or not console.is_terminal:
+        yield lambda step: _tell(console, step)
+    else:
+        with console.status("starting") as status:
+            yield status.update
 
 
 @contextmanager
@@ -105,18 +104,21 @@ def progress_bar() -> Progress:
 
     label = TextColumn("{task.description}", markup=False)
     columns = (label, BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    return Progress(*columns, console=_console())
+    # A bar that is merely not drawn still takes standard error, and the log with it.
+    return Progress(*columns, console=_console(), disable=SHOWN.quiet or SHOWN.as_json)
 
 
-def _console(shown: bool = True) -> Console:
-    """Standard error for what moves; as JSON there are only lines."""
+def _console() -> Console:
     from rich.console import Console
 
-    return Console(stderr=True, quiet=not shown or SHOWN.quiet or SHOWN.as_json)
+    return Console(stderr=True)
 
 
 def _tell(console: Console, step: str) -> None:
-    if SHOWN.as_json and not SHOWN.quiet:
+    """Show a step as a line."""
+    if SHOWN.quiet:
+        return
+    if SHOWN.as_json:
         log.info("%s", step)
     else:
         console.print(f"- {step}", markup=False, highlight=False, soft_wrap=True)
