@@ -1,5 +1,6 @@
 # make demo   export, verify, index and search the example world; writes a page
-# make test   every test, the slow ones too
+# make test   the tests, as CI runs them
+# make test-all  the trainers and every build at published sizes too; before a release
 # make lint   formatting, lint, types, import rules
 # make docs   the documentation, into site/
 # make bench  the benchmarks, each prints a table
@@ -15,15 +16,20 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_INSTALL_ARGS) -c constraints.txt
 DEMO_OUTPUT ?= demo-output
 
-.PHONY: demo test test-fast lint docs format bench clean
+.PHONY: demo test test-all test-fast lint docs format bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m examples.shapes.demo --output $(DEMO_OUTPUT)
 
 # A process of tests a core, and one thread of PyTorch in each: tracing a model has no use for more.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder \
+  --durations 25
+
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "" -n auto --dist loadfile --no-loadscope-reorder \
-	  --durations 25
+	$(PYTEST) -m "not full"
+
+test-all: $(VENV)/.dev
+	$(PYTEST) -m ""
 
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest

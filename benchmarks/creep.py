@@ -26,12 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.matching import RESULTS, exported
-from benchmarks.memory import resident_memory
 from benchmarks.models import IMAGE_DIM, random_imram
 from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.benchmarking.random_items import RandomItems
@@ -139,10 +139,10 @@ class Searches:
         """Memory over the time with ``"one"`` shape or ``"drawn"`` ones."""
         for retriever in self._retrievers.values():
             retriever.warm_up()
-        loaded = resident_memory()
+        loaded = psutil.Process().memory_info().rss
         first: Mapping[str, tuple[Shape, ...]] = ONE_SHAPE if shapes == "one" else LARGEST
         _together(threads, lambda rng: self._search_all(rng, first))
-        largest = resident_memory()
+        largest = psutil.Process().memory_info().rss
         counts: list[int] = []
         memory: list[int] = []
         end = time.perf_counter() + seconds
@@ -158,7 +158,7 @@ class Searches:
         def look() -> None:
             for number in range(1, LOOKS + 1):
                 time.sleep(max(0.0, end - seconds * (1 - number / LOOKS) - time.perf_counter()))
-                memory.append(resident_memory())
+                memory.append(psutil.Process().memory_info().rss)
 
         looking = threading.Thread(target=look)
         looking.start()

@@ -20,12 +20,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.matching import RESULTS, exported
-from benchmarks.memory import resident_memory
 from benchmarks.models import random_imram
 from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.benchmarking.random_items import RandomItems
@@ -76,10 +76,10 @@ def searched(arguments: argparse.Namespace, bundle: str, gallery: str, form: str
     retriever = Retriever(matcher, Gallery.open(gallery, matcher), resident=form == "memory")
     queries = RandomItems(matcher, seed=1).make("text", arguments.rounds + 1)
     matcher.encode_texts(queries[:1])  # loads the encoder, which is no part of a gallery
-    before, start = resident_memory(), time.perf_counter()
+    before, start = psutil.Process().memory_info().rss, time.perf_counter()
     retriever.search(queries[0])
     loaded, seconds = time.perf_counter() - start, []
-    memory = resident_memory() - before
+    memory = psutil.Process().memory_info().rss - before
     stages: dict[str, list[float]] = {}
     for query in queries[1:]:
         with timed_stages() as times:

@@ -18,12 +18,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.matching import RESULTS, exported
-from benchmarks.memory import resident_memory
 from benchmarks.models import random_imram
 from itr_deploy import Gallery, Hits, Retriever
 from itr_deploy.benchmarking.random_items import RandomItems
@@ -106,7 +106,7 @@ class _Load:
             worker.start()
         while memory is not None and time.perf_counter() < end:
             time.sleep(seconds / SAMPLES)
-            memory.append(resident_memory())
+            memory.append(psutil.Process().memory_info().rss)
         for worker in workers:
             worker.join()
         return sum(counts) / (time.perf_counter() - start)

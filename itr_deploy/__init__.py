@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from itr_deploy.deploy.searching import search
     from itr_deploy.deploy.tuning import tune
     from itr_deploy.deploy.verifying import verify
-    from itr_deploy.diagnosis.examine import doctor
+    from itr_deploy.diagnosis.doctor import doctor
     from itr_deploy.errors import (
         BundleError,
         CheckpointError,
@@ -69,7 +69,7 @@ _MODULES = {
     "deploy.searching": ("search",),
     "deploy.tuning": ("tune",),
     "deploy.verifying": ("verify",),
-    "diagnosis.examine": ("doctor",),
+    "diagnosis.doctor": ("doctor",),
     "errors": (
         "BundleError",
         "CheckpointError",

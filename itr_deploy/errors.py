@@ -1,6 +1,6 @@
 """The package's exceptions, each with the exit code the command line ends with.
 
-Every message is one line that says what was wrong, the value, and how to mend it.
+Every message is one line that says what was wrong, the value, and the remedy.
 """
 
 from __future__ import annotations

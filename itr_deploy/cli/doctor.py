@@ -1,4 +1,4 @@
-"""``itr-deploy doctor``: what this machine has, what truly loads, and how to mend the rest."""
+"""``itr-deploy doctor``: what this machine has, what truly loads, and the remedy for the rest."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def doctor(
     quiet: Quiet = False,
     log_format: LogFormat = "text",
 ) -> None:
-    """Look at this machine: what is installed, what truly loads, and how to mend what does not.
+    """Look at this machine: what is installed, what truly loads, and the remedy for what does not.
 
     For every BUNDLE: whether it is whole, and which of its engines fit this machine. A machine
     without a GPU is in order. Exit code 4 if there is a problem.

@@ -17,7 +17,7 @@ from itr_deploy.models.registry import RERANKERS, RerankerFamily
 
 
 def export_reranker(
-    family: str = "leaprr",
+    family: str,
     *,
     checkpoint: str | Path,
     base: str | Path,
@@ -33,7 +33,7 @@ def export_reranker(
     """Add a re-ranker to a matcher's bundle; its graphs are compared with PyTorch first.
 
     Args:
-        family: The re-ranker's, ``"leaprr"``.
+        family: A re-ranker of `itr_deploy.models.registry`, for example ``"leaprr"``.
         checkpoint: The published program's checkpoint.
         base: The bundle of the matcher whose rankings it was trained on.
         output: Directory of the new bundle; the base's galleries open with it. Must not exist

@@ -1,1 +1,1 @@
-"""The doctor: what this machine has, what truly loads, and how to mend what does not."""
+"""What this machine has, what truly loads, and the remedy for what does not."""

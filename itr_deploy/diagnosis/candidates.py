@@ -1,17 +1,29 @@
-"""The backends that the self-test runs, those that are not there included."""
+"""The backends of the self-test: building and measuring one, each in a process of its own."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
 
-from itr_deploy.bundle.store import Bundle
-from itr_deploy.diagnosis.machine import Machine
-from itr_deploy.diagnosis.onnxruntime import CPU, CUDA, TENSORRT, check_onnxruntime, check_provider
-from itr_deploy.diagnosis.tensorrt import check_library
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.manifest import StorageType
+from itr_deploy.bundle.modality import Modality
+from itr_deploy.bundle.store import Bundle, read_bundle
+from itr_deploy.diagnosis.checks import check_library, check_onnxruntime, check_provider
+from itr_deploy.diagnosis.machine import CPU, CUDA, TENSORRT, Machine
+from itr_deploy.engines.builder import BuildRequest, build_engines
 from itr_deploy.engines.files import RTX_RUNS_ON, EngineTarget
 from itr_deploy.runtime.backends import open_backend
 from itr_deploy.runtime.backends.tensorrt import TensorRTBackend
 from itr_deploy.runtime.matcher import Matcher
+
+REPEATS = 20
+STORAGES: tuple[StorageType, ...] = ("float32", "float16")
 
 
 @dataclass(frozen=True)
@@ -72,3 +84,64 @@ CANDIDATES = (
     Candidate("tensorrt", "tensorrt", "cuda", target="tensorrt"),
     Candidate("tensorrt-rtx", "tensorrt", "cuda", target="tensorrt-rtx"),
 )
+
+
+def build(bundle: str, target: EngineTarget, capability: str) -> dict[str, Any]:
+    """Build a bundle's engines; what their layers compute in is proven on the way.
+
+    Args:
+        bundle: The bundle's directory.
+        target: Whose engines.
+        capability: Of the GPU, empty where there is none.
+
+    Returns:
+        The number of engines, and their matrix layers by type.
+    """
+    opened = read_bundle(Path(bundle))
+    request = BuildRequest(
+        target=target,
+        precision=opened.manifest.precision,
+        # TensorRT builds for the GPU that is there without being told.
+        capabilities=(capability,) if capability and target == "tensorrt-rtx" else (),
+    )
+    built = build_engines(opened, request, lambda graph, phase, done, total: None)
+    layers: dict[str, int] = {}
+    for info in built.directory.record.engines.values():
+        for kind, count in info.matrix_layers.items():
+            layers[kind] = layers.get(kind, 0) + count
+    return {"engines": len(built.outcomes), "matrix_layers": layers}
+
+
+def measure(number: int, bundle: str, items: str, scores: str) -> dict[str, Any]:
+    """Encode and score on one of `CANDIDATES`.
+
+    Args:
+        number: Its place.
+        bundle: The bundle's directory.
+        items: A file with the arrays of a `itr_deploy.parity.samples.Sample` by their names.
+        scores: The file to write the scores to, every direction and storage by `key`.
+
+    Returns:
+        What it ran on, and the median milliseconds of scoring all pairs over a float16 gallery.
+    """
+    matcher = CANDIDATES[number].open(read_bundle(bundle))
+    with np.load(items) as given:
+        images = matcher.encode_images(given["regions"])
+        texts = matcher.encode_token_ids(given["token_ids"], given["lengths"])
+    found: dict[str, NDArray[np.float32]] = {}
+    for storage in STORAGES:
+        stored = images.stored_as(storage), texts.stored_as(storage)
+        found[key("text", storage)] = matcher.scorer.score_all(texts, stored[0])
+        found[key("image", storage)] = matcher.scorer.score_all(images, stored[1])
+    np.savez(Path(scores), **found)  # type: ignore[arg-type]  # its stubs mistake the arrays
+    gallery, seconds = images.stored_as("float16"), []
+    for _ in range(REPEATS):
+        begun = time.perf_counter()
+        matcher.scorer.score_all(texts, gallery)
+        seconds.append(time.perf_counter() - begun)
+    return {"ran_on": matcher.backend.description, "milliseconds": 1000 * median(seconds)}
+
+
+def key(query: Modality, storage: StorageType) -> str:
+    """Name of the scores ``[queries, items]`` of a direction and a storage."""
+    return f"{query}_{storage}"

@@ -1,17 +1,36 @@
-"""What there is on this machine, each asked for once."""
+"""What there is on this machine, each asked for once.
+
+What may crash is loaded in a process of its own: ONNX Runtime, its providers, TensorRT.
+"""
 
 from __future__ import annotations
 
+import base64
+import re
 from functools import cached_property
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
-from itr_deploy.diagnosis.attempt import TIMEOUT, Attempt, attempt
-from itr_deploy.diagnosis.libraries import describe_onnxruntime, installed, version_of
-from itr_deploy.diagnosis.providers import why_not_started
 from itr_deploy.engines.cuda import CudaState, probe
 from itr_deploy.engines.files import EngineTarget
 from itr_deploy.engines.library import MODULES
+from itr_deploy.runtime.isolated import TIMEOUT, Outcome, isolated
+
+CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+PROVIDERS = (CPU, CUDA, TENSORRT)
+"""Those that a backend of ours uses."""
+
+# By onnx.helper: make_model(make_graph([make_node("Add", ["x", "x"], ["y"])], "d", ...),
+# opset_imports=[make_opsetid("", 20)], ir_version=9), with x and y float32 [4].
+DOUBLING = base64.b64decode(
+    "CAk6NQoOCgF4CgF4EgF5IgNBZGQSAWRaDwoBeBIKCggIARIECgIIBGIPCgF5EgoKCAgBEgQKAggEQgQKABAU"
+)
+"""An ONNX model: ``y = x + x`` of ``float32 [4]``."""
+GIVEN = (0.5, -1.0, 2.0, 3.25)
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Machine:
@@ -20,7 +39,7 @@ class Machine:
     def __init__(self, timeout: float = TIMEOUT) -> None:
         """Take the seconds that a library may need to load."""
         self.timeout = timeout
-        self._libraries: dict[EngineTarget, Attempt[str] | None] = {}
+        self._libraries: dict[EngineTarget, Outcome[str] | None] = {}
         self._providers: dict[str, str | None] = {}
 
     @cached_property
@@ -35,11 +54,11 @@ class Machine:
         return self.cuda.problem if known else None
 
     @cached_property
-    def onnxruntime(self) -> Attempt[dict[str, Any]] | None:
+    def onnxruntime(self) -> Outcome[dict[str, Any]] | None:
         """Its ``version`` and ``providers``, those it lists; None where it is not installed."""
         if find_spec("onnxruntime") is None:
             return None
-        return attempt(describe_onnxruntime, timeout=self.timeout)
+        return isolated(describe_onnxruntime, timeout=self.timeout)
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -53,11 +72,74 @@ class Machine:
             self._providers[provider] = why_not_started(provider, self.timeout)
         return self._providers[provider]
 
-    def library(self, target: EngineTarget) -> Attempt[str] | None:
+    def library(self, target: EngineTarget) -> Outcome[str] | None:
         """The version of a target's library; None where it is not installed."""
         if target not in self._libraries:
             name = MODULES[target]
             there = find_spec(name) is not None
-            tried = attempt(version_of, name, timeout=self.timeout) if there else None
+            tried = isolated(version_of, name, timeout=self.timeout) if there else None
             self._libraries[target] = tried
         return self._libraries[target]
+
+
+def installed(distribution: str) -> str | None:
+    """Version of an installed distribution, None without one. Nothing of it is imported."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def describe_onnxruntime() -> dict[str, Any]:
+    """Import ONNX Runtime; its ``version``, and the ``providers`` that it lists."""
+    import onnxruntime
+
+    return {
+        "version": onnxruntime.__version__,
+        "providers": onnxruntime.get_available_providers(),
+    }
+
+
+def version_of(module: str) -> str:
+    """Import a module; its version."""
+    return str(import_module(module).__version__)
+
+
+def why_not_started(provider: str, timeout: float) -> str | None:
+    """Start a provider in another process; None if it computes, or why it does not."""
+    tried = isolated(doubled, provider, timeout=timeout)
+    if tried.answer is None:
+        return tried.problem
+    providers, values = tried.answer
+    if provider not in providers:
+        return _first_error(tried.log)
+    expected = [2 * value for value in GIVEN]
+    if values != expected:
+        return f"it computes wrong values: {values} instead of {expected}"
+    return None
+
+
+def doubled(provider: str) -> tuple[list[str], list[float]]:
+    """The providers of a session that asked for one, and what it makes of `GIVEN`."""
+    import numpy as np
+
+    from itr_deploy.engines.library import import_library, installed
+    from itr_deploy.runtime.backends.onnxruntime import import_onnxruntime
+    from itr_deploy.runtime.backends.sessions import open_session
+
+    if provider.startswith("Tensorrt") and installed("tensorrt"):
+        import_library("tensorrt")
+    runtime = import_onnxruntime("cpu" if provider.startswith("CPU") else "cuda")
+    session = open_session(
+        DOUBLING, runtime.SessionOptions(), providers=[provider], fallback=True, runtime=runtime
+    )
+    (values,) = session.run(["y"], {"x": np.array(GIVEN, np.float32)})
+    return session.get_providers(), values.tolist()
+
+
+def _first_error(log: str) -> str:
+    """ONNX Runtime's first error, without colours, time and place in its source."""
+    lines = [COLOUR.sub("", line).strip() for line in log.splitlines()]
+    errors = [line for line in lines if "[E:onnxruntime" in line]
+    first = next(filter(None, errors or lines), "onnxruntime does not say why")
+    return first.rpartition("FAIL : ")[2]

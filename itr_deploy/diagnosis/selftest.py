@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,21 +14,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.files import output_errors
+from itr_deploy.bundle.files import output_errors, write_file, write_json
 from itr_deploy.bundle.manifest import Precision
 from itr_deploy.bundle.modality import MODALITIES
 from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.deploy.exporting import export
-from itr_deploy.diagnosis.attempt import attempt
-from itr_deploy.diagnosis.building import build
-from itr_deploy.diagnosis.candidates import CANDIDATES
+from itr_deploy.diagnosis.candidates import CANDIDATES, STORAGES, build, key, measure
 from itr_deploy.diagnosis.machine import Machine
-from itr_deploy.diagnosis.measure import STORAGES, key, measure
-from itr_deploy.diagnosis.small_model import write_small_model
+from itr_deploy.exporters.text import SPECIAL_WORDS
+from itr_deploy.models.imram.config import ImramConfig
+from itr_deploy.models.imram.plain import Imram
 from itr_deploy.models.registry import family
 from itr_deploy.parity.report import compare, compare_ranks
 from itr_deploy.parity.samples import rank_sample
 from itr_deploy.parity.tolerances import Tolerances
+from itr_deploy.runtime.isolated import isolated
 
 Progress = Callable[[str], None]
 
@@ -34,6 +36,12 @@ TIMEOUT = 900.0
 """Seconds for a backend; ONNX Runtime's TensorRT provider builds its engines in that time."""
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16")
+
+
+# GPUs compute half precision in multiples of 8.
+CONFIG = ImramConfig(
+    image_dim=64, embed_dim=64, word_dim=32, vocab_size=64, mode="text_IMRAM", steps=2
+)
 
 
 @dataclass(frozen=True)
@@ -134,7 +142,7 @@ def run_candidate(
         progress(f"engines for {place}")
         capability = machine.cuda.gpus[0].capability if absent is None else ""
         call = (str(trial.bundle.path), candidate.target, capability)
-        built = attempt(build, *call, timeout=TIMEOUT)
+        built = isolated(build, *call, timeout=TIMEOUT)
         if built.answer is None:
             return Row(*row, "problem", f"its engines are not built: {built.problem}")
         if absent is not None:
@@ -142,7 +150,7 @@ def run_candidate(
     progress(place)
     scores = trial.items.with_name(f"scores{number}.npz")
     files = (str(trial.bundle.path), str(trial.items), str(scores))
-    tried = attempt(measure, number, *files, timeout=TIMEOUT)
+    tried = isolated(measure, number, *files, timeout=TIMEOUT)
     if tried.answer is None:
         return Row(*row, "problem", str(tried.problem))
     allowed = Tolerances.of(precision)
@@ -181,3 +189,53 @@ def _compare(
     ]
     finite = all(bool(np.isfinite(values).all()) for values in given.values())
     return largest.max_absolute, all(entry.passed for entry in ranks), finite
+
+
+@dataclass(frozen=True)
+class SmallModel:
+    """The files of a model: its checkpoint and its vocabulary."""
+
+    checkpoint: Path
+    vocabulary: Path
+
+
+def write_small_model(root: Path) -> SmallModel:
+    """Write a model with the same weights every time.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        weights = Imram(CONFIG).state_dict()
+    content = {
+        # The published program trains on several GPUs, which adds the prefix.
+        "model": {f"module.{name}": value for name, value in weights.items()},
+        "opt": _published_options(CONFIG),
+    }
+    written = io.BytesIO()
+    torch.save(content, written)
+    files = SmallModel(root / "model_best.pth.tar", root / "vocab.json")
+    write_file(files.checkpoint, written.getvalue())
+    words = {**SPECIAL_WORDS}
+    words |= {f"word{number}": number for number in range(len(words), CONFIG.vocab_size)}
+    write_json(files.vocabulary, {"word2idx": words})
+    return files
+
+
+def _published_options(config: ImramConfig) -> Namespace:
+    """The options by the names that the published program gives them."""
+    return Namespace(
+        img_dim=config.image_dim,
+        embed_size=config.embed_dim,
+        word_dim=config.word_dim,
+        vocab_size=config.vocab_size,
+        num_layers=config.num_layers,
+        model_mode=config.mode,
+        iteration_step=config.steps,
+        lambda_softmax=config.temperature,
+        raw_feature_norm=config.attention_norm,
+        no_IMRAM_norm=not config.memory_norm,
+        no_imgnorm=not config.image_norm,
+        no_txtnorm=not config.text_norm,
+    )

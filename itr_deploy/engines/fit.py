@@ -51,7 +51,7 @@ def check_fit(bundle: Bundle, directory: EngineDirectory, graph: str, host: Engi
     if info is None:
         raise EngineError(f"{directory.path}: has no engine of {graph}; run {rebuild(bundle)}")
     made = info.fingerprint
-    mend = f"run {rebuild(bundle, info)}"
+    remedy = f"run {rebuild(bundle, info)}"
     if graph not in bundle.manifest.graphs:
         problem = "was built from a graph that the bundle no longer has"
     elif made.graph_sha256 != graph_digest(bundle, graph):
@@ -61,13 +61,13 @@ def check_fit(bundle: Bundle, directory: EngineDirectory, graph: str, host: Engi
     elif not _runs_on(made, host.capability):
         built = ", ".join(made.capabilities)
         problem = f"was built for compute capability {built}, this GPU has {host.capability}"
-        mend = f"run {rebuild(bundle, info, gpus=(host.capability,))}"
+        remedy = f"run {rebuild(bundle, info, gpus=(host.capability,))}"
     elif made.driver and host.driver and _numbers(made.driver)[0] > _numbers(host.driver)[0]:
         problem = f"was built under a driver for CUDA {made.driver}, here is one for {host.driver}"
-        mend = f"update the driver, or {mend}"
+        remedy = f"update the driver, or {remedy}"
     else:
         return
-    raise EngineError(f"{directory.file(graph)}: {problem}; {mend}")
+    raise EngineError(f"{directory.file(graph)}: {problem}; {remedy}")
 
 
 def rebuild(

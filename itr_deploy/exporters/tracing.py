@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -50,7 +51,7 @@ def to_onnx(
         for entry in inputs
         for tensor in ((entry,) if isinstance(entry, GraphTensor) else entry)
     ]
-    with _quiet(), torch.no_grad():
+    with _quiet(), _no_garbage_collection(), torch.no_grad():
         program = torch.onnx.export(
             InPrecision(module, precision).eval(),
             tuple(_nested(entry, _example) for entry in inputs),
@@ -62,11 +63,11 @@ def to_onnx(
             optimize=False,  # below, with larger constants; twice would take as long again
             verbose=False,
         )
-    assert program is not None
-    model = program.model
-    onnxscript.optimizer.optimize(
-        model, input_size_limit=LARGEST_CONSTANT, output_size_limit=LARGEST_CONSTANT
-    )
+        assert program is not None
+        model = program.model
+        onnxscript.optimizer.optimize(
+            model, input_size_limit=LARGEST_CONSTANT, output_size_limit=LARGEST_CONSTANT
+        )
     name_axes(model, flat, outputs)
     return model
 
@@ -103,6 +104,18 @@ def _dynamic(tensor: GraphTensor) -> dict[int, Any]:
         for place, axis in enumerate(tensor.axes)
         if isinstance(axis, str)
     }
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Do not look for garbage among the millions of objects of a trace: a seventh of its time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager

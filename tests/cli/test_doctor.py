@@ -60,7 +60,7 @@ def test_json_has_every_check_and_the_number_of_problems(
     assert report["problems"] == 1
     assert "self_test" not in report
     checks = {check["name"]: check for check in report["checks"]}
-    assert all(set(check) == {"name", "state", "found", "mend"} for check in checks.values())
+    assert all(set(check) == {"name", "state", "found", "remedy"} for check in checks.values())
     assert {check["state"] for check in checks.values()} <= {"ok", "info", "missing", "problem"}
     assert {"itr-deploy", "Python", "onnxruntime", "export half", "GPU"} <= checks.keys()
     assert {"TensorRT", "TensorRT for RTX", "cuda-bindings", "cache directory"} <= checks.keys()
@@ -68,7 +68,7 @@ def test_json_has_every_check_and_the_number_of_problems(
         "name": "bundle",
         "state": "problem",
         "found": f"{tmp_path / 'none'}: no such bundle directory",
-        "mend": "make one with itr-deploy export",
+        "remedy": "make one with itr-deploy export",
     }
 
 

@@ -14,8 +14,7 @@ from itr_deploy import Matcher
 from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.diagnosis.candidates import CANDIDATES
 from itr_deploy.diagnosis.machine import Machine
-from itr_deploy.diagnosis.selftest import Trial, run_candidate
-from itr_deploy.diagnosis.small_model import write_small_model
+from itr_deploy.diagnosis.selftest import Trial, run_candidate, write_small_model
 from itr_deploy.engines.files import engine_directories
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -119,3 +121,29 @@ def test_a_bfloat16_bundle_on_the_cpu_is_one_line(bundles: Bundles) -> None:
     matcher = Matcher.load(path)
     with pytest.raises(SetupError, match="bfloat16 graphs do not run on the CPU"):
         matcher.encode_texts(["a dog"])
+
+
+UNGUARDED = """
+import itr_deploy, sys
+checkpoint, vocab, output = sys.argv[1:]
+itr_deploy.export("imram", checkpoint=checkpoint, vocab=vocab, output=output, dtype="float16")
+print("exported once")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["a file", "standard input", "-c"])
+def test_a_script_without_a_guard_exports_once(way: str, half: Path, tmp_path: Path) -> None:
+    """The gate's processes do not run the caller's script again."""
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED)
+    command = {"a file": [script], "standard input": ["-"], "-c": ["-c", UNGUARDED]}[way]
+    done = subprocess.run(
+        [sys.executable, *command, FULL.checkpoint, FULL.vocab, tmp_path / "bundle"],
+        input=UNGUARDED if way == "standard input" else "",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "exported once\n"), done.stderr
+    assert read_bundle(tmp_path / "bundle").manifest.graphs == read_bundle(half).manifest.graphs

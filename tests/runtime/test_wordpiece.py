@@ -95,6 +95,24 @@ def test_an_empty_text_is_refused() -> None:
         processor.token_ids(["cat", "  "])
 
 
+def test_half_of_a_character_is_refused_with_its_place() -> None:
+    processor = WordPieceProcessor(TOKENS, lower_case=True, length=LENGTH)
+    with pytest.raises(InputError, match=r"^text 1 has '\\ud83d' at 4, half of a character"):
+        processor.token_ids(["cat", "dog \ud83d"])
+
+
+def test_no_texts_and_texts_without_a_piece_keep_the_padded_length() -> None:
+    processor = WordPieceProcessor(TOKENS, lower_case=True, length=LENGTH)
+    ids, lengths = processor.token_ids([])
+    assert (ids.shape, ids.dtype, lengths.shape, lengths.dtype) == (
+        (0, LENGTH), np.int64, (0,), np.int64,
+    )  # fmt: skip
+    ids, lengths = processor.token_ids(["\x00", "\u200d"])
+    assert ids[:, :2].tolist() == [[TOKENS.index("[CLS]"), TOKENS.index("[SEP]")]] * 2
+    assert lengths.tolist() == [2, 2]
+    assert not ids[:, 2:].any()
+
+
 class TestVocabularyFiles:
     def check(self, path: Path, content: bytes, size: int) -> list[str]:
         path.write_bytes(content)

@@ -24,7 +24,7 @@ class Finding:
         operator: The node's operator.
         module: The part of the model that it came from, where the exporter noted it.
         problem: What is wrong.
-        mend: How to mend it.
+        remedy: What to do about it.
     """
 
     graph: str
@@ -33,7 +33,7 @@ class Finding:
     operator: str
     module: str
     problem: str
-    mend: str
+    remedy: str
 
     def to_json(self) -> dict[str, str]:
         """For a report."""
@@ -42,14 +42,14 @@ class Finding:
     def __str__(self) -> str:
         came = f" of {self.module}" if self.module else ""
         node = f"{self.operator} {self.node}{came}"
-        return f"{self.graph}: {node}: {self.problem}; {self.mend} [{self.rule}]"
+        return f"{self.graph}: {node}: {self.problem}; {self.remedy} [{self.rule}]"
 
 
 def lint_graph(name: str, graph: GraphView, target: Target) -> Iterator[Finding]:
     """What is wrong with one graph."""
     for rule, check in RULES.items():
-        for node, problem, mend in check(graph, target):
-            yield Finding(name, rule, node.name, node.op_type, module_of(node), problem, mend)
+        for node, problem, remedy in check(graph, target):
+            yield Finding(name, rule, node.name, node.op_type, module_of(node), problem, remedy)
 
 
 def lint_bundle(bundle: Bundle, target: Target) -> list[Finding]:

@@ -42,7 +42,7 @@ def explain(
 def _findings(graph: str, path: Path, refusals: Iterable[Refusal], trt: TensorRT) -> list[Finding]:
     model = onnx.load(path, load_external_data=False)
     nodes = {node.name: node for node in model.graph.node}
-    mend = f"refused by {trt.__name__} {trt.__version__}"
+    remedy = f"refused by {trt.__name__} {trt.__version__}"
     return [
         Finding(
             graph,
@@ -51,7 +51,7 @@ def _findings(graph: str, path: Path, refusals: Iterable[Refusal], trt: TensorRT
             refusal.operator,
             module_of(nodes[refusal.node]) if refusal.node in nodes else "",
             refusal.problem,
-            mend,
+            remedy,
         )
         for refusal in refusals
     ]

@@ -15,7 +15,7 @@ from itr_deploy.engines.preflight.graph import GraphView, attribute
 
 Target = EngineTarget
 Problem = tuple[NodeProto, str, str]
-"""The node, what is wrong with it, and how to mend it."""
+"""The node, what is wrong with it, and the remedy."""
 Rule = Callable[[GraphView, Target], Iterator[Problem]]
 
 MOST_TOP_K = 3840
@@ -51,11 +51,11 @@ def operators(graph: GraphView, target: Target) -> Iterator[Problem]:
     """Operators that the parser does not know."""
     for node in graph.nodes:
         if node.op_type in QUANTISED or node.op_type.startswith("QLinear"):
-            mend = "a quantised graph is for ONNX Runtime on a CPU; use the float bundle"
-            yield node, f"operator {node.op_type} is quantised for ONNX Runtime", mend
+            remedy = "a quantised graph is for ONNX Runtime on a CPU; use the float bundle"
+            yield node, f"operator {node.op_type} is quantised for ONNX Runtime", remedy
         elif node.domain not in ("", "ai.onnx"):
-            mend = "export again; a graph that ONNX Runtime optimised is for ONNX Runtime alone"
-            yield node, f"operator {node.domain}.{node.op_type} is not ONNX's own", mend
+            remedy = "export again; a graph that ONNX Runtime optimised is for ONNX Runtime alone"
+            yield node, f"operator {node.domain}.{node.op_type} is not ONNX's own", remedy
         elif node.op_type in UNSUPPORTED or node.op_type.startswith(("Sequence", "Optional")):
             yield node, f"operator {node.op_type} is refused", "write it with other operators"
         elif node.op_type == "NonZero" and target == "tensorrt-rtx":
@@ -80,8 +80,8 @@ def recurrent_types(graph: GraphView, target: Target) -> Iterator[Problem]:
         dtype = graph.dtype(node.input[0])
         lengths = len(node.input) > 4 and bool(node.input[4])
         if dtype == HALF and lengths:
-            mend = "leave the lengths out (reverse the text before a second forward cell)"
-            yield node, f"{node.op_type} with sequence_lens in float16", f"{mend} or use float32"
+            remedy = "leave the lengths out (reverse the text before a second forward cell)"
+            yield node, f"{node.op_type} with sequence_lens in float16", f"{remedy} or use float32"
         elif dtype == BFLOAT:
             yield node, f"{node.op_type} in bfloat16", "keep the recurrent cell in float32"
 
@@ -90,8 +90,8 @@ def recurrent_layout(graph: GraphView, target: Target) -> Iterator[Problem]:
     """The layout that is ignored without a word."""
     for node in graph.nodes:
         if node.op_type in RECURRENT and attribute(node, "layout") == 1:
-            mend = "transpose around it and use layout=0"
-            yield node, "layout=1 is ignored: the output has another shape", mend
+            remedy = "transpose around it and use layout=0"
+            yield node, "layout=1 is ignored: the output has another shape", remedy
 
 
 def attention(graph: GraphView, target: Target) -> Iterator[Problem]:
@@ -153,8 +153,8 @@ def half_constants(graph: GraphView, target: Target) -> Iterator[Problem]:
             sizes = np.abs(value.astype(np.float64))
             small = sizes[(sizes > 0) & (sizes < LEAST_HALF)]
             if small.size:
-                mend = "keep this step in float32, or clamp at a larger number"
-                yield node, f"constant {small.min():.1e} becomes 0 in float16", mend
+                remedy = "keep this step in float32, or clamp at a larger number"
+                yield node, f"constant {small.min():.1e} becomes 0 in float16", remedy
 
 
 RULES: dict[str, Rule] = {

@@ -15,15 +15,18 @@ STATUS = Path("/proc/self/status")
 
 def peak_memory() -> int | None:
     """Most bytes this process has held in memory so far, None where the system does not say."""
-    # On Linux getrusage also counts what the parent held when it started this process.
+    # psutil knows a peak on Windows alone; and on Linux getrusage also counts what the parent held
+    # when it started this process.
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
     if STATUS.exists():
         lines = STATUS.read_text(encoding="ascii", errors="replace").splitlines()
         peaks = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
         return 1024 * int(peaks[0]) if peaks else None
-    try:
-        import resource
-    except ImportError:
-        return None
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.store import Bundle
+from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.errors import SetupError
 from itr_deploy.runtime.backends.base import Arrays, Call
-from itr_deploy.runtime.backends.child import ERROR, LOAD, RUN, receive, send
+from itr_deploy.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from itr_deploy.runtime.isolated import IsolatedProcess, IsolationError
+
+T = TypeVar("T")
 
 
 class IsolatedBackend:
-    """`OnnxRuntimeBackend` on the CPU, in a child process that ends with this object's block.
+    """`OnnxRuntimeBackend` on the CPU, in a process that ends with this object's block.
 
     Creating a session on some half-precision graphs ends the process that does it.
     """
@@ -28,11 +28,9 @@ class IsolatedBackend:
     workers = 1
 
     def __init__(self, bundle: Bundle) -> None:
-        """Start the child."""
-        command = [sys.executable, "-m", "itr_deploy.runtime.backends.child", str(bundle.path)]
-        pipe = subprocess.PIPE
-        self._child = subprocess.Popen(command, stdin=pipe, stdout=pipe)  # noqa: S603
-        self._lock = threading.Lock()
+        """Take the opened bundle; the process reads it again by its path."""
+        self._bundle = bundle
+        self._process = IsolatedProcess()
 
     def __enter__(self) -> IsolatedBackend:
         return self
@@ -43,8 +41,7 @@ class IsolatedBackend:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._child.kill()
-        self._child.communicate()
+        self._process.__exit__(kind, error, trace)
 
     @property
     def description(self) -> str:
@@ -59,7 +56,7 @@ class IsolatedBackend:
         Raises:
             SetupError: The graph cannot be loaded, or ended the process.
         """
-        self._ask({LOAD: np.array(graph)}, graph)
+        self._call(_load, graph)
 
     def run(self, graph: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """See `Backend.run`.
@@ -67,27 +64,16 @@ class IsolatedBackend:
         Raises:
             SetupError: The graph cannot be loaded, or ended the process.
         """
-        return self._ask({RUN: np.array(graph), **inputs}, graph)
+        return self._call(_run, graph, dict(inputs))
 
-    def _ask(self, request: Arrays, graph: str) -> dict[str, NDArray[Any]]:
-        stdin, stdout = self._child.stdin, self._child.stdout
-        assert stdin is not None
-        assert stdout is not None
-        with self._lock:
-            try:
-                send(stdin, request)
-                outputs = receive(stdout)
-            except BrokenPipeError:
-                outputs = None
-        if outputs is None:
-            code = self._child.wait()
+    def _call(self, function: Callable[..., T], graph: str, *arguments: Any) -> T:
+        try:
+            return self._process.call(function, str(self._bundle.path), graph, *arguments)
+        except IsolationError as error:
             raise SetupError(
-                f"ONNX Runtime ended its process (exit code {code}) on graph {graph}; "
+                f"ONNX Runtime failed on graph {graph}: {error}; "
                 "export the bundle in float32, or try another version of onnxruntime"
-            )
-        if ERROR in outputs:
-            raise SetupError(str(outputs[ERROR]))
-        return outputs
+            ) from error
 
     def run_all(self, calls: Iterable[Call]) -> Iterator[dict[str, NDArray[Any]]]:
         """See `Backend.run_all`."""
@@ -99,3 +85,17 @@ class IsolatedBackend:
 
     def max_size(self, graph: str, axis: str) -> None:
         """See `Backend.max_size`: any size."""
+
+
+@cache
+def _backend(bundle: str) -> OnnxRuntimeBackend:
+    """The process's own; its sessions are kept from call to call."""
+    return OnnxRuntimeBackend(read_bundle(bundle))
+
+
+def _load(bundle: str, graph: str) -> None:
+    _backend(bundle).load(graph)
+
+
+def _run(bundle: str, graph: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
+    return _backend(bundle).run(graph, inputs)

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import WordPiece
 from itr_deploy.bundle.store import Bundle
+from itr_deploy.errors import InputError
 from itr_deploy.runtime.text.base import check_texts
 
 if TYPE_CHECKING:
-    from tokenizers import Token
+    from tokenizers import Tokenizer
 
 START, END, UNKNOWN = "[CLS]", "[SEP]", "[UNK]"
 LONGEST_WORD = 100
@@ -29,17 +30,9 @@ class WordPieceProcessor:
 
     def __init__(self, tokens: Sequence[str], lower_case: bool, length: int) -> None:
         """Take the vocabulary, whose ids are its tokens' places, and the padded length."""
-        from tokenizers.models import WordPiece as Model
-        from tokenizers.normalizers import BertNormalizer
-        from tokenizers.pre_tokenizers import BertPreTokenizer
-
-        vocabulary = {token: number for number, token in enumerate(tokens)}
+        self._vocabulary = {token: number for number, token in enumerate(tokens)}
+        self._tokenizer = _tokenizer(self._vocabulary, lower_case, length)
         self._length = length
-        self._vocabulary = vocabulary
-        self._start, self._end = vocabulary[START], vocabulary[END]
-        self._normalizer = BertNormalizer(lowercase=lower_case)
-        self._words = BertPreTokenizer()
-        self._pieces = Model(vocabulary, unk_token=UNKNOWN, max_input_chars_per_word=LONGEST_WORD)
 
     @classmethod
     def from_bundle(cls, bundle: Bundle, processing: WordPiece) -> WordPieceProcessor:
@@ -54,28 +47,55 @@ class WordPieceProcessor:
         return [token for token in self._vocabulary if token.isalnum()]
 
     def token_ids(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """See `TextProcessor.token_ids`; no text is too long."""
+        """See `TextProcessor.token_ids`; no text is too long.
+
+        Raises:
+            InputError: A text is empty, or half of a character that takes two.
+        """
         check_texts(texts)
-        ids = np.zeros((len(texts), self._length), np.int64)
-        lengths = np.zeros(len(texts), np.int64)
-        for number, text in enumerate(texts):
-            pieces = [piece.id for word in self._split(text) for piece in self._tokens(word)]
-            row = [self._start, *pieces[: self._length - 2], self._end]
-            ids[number, : len(row)] = row
-            lengths[number] = len(row)
+        _check_characters(texts)
+        encoded = self._tokenizer.encode_batch_fast(list(texts))
+        ids = np.array([text.ids for text in encoded], np.int64).reshape(-1, self._length)
+        lengths = np.array([sum(text.attention_mask) for text in encoded], np.int64)
         return ids, lengths
 
     def unknown_words(self, text: str) -> list[str]:
         """See `TextProcessor.unknown_words`: the words that no pieces make up."""
-        return [
-            word
-            for word in self._split(text)
-            if any(piece.value == UNKNOWN for piece in self._tokens(word))
-        ]
+        normal = self._tokenizer.normalizer.normalize_str(text)
+        words = [word for word, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(normal)]
+        pieces = self._tokenizer.model.tokenize
+        return [word for word in words if any(piece.value == UNKNOWN for piece in pieces(word))]
 
-    def _split(self, text: str) -> list[str]:
-        normal = self._normalizer.normalize_str(text)
-        return [word for word, _ in self._words.pre_tokenize_str(normal)]
 
-    def _tokens(self, word: str) -> list[Token]:
-        return self._pieces.tokenize(word)
+def _tokenizer(vocabulary: dict[str, int], lower_case: bool, length: int) -> Tokenizer:
+    """BERT's, but for the names of special tokens: in a text they are text."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    tokenizer = Tokenizer(
+        models.WordPiece(vocabulary, unk_token=UNKNOWN, max_input_chars_per_word=LONGEST_WORD)
+    )
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lower_case)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{START} $A {END}",
+        special_tokens=[(token, vocabulary[token]) for token in (START, END)],
+    )
+    tokenizer.enable_truncation(length)
+    tokenizer.enable_padding(length=length)
+    return tokenizer
+
+
+def _check_characters(texts: Sequence[str]) -> None:
+    """Refuse texts that no file could hold, which the tokenizer does not take.
+
+    Raises:
+        InputError: Names the first such text.
+    """
+    for number, text in enumerate(texts):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"text {number} has {text[error.start]!a} at {error.start}, half of a character "
+                "that takes two; decode it again as UTF-16"
+            ) from error

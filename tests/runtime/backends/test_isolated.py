@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from itr_deploy.bundle.store import list_files, read_bundle, write_manifest
@@ -31,9 +32,21 @@ def test_it_gives_what_the_same_process_gives(bundle: Path) -> None:
 def test_a_process_that_ends_is_one_line_and_names_the_graph(bundle: Path) -> None:
     with IsolatedBackend(read_bundle(bundle)) as backend:
         backend.run("image_encoder", REGIONS)
-        os.kill(backend._child.pid, signal.SIGSEGV)
-        with pytest.raises(SetupError, match=r"exit code -11\) on graph text_encoder") as caught:
+        os.kill(backend._process.call(os.getpid), signal.SIGSEGV)
+        with pytest.raises(SetupError) as caught:
             backend.run("text_encoder", {"token_ids": FULL.token_ids})
+    assert str(caught.value) == (
+        "ONNX Runtime failed on graph text_encoder: the process crashed: SIGSEGV; "
+        "export the bundle in float32, or try another version of onnxruntime"
+    )
+
+
+def test_inputs_that_a_graph_does_not_take_are_one_line(bundle: Path) -> None:
+    with (
+        IsolatedBackend(read_bundle(bundle)) as backend,
+        pytest.raises(SetupError, match=r"^ONNX Runtime failed on graph image_encoder: ") as caught,
+    ):
+        backend.run("image_encoder", {"regions": FULL.regions[0]})
     assert "\n" not in str(caught.value)
 
 
@@ -51,5 +64,5 @@ def test_an_error_of_the_other_process_is_raised_here(bundle_copy: Path) -> None
 
 def test_the_other_process_ends_with_the_block(bundle: Path) -> None:
     with IsolatedBackend(read_bundle(bundle)) as backend:
-        child = backend._child
-    assert child.returncode is not None
+        number = backend._process.call(os.getpid)
+    assert not psutil.pid_exists(number)

@@ -5,7 +5,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from itr_deploy.diagnosis.providers import DOUBLING
+from itr_deploy.diagnosis.machine import DOUBLING
 from itr_deploy.runtime.backends.sessions import open_session
 from itr_deploy.runtime.matcher import Matcher
 

@@ -84,7 +84,7 @@ class TensorRTBackend:
             return worker.run(inputs)
 
     def run_all(self, calls: Iterable[Call]) -> Iterator[dict[str, NDArray[np.float32]]]:
-        """Run many graphs, `workers` at a time; results in the order of the calls. Raises as `run`."""
+        """Run many graphs, `workers` at a time; results come in the order of the calls."""
         return self._pool.run_all(self.run, calls)
 
     def pin(self, arrays: Iterable[NDArray[Any]]) -> None:
@@ -96,7 +96,7 @@ class TensorRTBackend:
         self._engines.resident.pin(arrays)
 
     def max_size(self, graph: str, axis: str) -> int | None:
-        """Largest size of an axis that a graph's engine is built for; None where it has no such axis.
+        """Largest size of an axis that a graph's engine is built for; None for an unknown axis.
 
         Raises:
             EngineError: The graph's engine is missing or does not fit.

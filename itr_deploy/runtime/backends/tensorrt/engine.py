@@ -114,20 +114,20 @@ class LoadedEngine:
     Attributes:
         graph: The graph's name.
         engine: What the library made of the engine's file; absent once it is freed.
-        mend: The command that builds the engine again.
+        remedy: The command that builds the engine again.
         inputs: By name.
         outputs: The outputs' types; their shapes follow from those of the inputs.
     """
 
     def __init__(
-        self, graph: str, info: GraphInfo, engine: TensorRT.ICudaEngine, trt: TensorRT, mend: str
+        self, graph: str, info: GraphInfo, engine: TensorRT.ICudaEngine, trt: TensorRT, remedy: str
     ) -> None:
         """Read the engine's inputs and outputs.
 
         Raises:
             EngineError: It takes or gives what no graph of a bundle does.
         """
-        self.graph, self.mend = graph, mend
+        self.graph, self.remedy = graph, remedy
         self.engine = engine
         self.inputs: dict[str, EngineInput] = {}
         self.outputs: dict[str, np.dtype[Any]] = {}
@@ -139,7 +139,7 @@ class LoadedEngine:
             if kind not in TYPES or engine.get_tensor_location(name) == trt.TensorLocation.HOST:
                 raise EngineError(
                     f"{graph}: the engine has a tensor {name} of type {kind} that this runtime "
-                    f"cannot give to it; build it again with {mend} --force"
+                    f"cannot give to it; build it again with {remedy} --force"
                 )
             dtype = np.dtype(TYPES[kind])
             if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT:
@@ -189,7 +189,7 @@ class LoadedEngine:
         if options:
             raise EngineError(
                 f"{self.graph}: its input {name} has shape {list(array.shape)}; the engine takes "
-                f"{list(wanted.least)} to {list(wanted.most)}; build it again with {self.mend} "
+                f"{list(wanted.least)} to {list(wanted.most)}; build it again with {self.remedy} "
                 + " ".join(options)
             )
         return np.ascontiguousarray(array)

@@ -110,7 +110,7 @@ class Engines:
     def _load(self, graph: str) -> LoadedEngine:
         directory = find_engine(self._bundle, graph, self._target, self._host)
         path, built = directory.file(graph), directory.record.engines[graph]
-        mend = build_again(self._bundle, graph, built)
+        remedy = build_again(self._bundle, graph, built)
         if built.fingerprint.version_compatible and self._target == "tensorrt":
             # It brings a small runtime of its own: code, and the record beside it proves nothing.
             if os.environ.get(HOST_CODE) != "1":
@@ -126,11 +126,11 @@ class Engines:
             said = heard.errors[-1] if heard.errors else "it does not say why"
             raise EngineError(
                 f"{path}: {self._target} {self._host.version} does not load it: {said}; "
-                f"build it again with {mend} --force"
+                f"build it again with {remedy} --force"
             )
         log.debug("%s: engine of %s", path, graph)
         info = self._bundle.manifest.graphs[graph]
-        return LoadedEngine(graph, info, engine, self._trt, mend)
+        return LoadedEngine(graph, info, engine, self._trt, remedy)
 
     def close(self) -> None:
         """Free everything: contexts before their engines, those before the library's runtime."""

@@ -94,7 +94,7 @@ class Worker:
             if not self._execute():
                 raise EngineError(
                     f"{self._loaded.graph}: the engine failed: {self._loaded.last_error}; "
-                    f"build it again with {self._loaded.mend} --force"
+                    f"build it again with {self._loaded.remedy} --force"
                 )
             for name, array in outputs.items():
                 self._device.download(array, addresses[name], self._stream)
@@ -112,7 +112,7 @@ class Worker:
             given = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
             raise EngineError(
                 f"{self._loaded.graph}: the engine refuses inputs of these shapes: {given}; "
-                f"build it for them with {self._loaded.mend} and --max-shapes"
+                f"build it for them with {self._loaded.remedy} and --max-shapes"
             )
         self._output_shapes = {
             name: tuple(self._context.get_tensor_shape(name)) for name in self._loaded.outputs

@@ -1,4 +1,4 @@
-"""Builds of ONNX Runtime and their providers; the fakes are loaded as the real ones are."""
+"""The checks of a machine; fakes of libraries are loaded as the real ones are."""
 
 from __future__ import annotations
 
@@ -6,12 +6,26 @@ import os
 import sys
 import sysconfig
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from itr_deploy.diagnosis.machine import Machine
-from itr_deploy.diagnosis.onnxruntime import CPU, CUDA, TENSORRT, check_onnxruntime, check_provider
+from itr_deploy.diagnosis import checks
+from itr_deploy.diagnosis.checks import (
+    check_cache,
+    check_cuda,
+    check_export_half,
+    check_itr_deploy,
+    check_library,
+    check_onnxruntime,
+    check_provider,
+    check_python,
+)
+from itr_deploy.diagnosis.machine import CPU, CUDA, TENSORRT, Machine
+from itr_deploy.engines.cuda import CudaState
+from itr_deploy.runtime.backends.cache import VARIABLE
+from tests.diagnosis.conftest import with_cuda
 from tests.support.command import python
 from tests.support.packages import (
     fake_distribution,
@@ -50,7 +64,9 @@ def test_two_builds_at_once_are_a_problem(site: Path) -> None:
     check = check_onnxruntime(Machine())
     assert check.state == "problem"
     assert check.found.startswith("onnxruntime 1.31.1 and onnxruntime-gpu 1.30.0 are installed")
-    assert str(check.mend).startswith("pip uninstall onnxruntime onnxruntime-gpu, then pip install")
+    assert str(check.remedy).startswith(
+        "pip uninstall onnxruntime onnxruntime-gpu, then pip install"
+    )
 
 
 def test_no_onnxruntime_is_a_problem(tmp_path: Path) -> None:
@@ -69,7 +85,7 @@ main()
     found = {check["name"]: check for check in outcome.json["checks"]}
     assert found["onnxruntime"]["state"] == "problem"
     assert found["onnxruntime"]["found"] == "not installed"
-    assert found["onnxruntime"]["mend"].startswith("pip install 'itr-deploy[cpu]'")
+    assert found["onnxruntime"]["remedy"].startswith("pip install 'itr-deploy[cpu]'")
     assert CPU not in found
     assert outcome.error == "error: 1 problem found"
 
@@ -101,7 +117,7 @@ def test_a_listed_provider_that_does_not_load_is_a_problem(
         machine.timeout = 4
     check = check_provider(machine, CUDA)
     assert (check.state, check.found) == ("problem", f"does not load: {said}")
-    assert "onnxruntime-gpu[cuda,cudnn]" in str(check.mend)
+    assert "onnxruntime-gpu[cuda,cudnn]" in str(check.remedy)
 
 
 def test_a_provider_that_computes_wrong_values_is_a_problem(
@@ -134,9 +150,9 @@ def test_a_build_without_the_providers_is_told_where_there_is_a_gpu(
     fake_onnxruntime(site)
     check = check_provider(with_gpu("8.6"), CUDA)
     assert check.state == "missing"
-    assert "itr-deploy[gpu]" in str(check.mend)
+    assert "itr-deploy[gpu]" in str(check.remedy)
     check = check_provider(no_gpu, CUDA)
-    assert (check.state, check.mend) == ("info", None)
+    assert (check.state, check.remedy) == ("info", None)
 
 
 @pytest.mark.parametrize(
@@ -156,4 +172,113 @@ def test_the_tensorrt_provider_needs_tensorrt_10(
     check = check_provider(with_gpu("8.6"), TENSORRT)
     assert check.state == state
     assert said in check.found
-    assert check.mend
+    assert check.remedy
+
+
+def test_this_python_is_supported() -> None:
+    assert check_itr_deploy().state == "ok"
+    check = check_python()
+    assert check.state == "ok"
+    assert " on " in check.found
+
+
+def test_an_old_python_is_a_problem() -> None:
+    check = check_python((3, 9, 2))
+    assert check.state == "problem"
+    assert check.found.startswith("3.9.2 on ")
+    assert check.remedy == "install Python 3.10 or newer"
+
+
+def test_a_machine_without_the_export_half_is_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_export_half().state == "ok"
+    monkeypatch.setattr(checks, "EXPORT_HALF", ("numpy", "nothing-like-it"))
+    check = check_export_half()
+    assert check.state == "info"
+    assert check.found == "nothing-like-it not installed (only needed to export)"
+    assert "pip install 'itr-deploy[export]'" in str(check.remedy)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tensorrt-rtx has wheels for x86-64 only")
+def test_the_installed_library_is_imported_and_named() -> None:
+    check = check_library(Machine(), "tensorrt-rtx")
+    assert (check.state, check.found) == ("ok", version("tensorrt-rtx"))
+
+
+def test_a_tensorrt_is_imported_to_see_that_it_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(fake_module(tmp_path / "good", "tensorrt", "__version__ = '10.9'"))
+    check = check_library(Machine(), "tensorrt")
+    assert (check.state, check.found) == ("ok", "10.9")
+    monkeypatch.syspath_prepend(
+        fake_module(tmp_path / "bad", "tensorrt", "import os; os.kill(os.getpid(), 11)")
+    )
+    check = check_library(Machine(), "tensorrt")
+    assert check.state == "problem"
+    assert check.found == "does not load: the process crashed: SIGSEGV"
+    assert check.remedy == "pip uninstall tensorrt, then pip install 'itr-deploy[tensorrt]'"
+
+
+def test_no_gpu_is_said_plainly_and_has_no_remedy(no_gpu: Machine) -> None:
+    check = list(check_cuda(no_gpu))[-1]
+    assert check.state == "info"
+    assert check.found == "no GPU: no CUDA driver: none found; searches run on the CPU"
+    assert check.remedy is None
+
+
+def test_gpus_are_listed_with_the_version_that_the_driver_serves(
+    with_gpu: Callable[..., Machine],
+) -> None:
+    bindings, driver, first, second = check_cuda(with_gpu("8.6", "9.0"))
+    assert bindings.name == "cuda-bindings"
+    assert driver.found == "serves CUDA 13.0"
+    assert first.found == "NVIDIA Fake 8.6, capability 8.6, 24.0 GiB"
+    assert (second.name, second.state) == ("GPU 1", "ok")
+
+
+def test_a_driver_that_fails_is_a_problem() -> None:
+    state = CudaState(None, (), "the CUDA driver does not start: CUDA_ERROR_UNKNOWN", fails=True)
+    check = list(check_cuda(with_cuda(state)))[-1]
+    assert check.state == "problem"
+    assert "CUDA_ERROR_UNKNOWN" in check.found
+    assert "restart the machine" in str(check.remedy)
+
+
+def test_the_cache_directory_is_shown_with_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tensorrt").mkdir()
+    (tmp_path / "tensorrt" / "a.timing").write_bytes(bytes(3 << 20))
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    check = check_cache()
+    assert (check.state, check.found) == ("ok", f"{tmp_path}, 3.0 MiB")
+
+
+def test_a_cache_directory_that_is_not_there_is_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "a" / "b"))
+    check = check_cache()
+    assert (check.state, check.found) == ("ok", f"{tmp_path / 'a' / 'b'}, 0 bytes")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cache_directory_that_cannot_be_written_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "file" / "cache"))
+    check = check_cache()
+    assert check.state == "problem"
+    assert check.found.endswith("file/cache cannot be written: Not a directory")
+    assert str(check.remedy).startswith("set ITR_DEPLOY_CACHE")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system without files")
+def test_a_cache_directory_on_a_file_system_that_refuses_is_a_problem(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(VARIABLE, "/proc/self/cache")
+    check = check_cache()
+    assert check.state == "problem"
+    assert "/proc/self/cache cannot be written" in check.found

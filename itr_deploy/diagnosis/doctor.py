@@ -1,4 +1,4 @@
-"""`doctor`: what this machine has, what truly loads, and how to mend the rest."""
+"""`doctor`: what this machine has, what truly loads, and the remedy for the rest."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itr_deploy.deploy.export_half import export_half
-from itr_deploy.diagnosis.cache import check_cache
-from itr_deploy.diagnosis.checks import Check
-from itr_deploy.diagnosis.cuda import check_cuda
-from itr_deploy.diagnosis.engines import check_bundle
-from itr_deploy.diagnosis.machine import Machine
-from itr_deploy.diagnosis.onnxruntime import PROVIDERS, check_onnxruntime, check_provider
-from itr_deploy.diagnosis.python import check_export_half, check_itr_deploy, check_python
-from itr_deploy.diagnosis.tensorrt import check_library
+from itr_deploy.diagnosis.bundles import check_bundle
+from itr_deploy.diagnosis.checks import (
+    Check,
+    check_cache,
+    check_cuda,
+    check_export_half,
+    check_itr_deploy,
+    check_library,
+    check_onnxruntime,
+    check_provider,
+    check_python,
+)
+from itr_deploy.diagnosis.machine import PROVIDERS, Machine
 
 if TYPE_CHECKING:
     from itr_deploy.diagnosis.selftest import Row
@@ -53,7 +58,7 @@ def doctor(
     on_check: Callable[[Check], object] = lambda check: None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Diagnosis:
-    """Look at this machine: what is installed, what truly loads, and how to mend what does not.
+    """Look at this machine: what is installed, what truly loads, and the remedy for what does not.
 
     A machine without a GPU is in order.
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from itr_deploy.bundle.store import read_bundle
+from itr_deploy.diagnosis.bundles import check_bundle
 from itr_deploy.diagnosis.checks import Check
-from itr_deploy.diagnosis.engines import check_bundle
 from itr_deploy.diagnosis.machine import Machine
 from itr_deploy.engines.files import (
     RECORD,
@@ -86,7 +86,7 @@ def test_a_damaged_bundle_is_a_problem(bundle_copy: Path, no_gpu: Machine) -> No
     (check,) = check_bundle(no_gpu, bundle_copy)
     assert check.state == "problem"
     assert "vocab.json does not match its checksum" in check.found
-    assert check.mend == "copy or export the bundle again"
+    assert check.remedy == "copy or export the bundle again"
 
 
 def test_engines_fit_the_gpu_that_they_were_built_for(
@@ -94,7 +94,7 @@ def test_engines_fit_the_gpu_that_they_were_built_for(
 ) -> None:
     directory = write_engines(bundle_copy)
     check = engines_check(with_gpu("9.0", "8.6"), bundle_copy)
-    assert (check.name, check.state, check.mend) == (f"engines {directory}", "ok", None)
+    assert (check.name, check.state, check.remedy) == (f"engines {directory}", "ok", None)
     assert check.found == f"1 for TensorRT {VERSION}, float16, capability 8.6: fits"
 
 
@@ -115,7 +115,7 @@ def test_engines_of_another_version_are_a_problem_with_the_command_that_builds_t
     assert check.state == "problem"
     assert "10.3.0.26" in check.found
     assert VERSION in check.found
-    assert check.mend == f"itr-deploy build-engine {bundle_copy} --target tensorrt"
+    assert check.remedy == f"itr-deploy build-engine {bundle_copy} --target tensorrt"
 
 
 def test_engines_of_a_graph_that_changed_are_a_problem(
@@ -125,7 +125,7 @@ def test_engines_of_a_graph_that_changed_are_a_problem(
     check = engines_check(with_gpu("8.6"), bundle_copy)
     assert check.state == "problem"
     assert GRAPH in check.found
-    assert "build-engine" in str(check.mend)
+    assert "build-engine" in str(check.remedy)
 
 
 def test_a_damaged_engine_is_a_problem(bundle_copy: Path, no_gpu: Machine) -> None:
@@ -144,7 +144,7 @@ def test_engines_for_other_gpus_are_no_problem(
     check = engines_check(with_gpu("9.0"), bundle_copy)
     assert check.state == "info"
     assert check.found.endswith("capability 8.6: for other GPUs than those here, 9.0")
-    assert "build-engine" in str(check.mend)
+    assert "build-engine" in str(check.remedy)
 
 
 def test_engines_whose_library_is_not_installed_name_what_installs_it(
@@ -154,7 +154,7 @@ def test_engines_whose_library_is_not_installed_name_what_installs_it(
     monkeypatch.setattr(Machine, "library", lambda machine, target: None)
     check = engines_check(no_gpu, bundle_copy)
     assert check.state == "missing"
-    assert check.mend == "pip install 'itr-deploy[tensorrt]'"
+    assert check.remedy == "pip install 'itr-deploy[tensorrt]'"
 
 
 def test_a_record_that_cannot_be_read_is_a_problem(bundle_copy: Path, no_gpu: Machine) -> None:

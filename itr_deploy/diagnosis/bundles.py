@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from itr_deploy.bundle.store import Bundle, read_bundle
-from itr_deploy.diagnosis.checks import Check, problem_of
+from itr_deploy.diagnosis.checks import NAMES, Check, install, problem_of
 from itr_deploy.diagnosis.machine import Machine
-from itr_deploy.diagnosis.tensorrt import NAMES, install
 from itr_deploy.engines.files import EngineDirectory, check_engine_file, engine_directories
 from itr_deploy.engines.fit import EngineHost, check_fit, rebuild
 from itr_deploy.errors import BundleError, EngineError
@@ -39,7 +38,7 @@ def _check_engines(machine: Machine, bundle: Bundle, directory: EngineDirectory)
     # One build wrote them all.
     one = next(iter(engines.values()))
     built = one.fingerprint
-    mend = rebuild(bundle, one, gpus=[gpu.capability for gpu in machine.cuda.gpus])
+    remedy = rebuild(bundle, one, gpus=[gpu.capability for gpu in machine.cuda.gpus])
     said = f"{len(engines)} for {NAMES[built.target]} {built.version}, {built.precision}"
     said = f"{said}, capability {' or '.join(built.capabilities)}"
     library = machine.library(built.target)
@@ -56,8 +55,8 @@ def _check_engines(machine: Machine, bundle: Bundle, directory: EngineDirectory)
         return Check(name, "ok" if gpus else "info", f"{said}: {here}")
     if gpus and not set(gpus) & set(built.capabilities) and built.hardware_compatibility == "none":
         found = f"{said}: for other GPUs than those here, {' and '.join(gpus)}"
-        return Check(name, "info", found, mend)
-    return Check(name, "problem", f"{said}: {tried[0]}", mend)
+        return Check(name, "info", found, remedy)
+    return Check(name, "problem", f"{said}: {tried[0]}", remedy)
 
 
 def _unfit(bundle: Bundle, directory: EngineDirectory, host: EngineHost) -> str | None:
