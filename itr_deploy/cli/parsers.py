@@ -41,7 +41,7 @@ def byte_size(value: str | int) -> int:
 
     try:
         # ByteSize ignores what follows a size.
-        if not re.fullmatch(r"\s*[\d.]+\s*\w*\s*", str(value)):
+        if not re.fullmatch(r"[\d.]+\s*[A-Za-z]*", str(value)):
             raise ValueError
         return int(TypeAdapter(ByteSize).validate_python(value))
     except (ValueError, ValidationError) as error:

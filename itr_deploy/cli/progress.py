@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from itr_deploy.cli.interrupts import check_interrupted
@@ -29,14 +29,18 @@ def steps(shown: bool = True) -> Iterator[Callable[[str], None]]:
     Args:
         shown: False shows none.
     """
-    console = _console(shown)
-    with console.status("starting") as status:
+    if not shown or SHOWN.quiet:
+        yield lambda step: check_interrupted()
+        return
+    console = _console()
+    with console.status("starting") if _moves(console) else nullcontext() as status:
 
         def begin(step: str) -> None:
             check_interrupted()
-            status.update(step)
-            if shown and (SHOWN.as_json or not console.is_terminal):
+            if status is None:
                 _tell(console, step)
+            else:
+                status.update(step)
 
         yield begin
 
@@ -121,18 +125,26 @@ def progress_bar() -> Progress:
 
     label = TextColumn("{task.description}", markup=False)
     columns = (label, BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    return Progress(*columns, console=_console())
+    # A bar that is merely not drawn still takes standard error, and the log with it.
+    return Progress(*columns, console=_console(), disable=SHOWN.quiet or SHOWN.as_json)
 
 
-def _console(shown: bool = True) -> Console:
-    """Standard error for what moves; as JSON there are only lines."""
+def _console() -> Console:
     from rich.console import Console
 
-    return Console(stderr=True, quiet=not shown or SHOWN.quiet or SHOWN.as_json)
+    return Console(stderr=True)
+
+
+def _moves(console: Console) -> bool:
+    """Whether what is written can be overwritten, and is for people."""
+    return console.is_terminal and not SHOWN.as_json
 
 
 def _tell(console: Console, step: str) -> None:
-    if SHOWN.as_json and not SHOWN.quiet:
+    """Show a step as a line."""
+    if SHOWN.quiet:
+        return
+    if SHOWN.as_json:
         log.info("%s", step)
     else:
         console.print(f"- {step}", markup=False, highlight=False, soft_wrap=True)
