@@ -78,8 +78,15 @@ def test_the_page_on_families_makes_one_that_searches(tmp_path: Path) -> None:
     package = shutil.copytree(Path(itr_deploy.__file__).parent, tmp_path / "itr_deploy")
     family = package / "models" / "bestregion"
     family.mkdir()
-    for name in ("__init__.py", "family.py", "plain.py", "deployed.py", "checkpoint.py"):
-        (family / name).write_text(titled(page, name))
+    for name in (
+        "__init__.py",
+        "options.py",
+        "family.py",
+        "plain.py",
+        "deployed.py",
+        "checkpoint.py",
+    ):
+        (family / f"{name}.py").write_text(titled(page, f"{name}.py"))
     registry = package / "models" / "registry.py"
     line = titled(page, "registry.py")
     before = registry.read_text()

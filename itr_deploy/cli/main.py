@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 from typing import Annotated
 
 import typer
 
+from itr_deploy.cli.interrupts import end_at_once, exit_code_of
 from itr_deploy.cli.logs import shown_logs
 from itr_deploy.cli.usage import explain
 from itr_deploy.cli.verbs import Verbs
@@ -53,19 +53,18 @@ def root(
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    # Ended by a service manager, clean up as for Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with shown_logs():
-        code = _run()
+        code = exit_code_of(_run)
+    end_at_once()
     sys.exit(code)
 
 
 def _run() -> int:
     try:
         # Ctrl-C comes back as the exit code 130, typer.Exit as its own, a finished verb as None.
-        code = app(prog_name=NAME, standalone_mode=False) or 0
-    except (KeyboardInterrupt, typer.Abort):
-        code = InterruptedWorkError.exit_code
+        code = int(app(prog_name=NAME, standalone_mode=False) or 0)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
     except typer.TyperException as error:
         log.error("%s", explain(error))
         return error.exit_code
@@ -76,5 +75,5 @@ def _run() -> int:
         sys.stderr.close()
         return 0
     if code == InterruptedWorkError.exit_code:
-        log.error("interrupted; nothing half-written was left behind")
-    return int(code)
+        raise KeyboardInterrupt
+    return code

@@ -41,7 +41,7 @@ def byte_size(value: str | int) -> int:
 
     try:
         # ByteSize ignores what follows a size.
-        if not re.fullmatch(r"[\s.\w]+", str(value)) or len(str(value).split()) > 2:
+        if not re.fullmatch(r"[\d.]+\s*[A-Za-z]*", str(value)):
             raise ValueError
         return int(TypeAdapter(ByteSize).validate_python(value))
     except (ValueError, ValidationError) as error:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from itr_deploy.cli.interrupts import check_interrupted
 from itr_deploy.cli.logs import SHOWN
 from itr_deploy.errors import InterruptedWorkError
 
@@ -28,13 +29,18 @@ def steps(shown: bool = True) -> Iterator[Callable[[str], None]]:
     Args:
         shown: False shows none.
     """
-    console = _console(shown)
-    with console.status("starting") as status:
+    if not shown or SHOWN.quiet:
+        yield lambda step: check_interrupted()
+        return
+    console = _console()
+    with console.status("starting") if _moves(console) else nullcontext() as status:
 
         def begin(step: str) -> None:
-            status.update(step)
-            if shown and (SHOWN.as_json or not console.is_terminal):
+            check_interrupted()
+            if status is None:
                 _tell(console, step)
+            else:
+                status.update(step)
 
         yield begin
 
@@ -44,7 +50,12 @@ def counted(label: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar with rate and time left; it is told done and total."""
     with progress_bar() as bar:
         task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def advance(done: int, total: int) -> None:
+            check_interrupted()
+            bar.update(task, completed=done, total=total)
+
+        yield advance
 
 
 @contextmanager
@@ -57,11 +68,20 @@ def pair_bar() -> Iterator[Bar]:
     from itr_deploy.evaluation.progress import Bar
 
     with progress_bar() as bar:
+
+        def begin(step: str) -> None:
+            check_interrupted()
+            _tell(bar.console, step)
+
+        def advance(done: int) -> None:
+            check_interrupted()
+            bar.update(bar.task_ids[-1], completed=done)
+
         try:
             yield Bar(
-                lambda step: _tell(bar.console, step),
+                begin,
                 lambda name, total, done: bar.add_task(name, total=total, completed=done),
-                lambda done: bar.update(bar.task_ids[-1], completed=done),
+                advance,
             )
         except KeyboardInterrupt as error:
             reached = "before any pair was scored; the same command begins again"
@@ -105,18 +125,26 @@ def progress_bar() -> Progress:
 
     label = TextColumn("{task.description}", markup=False)
     columns = (label, BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    return Progress(*columns, console=_console())
+    # A bar that is merely not drawn still takes standard error, and the log with it.
+    return Progress(*columns, console=_console(), disable=SHOWN.quiet or SHOWN.as_json)
 
 
-def _console(shown: bool = True) -> Console:
-    """Standard error for what moves; as JSON there are only lines."""
+def _console() -> Console:
     from rich.console import Console
 
-    return Console(stderr=True, quiet=not shown or SHOWN.quiet or SHOWN.as_json)
+    return Console(stderr=True)
+
+
+def _moves(console: Console) -> bool:
+    """Whether what is written can be overwritten, and is for people."""
+    return console.is_terminal and not SHOWN.as_json
 
 
 def _tell(console: Console, step: str) -> None:
-    if SHOWN.as_json and not SHOWN.quiet:
+    """Show a step as a line."""
+    if SHOWN.quiet:
+        return
+    if SHOWN.as_json:
         log.info("%s", step)
     else:
         console.print(f"- {step}", markup=False, highlight=False, soft_wrap=True)

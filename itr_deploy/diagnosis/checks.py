@@ -9,10 +9,10 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import packages_distributions
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Literal
 
-import itr_deploy
 from itr_deploy.diagnosis.machine import CPU, TENSORRT, Machine, installed
 from itr_deploy.engines.files import EngineTarget
 from itr_deploy.errors import ItrDeployError
@@ -61,7 +61,7 @@ def problem_of(name: str, error: ItrDeployError) -> Check:
 
 def check_itr_deploy() -> Check:
     """The version of this package."""
-    return Check("itr-deploy", "ok", itr_deploy.__version__)
+    return Check("itr-deploy", "ok", version_of("itr-deploy"))
 
 
 def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Check:

@@ -11,7 +11,7 @@ from pydantic import Field
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.deploy import exporting
 from itr_deploy.models import registry
-from itr_deploy.models.imram.family import ImramOptions
+from itr_deploy.models.imram.options import ImramOptions
 from itr_deploy.models.options import TextFile
 from tests.support.command import itr_deploy
 from tests.support.golden import TEXT

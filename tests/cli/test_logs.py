@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +75,45 @@ def test_quiet_hides_progress_and_keeps_the_error(bundle: Path, tmp_path: Path) 
     assert quiet.err.splitlines() == [quiet.error]
     as_json = itr_deploy(*command, "-q", "--log-format", "json")
     assert json.loads(as_json.err)["level"] == "ERROR"
+
+
+def at_a_terminal(*arguments: object) -> str:
+    """What a process writes to a standard error that is a terminal."""
+    ours, its = pty.openpty()
+    command = [sys.executable, "-c", "from itr_deploy.cli.main import main; main()"]
+    process = subprocess.Popen(
+        [*command, *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=its
+    )
+    os.close(its)
+    written = b""
+    # A terminal that nobody writes to any more reads as an error.
+    with contextlib.suppress(OSError):
+        while block := os.read(ours, 65536):
+            written += block
+    os.close(ours)
+    process.wait()
+    return written.decode()
+
+
+def test_at_a_terminal_a_bar_that_is_not_shown_hides_no_record(
+    bundle: Path, data: Path, tmp_path: Path
+) -> None:
+    index = ("index", bundle, "--data", data, "-v")
+    quiet = at_a_terminal(*index, "--output", tmp_path / "a", "-q").splitlines()
+    assert quiet
+    assert all(line.startswith("info: itr_deploy.") for line in quiet)
+    as_json = at_a_terminal(*index, "--output", tmp_path / "b", "--log-format", "json")
+    assert {json.loads(line)["level"] for line in as_json.splitlines()} == {"INFO"}
+    assert "━" in at_a_terminal(*index, "--output", tmp_path / "c")
+
+
+def test_at_a_terminal_steps_are_json_lines_too(bundle: Path, tmp_path: Path) -> None:
+    told = at_a_terminal(
+        *("ensemble", bundle, bundle, "--weight", -1, "--output", tmp_path / "out"),
+        *("--log-format", "json"),
+    )
+    lines = [json.loads(line) for line in told.splitlines()]
+    assert [line["level"] for line in lines] == ["INFO", "ERROR"]
 
 
 def test_a_run_leaves_logging_as_it_was(bundle: Path) -> None:

@@ -17,7 +17,9 @@ def test_a_size_is_in_bytes(text: str, size: int) -> None:
     assert byte_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "much", "4 parsecs", "-1", "4GiB,5GiB", "1 GiB each", "GiB"])
+@pytest.mark.parametrize(
+    "text", ["", "much", "4 parsecs", "-1", "4GiB,5GiB", "1 GiB each", "4GiB each", "GiB"]
+)
 def test_what_is_no_size_is_refused_with_the_value(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="is not a size; give for example") as caught:
         byte_size(text)

@@ -11,7 +11,7 @@ import torch
 from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.bundle.store import PARITY
 from itr_deploy.models.lhsc.checkpoint import load
-from itr_deploy.models.lhsc.family import LhscOptions
+from itr_deploy.models.lhsc.options import LhscOptions
 from itr_deploy.parity.gate import verify
 from itr_deploy.parity.samples import Sample
 from itr_deploy.runtime.encoding.sources import TextSource

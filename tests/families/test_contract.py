@@ -197,7 +197,7 @@ def test_a_prefilter_keeps_what_it_scores_highest(deployed: Deployed, tmp_path: 
 def test_an_evaluation_recalls_what_the_model_does(deployed: Deployed, tmp_path: Path) -> None:
     data = deployed.write_data(tmp_path / "data")
     report = evaluate(deployed.path, data=data, output=tmp_path / "out")
-    assert report["recall"] == recall(ranks(deployed.plain, PER_IMAGE)).to_json()
+    assert report.recall == recall(ranks(deployed.plain, PER_IMAGE))
 
 
 def test_a_tuned_bundle_searches(deployed: Deployed, tmp_path: Path) -> None:

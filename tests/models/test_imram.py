@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from itr_deploy.models.imram.checkpoint import load
 from itr_deploy.models.imram.config import ATTENTION_NORMS, MODES, ImramConfig
 from itr_deploy.models.imram.deployed import ImramDeployment
-from itr_deploy.models.imram.family import ImramOptions
+from itr_deploy.models.imram.options import ImramOptions
 from itr_deploy.models.imram.plain import Imram
 from tests.support.golden import CASES, FULL, Case
 from tests.support.imram import (

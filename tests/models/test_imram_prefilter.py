@@ -11,7 +11,7 @@ from itr_deploy.models.contract import DeployedMatcher, Pipeline
 from itr_deploy.models.imram.checkpoint import load
 from itr_deploy.models.imram.config import ATTENTION_NORMS, MODES
 from itr_deploy.models.imram.deployed import ImramDeployment
-from itr_deploy.models.imram.family import ImramOptions
+from itr_deploy.models.imram.options import ImramOptions
 from tests.models.test_imram import ALL_CASES, PRECOMPUTE, inputs, small_config
 from tests.support.golden import Case
 from tests.support.imram import random_items, random_model

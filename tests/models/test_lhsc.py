@@ -18,8 +18,8 @@ from itr_deploy.models.layers import l2_norm
 from itr_deploy.models.lhsc.checkpoint import load
 from itr_deploy.models.lhsc.config import LhscConfig
 from itr_deploy.models.lhsc.deployed import LhscDeployment
-from itr_deploy.models.lhsc.family import LhscOptions, TextPadding
 from itr_deploy.models.lhsc.folding import FoldedConvolution
+from itr_deploy.models.lhsc.options import LhscOptions, TextPadding
 from itr_deploy.models.lhsc.plain import Lhsc
 from itr_deploy.models.registry import family
 

@@ -40,7 +40,7 @@ def itr_deploy(*arguments: object) -> Outcome:
     """Run ``itr-deploy`` in this process, through `main` and its exit codes."""
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
     command = ["itr-deploy", *map(str, arguments)]
-    on_sigterm = signal.getsignal(signal.SIGTERM)
+    handlers = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
     with patch.object(sys, "argv", command), redirect_stdout(out), redirect_stderr(err):
         try:
             main()
@@ -49,7 +49,8 @@ def itr_deploy(*arguments: object) -> Outcome:
         else:
             raise AssertionError("main() did not end the process")
         finally:
-            signal.signal(signal.SIGTERM, on_sigterm)
+            for kind, handler in handlers.items():
+                signal.signal(kind, handler)
     texts = []
     for stream in (out, err):
         stream.flush()

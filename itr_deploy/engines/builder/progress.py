@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from types import FrameType
 from typing import TypeVar
 
 from itr_deploy.engines.tensorrt_api import TensorRT
@@ -53,22 +54,26 @@ class Cancellation:
 
     @contextmanager
     def _noting_signals(self) -> Iterator[None]:
-        """Signals that would raise `KeyboardInterrupt` end the build instead, from any place."""
+        """Signals that raise `KeyboardInterrupt` end the build instead, from any place."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        kinds = [
-            kind
-            for kind in (signal.SIGINT, signal.SIGTERM)
-            if signal.getsignal(kind) is signal.default_int_handler
-        ]
-        for kind in kinds:
-            signal.signal(kind, lambda number, frame: self._wanted.clear())
+        found = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {kind: handler for kind, handler in found.items() if callable(handler)}
+
+        def note(number: int, frame: FrameType | None) -> None:
+            try:
+                handlers[signal.Signals(number)](number, frame)
+            except KeyboardInterrupt:
+                self._wanted.clear()
+
+        for kind in handlers:
+            signal.signal(kind, note)
         try:
             yield
         finally:
-            for kind in kinds:
-                signal.signal(kind, signal.default_int_handler)
+            for kind, handler in handlers.items():
+                signal.signal(kind, handler)
 
 
 def make_monitor(

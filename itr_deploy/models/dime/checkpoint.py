@@ -21,8 +21,7 @@ from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.models.dime.bert import BertSizes
 from itr_deploy.models.dime.config import DimeConfig
 from itr_deploy.models.dime.deployed import DimeDeployment
-from itr_deploy.models.dime.family import MARK
-from itr_deploy.models.dime.options import DimeOptions
+from itr_deploy.models.dime.options import MARK, DimeOptions
 from itr_deploy.models.dime.plain import Dime
 from itr_deploy.models.dime.pruning import prune
 

@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from itr_deploy.bundle.published import Published
-from itr_deploy.models.dime.options import DimeOptions
-from itr_deploy.models.family import CheckpointMark, Family, Profiler
+from itr_deploy.models.dime.options import MARK, DimeOptions
+from itr_deploy.models.family import Family, Profiler
 
 if TYPE_CHECKING:
     from itr_deploy.models.contract import TrainedMatcher
-
-MARK = CheckpointMark("dynamic_itr_l0.ric.router.mlp.0.weight", part=2)
 
 
 def _load(checkpoint: Path, options: DimeOptions) -> TrainedMatcher:

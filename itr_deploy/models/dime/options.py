@@ -8,10 +8,13 @@ from pydantic import Field, model_validator
 
 from itr_deploy.errors import UsageError
 from itr_deploy.models.dime.profile import RouteProfile
+from itr_deploy.models.family import CheckpointMark
 from itr_deploy.models.options import Directory, FamilyOptions, TextFile
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+MARK = CheckpointMark("dynamic_itr_l0.ric.router.mlp.0.weight", part=2)
 
 
 class DimeOptions(FamilyOptions):

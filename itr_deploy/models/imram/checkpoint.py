@@ -13,7 +13,7 @@ from itr_deploy.models.checkpoints import load_checkpoint, load_weights, option,
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.models.imram.config import ImramConfig
 from itr_deploy.models.imram.deployed import ImramDeployment
-from itr_deploy.models.imram.family import MARK, ImramOptions
+from itr_deploy.models.imram.options import MARK, ImramOptions
 from itr_deploy.models.imram.plain import Imram
 
 

@@ -3,35 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from itr_deploy.bundle.published import Published
-from itr_deploy.models.family import CheckpointMark, Family, StepScores
-from itr_deploy.models.options import FamilyOptions
+from itr_deploy.models.family import Family, StepScores
+from itr_deploy.models.imram.options import MARK, STEP_SCORES, ImramOptions
 
 if TYPE_CHECKING:
     from itr_deploy.models.contract import TrainedMatcher
-
-MARK = CheckpointMark("linear_t2i.weight")
-STEP_SCORES = "step_scores"
-"""The matcher graphs' output with every step's part of the score."""
-
-
-class ImramOptions(FamilyOptions):
-    """What an export of an IMRAM may choose."""
-
-    precompute: Literal["full", "none"] = Field(
-        default="full",
-        description="What is computed once an item and stored: every projection, or embeddings "
-        "only (smaller galleries, several times more work a pair).",
-    )
-    step_scores: Literal["no", "yes"] = Field(
-        default="no",
-        description="Whether the matcher graphs also give every matching step's part of a score, "
-        "for evaluate --steps.",
-    )
 
 
 def _load(checkpoint: Path, options: ImramOptions) -> TrainedMatcher:

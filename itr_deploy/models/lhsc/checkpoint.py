@@ -16,7 +16,7 @@ from itr_deploy.models.checkpoints import (
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.models.lhsc.config import LhscConfig
 from itr_deploy.models.lhsc.deployed import LhscDeployment
-from itr_deploy.models.lhsc.family import MARK, LhscOptions, TextPadding
+from itr_deploy.models.lhsc.options import MARK, LhscOptions, TextPadding
 from itr_deploy.models.lhsc.plain import Lhsc
 
 PARTS = ("image", "text", "similarity")

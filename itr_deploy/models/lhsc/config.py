@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from itr_deploy.errors import CheckpointError
-from itr_deploy.models.lhsc.family import TextPadding
+from itr_deploy.models.lhsc.options import TextPadding
 
 REGIONS = 36
 """Regions of every image: a batch normalisation has one channel a region."""

@@ -50,6 +50,13 @@ def test_inputs_that_a_graph_does_not_take_are_one_line(bundle: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_ctrl_c_at_a_terminal_is_left_to_this_process(bundle: Path) -> None:
+    with IsolatedBackend(read_bundle(bundle)) as backend:
+        backend.run("image_encoder", REGIONS)
+        os.kill(backend._process.call(os.getpid), signal.SIGINT)
+        assert "image_embedding" in backend.run("image_encoder", REGIONS)
+
+
 def test_an_error_of_the_other_process_is_raised_here(bundle_copy: Path) -> None:
     manifest = read_bundle(bundle_copy).manifest
     (bundle_copy / manifest.graphs["image_encoder"].file).write_bytes(b"no graph")
