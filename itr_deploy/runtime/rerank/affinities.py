@@ -22,7 +22,7 @@ def affinities(
     to it (the intra block), in rank order; column 0 of both blocks is the query itself.
 
     Args:
-        ranked_scores: ``[Q, n]``, the query's best candidates; n is at least K - 1 and L - 1.
+        ranked_scores: ``[Q, n]``, the query with its best candidates; n at least K - 1 and L - 1.
         own_similarity: ``[Q]``, the query with itself.
         query_similarities: ``[Q, L - 1]``, the query with its bank pillars.
         shortlist_similarities: ``[Q, K - 1, L - 1]``, the shortlist with the L - 1 best candidates.

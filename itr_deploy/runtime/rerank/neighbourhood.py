@@ -105,7 +105,8 @@ class Neighbourhood:
             given: Ids of its neighbours and their similarities, if the user gives them.
 
         Raises:
-            InputError: Neighbours given by the user are missing, too few or not in the bank.
+            InputError: Similarity is by neighbour lists, and the query's are missing, too short or
+                name items that are not in the bank.
         """
         count = self._near
         same = self._bank_pooled.same(embedding)
