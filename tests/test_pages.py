@@ -79,12 +79,12 @@ def test_the_page_on_families_makes_one_that_searches(tmp_path: Path) -> None:
     family = package / "models" / "bestregion"
     family.mkdir()
     for name in (
-        "__init__.py",
-        "options.py",
-        "family.py",
-        "plain.py",
-        "deployed.py",
-        "checkpoint.py",
+        "__init__",
+        "options",
+        "family",
+        "plain",
+        "deployed",
+        "checkpoint",
     ):
         (family / f"{name}.py").write_text(titled(page, f"{name}.py"))
     registry = package / "models" / "registry.py"

@@ -1,56 +1,52 @@
-"""The README's commands and code, run as they stand."""
+"""The README's commands and code, run as they stand, in one process."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
+import contextlib
+import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from examples.shapes.make_data import make_split
+from tests.support import items
+from tests.support.command import itr_deploy
+from tests.support.exports import Bundles, take_graphs_of
+from tests.support.golden import FULL
 from tests.support.pages import ROOT, blocks, commands
 
 README = ROOT / "README.md"
-CHECKPOINTS = ROOT / "examples" / "shapes" / "checkpoints"
+IMAGES = 20
 
 
-@pytest.fixture(scope="module")
-def user_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the README takes for granted: a checkpoint, its vocabulary and data."""
-    root = tmp_path_factory.mktemp("readme")
-    make_split("test", root / "data", with_pictures=False, size=20)
-    shutil.copy(CHECKPOINTS / "imram" / "model_best.pth.tar", root)
-    shutil.copy(CHECKPOINTS / "imram" / "shapes_vocab.json", root / "vocab.json")
-    return root
+@pytest.fixture
+def user_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the README takes for granted, as the working directory: a checkpoint and data."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model_best.pth.tar").symlink_to(FULL.checkpoint)
+    (tmp_path / "vocab.json").symlink_to(FULL.vocab)
+    (tmp_path / "data").mkdir()
+    np.save(tmp_path / "data/test_ims.npy", items.images(IMAGES))
+    (tmp_path / "data/test_caps.txt").write_text("\n".join(items.captions(5 * IMAGES)) + "\n")
+    (tmp_path / "data/test_ids.txt").write_text("\n".join(items.names(IMAGES, "test_")) + "\n")
+    return tmp_path
 
 
-def run(words: list[str], directory: Path) -> str:
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    finished = subprocess.run(
-        words,
-        cwd=directory,
-        env={**os.environ, "PATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert finished.returncode == 0, f"{words}: {finished.stderr}"
-    return finished.stdout
-
-
-@pytest.mark.slow
 def test_the_readmes_code_and_commands_run_in_the_order_they_are_shown(
-    user_directory: Path,
+    user_directory: Path, bundles: Bundles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    take_graphs_of(bundles.path(FULL), monkeypatch)
     for code in blocks(README, "python"):
-        assert "test_" in run([sys.executable, "-c", code], user_directory)
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            exec(compile(code, str(README), "exec"), {})
+        assert "test_" in out.getvalue()
     shown = commands(README)
     assert len(shown) == 5
     for command in shown:
-        assert run(command, user_directory).strip()
+        outcome = itr_deploy(*command[1:])
+        assert outcome.code == 0, f"{command}: {outcome.err}"
+        assert outcome.out.strip()
 
 
 def test_the_readme_is_short() -> None:

@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from itr_deploy.bundle.manifest import Precision
+from itr_deploy.diagnosis import selftest
+from itr_deploy.diagnosis.selftest import PRECISIONS
 from itr_deploy.engines.cuda import CudaState, probe
 from tests.support.command import Outcome, itr_deploy, python
 
+ERRORS = {"float32": 1e-5, "float16": 1e-2}
 RUN = "import sys; from itr_deploy.cli.main import main; sys.argv[0] = 'itr-deploy'; main()"
 
 
@@ -78,17 +82,27 @@ def test_the_self_test_without_the_export_half_names_the_extra() -> None:
     assert outcome.error == ("error: torch is not installed; pip install 'itr-deploy[export,cpu]'")
 
 
-@pytest.mark.slow
-def test_the_self_test_prints_a_table_of_every_backend(without_gpu: CudaState) -> None:
+@pytest.mark.parametrize(
+    "precisions",
+    [
+        pytest.param(PRECISIONS[:1], id="float32", marks=pytest.mark.slow),
+        pytest.param(PRECISIONS, id="all", marks=pytest.mark.full),
+    ],
+)
+def test_the_self_test_prints_a_table_of_every_backend(
+    precisions: tuple[Precision, ...], without_gpu: CudaState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selftest, "PRECISIONS", precisions)
     outcome = itr_deploy("doctor", "--self-test")
     assert outcome.code == 0, outcome.err
     table = outcome.out[outcome.out.index("self-test:") :]
     rows = [line.split() for line in table.splitlines() if line.startswith(" onnxruntime ")]
-    for row, precision, error in zip(rows, ("float32", "float16"), (1e-5, 1e-2), strict=True):
+    assert len(rows) == len(precisions)
+    for row, precision in zip(rows, precisions, strict=True):
         assert row[:3] == ["onnxruntime", "cpu", precision]
-        assert float(row[3]) < error
+        assert float(row[3]) < ERRORS[precision]
         assert row[4] == "yes"
         assert float(row[5]) > 0
     for name in ("onnxruntime", "onnxruntime-tensorrt", "tensorrt"):
         assert f"missing  {name} on cuda: no GPU\n" in table
-    assert table.count("missing  tensorrt-rtx on cuda: ") == 2
+    assert table.count("missing  tensorrt-rtx on cuda: ") == len(precisions)

@@ -9,7 +9,6 @@ import pytest
 from pydantic import Field
 
 from itr_deploy.bundle.store import read_bundle
-from itr_deploy.deploy import exporting
 from itr_deploy.models import registry
 from itr_deploy.models.imram.options import ImramOptions
 from itr_deploy.models.options import TextFile
@@ -25,9 +24,7 @@ def mine(monkeypatch: pytest.MonkeyPatch) -> None:
     """IMRAM under a name of its own, with an option of every kind."""
     imram, title = registry.family("imram"), "A matcher of my own (2026)"
     family = replace(imram, name="mine", title=title, options=Options, load=load)
-    everything = (*registry.FAMILIES, family)
-    for module in (registry, exporting):
-        monkeypatch.setattr(module, "FAMILIES", everything)
+    monkeypatch.setattr(registry, "FAMILIES", (*registry.FAMILIES, family))
 
 
 class Options(ImramOptions):

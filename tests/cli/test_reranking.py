@@ -1,4 +1,4 @@
-"""Re-ranking on the shapes world, from the command line and from Python."""
+"""Re-ranking, from the command line and from Python."""
 
 from __future__ import annotations
 
@@ -10,68 +10,67 @@ import numpy as np
 import pytest
 import torch
 
-from examples.shapes.make_data import make_split
 from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.runtime.rerank.store import FOLDER
+from tests.support import items
 from tests.support.command import Outcome, itr_deploy
+from tests.support.exports import Bundles
 from tests.support.files import largest_file, tree
+from tests.support.golden import FULL
 from tests.support.leaprr import SMALL
 from tests.support.threads import one_torch_thread
 
-ROOT = Path(__file__).parents[2]
-CHECKPOINTS = ROOT / "examples" / "shapes" / "checkpoints" / "imram"
 PICTURES = 14
-TEXT = "a red circle above a blue square"
+TEXT = FULL.captions[0]
 
 
 @pytest.fixture(scope="module")
-def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shapes IMRAM with a golden re-ranker, galleries of both modalities; not to be changed."""
-    root = tmp_path_factory.mktemp("shapes")
-    make_split("test", root / "data", with_pictures=False, size=PICTURES)
-    np.save(root / "query.npy", np.load(root / "data" / "test_ims.npy")[:2])
-    imram = ("--checkpoint", CHECKPOINTS / "model_best.pth.tar")
-    imram = (*imram, "--vocab", CHECKPOINTS / "shapes_vocab.json", "--output", root / "base")
-    given = ("--checkpoint", SMALL.checkpoint, "--base", root / "base")
-    given = (*given, "--output", root / "bundle", *SMALL.export_options)
-    with one_torch_thread():
-        for command in (("imram", *imram), ("leaprr", *given)):
-            outcome = itr_deploy("export", *command)
-            assert outcome.code == 0, outcome.err
+def world(bundle: Path, bundles: Bundles, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The golden IMRAM with a golden re-ranker, galleries of both modalities; not to be changed."""
+    root = tmp_path_factory.mktemp("world")
+    write_data(root / "data")
+    np.save(root / "query.npy", items.images(2))
+    (root / "base").symlink_to(bundle)
+    (root / "bundle").symlink_to(bundles.of(*SMALL.words(bundle)))
     for modality in ("image", "text"):
         assert index(root, root / modality, "--data", root / "data", "--modality", modality) == 0
     return root
 
 
-def index(shapes: Path, output: Path, *options: object) -> int:
-    outcome = itr_deploy("index", shapes / "bundle", "--output", output, *options)
+def write_data(root: Path) -> None:
+    root.mkdir()
+    np.save(root / "test_ims.npy", items.images(PICTURES))
+    (root / "test_caps.txt").write_text("\n".join(items.captions(5 * PICTURES)) + "\n")
+    (root / "test_ids.txt").write_text("\n".join(items.names(PICTURES, "test_")) + "\n")
+
+
+def index(world: Path, output: Path, *options: object) -> int:
+    outcome = itr_deploy("index", world / "bundle", "--output", output, *options)
     assert outcome.code == 0, outcome.err
     return outcome.code
 
 
-def index_bank(shapes: Path, gallery: Path, bank: Path, *options: object) -> Outcome:
+def index_bank(world: Path, gallery: Path, bank: Path, *options: object) -> Outcome:
     given = ("--gallery", gallery, "--bank", bank, *options)
-    return itr_deploy("index-bank", shapes / "bundle", *given)
+    return itr_deploy("index-bank", world / "bundle", *given)
 
 
-def search(shapes: Path, gallery: Path, bank: Path | None, *options: object) -> Outcome:
+def search(world: Path, gallery: Path, bank: Path | None, *options: object) -> Outcome:
     given = ("--gallery", gallery, *(() if bank is None else ("--bank", bank)))
-    return itr_deploy("search", shapes / "bundle", *options, *given)
+    return itr_deploy("search", world / "bundle", *options, *given)
 
 
 @pytest.fixture
-def copies(shapes: Path, tmp_path: Path) -> tuple[Path, Path]:
+def copies(world: Path, tmp_path: Path) -> tuple[Path, Path]:
     """The galleries of images and of texts, to change."""
-    return tuple(
-        Path(shutil.copytree(shapes / name, tmp_path / name)) for name in ("image", "text")
-    )
+    return tuple(Path(shutil.copytree(world / name, tmp_path / name)) for name in ("image", "text"))
 
 
-def test_a_text_query_is_re_ranked_from_the_command_line_as_from_python(shapes: Path) -> None:
-    outcome = search(shapes, shapes / "image", shapes / "text", TEXT, "--rerank", "--json")
+def test_a_text_query_is_re_ranked_from_the_command_line_as_from_python(world: Path) -> None:
+    outcome = search(world, world / "image", world / "text", TEXT, "--rerank", "--json")
     assert outcome.code == 0, outcome.err
     (shown,) = outcome.json
-    retriever = Retriever.load(shapes / "bundle", shapes / "image", bank=shapes / "text")
+    retriever = Retriever.load(world / "bundle", world / "image", bank=world / "text")
     hits = retriever.search(TEXT, rerank=True)
     assert [hit["id"] for hit in shown["hits"]] == list(hits.ids)
     for entry, hit in zip(shown["hits"], hits, strict=True):
@@ -80,13 +79,13 @@ def test_a_text_query_is_re_ranked_from_the_command_line_as_from_python(shapes: 
         assert (entry["rerank_score"] is None) == (hit.rank > 5)
 
 
-def test_image_queries_are_re_ranked_too(shapes: Path) -> None:
-    query = ("--image", shapes / "query.npy", "--rerank")
-    outcome = search(shapes, shapes / "text", shapes / "image", *query, "--json", "-k", 15)
+def test_image_queries_are_re_ranked_too(world: Path) -> None:
+    query = ("--image", world / "query.npy", "--rerank")
+    outcome = search(world, world / "text", world / "image", *query, "--json", "-k", 15)
     assert outcome.code == 0, outcome.err
     assert len(outcome.json) == 2
-    retriever = Retriever.load(shapes / "bundle", shapes / "text", bank=shapes / "image")
-    found = retriever.search(image=np.load(shapes / "query.npy"), k=15, rerank=True)
+    retriever = Retriever.load(world / "bundle", world / "text", bank=world / "image")
+    found = retriever.search(image=np.load(world / "query.npy"), k=15, rerank=True)
     for shown, hits in zip(outcome.json, found, strict=True):
         assert [hit["id"] for hit in shown["hits"]] == list(hits.ids)
         before = [hit["matcher_rank"] for hit in shown["hits"]]
@@ -94,12 +93,12 @@ def test_image_queries_are_re_ranked_too(shapes: Path) -> None:
         assert before[11:] == [12, 13, 14, 15]
 
 
-def test_a_table_shows_what_changed_a_rank(shapes: Path) -> None:
-    outcome = search(shapes, shapes / "image", shapes / "text", TEXT, "--rerank")
+def test_a_table_shows_what_changed_a_rank(world: Path) -> None:
+    outcome = search(world, world / "image", world / "text", TEXT, "--rerank")
     assert outcome.code == 0, outcome.err
     assert "re-ranked" in outcome.out
     assert "before" in outcome.out
-    plain = search(shapes, shapes / "image", shapes / "text", TEXT)
+    plain = search(world, world / "image", world / "text", TEXT)
     assert "re-ranked" not in plain.out
 
 
@@ -112,10 +111,10 @@ def test_a_table_shows_what_changed_a_rank(shapes: Path) -> None:
     ],
 )
 def test_a_bank_that_cannot_serve_is_one_line(
-    gallery: str, bank: str | None, code: int, message: str, shapes: Path
+    gallery: str, bank: str | None, code: int, message: str, world: Path
 ) -> None:
-    path = None if bank is None else shapes / bank
-    outcome = search(shapes, shapes / gallery, path, TEXT, "--rerank")
+    path = None if bank is None else world / bank
+    outcome = search(world, world / gallery, path, TEXT, "--rerank")
     assert outcome.code == code
     assert message in outcome.error
 
@@ -126,14 +125,14 @@ def test_a_bank_that_cannot_serve_is_one_line(
 @pytest.mark.parametrize("limit", ["0", "1GiB"])
 @pytest.mark.parametrize("modality", ["image", "text"])
 def test_a_store_changes_no_hit(
-    modality: str, limit: str, shapes: Path, copies: tuple, caplog: pytest.LogCaptureFixture
+    modality: str, limit: str, world: Path, copies: tuple, caplog: pytest.LogCaptureFixture
 ) -> None:
     images, texts = copies
     gallery, bank = (images, texts) if modality == "image" else (texts, images)
-    query = (TEXT,) if modality == "image" else ("--image", shapes / "query.npy")
+    query = (TEXT,) if modality == "image" else ("--image", world / "query.npy")
     options = (*query, "--rerank", "--json", "--exhaustive", "-k", 14)
-    before = search(shapes, gallery, bank, *options)
-    outcome = index_bank(shapes, gallery, bank, "--limit", limit, "--json")
+    before = search(world, gallery, bank, *options)
+    outcome = index_bank(world, gallery, bank, "--limit", limit, "--json")
     assert outcome.code == 0, outcome.err
     items = PICTURES if modality == "image" else 5 * PICTURES
     assert outcome.json == {
@@ -142,7 +141,7 @@ def test_a_store_changes_no_hit(
     }  # fmt: skip
     stored = {"store.json", "lists.npy", "list_scores.npy", *(["phi.npy"] if limit != "0" else [])}
     assert {path.name for path in (gallery / "phi").iterdir()} == stored
-    after = search(shapes, gallery, bank, *options)
+    after = search(world, gallery, bank, *options)
     assert caplog.records == []
     for one, other in zip(after.json, before.json, strict=True):
         assert [h["id"] for h in one["hits"]] == [h["id"] for h in other["hits"]]
@@ -150,45 +149,45 @@ def test_a_store_changes_no_hit(
         np.testing.assert_allclose(*scores, atol=2e-5)
 
 
-def test_a_store_is_read_instead_of_scoring(shapes: Path, copies: tuple) -> None:
+def test_a_store_is_read_instead_of_scoring(world: Path, copies: tuple) -> None:
     images, texts = copies
-    assert index_bank(shapes, images, texts).code == 0
-    retriever = Retriever.load(shapes / "bundle", images, bank=texts)
+    assert index_bank(world, images, texts).code == 0
+    retriever = Retriever.load(world / "bundle", images, bank=texts)
     retriever.warm_up()
-    matcher = Matcher.load(shapes / "bundle")
+    matcher = Matcher.load(world / "bundle")
     store = retriever._reranking.neighbourhood(retriever._searchers.searcher()).store
     split = Gallery.open(texts, matcher)
     captions = split.table.search().limit(None).to_arrow()["text"].to_pylist()
-    regions = np.load(shapes / "data" / "test_ims.npy")
+    regions = np.load(world / "data" / "test_ims.npy")
     exact = matcher.score(texts=captions, images=regions)
     np.testing.assert_allclose(store.cross_scores, exact, atol=1e-2)  # both galleries are float16
 
 
 @pytest.mark.parametrize("changed", ["gallery", "bank"])
 def test_a_store_of_another_state_is_not_used_and_says_so(
-    changed: str, shapes: Path, copies: tuple, caplog: pytest.LogCaptureFixture
+    changed: str, world: Path, copies: tuple, caplog: pytest.LogCaptureFixture
 ) -> None:
     images, texts = copies
-    assert index_bank(shapes, images, texts).code == 0
+    assert index_bank(world, images, texts).code == 0
     path = images if changed == "gallery" else texts
-    opened = Gallery.open(path, Matcher.load(shapes / "bundle"))
+    opened = Gallery.open(path, Matcher.load(world / "bundle"))
     opened.delete(opened.ids()[:1])
-    outcome = search(shapes, images, texts, TEXT, "--rerank", "--json")
+    outcome = search(world, images, texts, TEXT, "--rerank", "--json")
     assert outcome.code == 0, outcome.err
     (record,) = caplog.records
     assert f"made of another state of the {changed}" in record.getMessage()
-    assert index_bank(shapes, images, texts).code == 0
+    assert index_bank(world, images, texts).code == 0
     caplog.clear()
-    again = search(shapes, images, texts, TEXT, "--rerank", "--json")
+    again = search(world, images, texts, TEXT, "--rerank", "--json")
     assert caplog.records == []
     assert [h["id"] for h in again.json[0]["hits"]] == [h["id"] for h in outcome.json[0]["hits"]]
 
 
 def test_the_old_spelling_makes_a_gallery_and_its_store_and_names_the_new_one(
-    shapes: Path, tmp_path: Path
+    world: Path, tmp_path: Path
 ) -> None:
-    given = ("index", shapes / "bundle", "--output", tmp_path / "g", "--bank", shapes / "text")
-    made = itr_deploy(*given, "--data", shapes / "data", "--json")
+    given = ("index", world / "bundle", "--output", tmp_path / "g", "--bank", world / "text")
+    made = itr_deploy(*given, "--data", world / "data", "--json")
     assert made.code == 0, made.err
     assert (made.json["added"], made.json["items"]) == (PICTURES, PICTURES)
     assert made.json["all_scores_kept"]
@@ -198,16 +197,16 @@ def test_the_old_spelling_makes_a_gallery_and_its_store_and_names_the_new_one(
     for outcome in (made, again):
         (said,) = [line for line in outcome.err.splitlines() if line.startswith("warning: ")]
         assert "deprecated; use itr-deploy index-bank" in said
-    index(shapes, tmp_path / "g", "--data", shapes / "data", "--force")
+    index(world, tmp_path / "g", "--data", world / "data", "--force")
     assert not (tmp_path / "g" / FOLDER).exists()
 
 
-def test_a_full_disk_leaves_the_gallery_and_the_old_store(shapes: Path, copies: tuple) -> None:
+def test_a_full_disk_leaves_the_gallery_and_the_old_store(world: Path, copies: tuple) -> None:
     images, texts = copies
-    assert index_bank(shapes, images, texts).code == 0
+    assert index_bank(world, images, texts).code == 0
     before = tree(images)
     with largest_file(2000):
-        outcome = index_bank(shapes, images, texts)
+        outcome = index_bank(world, images, texts)
     assert outcome.code == 1
     assert "cannot write" in outcome.error
     assert tree(images) == before
@@ -223,43 +222,43 @@ def test_a_full_disk_leaves_the_gallery_and_the_old_store(shapes: Path, copies: 
     ],
 )
 def test_what_cannot_be_prepared_is_one_line(
-    bank: str, options: tuple[str, ...], code: int, message: str, shapes: Path, copies: tuple
+    bank: str, options: tuple[str, ...], code: int, message: str, world: Path, copies: tuple
 ) -> None:
-    outcome = index_bank(shapes, copies[0], shapes / bank, *options)
+    outcome = index_bank(world, copies[0], world / bank, *options)
     assert outcome.code == code
     assert message in outcome.error
     assert not (copies[0] / FOLDER).exists()
 
 
-def test_the_old_spelling_needs_data_to_replace_a_gallery(shapes: Path, copies: tuple) -> None:
+def test_the_old_spelling_needs_data_to_replace_a_gallery(world: Path, copies: tuple) -> None:
     given = ("--output", copies[0], "--bank", copies[1], "--force")
-    outcome = itr_deploy("index", shapes / "bundle", *given)
+    outcome = itr_deploy("index", world / "bundle", *given)
     assert outcome.code == 2
     assert "--data is missing" in outcome.error
 
 
-def test_a_bundle_without_a_re_ranker_prepares_nothing(shapes: Path, copies: tuple) -> None:
+def test_a_bundle_without_a_re_ranker_prepares_nothing(world: Path, copies: tuple) -> None:
     given = ("--gallery", copies[0], "--bank", copies[1])
-    outcome = itr_deploy("index-bank", shapes / "base", *given)
+    outcome = itr_deploy("index-bank", world / "base", *given)
     assert outcome.code == 1
     assert "has no re-ranker; add one with itr-deploy export leaprr" in outcome.error
 
 
-def evaluate(shapes: Path, output: Path, *options: object) -> Outcome:
-    given = ("--data", shapes / "data", "--output", output, "--rerank", *options)
-    return itr_deploy("evaluate", shapes / "bundle", *given)
+def evaluate(world: Path, output: Path, *options: object) -> Outcome:
+    given = ("--data", world / "data", "--output", output, "--rerank", *options)
+    return itr_deploy("evaluate", world / "bundle", *given)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("merge", ["published", "order"])
 def test_a_re_ranked_evaluation_has_pytorchs_figures(
-    shapes: Path, tmp_path: Path, merge: str
+    world: Path, tmp_path: Path, merge: str
 ) -> None:
-    checkpoints = ("--checkpoint", CHECKPOINTS / "model_best.pth.tar")
+    checkpoints = ("--checkpoint", FULL.checkpoint)
     checkpoints = (*checkpoints, "--checkpoint", SMALL.checkpoint)
     with one_torch_thread():
         outcome = evaluate(
-            shapes, tmp_path, "--merge", merge, "--baseline", "torch", *checkpoints, "--json"
+            world, tmp_path, "--merge", merge, "--baseline", "torch", *checkpoints, "--json"
         )
     assert outcome.code == 0, outcome.err
     report = outcome.json
@@ -281,12 +280,12 @@ def test_a_re_ranked_evaluation_has_pytorchs_figures(
     assert ("--merge order" in page) == (merge == "published")
 
 
-def test_one_direction_ranks_as_a_search_that_re_ranks(shapes: Path, tmp_path: Path) -> None:
-    outcome = evaluate(shapes, tmp_path, "--merge", "order", "--json")
+def test_one_direction_ranks_as_a_search_that_re_ranks(world: Path, tmp_path: Path) -> None:
+    outcome = evaluate(world, tmp_path, "--merge", "order", "--json")
     assert outcome.code == 0, outcome.err
-    retriever = Retriever.load(shapes / "bundle", shapes / "image", bank=shapes / "text")
-    captions = (shapes / "data" / "test_caps.txt").read_text().splitlines()
-    ids = (shapes / "data" / "test_ids.txt").read_text().split()
+    retriever = Retriever.load(world / "bundle", world / "image", bank=world / "text")
+    captions = (world / "data" / "test_caps.txt").read_text().splitlines()
+    ids = (world / "data" / "test_ids.txt").read_text().split()
     found = retriever.search(captions, k=PICTURES, candidates=None, rerank=True)
     first = [hits[0].id == ids[number // 5] for number, hits in enumerate(found)]
     (one_way,) = (s for s in outcome.json["stages"] if "one direction" in s["name"])
@@ -304,9 +303,9 @@ def test_one_direction_ranks_as_a_search_that_re_ranks(shapes: Path, tmp_path: P
                 "--baseline",
                 "torch",
                 "--checkpoint",
-                CHECKPOINTS / "model_best.pth.tar",
+                FULL.checkpoint,
                 "--checkpoint",
-                CHECKPOINTS / "model_best.pth.tar",
+                FULL.checkpoint,
             ),
             1,
             "no 'state_dict' in the checkpoint",
@@ -314,19 +313,19 @@ def test_one_direction_ranks_as_a_search_that_re_ranks(shapes: Path, tmp_path: P
     ],
 )
 def test_an_evaluation_that_cannot_re_rank_is_one_line(
-    shapes: Path, tmp_path: Path, options: tuple, code: int, said: str
+    world: Path, tmp_path: Path, options: tuple, code: int, said: str
 ) -> None:
-    outcome = evaluate(shapes, tmp_path / "out", *options)
+    outcome = evaluate(world, tmp_path / "out", *options)
     assert outcome.code == code
     assert said in outcome.err.splitlines()[-1]
     assert not (tmp_path / "out").exists()
 
 
 def test_a_bundle_without_a_re_ranker_is_not_evaluated_with_one(
-    shapes: Path, tmp_path: Path
+    world: Path, tmp_path: Path
 ) -> None:
-    data = ("--data", shapes / "data", "--output", tmp_path / "out", "--rerank")
-    outcome = itr_deploy("evaluate", shapes / "base", *data)
+    data = ("--data", world / "data", "--output", tmp_path / "out", "--rerank")
+    outcome = itr_deploy("evaluate", world / "base", *data)
     assert outcome.code == 1
     assert "has no re-ranker; add one with itr-deploy export leaprr" in outcome.err
 
@@ -343,61 +342,61 @@ def neighbours(path: Path, ids: list[str], count: int) -> Path:
     [(3, PICTURES, "has 3 of the 14 images"), (12, PICTURES - 1, "no neighbour list for id")],
 )
 def test_neighbour_lists_that_do_not_serve_are_refused_before_anything_is_scored(
-    shapes: Path, tmp_path: Path, count: int, named: int, said: str
+    world: Path, tmp_path: Path, count: int, named: int, said: str
 ) -> None:
-    ids = (shapes / "data" / "test_ids.txt").read_text().split()[:named]
+    ids = (world / "data" / "test_ids.txt").read_text().split()[:named]
     path = neighbours(tmp_path / "images.npz", ids, count)
-    outcome = evaluate(shapes, tmp_path / "out", "--image-neighbours", path)
+    outcome = evaluate(world, tmp_path / "out", "--image-neighbours", path)
     assert outcome.code == 1
     assert said in outcome.err.splitlines()[-1]
     assert not (tmp_path / "out").exists()
 
 
-def test_neighbour_lists_stand_for_pooled_embeddings(shapes: Path, tmp_path: Path) -> None:
-    ids = (shapes / "data" / "test_ids.txt").read_text().split()
+def test_neighbour_lists_stand_for_pooled_embeddings(world: Path, tmp_path: Path) -> None:
+    ids = (world / "data" / "test_ids.txt").read_text().split()
     path = neighbours(tmp_path / "images.npz", ids, 12)
-    outcome = evaluate(shapes, tmp_path / "out", "--image-neighbours", path, "--json")
+    outcome = evaluate(world, tmp_path / "out", "--image-neighbours", path, "--json")
     assert outcome.code == 0, outcome.err
     assert outcome.json["rerank"]["similarity_within"]["images"] == "neighbour lists"
 
 
-def test_a_matchers_saved_scores_serve_with_a_re_ranker_too(shapes: Path, tmp_path: Path) -> None:
-    data = ("--data", shapes / "data", "--output", tmp_path, "--json")
-    assert itr_deploy("evaluate", shapes / "base", *data, "--save-scores").code == 0
-    outcome = evaluate(shapes, tmp_path, "--force", "--json")
+def test_a_matchers_saved_scores_serve_with_a_re_ranker_too(world: Path, tmp_path: Path) -> None:
+    data = ("--data", world / "data", "--output", tmp_path, "--json")
+    assert itr_deploy("evaluate", world / "base", *data, "--save-scores").code == 0
+    outcome = evaluate(world, tmp_path, "--force", "--json")
     assert outcome.code == 0, outcome.err
     assert outcome.json["run"]["pairs_scored"] == 0
 
 
-def test_another_re_rankers_checkpoint_is_no_baseline(shapes: Path, tmp_path: Path) -> None:
+def test_another_re_rankers_checkpoint_is_no_baseline(world: Path, tmp_path: Path) -> None:
     content = torch.load(SMALL.checkpoint, weights_only=True)
     torch.save({**content, "epoch": -1}, tmp_path / "other.pth")
-    checkpoints = (CHECKPOINTS / "model_best.pth.tar", tmp_path / "other.pth")
+    checkpoints = (FULL.checkpoint, tmp_path / "other.pth")
     given = [word for path in checkpoints for word in ("--checkpoint", path)]
-    outcome = evaluate(shapes, tmp_path / "out", "--baseline", "torch", *given)
+    outcome = evaluate(world, tmp_path / "out", "--baseline", "torch", *given)
     assert outcome.code == 1
     assert "not the checkpoint of the re-ranker" in outcome.err.splitlines()[-1]
 
 
-def test_every_stage_has_a_line_of_its_own_in_the_curves(shapes: Path, tmp_path: Path) -> None:
-    assert evaluate(shapes, tmp_path).code == 0
+def test_every_stage_has_a_line_of_its_own_in_the_curves(world: Path, tmp_path: Path) -> None:
+    assert evaluate(world, tmp_path).code == 0
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     drawn = set(re.findall(r'class="(line-\d)"', page))
     assert len(drawn) >= 4
     assert all(f".{name} {{ stroke: var(--s{name[-1]})" in page for name in drawn)
 
 
-def test_merge_goes_with_rerank(shapes: Path, tmp_path: Path) -> None:
-    data = ("--data", shapes / "data", "--output", tmp_path / "out", "--merge", "order")
-    outcome = itr_deploy("evaluate", shapes / "bundle", *data)
+def test_merge_goes_with_rerank(world: Path, tmp_path: Path) -> None:
+    data = ("--data", world / "data", "--output", tmp_path / "out", "--merge", "order")
+    outcome = itr_deploy("evaluate", world / "bundle", *data)
     assert outcome.code == 2
     assert "go with --rerank" in outcome.err
 
 
-def test_a_benchmark_has_re_ranking_among_its_stages(shapes: Path, tmp_path: Path) -> None:
-    given = ("--gallery", shapes / "image", "--rerank", "--bank", shapes / "text")
+def test_a_benchmark_has_re_ranking_among_its_stages(world: Path, tmp_path: Path) -> None:
+    given = ("--gallery", world / "image", "--rerank", "--bank", world / "text")
     options = ("--rounds", 1, "--batch", 1, "--output", tmp_path / "out", "--json")
-    outcome = itr_deploy("bench", shapes / "bundle", *given, *options)
+    outcome = itr_deploy("bench", world / "bundle", *given, *options)
     assert outcome.code == 0, outcome.err
     (entry,) = outcome.json["searches"]
     assert list(entry["milliseconds"])[-3:] == ["rerank", "rest", "total"]

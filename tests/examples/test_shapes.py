@@ -237,6 +237,7 @@ def test_hinge_loss_of_a_batch_by_hand():
     assert hinge_loss(scores, margin=0.2, hardest=False).item() == pytest.approx(0.2 / 6)
 
 
+@pytest.mark.full
 def test_training_twice_gives_the_same_checkpoint_and_it_can_be_evaluated(
     small_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -21,22 +21,12 @@ from examples.shapes.train_leaprr import (
     listwise_loss,
     main,
 )
-from examples.shapes.training import CHECKPOINTS
 from itr_deploy.models.leaprr.checkpoint import load
 from tests.support.command import itr_deploy
+from tests.support.exports import Bundles
+from tests.support.shapes import SHAPES
 
 PICTURES = 14
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The exported IMRAM."""
-    path = tmp_path_factory.mktemp("base") / "bundle"
-    imram = CHECKPOINTS / "imram"
-    files = ("--checkpoint", imram / "model_best.pth.tar", "--vocab", imram / "shapes_vocab.json")
-    outcome = itr_deploy("export", "imram", *files, "--output", path)
-    assert outcome.code == 0, outcome.err
-    return path
 
 
 def similar(pictures: int = 40) -> Similarities:
@@ -86,8 +76,9 @@ def test_re_ranked_candidates_stay_above_the_rest() -> None:
         assert set(np.argsort(-row)[:7]) == set(shortlist)
 
 
-@pytest.mark.slow
-def test_training_makes_a_checkpoint_that_exports(base: Path, tmp_path: Path) -> None:
+@pytest.mark.full
+def test_training_makes_a_checkpoint_that_exports(bundles: Bundles, tmp_path: Path) -> None:
+    base = bundles.path(SHAPES)
     for split in ("rerank", "dev", "test"):
         make_split(split, tmp_path / "data", with_pictures=False, size=PICTURES)
     given = ["--data", tmp_path / "data", "--bundle", base, "--scores", tmp_path / "scores"]
@@ -103,8 +94,10 @@ def test_training_makes_a_checkpoint_that_exports(base: Path, tmp_path: Path) ->
     assert outcome.code == 0, outcome.err
 
 
-def test_absent_data_is_one_line(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    given = ["--data", tmp_path, "--bundle", base, "--scores", tmp_path]
+def test_absent_data_is_one_line(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    given = ["--data", tmp_path, "--bundle", bundle, "--scores", tmp_path]
     assert main([str(word) for word in given]) == 1
     assert capsys.readouterr().err.startswith("error: ")
 

@@ -49,6 +49,7 @@ def load(folder: Path) -> tuple[TrainedMatcher, Callable[[str], list[int]]]:
     return load_lhsc(checkpoint), lambda caption: token_ids(caption, word2idx)
 
 
+@pytest.mark.full
 @BY_NAME
 def test_a_trained_checkpoint_is_read_by_the_sdk_and_can_be_made_again(
     trainer: Trainer, small_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -8,10 +8,8 @@ import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import onnx
-import onnx_ir as ir
 import pytest
 import torch
 
@@ -20,7 +18,6 @@ from itr_deploy import Matcher
 from itr_deploy.bundle.store import PARITY, read_bundle
 from itr_deploy.engines.preflight import RULES, GraphView, Target
 from itr_deploy.engines.preflight.rules import Problem
-from itr_deploy.exporters.tracing import to_onnx
 from itr_deploy.parity import tolerances, verify
 from itr_deploy.parity.tolerances import Tolerances
 from tests.exporters.test_text import no_nltk_data, trained_nltk_data
@@ -47,25 +44,6 @@ def one_step(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint that is exported fastest: one branch, one step."""
     path = tmp_path_factory.mktemp("checkpoint") / "one_step.tar"
     return write_checkpoint(path, options={"iteration_step": 1}, case=TEXT)
-
-
-@pytest.fixture(scope="module")
-def traces() -> dict[str, ir.Model]:
-    """What PyTorch traced of `one_step`, by the module's kind."""
-    return {}
-
-
-@pytest.fixture
-def traced_once(traces: dict[str, ir.Model], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exports of `one_step` trace it the first time; all else that they do is done."""
-
-    def trace(module: torch.nn.Module, *given: Any) -> ir.Model:
-        name = type(module).__name__
-        if name not in traces:
-            traces[name] = to_onnx(module, *given)
-        return traces[name].clone()
-
-    monkeypatch.setattr("itr_deploy.exporters.graphs.to_onnx", trace)
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ def test_it_is_verified_again(quantised: Path, tmp_path: Path) -> None:
     assert missed.code == 3
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_what_families_keep_in_full_precision_is_not_rounded(bundles: Bundles) -> None:
     path = bundles.path(I2T, *GATES, *INT8)
     graph = model_of(path, MATCHERS[0]).graph

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from itr_deploy.exporters.reranker import RerankSettings
 from itr_deploy.models.registry import reranker_family
 from itr_deploy.parity.tolerances import DEFAULTS
 from tests.support.command import Outcome, itr_deploy
+from tests.support.exports import Bundles
 from tests.support.files import tree
 from tests.support.items import images, names
 from tests.support.leaprr import RERANK_CASES, SMALL, RerankCase
@@ -23,19 +25,13 @@ from tests.support.projection import tuned_copy
 
 
 def add(case: RerankCase, base: Path, output: Path, *options: object) -> Outcome:
-    given = ("--checkpoint", case.checkpoint, "--base", base, "--output", output)
-    return itr_deploy("export", "leaprr", *given, *case.export_options, *options)
+    return itr_deploy("export", *case.words(base), "--output", output, *options)
 
 
 @pytest.fixture(scope="module")
-def made(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def made(bundle: Path, bundles: Bundles) -> dict[str, Path]:
     """The golden re-rankers, added to the golden IMRAM; not to be changed."""
-    paths = {}
-    for case in RERANK_CASES:
-        paths[case.name] = tmp_path_factory.mktemp("reranked") / "bundle"
-        outcome = add(case, bundle, paths[case.name])
-        assert outcome.code == 0, outcome.err
-    return paths
+    return {case.name: bundles.of(*case.words(bundle)) for case in RERANK_CASES}
 
 
 @pytest.mark.parametrize(("query", "role"), RERANK_GRAPHS.items())
@@ -90,7 +86,9 @@ def test_the_bases_files_and_galleries_stay_what_they_are(
     assert Gallery.open(tmp_path / "g", Matcher.load(made[SMALL.name])).count() == 3
 
 
-def test_a_tuned_bases_projection_is_copied(bundle: Path, tmp_path: Path) -> None:
+def test_a_tuned_bases_projection_is_copied(
+    bundle: Path, traced_once: None, tmp_path: Path
+) -> None:
     base = tuned_copy(bundle, tmp_path / "tuned")
     outcome = add(SMALL, base, tmp_path / "reranked")
     assert outcome.code == 0, outcome.err
@@ -113,9 +111,8 @@ def test_verify_compares_the_re_ranker_with_its_checkpoint(made: dict) -> None:
     assert {entry["name"] for entry in outcome.json["outputs"]} == set(RERANK_GRAPHS.values())
 
 
-def test_verify_ends_with_3_where_a_graph_was_changed(bundle: Path, tmp_path: Path) -> None:
-    path = tmp_path / "bundle"
-    assert add(SMALL, bundle, path).code == 0
+def test_verify_ends_with_3_where_a_graph_was_changed(made: dict, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(made[SMALL.name], tmp_path / "bundle"))
     graph = path / "graphs" / "rerank_text_to_image.onnx"
     model = onnx.load(graph, load_external_data=False)
     for node in model.graph.node:
@@ -141,7 +138,7 @@ def read_bundle_unchecked(path: Path):
 
 
 def test_a_graph_that_differs_from_pytorch_makes_no_bundle(
-    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: Path, traced_once: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(DEFAULTS, "float32", 1e-12)
     outcome = add(SMALL, bundle, tmp_path / "bundle")
@@ -175,7 +172,7 @@ def test_a_second_re_ranker_is_refused(made: dict, tmp_path: Path) -> None:
 
 
 def test_an_ensemble_has_no_re_ranker_of_its_members(
-    made: dict, bundle: Path, tmp_path: Path
+    made: dict, bundle: Path, traced_once: None, tmp_path: Path
 ) -> None:
     outcome = itr_deploy("ensemble", made[SMALL.name], bundle, "--output", tmp_path / "both")
     assert outcome.code == 0, outcome.err

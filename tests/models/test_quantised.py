@@ -15,9 +15,11 @@ from torch.nn import functional
 from itr_deploy.exporters.modules import Quantised
 from itr_deploy.exporters.specs import GraphTensor
 from itr_deploy.exporters.tracing import to_onnx
+from itr_deploy.models import quantised
 from itr_deploy.models.precision import full_precision
 from itr_deploy.models.quantised import unquantised
 from itr_deploy.runtime.backends.sessions import open_session
+from tests.models.test_dime_routes import DIRECTIONS, deployed_outputs, trained
 
 WIDTH, OUT = 32, 16
 RNG = np.random.default_rng(0)
@@ -101,3 +103,23 @@ def test_what_is_marked_or_narrow_stays_float32(mark: Callable[..., Any]) -> Non
     for model in (exported(marked), exported(functional.linear, WEIGHT[:4])):
         assert not {"MatMulIntegerToFloat", "QuantizeLinear"} & kinds(model)
     np.testing.assert_allclose(run(exported(marked), X), PRODUCT, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_dimes_routers_are_not_rounded_and_other_layers_are(
+    direction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounded: set[int] = set()
+
+    def product(x: Tensor, weight: Tensor) -> Tensor:
+        rounded.add(weight.data_ptr())
+        return x @ weight
+
+    monkeypatch.setattr(quantised, "_product", product)
+    deployed = trained(direction).deployed
+    with quantised.quantised_products():
+        deployed_outputs(deployed, direction)
+    names = {n for n, weight in deployed.named_parameters() if weight.data_ptr() in rounded}
+    assert names
+    assert any(".router." in name for name, _ in deployed.named_parameters())
+    assert not any(".router." in name for name in names)

@@ -53,7 +53,7 @@ def test_memory_and_disk_give_the_same_hits(
     )
 
 
-@pytest.mark.parametrize("budget", [1, 5_000, 1_000_000_000])
+@pytest.mark.parametrize("budget", [1, 1_000_000_000])
 def test_the_memory_a_search_may_use_does_not_change_its_hits(
     budget: int, galleries: dict, matcher: Matcher
 ) -> None:

@@ -11,14 +11,20 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+import pytest
 from filelock import FileLock
 
 import itr_deploy as package
+from itr_deploy.bundle.manifest import Manifest
+from itr_deploy.bundle.store import PARITY, read_bundle
 from tests.support.command import Outcome, itr_deploy
 from tests.support.files import tree
 from tests.support.threads import one_torch_thread
+
+if TYPE_CHECKING:
+    from itr_deploy.exporters.build import Source
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(package.__file__).parent
@@ -58,6 +64,17 @@ def export(case: Exportable, output: Path, *options: object) -> Outcome:
     """A golden case exported for this once; later options win."""
     with one_torch_thread():
         return itr_deploy("export", *case.export_words, "--output", output, *options)
+
+
+def take_graphs_of(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports write the files of a bundle instead of tracing; the gate compares them as ever."""
+
+    def copy(source: Source, root: Path, **options: Any) -> Manifest:
+        shutil.copytree(bundle, root, dirs_exist_ok=True)
+        (root / PARITY).unlink()
+        return read_bundle(root).manifest
+
+    monkeypatch.setattr("itr_deploy.exporters.build.build_bundle", copy)
 
 
 def cache_directory() -> Path:

@@ -72,6 +72,11 @@ class RerankCase:
         cross_scores, images, texts = (self.graph[f"sim_{name}"] for name in ("i2t", "i2i", "t2t"))
         return (cross_scores.T, texts, images) if query == "text" else (cross_scores, images, texts)
 
+    def words(self, base: Path) -> tuple[object, ...]:
+        """What adds it to a bundle, as ``itr-deploy export`` takes it."""
+        files = ("--checkpoint", self.checkpoint, "--base", base)
+        return "leaprr", *files, *self.export_options
+
     @property
     def export_options(self) -> tuple[str, ...]:
         rows = [str(self.rows(query)) for query in ("text", "image")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -38,10 +39,21 @@ IN_FLOAT32 = {
 }
 """Graphs with products that half precision would break."""
 
+PUSHED = {("imram-image", "float16"), ("dime-i2t", "float16"), ("lhsc", "float32")}
+"""What every push builds: each family, both precisions, prefilters and a re-ranker."""
 
-@pytest.mark.slow
-@pytest.mark.parametrize("precision", ["float32", "float16"])
-@pytest.mark.parametrize("name", MATCHERS)
+BUILDS = [
+    pytest.param(
+        name,
+        precision,
+        id=f"{name}-{precision}",
+        marks=pytest.mark.slow if (name, precision) in PUSHED else pytest.mark.full,
+    )
+    for name, precision in itertools.product(MATCHERS, ("float32", "float16"))
+]
+
+
+@pytest.mark.parametrize(("name", "precision"), BUILDS)
 def test_every_graph_builds_and_its_layers_are_of_its_precision(
     name: str, precision: Precision, tmp_path: Path
 ) -> None:

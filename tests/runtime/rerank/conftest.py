@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from itr_deploy import Gallery, Matcher
-from tests.support.command import itr_deploy
+from tests.support.exports import Bundles
 from tests.support.items import captions, images, names
 from tests.support.leaprr import SMALL
 
@@ -38,13 +38,11 @@ def items(modality: str, count: int = COUNT, seed: int = 0):
 
 
 @pytest.fixture(scope="session")
-def world(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
+def world(bundle: Path, bundles: Bundles, tmp_path_factory: pytest.TempPathFactory) -> World:
     """Not to be changed."""
     root = tmp_path_factory.mktemp("rerank")
-    given = ("--checkpoint", SMALL.checkpoint, "--base", bundle, "--output", root / "bundle")
-    outcome = itr_deploy("export", "leaprr", *given, *SMALL.export_options)
-    assert outcome.code == 0, outcome.err
-    matcher = Matcher.load(root / "bundle")
+    path = bundles.of(*SMALL.words(bundle))
+    matcher = Matcher.load(path)
     paths = {}
     for modality in ("image", "text"):
         paths[modality] = root / modality
@@ -52,4 +50,4 @@ def world(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
         order = np.random.default_rng(5).permutation(COUNT)
         ids = [names(COUNT, modality)[place] for place in order]
         gallery.add(ids, items(modality))
-    return World(root / "bundle", paths)
+    return World(path, paths)
