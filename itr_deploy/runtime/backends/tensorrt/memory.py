@@ -119,7 +119,7 @@ class Device:
         self._check("end a stream", *self._cudart.cudaStreamDestroy(stream))
 
     def capture(self, work: Callable[[], bool], stream: SupportsInt) -> Any | None:
-        """Capture what ``work`` gives to a stream as one CUDA graph for `launch`, without running.
+        """Capture what ``work`` gives to a stream as a CUDA graph for `launch`; nothing runs yet.
 
         Returns:
             The graph, or None if ``work`` fails or cannot be captured.
