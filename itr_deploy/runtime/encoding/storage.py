@@ -51,7 +51,7 @@ def quantised(tensor: NDArray[np.floating]) -> tuple[NDArray[np.int8], NDArray[n
     scales = np.abs(tensor).max(axis=-1).astype(np.float32) / np.float32(LEVELS)
     scales[scales < np.finfo(np.float32).tiny] = 0
     divisors = np.where(scales > 0, scales, np.float32(np.inf))
-    # A NaN is kept by its vector's scale.
+    # Vectors that are not finite stay so through their scale.
     levels = np.nan_to_num(np.rint(tensor / divisors[..., None]))
     return levels.astype(np.int8), scales
 
