@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
+
     from itr_deploy.benchmarking.report import BenchReport
     from itr_deploy.deploy.banks import index_bank
     from itr_deploy.deploy.benching import bench
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
     from itr_deploy.runtime.hits import Hit, Hits
     from itr_deploy.runtime.matcher import Matcher
     from itr_deploy.runtime.retriever import Retriever
-
-__version__ = version("itr-deploy")
 
 # Quiet unless the program that imports this configures logging.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
@@ -133,6 +132,10 @@ __all__ = [  # noqa: RUF022  # verbs, then objects, then errors, as a reader loo
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # a third of the import's time
+
+        return version("itr-deploy")
     if name not in _HOMES:
         raise AttributeError(f"module 'itr_deploy' has no attribute {name!r}")
     value = getattr(import_module(f"itr_deploy.{_HOMES[name]}"), name)

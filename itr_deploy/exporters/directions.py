@@ -23,13 +23,14 @@ from itr_deploy.exporters.tracing import name_axes
 INT64 = ir.TensorType(ir.DataType.INT64)
 
 
-def part(pairs: ir.Model, tensors: PairTensors, outputs: Sequence[str]) -> ir.Model:
+def part(pairs: ir.Model, tensors: PairTensors, outputs: slice) -> ir.Model:
     """A copy of a traced model that gives some of its outputs, and takes what they need.
 
     Args:
         pairs: The traced model.
         tensors: What the part takes.
-        outputs: Names of its outputs.
+        outputs: Which of the model's outputs are its own. By their places: one output may be
+            another's value, or be computed from it.
 
     Raises:
         ValueError: It needs more than it takes.
@@ -37,7 +38,11 @@ def part(pairs: ir.Model, tensors: PairTensors, outputs: Sequence[str]) -> ir.Mo
     model = pairs.clone()
     graph = model.graph
     names = {tensor.name for tensor in (*tensors.texts, tensors.lengths, *tensors.images)}
-    graph.outputs[:] = [value for value in graph.outputs if value.name in outputs]
+    own = list(graph.outputs)[outputs]
+    for value in graph.outputs:
+        if value not in own:  # its name is taken by the part's
+            value.name = f"{value.name}_inside"
+    graph.outputs[:] = own
     RemoveUnusedNodesPass()(model)
     taken = [value for value in graph.inputs if value.name in names]
     for left in [value for value in graph.inputs if value.name not in names]:

@@ -76,7 +76,7 @@ def _scorers(
     if quantization is not None:
         module = Quantised(module)
     model = to_onnx(module, inputs, outputs, opset, precision)
-    yield MATCHERS, pairs, part(model, pairs, [output.name for output in pairs.outputs])
+    yield MATCHERS, pairs, part(model, pairs, slice(len(pairs.outputs)))
     if deployed.prefilter_image_tensors:
         own = prefilter_tensors(deployed)
-        yield PREFILTERS, own, part(model, own, [outputs[-1].name])
+        yield PREFILTERS, own, part(model, own, slice(-1, None))

@@ -15,11 +15,11 @@ class Hit:
     """One result.
 
     Attributes:
-        id: The item's.
-        score: The matcher's, whether or not the hits were re-ranked.
-        rank: Counts from 1.
-        metadata: The gallery's user columns.
-        rerank_score: The re-ranker's, a cosine; None where it had no say.
+        id: The item's id.
+        score: The matcher's score, whether or not the hits were re-ranked.
+        rank: Position in the results, from 1.
+        metadata: The item's values in the gallery's user columns.
+        rerank_score: The re-ranker's score, a cosine; None for hits it did not score.
         matcher_rank: The rank by the matcher's score alone.
     """
 
@@ -39,16 +39,16 @@ class Hit:
 class Hits(Sequence[Hit]):
     """The results of one query, best first.
 
-    Two are equal if all that they hold is, scores to the last bit; the hash is that of the ids.
+    Two are equal if all their fields are, scores to the last bit. The hash covers the ids only.
 
     Attributes:
         ids: Ids of the items.
-        scores: ``float32 [k]``, the matcher's.
+        scores: ``float32 [k]``, the matcher's scores.
         metadata: The user columns of every item.
-        rerank_scores: ``float32 [k]``, the re-ranker's, NaN where it had no say; None for hits
-            that were not re-ranked.
-        matcher_ranks: ``int64 [k]``, from 1, the ranks before re-ranking; None where they are the
-            ranks.
+        rerank_scores: ``float32 [k]``, the re-ranker's scores, NaN for hits it did not score; None
+            if the hits were not re-ranked.
+        matcher_ranks: ``int64 [k]``, the ranks before re-ranking, from 1; None if the hits were
+            not re-ranked.
 
     Examples:
         >>> hits = Hits(("a", "b"), np.array([0.75, 0.5], np.float32), ({}, {}))
@@ -63,7 +63,7 @@ class Hits(Sequence[Hit]):
     matcher_ranks: NDArray[np.int64] | None = None
 
     def __eq__(self, other: object) -> bool:
-        """Whether all that they hold is equal; a rerank score that is missing equals another."""
+        """Whether all fields are equal; missing (NaN) rerank scores count as equal."""
         if not isinstance(other, Hits):
             return NotImplemented
         return (
@@ -101,7 +101,7 @@ class Hits(Sequence[Hit]):
 
 
 def _same(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
-    """Whether two arrays are equal, NaN to NaN, or there is neither."""
+    """Whether two arrays are equal, NaN equal to NaN, or both are None."""
     if one is None or other is None:
         return one is other
     return bool(np.array_equal(one, other, equal_nan=True))

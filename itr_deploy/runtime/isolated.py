@@ -1,8 +1,8 @@
-"""Functions called in a process of their own: a crash or a hang there is one line of an error here.
+"""Calls functions in a process of their own: a crash or hang there is a one-line error here.
 
-A broken GPU library can take the process that loads it down with it, and so can some graphs. The
-processes are loky's: Python's own pool would run the caller's script again in each of them, unless
-that has an ``if __name__ == "__main__"``, and would not end one that hangs.
+A broken GPU library can crash the process that loads it, and so can some graphs. The processes are
+loky's: Python's own pool would run the caller's script again in each of them, unless the script has
+an ``if __name__ == "__main__"``, and would not end a process that hangs.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ from itr_deploy.errors import ItrDeployError
 T = TypeVar("T")
 
 TIMEOUT = 120.0
-"""Seconds; TensorRT takes long to start the first time."""
+"""Seconds; TensorRT is slow to start the first time."""
 
 
 class IsolationError(Exception):
-    """A call gave no answer; the message is why, in one line."""
+    """A call gave no answer; the message says why, in one line."""
 
 
 class IsolatedProcess:
-    """A fresh interpreter that finds the same packages; it ends with this object's block.
+    """A fresh interpreter that finds the same packages; it ends with this object's ``with`` block.
 
-    It takes one call after the other and keeps what they leave in its modules. What it prints goes
-    to standard error. It also ends with this process, however that ends.
+    It runs one call at a time, and module state persists between calls. What it prints goes to
+    standard error. It also ends when this process does, for whatever reason.
     """
 
     def __init__(self) -> None:
-        """Nothing is started before the first call."""
+        """Set up the process; it starts with the first call."""
         environment = {
-            # loky itself is looked for before it is told where this process looks.
+            # The new process must find loky before loky passes on this process's search path.
             "PYTHONPATH": os.pathsep.join(sys.path),
             # loky would restart a process that grows by 300 MB, as one with a large graph does.
             "LOKY_MAX_MEMORY_LEAK_SIZE": "1e18",
-            # loky would have a crash print a traceback.
+            # By default, loky makes a crash print a traceback.
             "PYTHONFAULTHANDLER": os.environ.get("PYTHONFAULTHANDLER", ""),
         }
-        # Nothing is sent: it ends with this process.
+        # Nothing is sent: the pipe closes when this process ends.
         theirs, self._alive = Pipe(duplex=False)
         self._pool = ProcessPoolExecutor(
             max_workers=1, initializer=_begin, initargs=(theirs,), env=environment
@@ -71,16 +71,16 @@ class IsolatedProcess:
         self._pool.shutdown(kill_workers=True)
 
     def call(self, function: Callable[..., T], *arguments: Any, timeout: float | None = None) -> T:
-        """Call a function there.
+        """Call a function in the process.
 
         Args:
-            function: A module's own function.
-            arguments: Its arguments; like what it returns, they can be pickled.
-            timeout: Seconds until it is given up and the process ended.
+            function: A module-level function.
+            arguments: Its arguments; they and the result must be picklable.
+            timeout: Seconds until the call is abandoned and the process ended.
 
         Raises:
-            IsolationError: It raised another error than ours, crashed, left, or gave no answer in
-                time.
+            IsolationError: The function raised any other error, or the process crashed, exited or
+                did not answer in time.
             ItrDeployError: The function raised it.
         """
         try:
@@ -98,12 +98,12 @@ class IsolatedProcess:
 
 @dataclass(frozen=True)
 class Outcome(Generic[T]):
-    """What came of a call.
+    """The outcome of a call.
 
     Attributes:
-        answer: What the function returned, None if it did not.
-        problem: Why it did not, in one line; None if it did.
-        log: What it and libraries printed to standard error, empty if it did not return.
+        answer: What the function returned; None if it failed.
+        problem: Why it failed, in one line; None if it returned.
+        log: What it and its libraries printed to standard error; empty if it failed.
     """
 
     answer: T | None
@@ -112,12 +112,12 @@ class Outcome(Generic[T]):
 
 
 def isolated(function: Callable[..., T], *arguments: Any, timeout: float = TIMEOUT) -> Outcome[T]:
-    """Call a function in a process that is there for this call alone. Nothing is printed.
+    """Call a function in a process started for this call alone. Nothing is printed.
 
     Args:
-        function: A module's own function.
-        arguments: Its arguments; like what it returns, they can be pickled.
-        timeout: Seconds until it is given up and the process ended.
+        function: A module-level function.
+        arguments: Its arguments; they and the result must be picklable.
+        timeout: Seconds until the call is abandoned and the process ended.
     """
     try:
         with IsolatedProcess() as process:
@@ -128,11 +128,11 @@ def isolated(function: Callable[..., T], *arguments: Any, timeout: float = TIMEO
 
 
 def _begin(parent: Connection) -> None:
-    """Ready the process for its calls."""
-    # Whoever presses Ctrl-C interrupts the parent, which then ends this process.
+    """Prepare the process for its calls."""
+    # Ctrl-C interrupts the parent, which then ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    # What libraries print is no output of the parent's.
+    # What libraries print must not become output of the parent.
     os.dup2(2, 1)
 
 
@@ -150,13 +150,13 @@ def _answer(
     except ItrDeployError as error:
         return None, error
     except BaseException as error:
-        # Its class may be of a library that the parent must not load.
+        # Its class may belong to a library that the parent must not load.
         first = f"{type(error).__name__}: {error}".split("\n")[0]
         return None, IsolationError(" ".join(first.split()))
 
 
 def _logged(function: Callable[..., T], arguments: tuple[Any, ...]) -> tuple[T, str]:
-    """What a function returns and prints as errors; for a process that then ends."""
+    """A function's result and what it printed to standard error; for a process that then ends."""
     with _log_file() as log, Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(log.fileno(), 2)
@@ -170,12 +170,12 @@ def _log_file() -> IO[bytes]:
     try:
         return tempfile.TemporaryFile()
     except OSError:
-        # There may be no directory that can be written; nothing is then known of what was printed.
+        # There may be no writable directory; what is printed is then lost.
         return Path(os.devnull).open("w+b")
 
 
 def _ended(message: str) -> str:
-    """How a process ended that gave no answer, out of loky's error: ``... {SIGABRT(-6)} ...``."""
+    """How a process that gave no answer ended, from loky's error: ``... {SIGABRT(-6)} ...``."""
     found = re.search(r"\{(\w+)\((-?\d+)\)\}", message)
     if found is None:
         return "the process crashed"

@@ -28,8 +28,8 @@ DEFAULT_BUDGET = 1 << 30
 """Bytes for encoded items and scratch while scoring raw inputs."""
 
 PREFILTER_CALL = 16 << 20
-"""Scratch memory of a prefilter's call on a CPU, by the matcher's estimate: it computes little of
-what it gathers, which should still be in the cache then (docs/performance.md)."""
+"""Scratch memory of one prefilter call on a CPU, by the matcher's estimate. A prefilter computes
+little from what it gathers, which should therefore still be in the cache (docs/performance.md)."""
 
 ALL = slice(None)
 
@@ -39,8 +39,8 @@ class Matcher:
 
     Attributes:
         scorer: Scores encoded pairs.
-        prefilter: Scores them with the bundle's prefilter, None where it has none.
-        projection: What a query's coarse embedding goes through before a shortlist.
+        prefilter: Scores pairs with the bundle's prefilter; None if it has none.
+        projection: Transforms a query's coarse embedding before the shortlist.
 
     Examples:
         >>> matcher = Matcher.load("bundle/")
@@ -52,7 +52,7 @@ class Matcher:
     def __init__(
         self, bundle: Bundle, backend: Backend, memory_budget: int = DEFAULT_BUDGET
     ) -> None:
-        """Put a matcher together from its parts; `load` is the usual way."""
+        """Assemble a matcher from its parts; `load` is the usual way."""
         self.bundle = bundle
         self.backend = backend
         self.memory_budget = memory_budget
@@ -78,20 +78,20 @@ class Matcher:
         """Open a bundle for scoring.
 
         Args:
-            bundle: Its directory.
+            bundle: The bundle's directory.
             device: ``"cpu"`` or ``"cuda"``.
-            threads: Threads that compute on the CPU, None for every core.
+            threads: Compute threads on the CPU; None for every core.
             memory_budget: Bytes that `score` may use for encoded items and scratch.
             backend: ``"onnxruntime"``, or on a GPU ``"tensorrt"`` or ``"onnxruntime-tensorrt"``,
-                see `open_backend`; or one that was made over this bundle, such as
-                ``TensorRTBackend(read_bundle(path), workers=4, cuda_graphs=True)``, and then
-                ``device`` and ``threads`` have been decided.
+                see `open_backend`; or a backend made for this bundle, such as
+                ``TensorRTBackend(read_bundle(path), workers=4, cuda_graphs=True)``, in which case
+                ``device`` and ``threads`` are ignored.
 
         Raises:
             BundleError: The bundle is missing or damaged.
             EngineError: The bundle has no engines for the backend asked for.
-            SetupError: A library or the device is not there.
-            UsageError: There is no such device or backend.
+            SetupError: A library or the device is missing.
+            UsageError: The device or backend is unknown.
         """
         opened = read_bundle(bundle)
         if isinstance(backend, str):
@@ -111,7 +111,7 @@ class Matcher:
         """Encode texts.
 
         Raises:
-            InputError: One is empty or too long.
+            InputError: A text is empty or too long.
         """
         return TextSource(self, texts).encode(ALL)
 
@@ -119,8 +119,8 @@ class Matcher:
         """Encode texts given as token ids.
 
         Args:
-            token_ids: Integers ``[C, L]``; what lies past a text's length is ignored.
-            lengths: Integers ``[C]``, the model's start and end tokens counted.
+            token_ids: Integers ``[C, L]``; ids past a text's length are ignored.
+            lengths: Integers ``[C]``, including the model's start and end tokens.
 
         Raises:
             InputError: Wrong shapes, lengths or ids.
@@ -136,7 +136,7 @@ class Matcher:
         return ImageSource(self, regions).encode(ALL)
 
     def score(self, *, texts: Texts, images: Images) -> NDArray[np.float32]:
-        """Score every image with every text.
+        """Score every image against every text.
 
         Args:
             texts: Strings, ``(token_ids, lengths)``, or what an ``encode_...`` call returned.
@@ -146,7 +146,7 @@ class Matcher:
             ``float32 [n_images, n_texts]``, higher is better.
 
         Raises:
-            InputError: What is given cannot be encoded.
+            InputError: The texts or images cannot be encoded.
         """
         text_source = source(self, texts, "text")
         image_source = source(self, images, "image")
@@ -158,6 +158,6 @@ class Matcher:
         return scores
 
     def item_bytes(self, modality: Modality, positions: int, value_bytes: int = 4) -> int:
-        """Bytes of one item's stored tensors with this many regions or words."""
+        """Bytes of the stored tensors of one item with this many regions or words."""
         specs = self.bundle.manifest.items(modality).tensors
         return value_bytes * sum(s.width * (positions if s.per_position else 1) for s in specs)

@@ -1,4 +1,4 @@
-"""What all calls of one graph that scores pairs have in common, worked out once."""
+"""What all calls of one pair-scoring graph have in common, worked out once."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from itr_deploy.runtime.encoding.encoded import Block
 from itr_deploy.runtime.tiles import Cost, Limits
 
 FLOAT_BYTES = 4
-"""What is gathered is cast to float32, whatever it is stored in."""
+"""Gathered values are cast to float32, whatever type they are stored in."""
 
 
 @dataclass(frozen=True)
 class PairPlan:
-    """Queries of one modality over items that are stored in one type.
+    """How to score queries of one modality with items stored in one type.
 
     Attributes:
         graph: The graph's name in the manifest.
-        query_inputs: The graph's inputs by the name of the query's tensor that each takes.
-        item_inputs: The same of the gallery's items, the scales of int8 ones among them.
-        takes_lengths: Whether it reads the lengths of texts.
-        items: Gallery items that a call takes, None for any number.
-        shared: What a call may hold whose queries have the same candidates.
-        own: The same of one whose queries have their own.
+        query_inputs: The graph's input for each of the query's tensors, by the tensor's name.
+        item_inputs: The same for the gallery's items, including the scales of int8 tensors.
+        takes_lengths: Whether the graph reads the lengths of texts.
+        items: Most gallery items per call; None for any number.
+        shared: Limits of a call whose queries share their candidates.
+        own: Limits of a call whose queries each have their own.
     """
 
     graph: str
@@ -58,14 +58,14 @@ class PairPlan:
         modality: Modality,
         storage: StorageType,
     ) -> PairPlan:
-        """Read names and sizes from the manifest, and from the backend what its graphs take.
+        """Read names and sizes from the manifest, and the graphs' size limits from the backend.
 
         Args:
-            manifest: The bundle's.
+            manifest: The bundle's manifest.
             backend: Runs the graphs.
-            roles: Those of the graphs that score.
-            limits: What any call may hold.
-            modality: The queries'.
+            roles: Roles of the graphs that score.
+            limits: Limits of any call.
+            modality: The queries' modality.
             storage: Type of the gallery's tensors.
 
         Raises:
@@ -95,7 +95,7 @@ class PairPlan:
         )
 
     def cost(self, query: Block, items: Block) -> Cost:
-        """Scratch memory of pairs of these blocks' sizes."""
+        """Scratch memory for pairs from blocks of these sizes."""
         words, regions = query.positions, items.positions
         if self._modality == "image":
             words, regions = regions, words
@@ -104,7 +104,7 @@ class PairPlan:
 
 
 def _inputs(graph: GraphInfo, modality: Modality) -> dict[str, TensorInfo]:
-    """A graph's inputs of one side, by the names of the stored tensors and their scales."""
+    """A graph's inputs for one modality, by the names of the stored tensors and their scales."""
     prefix = f"{modality}_"
     return {
         given.name.removeprefix(prefix): given
@@ -114,7 +114,7 @@ def _inputs(graph: GraphInfo, modality: Modality) -> dict[str, TensorInfo]:
 
 
 def _values(inputs: Iterable[TensorInfo]) -> tuple[int, int]:
-    """Values that are gathered of an item: those of the whole item, and those of each position."""
+    """Values gathered per item: those of the whole item, and those of each position."""
     item = position = 0
     for given in inputs:
         sizes = given.shape[1:]

@@ -17,7 +17,7 @@ from itr_deploy.runtime.pair_plan import PairPlan
 from itr_deploy.runtime.tiles import Limits, Tile, tiles
 
 TILE_BYTES = 128 << 20
-"""Scratch memory of one call at most: larger tiles were no faster (docs/performance.md)."""
+"""Most scratch memory of one call: larger tiles were no faster (docs/performance.md)."""
 
 Outputs = Mapping[str, NDArray[np.float32]]
 Observer = Callable[[Outputs], None]
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class PairScorer:
-    """Scores queries with gallery items, both encoded. Safe to use from several threads."""
+    """Scores encoded queries with encoded gallery items. Safe to use from several threads."""
 
     def __init__(
         self, backend: Backend, manifest: Manifest, memory_budget: int, roles: Roles = MATCHERS
@@ -37,9 +37,9 @@ class PairScorer:
 
         Args:
             backend: Runs the graphs.
-            manifest: The bundle's.
-            memory_budget: Bytes of scratch memory that all calls that run at a time may use.
-            roles: Whose graphs score: the matcher's or the prefilter's.
+            manifest: The bundle's manifest.
+            memory_budget: Bytes of scratch memory for all concurrent calls together.
+            roles: Which graphs score: the matcher's or the prefilter's.
         """
         self._backend = backend
         self._manifest = manifest
@@ -58,10 +58,10 @@ class PairScorer:
         rows: NDArray[np.int64] | None = None,
         observe: Observer | None = None,
     ) -> NDArray[np.float32]:
-        """Every query with every item, or with those at ``rows``: ``float32 [Q, N]``.
+        """Score every query with every item, or with those at ``rows``: ``float32 [Q, N]``.
 
-        ``observe`` is called with all outputs of the matcher graph for each tile of the pairs,
-        by name, ``[queries, items, ...]``.
+        For each tile of pairs, ``observe`` is called with all outputs of the matcher graph by
+        name, ``[queries, items, ...]``.
         """
         if rows is None:
             rows = np.arange(len(gallery))
@@ -75,12 +75,12 @@ class PairScorer:
     def score_with(
         self, queries: Encoded, gallery: Encoded, output: str
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """`score_all`, and another output of the matcher graph.
+        """Score as `score_all` does, and also return another output of the matcher graph.
 
         Args:
             queries: Q encoded queries.
             gallery: N encoded items of the other modality.
-            output: Its name.
+            output: Name of the other output.
 
         Returns:
             Scores ``float32 [Q, N]`` and the output's values ``float32 [Q, N, ...]``.
@@ -103,7 +103,7 @@ class PairScorer:
     def score_candidates(
         self, queries: Encoded, gallery: Encoded, candidates: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """Each query with its own items.
+        """Score each query with its own items.
 
         Args:
             queries: Q encoded queries.
@@ -128,11 +128,11 @@ class PairScorer:
         return scores
 
     def resident(self, gallery: Encoded) -> Encoded:
-        """A gallery that stays in memory: in the blocks that are scored, and known to the backend.
+        """A gallery that stays in memory, in blocks the graph takes and pinned in the backend.
 
         Raises:
             EngineError: The matcher's engine is missing or does not fit.
-            SetupError: The GPU's memory is short.
+            SetupError: The GPU has too little memory.
         """
         gallery = self._divided(gallery)
         for block in gallery.blocks:
@@ -140,14 +140,14 @@ class PairScorer:
         return gallery
 
     def reads(self, gallery: Modality, storage: StorageType) -> frozenset[str]:
-        """Names of the tensors of gallery items that are read."""
+        """Names of the gallery items' tensors that the graph reads."""
         return frozenset(self._plan(other(gallery), storage).item_inputs)
 
     def _plan(self, modality: Modality, storage: StorageType) -> PairPlan:
-        """The plan for queries of a modality over items stored in a type."""
+        """The plan for queries of one modality over items stored in one type."""
         key = modality, storage
         if key not in self._plans:
-            # Two threads may make the same plan; one of them stays.
+            # Two threads may make the same plan; one of the two is kept.
             self._plans[key] = PairPlan.of(
                 self._manifest, self._backend, self._roles, self._limits, *key
             )
@@ -158,7 +158,7 @@ class PairScorer:
     ) -> Iterator[tuple[Place, Call]]:
         """Calls that score all queries with the items at ``rows``, and the places of their pairs.
 
-        A place counts columns from the first of ``rows``.
+        Columns are numbered from the first of ``rows``.
         """
         gallery = self._divided(gallery)
         block_of, local_of = (places[rows] for places in gallery.places)
@@ -186,7 +186,7 @@ class PairScorer:
         local: NDArray[np.int64],
         wanted: NDArray[np.bool_],
     ) -> NDArray[np.float32]:
-        """Scores where ``wanted``, row by row; rows are filled up to one width for the graph."""
+        """Scores where ``wanted``, row by row; rows are padded to one width for the graph."""
         counts = wanted.sum(axis=1)
         width = int(counts.max())
         filled = np.arange(width) < counts[:, None]
@@ -203,7 +203,7 @@ class PairScorer:
         return chosen
 
     def _divided(self, gallery: Encoded) -> Encoded:
-        """The gallery in blocks that the graph takes."""
+        """The gallery in blocks no larger than the graph takes."""
         modality = other(gallery.modality)
         types = {block.storage for block in gallery.blocks}
         sizes = [self._plan(modality, storage).items for storage in types]
@@ -211,7 +211,7 @@ class PairScorer:
         return divided(gallery, min(known)) if known else gallery
 
     def _pinned(self, block: Block, calls: int) -> Block:
-        """A block that several calls take: the backend knows its arrays until the last of them."""
+        """The block; if several calls take it, pinned in the backend until the last of them."""
         if calls < 2:
             return block
         # Views that die with these calls, though the block itself may live on.
@@ -220,7 +220,7 @@ class PairScorer:
         return passing
 
     def _run_all(self, jobs: Iterable[tuple[T, Call]]) -> Iterator[tuple[T, Outputs]]:
-        """Run the calls; each result comes with what came with its call."""
+        """Run the calls; each result comes with its call's place."""
         places: deque[T] = deque()
 
         def calls() -> Iterator[Call]:
@@ -233,7 +233,7 @@ class PairScorer:
 
 
 def _tiles(plan: PairPlan, query: Block, items: Block, width: int, shared: bool) -> list[Tile]:
-    """Slices of queries and of ``width`` candidates of each."""
+    """Slices of the queries and of each query's ``width`` candidates."""
     limits = plan.shared if shared else plan.own
     return tiles(len(query.rows), width, plan.cost(query, items), limits, shared)
 

@@ -1,8 +1,8 @@
 """A bundle's coarse projection: bilinear forms in place of the coarse embeddings' dot product.
 
 The coarse score of a query and an item is ``query @ form @ item``, with a form for text queries and
-one for image queries. Only the query's vector is ever multiplied, so that a gallery's vectors, and
-an index over them, serve with any form and with none.
+one for image queries. Only the query's vector is multiplied by the form, so a gallery's vectors,
+and an index over them, work with any form or none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from itr_deploy.runtime.products import Vectors, product
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """Forms that were fitted to a matcher's scores.
+    """Forms fitted to a matcher's scores.
 
     Attributes:
         forms: ``float32 [E, E]`` by the query's modality; queries without one stay as they are.
@@ -42,7 +42,7 @@ def read_projection(bundle: Bundle) -> Projection:
     """The forms that a bundle's pipeline names.
 
     Raises:
-        BundleError: A file is no finite ``float32 [E, E]``.
+        BundleError: A file does not hold a finite ``float32 [E, E]``.
     """
     named = bundle.manifest.pipeline.projections
     return Projection({query: _read_form(bundle, name) for query, name in named.items()})

@@ -1,4 +1,4 @@
-"""Choosing the best of many scores, ties always the same way."""
+"""Choosing the best of many scores; ties are always broken the same way."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROUNDING = 2e-6
-"""Scores ``a`` and ``b`` nearer than ``ROUNDING * (1 + |a|)`` are equal: one item's differ by a
-part of that with its place in a tile, as matrix products add up in other orders there."""
+"""Scores ``a`` and ``b`` closer than ``ROUNDING * (1 + |a|)`` count as equal: an item's score
+varies by a fraction of that with its place in a tile, as matrix products sum in another order."""
 
 TieOrder: TypeAlias = "NDArray[np.int64] | NDArray[np.str_]"
 
@@ -25,12 +25,12 @@ def best(
         tie_order: ``[N]``, distinct.
 
     Returns:
-        Places ``int64 [min(k, N)]`` and their scores; equal ones all get the highest of them.
+        Places ``int64 [min(k, N)]`` and their scores; equal scores are set to the highest of them.
     """
     places = np.arange(len(scores))
     if k < len(scores):
         least = np.partition(scores, len(scores) - k)[len(scores) - k]
-        # Everything tied with the last one stays in until the ties are put in order.
+        # Everything tied with the last one is kept until the ties are ordered.
         places = np.flatnonzero(scores >= least - ROUNDING * (1 + abs(least)))
     places = places[np.argsort(-scores[places], kind="stable")]
     settled = _settle(scores[places])
@@ -41,23 +41,26 @@ def best(
 def best_rows(
     scores: NDArray[np.float32], rows: NDArray[np.int64], k: int, tie_order: TieOrder
 ) -> NDArray[np.int64]:
-    """Every query's best of its own rows, in `best`'s order.
+    """Each query's best among its own rows, in the order of `best`.
 
     Args:
         scores: ``[Q, N]``.
-        rows: What was scored, ``[Q, N]``.
+        rows: The rows that were scored, ``[Q, N]``.
         k: How many, no more than N.
-        tie_order: ``[Q, N]``, distinct in a query.
+        tie_order: ``[Q, N]``, distinct within a query.
 
     Returns:
-        ``int64 [Q, k]``, some of ``rows``.
+        ``int64 [Q, k]``, chosen from ``rows``.
     """
     found = zip(scores, rows, tie_order, strict=True)
     return np.stack([own[best(row, k, ties)[0]] for row, own, ties in found])
 
 
 def _settle(falling: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Falling scores, each run of equal ones set to its first; a run is no longer than rounding."""
+    """Set each run of equal scores to its first; a run spans no more than the rounding.
+
+    The scores are in descending order.
+    """
     reach = ROUNDING * (1 + np.abs(falling))
     near = np.flatnonzero(falling[:-1] - falling[1:] <= reach[:-1])
     settled, rising, end = falling.copy(), -falling, 0

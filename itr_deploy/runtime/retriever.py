@@ -36,7 +36,7 @@ class Default(Enum):
 FROM_BUNDLE: Final = Default.BUNDLE
 
 DEFAULT_BUDGET = 4 << 30
-"""Bytes of gallery tensors that are kept in memory."""
+"""Bytes of gallery tensors kept in memory."""
 
 
 class Retriever:
@@ -60,7 +60,7 @@ class Retriever:
         resident: bool | None = None,
         reranking: Reranking | None = None,
     ) -> None:
-        """Put a retriever together from its parts; `load` is the usual way."""
+        """Assemble a retriever from its parts; `load` is the usual way."""
         gallery.check_bundle(matcher)
         if reranking is not None:
             check_bank(gallery.modality, reranking.bank)
@@ -90,27 +90,27 @@ class Retriever:
             bundle: The bundle's directory.
             gallery: The gallery's path, or an opened one.
             device: ``"cpu"`` or ``"cuda"``.
-            threads: Threads that compute on the CPU, None for every core.
-            memory_budget: Bytes of tensors to keep in memory, of the gallery and of the bank each.
+            threads: Compute threads on the CPU; None for every core.
+            memory_budget: Bytes of tensors to keep in memory, for the gallery and the bank each.
             resident: True loads the gallery whatever its size, False leaves it on disk, None
                 decides by ``memory_budget``. The results are the same.
             backend: ``"onnxruntime"``, or on a GPU ``"tensorrt"`` (the bundle's engines) or
-                ``"onnxruntime-tensorrt"``, see `open_backend`; or one made over this bundle, see
-                `Matcher.load`.
+                ``"onnxruntime-tensorrt"``, see `open_backend`; or a backend made for this bundle,
+                see `Matcher.load`.
             bank: A gallery of the other modality, for re-ranking: texts where images are
                 searched.
-            gallery_neighbours: Nearest items of every item of the gallery, for re-ranking with a
-                similarity of your own; an ``.npz`` file or what was read from it.
-            bank_neighbours: The same of the bank.
+            gallery_neighbours: The nearest neighbours of every item of the gallery, for re-ranking
+                with a similarity of your own; an ``.npz`` file or the lists read from it.
+            bank_neighbours: The same for the bank.
 
         Raises:
             BundleError: The bundle is missing or damaged, or has no re-ranker for the bank.
-            GalleryError: The gallery or the bank is missing, was made with another bundle, or
-                both are of one modality.
-            InputError: Neighbour lists cannot be read, or are needed.
+            GalleryError: The gallery or the bank is missing or was made with another bundle, or
+                both have the same modality.
+            InputError: Neighbour lists cannot be read, or are needed but missing.
             EngineError: The bundle has no engines for the backend asked for.
-            SetupError: A library or the device is not there.
-            UsageError: There is no such device or backend, or neighbour lists are given without a
+            SetupError: A library or the device is missing.
+            UsageError: The device or backend is unknown, or neighbour lists are given without a
                 bank.
         """
         matcher = Matcher.load(bundle, device=device, threads=threads, backend=backend)
@@ -176,24 +176,24 @@ class Retriever:
         rerank: bool = False,
         query_neighbours: QueryNeighbours | None = None,
     ) -> Hits | list[Hits]:
-        """Search with texts over images, or with images over texts.
+        """Search images with texts, or texts with images.
 
         Args:
             query: A text, or several, for a gallery of images.
-            k: Hits a query; fewer come back where the gallery, or the filter, has fewer.
+            k: Hits per query; fewer are returned if the gallery has, or the filter keeps, fewer.
             where: SQL over the gallery's columns that an item must satisfy.
-            image: Regions ``[R, Di]`` of an image, or ``[N, R, Di]`` of several, for a gallery
+            image: Regions ``[R, Di]`` of one image, or ``[N, R, Di]`` of several, for a gallery
                 of texts.
-            candidates: Items that the matcher scores, never fewer than ``k``; None scores every
-                item. By default the bundle's pipeline decides.
-            prefilter: Items that the coarse embedding leaves for the bundle's prefilter, which
-                chooses the ``candidates`` among them. With None, with no more of them than
-                ``candidates``, or where every item is scored, the coarse embedding alone chooses.
-                By default the bundle's pipeline decides.
-            rerank: Put the best hits in the order of the bundle's re-ranker; they stay above the
-                rest. A query takes part as if it were an item of the bank.
-            query_neighbours: For every query the ids of its nearest bank items, nearest first,
-                and their similarities, where these are not by pooled embeddings.
+            candidates: Items that the matcher scores per query, never fewer than ``k``; None
+                scores every item. By default the bundle's pipeline decides.
+            prefilter: Items per query that the coarse embedding passes to the bundle's prefilter,
+                which chooses the ``candidates`` among them. The prefilter is not used if this is
+                None or no larger than ``candidates``, or if every item is scored. By default the
+                bundle's pipeline decides.
+            rerank: Reorder the best hits with the bundle's re-ranker; they stay above the rest. A
+                query is treated as if it were an item of the bank.
+            query_neighbours: For every query, the ids of its nearest bank items, nearest first,
+                and their similarities, if these do not come from pooled embeddings.
 
         Returns:
             The hits of one query, or a list of them for several.
@@ -202,9 +202,9 @@ class Retriever:
             BundleError: ``prefilter`` is given and the bundle has none.
             InputError: The query cannot be encoded or is of the gallery's own modality, or its
                 neighbours are missing.
-            GalleryError: The filter is not understood, or too few items are there to re-rank.
-            UsageError: ``k``, ``candidates`` or ``prefilter`` is not positive, not exactly one
-                query is given, or there is no bank to re-rank with.
+            GalleryError: The filter is not understood, or there are too few items to re-rank.
+            UsageError: ``k``, ``candidates`` or ``prefilter`` is not positive, not exactly one of
+                ``query`` and ``image`` is given, or there is no bank to re-rank with.
         """
         if rerank and self._reranking is None:
             raise no_bank(self.gallery.modality)
@@ -243,13 +243,13 @@ class Retriever:
         return found[0] if single else found
 
     def refresh(self) -> None:
-        """Search what other processes have added or removed since the gallery was opened."""
+        """Pick up what other processes have added or removed since the gallery was opened."""
         self.gallery.refresh()
         if self._reranking is not None:
             self._reranking.bank.gallery.refresh()
 
     def warm_up(self) -> None:
-        """Load the gallery, and the bank, now rather than with the first search."""
+        """Load the gallery, and the bank, now rather than at the first search."""
         searcher = self._searchers.searcher()
         if self._reranking is not None:
             self._reranking.neighbourhood(searcher)

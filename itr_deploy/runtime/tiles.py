@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 LEAST_PAIRS = 8
-"""A call with fewer costs as much: nothing is gained by dividing it among workers."""
+"""A call with fewer pairs costs as much: dividing it among workers gains nothing."""
 
 Tile = tuple[slice, slice]
-"""Places of queries, and of candidates."""
+"""Slices of queries and of candidates."""
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Cost:
     """Scratch memory of a call.
 
     Attributes:
-        pair: Bytes of a pair.
-        item: Bytes of a gathered item: once for all queries of a tile that share their candidates,
-            else once a pair.
+        pair: Bytes per pair.
+        item: Bytes per gathered item: counted once for all queries of a tile if they share their
+            candidates, else once per pair.
     """
 
     pair: int
@@ -29,14 +29,14 @@ class Cost:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a call may hold.
+    """Limits of a call; None means no limit.
 
     Attributes:
         budget: Bytes of scratch memory; a tile of one pair may take more.
-        workers: Calls that run at a time; all of them get a tile where there are pairs enough.
-        pairs: Pairs at most, None for any number.
-        queries: Queries at most.
-        candidates: Candidates of a query at most.
+        workers: Calls that run at a time; each gets a tile if there are enough pairs.
+        pairs: Most pairs.
+        queries: Most queries.
+        candidates: Most candidates per query.
     """
 
     budget: int
@@ -51,10 +51,10 @@ def tiles(queries: int, candidates: int, cost: Cost, limits: Limits, shared: boo
 
     Args:
         queries: Number of queries.
-        candidates: Number of candidates of each.
-        cost: Memory of a pair and of an item.
-        limits: What a tile may hold.
-        shared: Whether the queries have the same candidates, which are gathered once a tile then.
+        candidates: Number of candidates per query.
+        cost: Memory per pair and per item.
+        limits: Limits of a tile.
+        shared: Whether the queries have the same candidates, then gathered once per tile.
     """
     if not queries or not candidates:
         return []
@@ -65,8 +65,8 @@ def tiles(queries: int, candidates: int, cost: Cost, limits: Limits, shared: boo
     per_call = min(most, max(1, limits.budget // max(1, cost.pair + cost.item)))
     k_step = min(candidates, per_call)
     if shared:
-        # More queries cost only their pairs. Of tiles with so many pairs one about as high as it is
-        # wide gathers least.
+        # More queries cost only their pairs. Of all tiles with this many pairs, a roughly square
+        # one gathers least.
         k_step = min(k_step, most // max(1, min(queries, math.isqrt(most))))
         left = limits.budget - k_step * cost.item
         q_step = max(1, min(left // max(1, k_step * cost.pair), most // k_step))

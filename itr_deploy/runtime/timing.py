@@ -1,8 +1,8 @@
-"""The stages of a search, and a clock for whoever wants to know how long each takes.
+"""The stages of a search, and a clock that measures how long each takes.
 
 A search marks its stages with `stage`. That does nothing until a caller opens `timed_stages` around
-it, in the same thread; searches in other threads are not seen. At level DEBUG the log has every
-stage, whether or not a clock runs.
+it, in the same thread; searches in other threads are not measured. At level DEBUG every stage is
+logged, whether or not a clock runs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Literal, TypeVar, get_args
 
 Stage = Literal["encode", "shortlist", "gather", "prefilter", "match", "rerank"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
-"""In the order in which a search comes to them."""
+"""In the order in which a search reaches them."""
 
 T = TypeVar("T")
 
@@ -29,8 +29,8 @@ class StageTimes:
     """How long the stages took; complete when the block of `timed_stages` has ended.
 
     Attributes:
-        seconds: By stage, of those that were come to. No two overlap: what runs inside of a stage
-            is part of it, such as the searches of the bank inside of re-ranking.
+        seconds: By stage, for the stages that were reached. No two overlap: what runs inside a
+            stage is part of it, such as the searches of the bank during re-ranking.
         total: Seconds of the whole block.
     """
 
@@ -44,7 +44,7 @@ class StageTimes:
         return self.total - sum(self.seconds.values())
 
     def measured(self, name: Stage) -> AbstractContextManager[None]:
-        """Mark what the block does as a stage; one inside of another is not counted by itself."""
+        """Mark the block as a stage; a stage inside another is not counted separately."""
         return _NOTHING if self._inside else self._measured(name)
 
     @contextmanager
@@ -66,7 +66,7 @@ _clock: ContextVar[StageTimes | None] = ContextVar("stage_times", default=None)
 
 @contextmanager
 def timed_stages() -> Iterator[StageTimes]:
-    """Measure the stages of what this thread searches inside of the block."""
+    """Measure the stages of this thread's searches inside the block."""
     times = StageTimes()
     token = _clock.set(times)
     begun = perf_counter()
@@ -78,7 +78,7 @@ def timed_stages() -> Iterator[StageTimes]:
 
 
 def stage(name: Stage) -> AbstractContextManager[None]:
-    """Mark what the block does as a stage."""
+    """Mark the block as a stage."""
     times = _clock.get()
     if times is None and log.isEnabledFor(logging.DEBUG):
         times = StageTimes()
@@ -86,7 +86,7 @@ def stage(name: Stage) -> AbstractContextManager[None]:
 
 
 def each(name: Stage, items: Iterable[T]) -> Iterator[T]:
-    """Items as they come; waiting for one is a stage, what is done with it is not."""
+    """Items as they come; waiting for one is part of the stage, using it is not."""
     iterator = iter(items)
     while True:
         with stage(name):

@@ -53,14 +53,18 @@ class Pruned(NamedTuple):
     report: dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def pruned(world: World, tmp_path_factory: pytest.TempPathFactory) -> Pruned:
-    root = tmp_path_factory.mktemp("pruned")
+def prune(world: World, root: Path, threshold: float) -> Pruned:
     moved = shutil.copytree(world.data, root / "moved")
-    options = ("--prune-routes", world.profile, "--profiled-data", moved)
+    options = ("--prune-routes", world.profile, "--profiled-data", moved, "--threshold", threshold)
     made = export(T2I, root / "bundle", *options, "--json")
     assert made.code == 0, made.err
     return Pruned(root / "bundle", made.json)
+
+
+@pytest.fixture(scope="module")
+def pruned(world: World, tmp_path_factory: pytest.TempPathFactory) -> Pruned:
+    """At a threshold that leaves few routes, so that there is little to trace."""
+    return prune(world, tmp_path_factory.mktemp("pruned"), 0.5)
 
 
 @pytest.mark.slow
@@ -87,7 +91,11 @@ class TestOnARealBundle:
         for mine, theirs in zip(found.routes, expected.routes, strict=True):
             assert mine.share == pytest.approx(theirs.share, abs=1e-6)
 
-    def test_pruning_at_0_keeps_every_score_and_says_what_it_left_out(self, pruned: Pruned) -> None:
+    @pytest.mark.full
+    def test_pruning_at_0_keeps_every_score_and_says_what_it_left_out(
+        self, world: World, tmp_path: Path
+    ) -> None:
+        pruned = prune(world, tmp_path, 0)
         names = [entry["name"] for entry in pruned.report["outputs"]]
         assert "dev split before pruning" in names
         for change in pruned.report["changes"]:
@@ -116,13 +124,11 @@ class TestOnARealBundle:
         assert outcome.code == 1
         assert "--gates yes" in outcome.error
 
-    def test_above_0_the_changes_are_reported(self, world: World, tmp_path: Path) -> None:
-        options = ("--prune-routes", world.profile, "--threshold", "0.4", "--json")
-        made = export(T2I, tmp_path / "pruned", *options)
-        assert made.code == 0, made.err
-        assert len(made.json["changes"]) == 2
-        assert min(change["same_order"] for change in made.json["changes"]) < 1
-        assert "dev split before pruning" not in [e["name"] for e in made.json["outputs"]]
+    def test_above_0_the_changes_are_reported(self, pruned: Pruned) -> None:
+        assert len(pruned.report["changes"]) == 2
+        assert min(change["same_order"] for change in pruned.report["changes"]) < 1
+        assert "dev split before pruning" not in [e["name"] for e in pruned.report["outputs"]]
+        assert read_bundle(pruned.bundle).manifest.pruning.threshold == 0.5
 
     def test_data_that_changed_since_or_is_not_there_is_refused(
         self, world: World, tmp_path: Path

@@ -1,4 +1,4 @@
-"""What runs a bundle's graphs: one protocol, one file a backend."""
+"""The backends that run a bundle's graphs: one protocol, one file per backend."""
 
 from __future__ import annotations
 

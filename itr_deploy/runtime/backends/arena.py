@@ -1,4 +1,4 @@
-"""Memory of the graphs' intermediate results on the CPU: one arena for every graph."""
+"""Memory for the graphs' intermediate results on the CPU: one arena shared by all graphs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 
 def share_arena(runtime: Any, options: Any) -> None:
-    """Have a session on the CPU take its memory from the arena of the process.
+    """Make a CPU session take its memory from the process's arena.
 
-    An arena keeps what its largest call needed. With one for each session, as by default, encoders,
-    prefilters and matchers keep as much each, though few of them run at a time; and a plan of the
-    memory, which is made for each new shape, asks for all of it in one piece, which fits nowhere in
-    what the calls of other shapes have left (docs/performance.md). Sessions that others of the
-    process made keep their own arenas.
+    An arena keeps what its largest call needed. With one per session, the default, encoders,
+    prefilters and matchers each keep that much, though few of them run at a time. A memory plan,
+    made for each new shape, asks for all its memory in one piece, which fits into none of the gaps
+    that calls of other shapes have left (docs/performance.md). Sessions that other code in the
+    process creates keep their own arenas.
 
     Args:
         runtime: The ``onnxruntime`` module.
@@ -27,12 +27,12 @@ def share_arena(runtime: Any, options: Any) -> None:
 
 @functools.cache
 def _register_arena(runtime: Any) -> None:
-    """Make the process's arena."""
+    """Create the process's arena."""
     on_cpu = runtime.OrtMemoryInfo(
         "Cpu", runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, runtime.OrtMemType.DEFAULT
     )
-    # 0: it grows by powers of two. As requested, sizes that vary left more of it in pieces.
+    # 0: grow by powers of two. Growing as requested, varying sizes left it more fragmented.
     growing = runtime.OrtArenaCfg({"arena_extend_strategy": 0})
-    # Older releases refuse where there is one already, which serves as well.
+    # Older releases refuse if there is an arena already, which serves as well.
     with suppress(RuntimeError):
         runtime.create_and_register_allocator(on_cpu, growing)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Arrays = Mapping[str, NDArray[Any]]
 Call = tuple[str, Arrays]
-"""A graph's name in the manifest, and every input of it."""
+"""A graph's name in the manifest, and all its inputs."""
 
 
 class Backend(Protocol):
@@ -28,7 +28,7 @@ class Backend(Protocol):
 
     @property
     def description(self) -> str:
-        """What it runs on, for people."""
+        """What it runs on, human-readable."""
         ...
 
     def run(self, graph: str, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
@@ -41,21 +41,21 @@ class Backend(Protocol):
         ...
 
     def run_all(self, calls: Iterable[Call]) -> Iterator[dict[str, NDArray[np.float32]]]:
-        """Run many graphs, `workers` at a time; the results come in the order of the calls.
+        """Run many graphs, `workers` at a time; results come in the order of the calls.
 
         Calls are taken from the iterable a few ahead of the results.
         """
         ...
 
     def pin(self, arrays: Iterable[NDArray[Any]]) -> None:
-        """Say that these arrays come again, unchanged, in later calls.
+        """Announce that these arrays will be used again, unchanged, in later calls.
 
-        A backend with memory of its own holds copies of them for as long as they live.
+        A backend with memory of its own keeps copies of them for as long as they live.
         """
         ...
 
     def max_size(self, graph: str, axis: str) -> int | None:
-        """Largest size of a dynamic axis that a graph takes; None where it takes any.
+        """Largest size that a graph takes for a dynamic axis; None if it takes any.
 
         Args:
             graph: Its name in the manifest.

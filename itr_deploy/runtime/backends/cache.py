@@ -1,4 +1,4 @@
-"""The directory of what libraries make of a bundle and can make again."""
+"""The directory for what libraries derive from a bundle and can make again."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ VARIABLE = "ITR_DEPLOY_CACHE"
 
 
 def cache_directory(*parts: str) -> Path:
-    """The cache directory, or one below it; it is not made.
+    """The cache directory, or one below it; it is not created.
 
-    ``$ITR_DEPLOY_CACHE`` where that is set; else the system's place for caches, on Linux
+    This is ``$ITR_DEPLOY_CACHE`` if set, else the system's place for caches, on Linux
     ``$XDG_CACHE_HOME/itr-deploy`` or ``~/.cache/itr-deploy``.
     """
     chosen = os.environ.get(VARIABLE)

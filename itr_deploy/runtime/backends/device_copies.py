@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 T = TypeVar("T")
 Key = tuple[int, int]
-"""Where an array lies on the host, and its bytes: a view of the whole array is the same."""
+"""An array's address on the host and its bytes; a view of the whole array has the same key."""
 
 
 @dataclass(frozen=True, eq=False)
 class Copy(Generic[T]):
-    """A copy on the device. It is there as long as ``original`` is held."""
+    """A copy on the device, kept as long as ``original`` is held."""
 
     original: NDArray[Any]
     on_device: T
@@ -27,17 +27,17 @@ class DeviceCopies(Generic[T]):
     """Copies on a device. Safe to use from several threads."""
 
     def __init__(self, copy: Callable[[NDArray[Any]], T], free: Callable[[T], None]) -> None:
-        """Make copies of contiguous arrays with ``copy``, and give them up with ``free``."""
+        """Make copies of contiguous arrays with ``copy``, and release them with ``free``."""
         self._copy, self._free = copy, free
         self._copies: dict[Key, tuple[weakref.ref[NDArray[Any]], T]] = {}
-        # An array may die, and `_drop` run, wherever this thread is: also while it holds the lock.
+        # An array may die, and `_drop` run, at any point of this thread, even under the lock.
         self._lock = threading.RLock()
 
     def pin(self, arrays: Iterable[NDArray[Any]]) -> None:
-        """Copy arrays that are not there yet; a copy is freed when its array dies.
+        """Copy arrays that have no copy yet; a copy is freed when its array dies.
 
         Raises:
-            SetupError: The device has not enough memory.
+            SetupError: The device does not have enough memory.
         """
         with self._lock:
             for array in arrays:
@@ -47,7 +47,7 @@ class DeviceCopies(Generic[T]):
                     weakref.finalize(array, self._drop, key).atexit = False
 
     def copy_of(self, array: NDArray[Any]) -> Copy[T] | None:
-        """An array's copy, None where there is none."""
+        """An array's copy, or None if there is none."""
         found = self._copies.get(_key(array))
         original = None if found is None else found[0]()
         if found is None or original is None or not array.flags.c_contiguous:

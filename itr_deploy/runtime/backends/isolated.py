@@ -1,4 +1,4 @@
-"""ONNX Runtime in a process of its own: a graph that crashes it is an error, not our end."""
+"""ONNX Runtime in a process of its own: a graph that crashes it gives an error, not our crash."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ T = TypeVar("T")
 
 
 class IsolatedBackend:
-    """`OnnxRuntimeBackend` on the CPU, in a process that ends with this object's block.
+    """`OnnxRuntimeBackend` on the CPU, in a process that ends with this object's ``with`` block.
 
-    Creating a session on some half-precision graphs ends the process that does it.
+    Creating a session for some half-precision graphs crashes the process.
     """
 
     device = "cpu"
     workers = 1
 
     def __init__(self, bundle: Bundle) -> None:
-        """Take the opened bundle; the process reads it again by its path."""
+        """Set up the process, which reads the bundle again from its path."""
         self._bundle = bundle
         self._process = IsolatedProcess()
 
@@ -45,7 +45,7 @@ class IsolatedBackend:
 
     @property
     def description(self) -> str:
-        """What it runs on, for people."""
+        """What it runs on, human-readable."""
         from importlib.metadata import version
 
         return f"onnxruntime {version('onnxruntime')}, CPUExecutionProvider, in its own process"
@@ -54,15 +54,15 @@ class IsolatedBackend:
         """Create a graph's session, without running it.
 
         Raises:
-            SetupError: The graph cannot be loaded, or ended the process.
+            SetupError: The graph cannot be loaded, or crashed the process.
         """
         self._call(_load, graph)
 
     def run(self, graph: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        """See `Backend.run`.
+        """Run one graph in the process; arrays by name in and out.
 
         Raises:
-            SetupError: The graph cannot be loaded, or ended the process.
+            SetupError: The graph cannot be loaded, or crashed the process.
         """
         return self._call(_run, graph, dict(inputs))
 
@@ -76,20 +76,20 @@ class IsolatedBackend:
             ) from error
 
     def run_all(self, calls: Iterable[Call]) -> Iterator[dict[str, NDArray[Any]]]:
-        """See `Backend.run_all`."""
+        """Run many graphs, one after the other; results come in the order of the calls."""
         for graph, inputs in calls:
             yield self.run(graph, inputs)
 
     def pin(self, arrays: Iterable[NDArray[Any]]) -> None:
-        """See `Backend.pin`: every call sends its arrays."""
+        """Do nothing: every call sends its arrays to the process."""
 
     def max_size(self, graph: str, axis: str) -> None:
-        """See `Backend.max_size`: any size."""
+        """None: graphs take any size."""
 
 
 @cache
 def _backend(bundle: str) -> OnnxRuntimeBackend:
-    """The process's own; its sessions are kept from call to call."""
+    """The process's own backend; its sessions are kept between calls."""
     return OnnxRuntimeBackend(read_bundle(bundle))
 
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime runs a bundle's graphs."""
+"""The backend that runs a bundle's graphs with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ SCORERS = {*MATCHERS.values(), *PREFILTERS.values()}
 class OnnxRuntimeBackend:
     """Sessions over a bundle's graphs, created on first use.
 
-    On a CPU a matcher graph runs on one thread and its tiles on as many threads as there are: so
-    the threads wait for each other once a call, not at every operator, and a slow core does fewer
-    tiles. The other graphs divide their operators among the threads.
+    On a CPU each call of a matcher graph runs on one thread, and its tiles on all threads in
+    parallel: the threads wait for each other once per call, not at every operator, and a slow core
+    does fewer tiles. The other graphs divide their operators among the threads.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class OnnxRuntimeBackend:
         Args:
             bundle: The opened bundle.
             provider: What computes, the CPU by default.
-            threads: Threads that compute on the CPU; None for every core this process may use.
+            threads: Compute threads on the CPU; None for every core this process may use.
 
         Raises:
-            SetupError: onnxruntime is not installed, or has not the provider.
-            UsageError: The number of threads is none.
+            SetupError: onnxruntime is not installed, or does not have the provider.
+            UsageError: The number of threads is not valid.
         """
         if threads is not None and (not isinstance(threads, int) or threads < 1):
             raise UsageError(f"threads={threads!r} must be a whole number, at least 1, or None")
@@ -97,7 +97,7 @@ class OnnxRuntimeBackend:
         if self.device == "cpu":
             return dict(zip(names, session.run(names, dict(inputs)), strict=True))
         binding = session.io_binding()
-        # Held until the run is over: a copy lives as long as its array.
+        # Held until the run is over, since a copy lives only as long as its array.
         copies = {name: self._device_copies.copy_of(array) for name, array in inputs.items()}
         for name, array in inputs.items():
             copy = copies[name]
@@ -115,7 +115,7 @@ class OnnxRuntimeBackend:
         return dict(zip(names, binding.copy_outputs_to_cpu(), strict=True))
 
     def run_all(self, calls: Iterable[Call]) -> Iterator[dict[str, NDArray[np.float32]]]:
-        """Run many graphs, `workers` at a time; the results come in the order of the calls.
+        """Run many graphs, `workers` at a time; results come in the order of the calls.
 
         Raises:
             SetupError: A graph cannot be loaded on the device.
@@ -123,7 +123,7 @@ class OnnxRuntimeBackend:
         return self._pool.run_all(self.run, calls)
 
     def pin(self, arrays: Iterable[NDArray[Any]]) -> None:
-        """Hold copies on the GPU of arrays that come again; the CPU reads them where they are."""
+        """Keep GPU copies of arrays that will be used again; the CPU reads them in place."""
         if self.device != "cpu":
             self._device_copies.pin(arrays)
 
@@ -139,11 +139,11 @@ class OnnxRuntimeBackend:
         return largest(axis, ((entry.shape, profile[entry.name].max) for entry in inputs))
 
     def profile_into(self, directory: Path) -> None:
-        """Have ONNX Runtime profile every graph that is loaded from now on; it costs some speed."""
+        """Make ONNX Runtime profile every graph loaded from now on, at some cost in speed."""
         self._profiles = directory
 
     def end_profiles(self) -> dict[str, Path]:
-        """Complete the profiles, Chrome's trace format: the file of every graph that was loaded."""
+        """Complete the profiles and return every loaded graph's file, in Chrome's trace format."""
         with self._lock:
             return {name: Path(session.end_profiling()) for name, session in self._sessions.items()}
 
@@ -166,7 +166,7 @@ class OnnxRuntimeBackend:
             share_arena(self._runtime, options)
         alone = self.device == "cpu" and info.role in SCORERS
         options.intra_op_num_threads = 1 if alone else self._threads
-        # Threads that wait for another operator after the last would take a core from the matcher.
+        # Threads spinning for a next operator after the last would take a core from the matcher.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         if precision != "float32":
             # Some half-precision graphs crash at the highest level.
@@ -208,7 +208,7 @@ def import_onnxruntime(device: str = "cpu") -> Any:
             "pip install 'itr-deploy[cpu]' (or 'itr-deploy[gpu]' on a machine with an NVIDIA GPU)"
         ) from error
     if device == "cuda" and hasattr(onnxruntime, "preload_dlls"):
-        # Finds the CUDA libraries that pip installed, which the system's loader does not.
+        # Finds the CUDA libraries that pip installed; the system's loader does not.
         onnxruntime.preload_dlls()
     return onnxruntime
 
@@ -217,7 +217,7 @@ def _check_listed(runtime: Any, provider: Provider) -> None:
     """Refuse a provider that this build of onnxruntime does not have.
 
     Raises:
-        SetupError: It has not.
+        SetupError: The provider is missing.
     """
     available = runtime.get_available_providers()
     if provider.name not in available:
@@ -229,7 +229,7 @@ def _check_listed(runtime: Any, provider: Provider) -> None:
 
 
 def _cores() -> int:
-    """Cores this process may use; not every system can say which those are."""
+    """Number of cores this process may use, or of all cores where the system cannot tell."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

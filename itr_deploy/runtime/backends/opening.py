@@ -1,4 +1,4 @@
-"""Which backend serves a device: what is asked for, or an error that says what is missing."""
+"""Opens the backend that is asked for, or raises an error that says what is missing."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ BACKENDS = ("auto", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")
 def open_backend(
     bundle: Bundle, device: str = "cpu", backend: str = "auto", threads: int | None = None
 ) -> Backend:
-    """A backend over a bundle's graphs; never another one than was asked for.
+    """Open a backend over a bundle's graphs; never a different one from the one asked for.
 
     Args:
         bundle: The opened bundle.
         device: ``"cpu"`` or ``"cuda"``.
         backend: ``"onnxruntime"``; on a GPU also ``"tensorrt"``, which runs the bundle's engines,
             and ``"onnxruntime-tensorrt"``, ONNX Runtime's TensorRT provider. ``"auto"`` is
-            ``"tensorrt"`` on a GPU that the bundle has engines for, of every graph but those
-            of int8 galleries at least, else ``"onnxruntime"``.
-        threads: Threads that compute on the CPU; None for every core this process may use.
+            ``"tensorrt"`` on a GPU for which the bundle has engines of at least every graph but
+            those of int8 galleries, else ``"onnxruntime"``.
+        threads: Compute threads on the CPU; None for every core this process may use.
 
     Raises:
         EngineError: Engines are asked for and there are none, or their record is damaged.
         BundleError: The bundle is quantised, and the device is a GPU.
-        SetupError: A library or the device is not there.
-        UsageError: The backend, the device or the number of threads is none, or they do not go
-            together.
+        SetupError: A library or the device is missing.
+        UsageError: The backend, the device or the number of threads is not valid, or they do not
+            go together.
     """
     if device not in DEVICES:
         raise UsageError(f"device {device!r} is unknown; known: {', '.join(DEVICES)}")
@@ -75,9 +75,9 @@ def open_backend(
 
 
 def fitting_target(bundle: Bundle) -> EngineTarget | None:
-    """The target whose library is here and that has the usual engines for this GPU.
+    """The target whose library is installed and that has the usual engines for this GPU.
 
-    They are those that `build-engine` makes unless told which.
+    The usual engines are those that `build-engine` makes by default.
 
     Raises:
         EngineError: A record of engines is damaged.
@@ -110,10 +110,10 @@ def _fits(bundle: Bundle, directory: EngineDirectory, graph: str, host: EngineHo
 
 
 def _check_gpu() -> None:
-    """Say why there is no GPU before ONNX Runtime says it in its own words.
+    """Report why there is no GPU, more clearly than ONNX Runtime would.
 
     Raises:
-        SetupError: There is none. Where cuda-bindings is missing nothing can be said.
+        SetupError: There is no GPU; never raised if cuda-bindings is missing, as nothing is known.
     """
     state = probe()
     if state.problem not in (None, NO_BINDINGS):
@@ -126,10 +126,10 @@ def _tensorrt_provider(bundle: Bundle) -> TensorRTProvider:
     from itr_deploy.engines.shapes import Overrides, profile_of
 
     if installed("tensorrt"):
-        # Loads its libraries, which pip puts where the provider does not look.
+        # Loads TensorRT's libraries, which pip puts where the provider does not look.
         import_library("tensorrt")
     manifest = bundle.manifest
-    # ONNX Runtime knows an engine by names alone, those of a graph whose weights have changed too.
+    # ONNX Runtime finds an engine by names alone, even if the graph's weights have changed.
     graphs = "".join(graph_digest(bundle, name) for name in sorted(manifest.graphs))
     digest = hashlib.sha256(graphs.encode()).hexdigest()[:16]
     cache = cache_directory("onnxruntime-tensorrt", digest)

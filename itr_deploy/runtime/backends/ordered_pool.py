@@ -1,4 +1,4 @@
-"""Calls of a backend on several threads, their results in order."""
+"""Runs a backend's calls on several threads, with the results in order."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Run = Callable[[str, Arrays], Outputs]
 
 
 class OrderedPool:
-    """Threads that run a few calls ahead of the results; started when they are first needed.
+    """Threads that run a few calls ahead of the results; started when first needed.
 
-    The thread that waits for the results runs calls too. It is awake, where each thread that is
-    woken up may be put on a core that another one has, and then waits for milliseconds: as long as
+    The thread that waits for the results runs calls too, since it is awake already. A thread that
+    has to be woken may be put on a core that is taken, and then waits for milliseconds: as long as
     a narrow shortlist takes (docs/performance.md).
     """
 
@@ -62,7 +62,7 @@ class OrderedPool:
             return run(*call)
 
     def _first(self, pending: deque[_PendingCall], run: Run) -> Outputs:
-        """The outputs of the first call; meanwhile this thread runs those that no thread has."""
+        """The first call's outputs; meanwhile this thread runs calls that no other has begun."""
         while not pending[0].future.done() and self._slots.acquire(blocking=False):
             try:
                 waiting = next((call for call in pending if call.take()), None)
@@ -75,7 +75,7 @@ class OrderedPool:
         return first.future.result() if first.outputs is None else first.outputs
 
     def close(self) -> None:
-        """Wait for the calls that are running, and end the threads."""
+        """Wait for running calls and end the threads."""
         with self._lock:
             if self._threads is not None:
                 self._threads.shutdown(cancel_futures=True)
@@ -86,7 +86,7 @@ class _PendingCall:
     """A call that a thread of the pool will run, unless the waiting thread takes it.
 
     Attributes:
-        outputs: What the waiting thread's run of it gave; None while it is the pool's.
+        outputs: The outputs if the waiting thread ran the call; None while it is the pool's.
     """
 
     def __init__(self, future: Future[Outputs], call: Call) -> None:
@@ -94,5 +94,5 @@ class _PendingCall:
         self.outputs: Outputs | None = None
 
     def take(self) -> bool:
-        """Take the call from the pool, if no thread has begun it; true once."""
+        """Take the call from the pool if no thread has begun it; true only once."""
         return not self.future.cancelled() and self.future.cancel()

@@ -1,4 +1,4 @@
-"""The providers of ONNX Runtime that we use, and their options with types."""
+"""The ONNX Runtime providers in use, with typed options."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Named = tuple[str, Options]
 
 
 class Provider(Protocol):
-    """A provider and how it is set up."""
+    """An ONNX Runtime provider and its settings."""
 
     @property
     def name(self) -> str:
-        """ONNX Runtime's name of it."""
+        """ONNX Runtime's name for the provider."""
         ...
 
     @property
@@ -28,11 +28,11 @@ class Provider(Protocol):
         ...
 
     def chain(self, graph: str) -> list[Named]:
-        """What a session for a graph is asked to use, first choice first."""
+        """The providers that a graph's session is asked to use, first choice first."""
         ...
 
     def profile(self, graph: str) -> Mapping[str, ShapeRange] | None:
-        """Shapes that a graph takes, None for any."""
+        """Shapes that a graph takes; None for any."""
         ...
 
 
@@ -58,7 +58,7 @@ class CudaProvider:
     Attributes:
         device_id: The GPU's number.
         memory_limit: Bytes that its memory arena may grow to, None for no limit.
-        tf32: Whether float32 products may round their operands to 10 bits, which misses parity.
+        tf32: Whether float32 products may round their operands to 10 bits, which fails parity.
     """
 
     name = "CUDAExecutionProvider"
@@ -86,14 +86,14 @@ class CudaProvider:
 
 @dataclass(frozen=True)
 class TensorRTProvider:
-    """TensorRT inside ONNX Runtime: engines are built for a session, and cached on disk.
+    """TensorRT inside ONNX Runtime: engines are built for a session and cached on disk.
 
     Attributes:
-        precision: Of the bundle's graphs. The provider's networks are typed by flags, so that the
+        precision: That of the bundle's graphs. The provider types its networks by flags, so the
             graphs' own types must be allowed.
-        profiles: By graph, the shapes of every input that its engine takes.
-        cache: Directory of engines and timings; one for every bundle, GPU and version is made by
-            the provider's own file names.
+        profiles: By graph, the shapes that its engine takes for every input.
+        cache: Directory of engines and timings; the provider's own file names tell the GPUs and
+            versions apart.
         device_id: The GPU's number.
         workspace: Bytes of scratch memory an engine may take, None for no limit.
     """
@@ -108,7 +108,7 @@ class TensorRTProvider:
     workspace: int | None = None
 
     def chain(self, graph: str) -> list[Named]:
-        """TensorRT, and CUDA's kernels for what it does not take."""
+        """TensorRT, then CUDA's kernels for what TensorRT does not take."""
         profile = self.profiles[graph]
         options = {
             "device_id": str(self.device_id),
@@ -123,7 +123,7 @@ class TensorRTProvider:
             "trt_profile_max_shapes": _shapes({k: v.max for k, v in profile.items()}),
         }
         if self.precision == "bfloat16":
-            # Not known to older versions, which refuse what they do not know.
+            # Set only if needed: older versions do not know this option and refuse it.
             options["trt_bf16_enable"] = _flag(True)
         if self.workspace is not None:
             options["trt_max_workspace_size"] = str(self.workspace)

@@ -1,4 +1,4 @@
-"""The one place that creates ONNX Runtime's sessions: what a graph computes is decided here."""
+"""The one place that creates ONNX Runtime's sessions, so that all compute graphs alike."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def open_session(
     """Create a session.
 
     On x86 without VNNI, ONNX Runtime adds two products of 8-bit numbers in 16 bits, which saturate:
-    scores of int8 graphs were wrong by more than 1 there. Every session asks for the exact form.
+    scores of int8 graphs were off by more than 1. Every session asks for the exact form.
 
     Args:
         model: An ONNX file, or its content.
         options: ``onnxruntime.SessionOptions``, one thread by default.
         providers: What computes, first choice first; names, or pairs of a name and its options.
-        fallback: Whether ONNX Runtime may print why a provider failed, and go on with another.
+        fallback: Whether ONNX Runtime may print why a provider failed and continue with another.
         runtime: The ``onnxruntime`` module, imported by default.
     """
     if runtime is None:

@@ -1,1 +1,1 @@
-"""From what users give to encoded items: checks, sources, encoders, storage types."""
+"""From user input to encoded items: checks, sources, encoders, storage types."""

@@ -1,4 +1,4 @@
-"""Checks on what users give: region features and token ids. The graphs trust them afterwards."""
+"""Checks of user input, region features and token ids; the graphs then trust it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from itr_deploy.errors import InputError
 
 
 def as_array(values: Any, what: str) -> NDArray[Any]:
-    """What a user gave as one array.
+    """The user's values as one array.
 
     Raises:
-        InputError: It is ragged.
+        InputError: The values are ragged.
     """
     try:
         return values if isinstance(values, np.ndarray) else np.asarray(values)
@@ -28,7 +28,7 @@ def check_regions(regions: Any, items: ImageItems) -> NDArray[Any]:
 
     Args:
         regions: ``[N, R, Di]`` of any float type, in memory or mapped from disk.
-        items: What the bundle says of images.
+        items: The bundle's description of images.
 
     Raises:
         InputError: Wrong rank, width, number of regions or type.
@@ -56,7 +56,7 @@ def finite_batch(regions: NDArray[Any], first: int) -> NDArray[np.float32]:
 
     Args:
         regions: ``[n, R, Di]``.
-        first: Number of its first image among all, for the message.
+        first: Number of the batch's first image among all images, for the message.
 
     Raises:
         InputError: A value is NaN, infinite, or too large for float32.
@@ -78,7 +78,7 @@ def check_token_ids(
     Args:
         token_ids: Integers ``[C, L]``, padded on the right.
         lengths: Integers ``[C]``.
-        items: What the bundle says of texts.
+        items: The bundle's description of texts.
 
     Returns:
         Both as int64.

@@ -15,7 +15,7 @@ from itr_deploy.runtime.encoding.checks import finite_batch
 from itr_deploy.runtime.encoding.encoded import Block, Encoded, length_groups
 
 BATCH = 64
-"""Items an encoder call takes: large enough to fill the matrix products, small in memory."""
+"""Items per encoder call: enough to fill the matrix products, few enough to save memory."""
 
 
 def encode_images(
@@ -43,11 +43,11 @@ def encode_texts(
 
     Args:
         backend: Runs the encoder.
-        manifest: The bundle's.
+        manifest: The bundle's manifest.
         token_ids: ``int64 [C, L]``.
         lengths: ``int64 [C]``.
-        widths: ``int64 [C]``, what each text is padded to for the encoder, see `padded_widths`;
-            None where it makes no difference.
+        widths: ``int64 [C]``, the length each text is padded to for the encoder, see
+            `padded_widths`; None if it makes no difference.
     """
     embedding = np.zeros((len(lengths), manifest.embedding_dim), np.float32)
     batch = _batch(backend, "text_encoder")
@@ -65,14 +65,14 @@ def encode_texts(
 
 
 def padded_widths(texts: TextItems, lengths: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """The length each text is padded to where padding takes part in its encoding, else None.
+    """The length each text is padded to if padding affects its encoding, else None.
 
-    An encoding then depends on this width and on the text alone: what is encoded in one call does
-    not matter, so that a source may still be encoded slice by slice.
+    An encoding then depends only on this width and the text, not on what else is encoded in the
+    same call, so a source can still be encoded slice by slice.
 
     Args:
-        texts: What the bundle says of texts.
-        lengths: ``int64 [C]`` of all texts of a source, in the order they were given.
+        texts: The bundle's description of texts.
+        lengths: ``int64 [C]`` of all texts of a source, in the order given.
 
     Returns:
         ``int64 [C]`` or None.
@@ -85,7 +85,7 @@ def padded_widths(texts: TextItems, lengths: NDArray[np.int64]) -> NDArray[np.in
 
 
 def _batch(backend: Backend, graph: str) -> int:
-    """Items that a call of an encoder takes."""
+    """Items per call of an encoder."""
     return min(BATCH, backend.max_size(graph, "batch") or BATCH)
 
 
@@ -112,7 +112,7 @@ def _joined(
     modality: Modality,
     positions: int,
 ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float32]]:
-    """The stored tensors by name, cut to ``positions``, and the embeddings, of all batches."""
+    """All batches' stored tensors by name, cut to ``positions``, and their embeddings."""
     tensors = {}
     for spec in manifest.items(modality).tensors:
         parts = [batch[f"{modality}_{spec.name}"] for batch in batches]

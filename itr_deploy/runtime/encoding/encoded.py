@@ -20,12 +20,12 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Items that share one array a tensor.
+    """Items that share one array per tensor.
 
     Attributes:
         rows: ``int64 [n]``, the place of each item in its `Encoded`.
-        tensors: By stored name, ``[n, positions, width]`` or ``[n, width]``; of int8 ones also
-            the scales, see `encoding.storage`.
+        tensors: By stored name, ``[n, positions, width]`` or ``[n, width]``; with int8 also the
+            scales, see `encoding.storage`.
         lengths: ``int64 [n]`` for texts, None for images.
     """
 
@@ -35,22 +35,22 @@ class Block:
 
     @property
     def positions(self) -> int:
-        """Regions of an image or padded length of a text; 1 where nothing is stored of each."""
+        """Regions per image or padded length of texts; 1 if nothing is stored per position."""
         return max((int(t.shape[1]) for t in self.tensors.values() if t.ndim == 3), default=1)
 
     @property
     def storage(self) -> StorageType:
-        """What the tensors are stored in."""
+        """The type that the tensors are stored in."""
         found: StorageType = str(next(iter(self.tensors.values())).dtype)  # type: ignore[assignment]
         return found
 
     @property
     def arrays(self) -> list[NDArray[Any]]:
-        """The tensors, and the lengths where there are any."""
+        """The tensors, and the lengths if there are any."""
         return [*self.tensors.values(), *(() if self.lengths is None else (self.lengths,))]
 
     def take(self, local: Rows | slice, rows: Rows) -> Block:
-        """Some of its items, given other places."""
+        """The items at ``local``, with new places ``rows``."""
         lengths = None if self.lengths is None else self.lengths[local]
         return Block(rows, {name: t[local] for name, t in self.tensors.items()}, lengths)
 
@@ -65,16 +65,17 @@ class Block:
 class Encoded:
     """Encoded images or texts, in the order they were given.
 
-    One is equal to itself alone: it may be gigabytes, and an item encoded in other company differs
-    in its last bits.
+    An `Encoded` equals only itself: it may hold gigabytes, and an item encoded along with other
+    items differs in its last bits.
 
-    Texts lie in blocks of similar length, so that a long one does not pad the others.
+    Texts are in blocks of similar length, so that a long one does not pad the others.
 
     Attributes:
         modality: ``"image"`` or ``"text"``.
         embedding: ``float32 [N, E]``, the coarse embedding.
         blocks: Every item is in exactly one.
-        encoding_id: Of the bundle whose encoders made it; only that one's matcher can score it.
+        encoding_id: That of the bundle whose encoders made the items; only a matcher of a bundle
+            with the same id can score them.
     """
 
     modality: Modality
@@ -87,7 +88,7 @@ class Encoded:
 
     @cached_property
     def places(self) -> tuple[Rows, Rows]:
-        """For every item the number of its block and its place in it, ``int64 [N]`` each."""
+        """For every item, the number of its block and its place in it, ``int64 [N]`` each."""
         block_of = np.zeros(len(self), np.int64)
         local_of = np.zeros(len(self), np.int64)
         for number, block in enumerate(self.blocks):
@@ -113,7 +114,7 @@ class Encoded:
 
 
 def divided(items: Encoded, most: int) -> Encoded:
-    """The same items with no more than ``most`` in a block; the tensors are not copied."""
+    """The same items with at most ``most`` per block; the tensors are not copied."""
     if all(len(block.rows) <= most for block in items.blocks):
         return items
     blocks = [
@@ -131,7 +132,7 @@ def length_groups(lengths: Rows, padded: int | None = None) -> list[Rows]:
 
     Args:
         lengths: ``int64 [C]``.
-        padded: The length that the model pads all texts to, which are one group then.
+        padded: The length that the model pads all texts to, if any; they are then one group.
 
     Returns:
         Arrays of places, shortest group first.

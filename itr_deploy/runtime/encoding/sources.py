@@ -1,4 +1,4 @@
-"""Items as users give them: checked whole at once, encoded slice by slice."""
+"""Items as users give them: checked all at once, encoded slice by slice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from itr_deploy.runtime.text import TextProcessor
 
 
 class Encoder(Protocol):
-    """What encodes a source: a bundle and all that runs its encoders, as `Matcher` has them."""
+    """What encodes a source: a bundle and what runs its encoders, as in `Matcher`."""
 
     @property
     def bundle(self) -> Bundle:
@@ -28,7 +28,7 @@ class Encoder(Protocol):
 
     @property
     def backend(self) -> Backend:
-        """What runs them."""
+        """The backend that runs the encoders."""
         ...
 
     @property
@@ -37,12 +37,12 @@ class Encoder(Protocol):
         ...
 
     def item_bytes(self, modality: Modality, positions: int) -> int:
-        """Bytes in float32 of one encoded item with this many regions or words."""
+        """Bytes, in float32, of one encoded item with this many regions or words."""
         ...
 
 
 class Source(Protocol):
-    """Images or texts: how many, how many regions or words each at most, and their encoding."""
+    """Images or texts: their number, the most regions or words per item, and their encoding."""
 
     count: int
     positions: int
@@ -57,7 +57,7 @@ class Source(Protocol):
 
 
 class SlicedSource(ABC):
-    """Shared by the sources whose items are made slice by slice."""
+    """Base of the sources that encode their items slice by slice."""
 
     modality: Modality
     count: int
@@ -115,8 +115,8 @@ class TextSource(SlicedSource):
             ids, lengths = texts
             self._ids, self._lengths = check_token_ids(ids, lengths, items)
         else:
-            # Not checked again: the exporter compared the vocabulary with the encoder, and the text
-            # processing itself refuses, or cuts, what is too long.
+            # No further check: the exporter compared the vocabulary with the encoder, and the text
+            # processing itself refuses or cuts texts that are too long.
             self._ids, self._lengths = encoder.text.token_ids(list(texts))
         self.count = len(self._lengths)
         self.positions = items.length or int(self._lengths.max(initial=1))
@@ -151,7 +151,7 @@ class EncodedSource:
         self._items = items
 
     def tiles(self, budget: int) -> Iterator[tuple[slice, Encoded]]:
-        """All items at once: they are in memory already."""
+        """All items at once, as they are in memory already."""
         yield slice(0, self.count), self._items
 
     def encode(self, part: slice) -> Encoded:
@@ -160,10 +160,10 @@ class EncodedSource:
 
 
 def source(encoder: Encoder, items: Any, modality: Modality) -> Source:
-    """The source for what a user gave; what is one already is taken as it is.
+    """The source for a user's items; a source that exists already is returned as it is.
 
     Raises:
-        InputError: It is not what a matcher takes for this modality.
+        InputError: The items are not what a matcher takes for this modality.
     """
     if isinstance(items, SlicedSource):
         return items

@@ -1,8 +1,8 @@
-"""The coarse index: approximate search over coarse embeddings that memory has no room for.
+"""The coarse index: approximate search over coarse embeddings that do not fit in memory.
 
-Partitions with vectors of one bit a dimension (LanceDB's IVF_RQ) were built quickest of its indexes
-and lost least (docs/performance.md). Codes are so cheap to compare that most partitions are
-searched, and `REFINED` times as many items as are wanted are compared by their own vectors.
+LanceDB's IVF_RQ, partitions with vectors of one bit per dimension, was the quickest of its indexes
+to build and lost the least (docs/performance.md). Codes are so cheap to compare that most
+partitions are searched; `REFINED` times the items wanted are then compared by their full vectors.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from lancedb.table import Table
 from itr_deploy.runtime.gallery.layout import EMBEDDING
 
 FROM = 500_000
-"""Items from which `itr-deploy index` builds one: 2 GB of vectors at a width of 1024."""
+"""Number of items from which `itr-deploy index` builds one: 2 GB of vectors at a width of 1024."""
 PROBED, REFINED = 0.75, 4
 
 _ROTATED = 8
-"""IVF_RQ takes vectors of a multiple of so many dimensions; others are kept at a byte each."""
+"""IVF_RQ needs a multiple of this many dimensions; other vectors take one byte per dimension."""
 
 
 def build(table: Table) -> None:
-    """Build a table's index, or build it again over all rows."""
+    """Build a table's index, or rebuild it over all rows."""
     width = table.schema.field(EMBEDDING).type.list_size
     kind = IvfRq if width % _ROTATED == 0 else IvfSq
     partitions = _partitions(table.count_rows())
@@ -33,13 +33,13 @@ def build(table: Table) -> None:
 
 
 def indexed_rows(table: Table) -> int:
-    """Rows that the index covers, 0 where there is none; LanceDB reads all others."""
+    """Rows that the index covers, 0 if there is none; LanceDB scans all other rows."""
     found = [index for index in table.list_indices() if index.columns == [EMBEDDING]]
     return found[0].num_indexed_rows or 0 if found else 0
 
 
 def searching(query: Any, indexed: int) -> Any:
-    """A vector query that uses the index over so many rows as it should be used."""
+    """A vector query with the right settings for an index over this many rows."""
     if not indexed:
         return query
     return query.nprobes(math.ceil(PROBED * _partitions(indexed))).refine_factor(REFINED)

@@ -57,7 +57,7 @@ class Gallery:
 
         Raises:
             BundleError: The bundle has no graphs for this type.
-            GalleryError: There is one already.
+            GalleryError: There is a gallery already.
         """
         check_storage(matcher, storage)
         description = Description.of(matcher.bundle.manifest, modality, storage)
@@ -68,12 +68,12 @@ class Gallery:
         """Open an existing gallery.
 
         Args:
-            path: Where it is.
-            matcher: Needed to add or re-encode items; must be of the bundle that made it.
+            path: The gallery's directory or address.
+            matcher: Needed to add or re-encode items; must be of the bundle that made the gallery.
 
         Raises:
             BundleError: The bundle has no graphs for what the gallery stores.
-            GalleryError: There is none, it is damaged, or it was made with another bundle.
+            GalleryError: The gallery is missing or damaged, or was made with another bundle.
         """
         gallery = cls(GalleryTable.open(path), matcher)
         if matcher is not None:
@@ -82,16 +82,16 @@ class Gallery:
 
     @property
     def description(self) -> Description:
-        """What the gallery says of itself.
+        """The gallery's description of itself.
 
         Raises:
-            GalleryError: The table is no gallery.
+            GalleryError: The table is not a gallery.
         """
         return self._table.state.description
 
     @property
     def modality(self) -> Modality:
-        """What its items are."""
+        """The modality of the gallery's items."""
         return self.description.modality
 
     @property
@@ -113,8 +113,8 @@ class Gallery:
         """Refuse a bundle whose encoders did not make this gallery, or that cannot read it.
 
         Raises:
-            BundleError: It has no graphs for what the gallery stores.
-            GalleryError: It is another.
+            BundleError: The bundle has no graphs for what the gallery stores.
+            GalleryError: The gallery was made with another bundle.
         """
         made_by, given = self.description.encoding_id, matcher.bundle.manifest.encoding_id
         if made_by != given:
@@ -125,7 +125,7 @@ class Gallery:
         check_storage(matcher, self.description.storage)
 
     def count(self, where: str | None = None) -> int:
-        """Number of items, of those that a filter keeps.
+        """Number of items, or of those that a filter keeps.
 
         Raises:
             GalleryError: The filter is not understood.
@@ -133,7 +133,7 @@ class Gallery:
         return self._table.count(where)
 
     def ids(self) -> list[str]:
-        """Every item's id."""
+        """The ids of all items."""
         return self._table.ids()
 
     def add(
@@ -146,16 +146,16 @@ class Gallery:
         """Encode and add items; all of them appear at once, or none.
 
         Args:
-            ids: One an item, unique in the gallery.
+            ids: One per item, unique in the gallery.
             items: Regions ``[N, R, Di]`` (an array in memory or mapped), a list of texts, or
                 ``(token_ids, lengths)``.
-            metadata: User columns, one value an item. The first call decides the columns.
+            metadata: User columns, one value per item. The first call decides the columns.
             progress: Called after every batch.
 
         Raises:
-            GalleryError: An id is double or there already, or a column is unknown.
+            GalleryError: An id is repeated or already present, or a column is unknown.
             InputError: An item cannot be encoded.
-            OutputError: The disk refuses; the gallery is as it was.
+            OutputError: The disk refuses the write; the gallery is unchanged.
         """
         names = checked_ids(ids)
         given = self._source(items, len(names))
@@ -169,18 +169,18 @@ class Gallery:
         metadata: Mapping[str, Sequence[Any]] | None = None,
         progress: Progress = lambda done: None,
     ) -> None:
-        """Replace what is stored of items that are there; all of them change at once, or none.
+        """Replace what is stored for existing items; all of them change at once, or none.
 
         Args:
-            ids: The items.
-            items: As for `add`; None keeps what was encoded.
+            ids: Ids of the items.
+            items: As for `add`; None keeps the stored encodings.
             metadata: User columns to change; the others keep their values.
             progress: Called after every batch.
 
         Raises:
-            GalleryError: An id is not there, a column is unknown, or nothing is to be changed.
+            GalleryError: An id is missing, a column is unknown, or there is nothing to change.
             InputError: An item cannot be encoded.
-            OutputError: The disk refuses; the gallery is as it was.
+            OutputError: The disk refuses the write; the gallery is unchanged.
         """
         names = checked_ids(ids)
         if items is None and not metadata:
@@ -193,7 +193,7 @@ class Gallery:
         """Remove items.
 
         Raises:
-            GalleryError: An id is not there; nothing is removed.
+            GalleryError: An id is missing; nothing is removed.
         """
         names = checked_ids(ids)
         with self._table.writing():
@@ -202,28 +202,28 @@ class Gallery:
     def build_coarse_index(self) -> None:
         """Index the coarse embeddings, for searches that cannot keep all of them in memory.
 
-        Shortlists that come from it are approximate. It covers the items that are there: those
-        added later are found by reading them all, until it is built again.
+        Shortlists from the index are approximate. It covers the current items: those added later
+        are found by scanning them all, until the index is built again.
 
         Raises:
             GalleryError: The gallery is empty.
-            OutputError: The disk refuses; the gallery is as it was.
+            OutputError: The disk refuses the write; the gallery is unchanged.
         """
         with self._table.writing():
             writing.build_coarse_index(self._table)
 
     @property
     def coarse_indexed(self) -> int:
-        """Items that the coarse index covers, 0 where there is none."""
+        """Number of items that the coarse index covers, 0 if there is none."""
         with gallery_errors(self.path):
             return coarse_index.indexed_rows(self._table.lance)
 
     def snapshot(self) -> Gallery:
-        """A gallery for reading that stays at this version, whatever is written meanwhile."""
+        """A read-only view that stays at this version, whatever is written meanwhile."""
         return Gallery(self._table.snapshot(), self.matcher)
 
     def refresh(self) -> None:
-        """See what other processes have changed since the gallery was opened."""
+        """Pick up what other processes have changed since the gallery was opened."""
         self._table.refresh()
 
     def _source(self, items: Any, count: int) -> Source:
@@ -238,10 +238,10 @@ class Gallery:
 
 
 def check_storage(matcher: Matcher, storage: StorageType) -> None:
-    """Refuse a type that a bundle's matcher does not read.
+    """Refuse a storage type that a bundle's matcher does not read.
 
     Raises:
-        BundleError: It does not.
+        BundleError: The matcher does not read it.
     """
     bundle = matcher.bundle
     known = bundle.manifest.storages

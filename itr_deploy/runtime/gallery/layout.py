@@ -1,4 +1,4 @@
-"""The columns of a gallery's table, and what the table says of itself."""
+"""The columns of a gallery's table, and the description stored in it."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _VALUES = {"float16": pa.float16(), "float32": pa.float32(), "int8": pa.int8()}
 
 @dataclass(frozen=True)
 class TensorColumn:
-    """A column of an array of the items: of a stored tensor, or of the scales of one in int8.
+    """The column of a stored tensor, or of the scales of an int8 tensor.
 
     Attributes:
-        name: The array's, as in `Block`.
+        name: The array's name, as in `Block`.
         storage: Type of its values.
         per_position: Whether there is a row for every region or word.
-        row: Shape of a row: ``(width,)``, and ``()`` for scales.
+        row: Shape of a row: ``(width,)``, or ``()`` for scales.
     """
 
     name: str
@@ -45,21 +45,21 @@ class TensorColumn:
 
     @property
     def column(self) -> str:
-        """Its name in the table."""
+        """The column's name in the table."""
         return TENSOR_PREFIX + self.name
 
     @property
     def row_values(self) -> int:
-        """Values of a row."""
+        """Number of values per row."""
         return math.prod(self.row)
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of a row."""
+        """Bytes per row."""
         return self.row_values * np.dtype(self.storage).itemsize
 
     def shape(self, items: int, positions: int) -> tuple[int, ...]:
-        """Of the array of so many items."""
+        """Shape of the array for this many items."""
         return (items, positions, *self.row) if self.per_position else (items, *self.row)
 
 
@@ -67,14 +67,14 @@ class Description(Record):
     """What a gallery is, kept in its table's schema.
 
     Attributes:
-        modality: What its items are.
+        modality: Modality of the items.
         storage: Type of the stored tensors.
-        encoding_id: The bundle's whose encoders made them.
-        tensors: What is stored of an item.
+        encoding_id: Encoding id of the bundle whose encoders made the tensors.
+        tensors: The tensors stored per item.
         embedding_dim: Width of the coarse embedding.
-        positions: Regions of every image, None before the first and where nothing is stored of a
-            region; the padded length of every text where the model fixes it, else None.
-        family: Family of the bundle, for people.
+        positions: For images, the regions per image, None before the first image or if nothing is
+            stored per region. For texts, the padded length if the model fixes it, else None.
+        family: Family of the bundle, human-readable.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -88,7 +88,7 @@ class Description(Record):
 
     @classmethod
     def of(cls, manifest: Manifest, modality: Modality, storage: StorageType) -> Description:
-        """The description of a new gallery of a bundle."""
+        """The description of a new gallery made with a bundle."""
         items = manifest.items(modality)
         return cls(
             modality=modality,
@@ -102,7 +102,7 @@ class Description(Record):
 
     @property
     def columns(self) -> Iterator[TensorColumn]:
-        """Of every stored tensor, with its scales behind it where they are int8."""
+        """The column of every stored tensor, each followed by its scales if stored as int8."""
         for spec in self.tensors:
             yield TensorColumn(spec.name, self.storage, spec.per_position, (spec.width,))
             if self.storage == "int8":
@@ -110,12 +110,12 @@ class Description(Record):
 
     @property
     def position_bytes(self) -> int:
-        """Bytes stored of a region or word."""
+        """Bytes stored per region or word."""
         return sum(column.row_bytes for column in self.columns if column.per_position)
 
     @property
     def item_bytes(self) -> int:
-        """Bytes stored of an item's tensors besides those of its positions."""
+        """Bytes stored per item, besides those of its positions."""
         return sum(column.row_bytes for column in self.columns if not column.per_position)
 
 
@@ -134,7 +134,7 @@ def describe(table_schema: pa.Schema, place: str) -> Description:
     """Read back what `schema` wrote.
 
     Raises:
-        GalleryError: The table is no gallery, or one of a newer version.
+        GalleryError: The table is not a gallery, is damaged, or is of a newer version.
     """
     try:
         stored = json.loads((table_schema.metadata or {})[METADATA_KEY])
@@ -162,7 +162,7 @@ def metadata_columns(table_schema: pa.Schema) -> list[str]:
 
 
 def metadata_table(metadata: Mapping[str, Sequence[Any]] | None, count: int) -> pa.Table:
-    """The user's columns as Arrow, their types inferred.
+    """The user's columns as an Arrow table with inferred types.
 
     Raises:
         GalleryError: A reserved name, a wrong length, or values of mixed types.
@@ -196,7 +196,7 @@ def metadata_table(metadata: Mapping[str, Sequence[Any]] | None, count: int) -> 
 
 
 def _list_type(entry: TensorColumn, positions: int | None) -> pa.DataType:
-    """A list an item, of one size where all items have as many positions."""
+    """A list per item, of fixed size if all items have the same number of positions."""
     value = _VALUES[entry.storage]
     if not entry.per_position:
         return pa.list_(value, entry.row_values)

@@ -19,7 +19,7 @@ from itr_deploy.runtime.gallery.transaction import gallery_errors
 
 ROW = "_rowid"
 READ_ROWS = 256
-"""Rows a batch while a gallery is read: some tens of megabytes at published sizes."""
+"""Rows per batch when a gallery is read: some tens of megabytes at published sizes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class StoredItems:
     encoded: Encoded
 
     def describe(self, places: NDArray[np.int64]) -> tuple[dict[str, Any], ...]:
-        """The user columns of some items, a dictionary each."""
+        """The user columns of some items, one dictionary per item."""
         if not self.metadata.num_columns:
             # Arrow forgets the number of rows of a table without columns.
             return tuple({} for _ in places)
@@ -68,10 +68,10 @@ def stored_bytes(gallery: Gallery) -> int:
 
 
 def read_all(gallery: Gallery) -> StoredItems:
-    """Every item, each tensor in one contiguous array a block.
+    """All items, each tensor in one contiguous array per block.
 
     Raises:
-        GalleryError: The gallery changed while it was read, or cannot be read.
+        GalleryError: The gallery changed during reading, or cannot be read.
     """
     small = [ID, *gallery.metadata_columns]
     with gallery_errors(gallery.path):
@@ -127,7 +127,7 @@ def nearest_rows(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.str_]]:
     """Row ids, embeddings and ids of the items with the largest dot products, unordered.
 
-    With a coarse index over ``indexed`` rows they are approximately those.
+    With a coarse index over ``indexed`` rows the result is approximate.
     """
     with gallery_errors(gallery.path, where):
         query: Any = gallery.table.search(embedding, vector_column_name=EMBEDDING)

@@ -1,4 +1,4 @@
-"""Encoded items to rows of a gallery's table, and back."""
+"""Converts encoded items to rows of a gallery's table, and back."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def to_batch(
     items: Encoded | None,
     metadata: pa.Table,
 ) -> pa.RecordBatch:
-    """One record batch of the schema's columns; user columns that are absent are null."""
+    """One record batch with the schema's columns; columns that are not given are null."""
     columns: dict[str, pa.Array] = {ID: pa.array(ids, pa.string())}
     for name in metadata.column_names:
         columns[name] = metadata[name].combine_chunks()
@@ -57,10 +57,10 @@ def from_batches(
     count: int,
     lengths: NDArray[np.int64] | None,
 ) -> Encoded:
-    """Rows to one `Encoded`, each tensor in one contiguous array a block.
+    """Rows as one `Encoded`, each tensor in one contiguous array per block.
 
     Args:
-        description: The gallery's.
+        description: The gallery's description.
         batches: Record batches with the embedding and tensor columns, ``count`` rows in all.
         count: Number of rows.
         lengths: ``int64 [count]`` for texts, known before their tensors are read.
@@ -96,7 +96,7 @@ def _empty_block(
 
 
 def _fill(block: Block, name: str, places: NDArray[np.int64], column: pa.Array) -> None:
-    """Copy the rows of ``column``, which are items ``places``, that belong to the block."""
+    """Copy those rows of ``column`` (the items at ``places``) that belong to the block."""
     target = block.tensors[name]
     first, last = (
         np.searchsorted(block.rows, [places[0], places[-1] + 1]) if len(places) else (0, 0)

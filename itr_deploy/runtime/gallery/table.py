@@ -1,4 +1,4 @@
-"""A gallery's LanceDB table: opened, refreshed, locked for writing, and what it says of itself."""
+"""A gallery's LanceDB table: opening, refreshing, locking for writing, and its description."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TableState:
-    """What a table is at one version.
+    """The state of a table at one version.
 
     Attributes:
-        version: LanceDB's number of it, raised by every change.
+        version: LanceDB's version number, raised by every change.
         schema: The columns.
-        description: What the gallery says of itself.
+        description: The gallery's description of itself.
         metadata_columns: Names of the user's columns.
     """
 
@@ -41,7 +41,7 @@ class TableState:
 class GalleryTable:
     """An opened table. Safe to use from several threads; one process may write at a time.
 
-    LanceDB is asked for version and schema once a change, not at every search: it answers from a
+    LanceDB is asked for version and schema once per change, not at every search: it answers from a
     thread of its own, which takes as long as a small gallery's shortlist.
     """
 
@@ -58,7 +58,7 @@ class GalleryTable:
 
         Raises:
             GalleryError: There is a gallery already.
-            OutputError: The disk refuses.
+            OutputError: The disk refuses the write.
         """
         with gallery_errors(path):
             database = lancedb.connect(str(path))
@@ -73,7 +73,7 @@ class GalleryTable:
         """Open a table at its latest version.
 
         Raises:
-            GalleryError: There is none, or it is damaged.
+            GalleryError: The table is missing or damaged.
         """
         if "://" not in str(path) and not Path(path).is_dir():
             raise GalleryError(f"{path}: no such gallery; make one with itr-deploy index")
@@ -90,10 +90,10 @@ class GalleryTable:
 
     @property
     def state(self) -> TableState:
-        """What the table is now.
+        """The table's current state.
 
         Raises:
-            GalleryError: It is no gallery.
+            GalleryError: The table is not a gallery.
         """
         state = self._state
         if state is None:
@@ -109,7 +109,7 @@ class GalleryTable:
         )
 
     def count(self, where: str | None = None) -> int:
-        """Number of items, of those that a filter keeps.
+        """Number of items, or of those that a filter keeps.
 
         Raises:
             GalleryError: The filter is not understood.
@@ -118,7 +118,7 @@ class GalleryTable:
             return int(self._table.count_rows(where))
 
     def ids(self) -> list[str]:
-        """Every item's id."""
+        """The ids of all items."""
         with gallery_errors(self.path):
             found = self._table.search().select([ID]).limit(None).to_arrow()
         return found[ID].to_pylist()  # type: ignore[no-any-return]
@@ -141,7 +141,7 @@ class GalleryTable:
             log.info("%s: version %d, was %d", self.path, self.state.version, before.version)
 
     def overwrite(self, layout: pa.Schema, data: pa.RecordBatchReader) -> None:
-        """Put a table of another schema in the place of this one."""
+        """Replace this table with one of another schema."""
         table = lancedb.connect(self.path).create_table(
             TABLE, data=data, schema=layout, mode="overwrite"
         )
@@ -150,7 +150,7 @@ class GalleryTable:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """One write at a time in this process, from what the gallery holds now."""
+        """Allow one write at a time in this process, starting from the latest version."""
         with _lock_of(self.path):
             self.refresh()
             try:
@@ -159,7 +159,8 @@ class GalleryTable:
                 self._changed()
 
     def _changed(self) -> None:
-        # Under the lock: what another thread read before the change must not be stored after it.
+        # Under the lock: a state that another thread read before the change must not be stored
+        # after it.
         with self._lock:
             self._state = None
 
@@ -169,7 +170,7 @@ _locks_lock = threading.Lock()
 
 
 def _lock_of(path: str) -> threading.RLock:
-    """The lock of a gallery, the same for everything in this process that has it open."""
+    """A gallery's lock, shared by everything in this process that has the gallery open."""
     key = path if "://" in path else str(Path(path).resolve())
     with _locks_lock:
         return _locks.setdefault(key, threading.RLock())

@@ -1,4 +1,4 @@
-"""Failed writes leave a gallery as it was; LanceDB's errors become one clear line."""
+"""Failed writes leave a gallery unchanged; LanceDB's errors become one clear line."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from itr_deploy.errors import GalleryError, OutputError
 Written = TypeVar("Written")
 
 LANCE_ERRORS = (RuntimeError, ValueError, OSError, pa.ArrowException)
-"""What LanceDB raises. Where other code did, it is a defect and keeps its traceback."""
+"""What LanceDB raises. Raised by other code, these are defects and keep their traceback."""
 
 FILTER_SIGNS = ("filter expression", "not supported", "not implemented")
-"""What a filter does wrong only when it is run; what is wrong before is a ValueError."""
+"""Marks of filter errors that appear only when the filter runs; earlier ones are ValueErrors."""
 
 DISK_SIGNS = (
     "no space left",
@@ -34,7 +34,7 @@ DISK_SIGNS = (
 class Feed:
     """Record batches that LanceDB reads in a thread of its own.
 
-    It hands on no more than the text of an error in them, so the error is kept here.
+    LanceDB passes on only the text of an error raised in them, so the error is kept here.
     """
 
     def __init__(self, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
@@ -44,7 +44,7 @@ class Feed:
         self.reader = pa.RecordBatchReader.from_batches(schema, self._read())
 
     def stop(self) -> None:
-        """Let the next batch fail."""
+        """Make the next batch fail."""
         self._stopped.set()
 
     def _read(self) -> Iterator[pa.RecordBatch]:
@@ -61,13 +61,13 @@ class Feed:
 
 
 def transaction(path: str, write: Callable[[], Written], feed: Feed | None = None) -> Written:
-    """Do one commit; if it fails, remove the data files it had begun.
+    """Make one commit; if it fails, remove the data files it had started.
 
-    LanceDB shows a change only once it is committed, so readers never see a part of it. What is
-    left of a failed one are files that no version refers to. The caller is the only writer.
+    LanceDB shows a change only once it is committed, so readers never see part of it. A failed
+    change leaves files that no version refers to. The caller is the only writer.
 
-    When the caller is interrupted LanceDB goes on behind its back: only when it has come to an
-    end is it known whether the files belong to a version.
+    If the caller is interrupted, LanceDB keeps writing in the background: only when it has finished
+    is it known whether the files belong to a version.
     """
     before = _files(path)
     with ThreadPoolExecutor(1) as pool:
@@ -88,15 +88,15 @@ def transaction(path: str, write: Callable[[], Written], feed: Feed | None = Non
 
 @contextmanager
 def gallery_errors(path: str | Path, where: str | None = None) -> Iterator[None]:
-    """Translate LanceDB's errors; what other code raises in the block stays as it is.
+    """Translate LanceDB's errors; errors that other code raises in the block pass unchanged.
 
     Args:
         path: The gallery.
-        where: The filter that LanceDB is given in the block, if it is.
+        where: The filter that LanceDB is given in the block, if any.
 
     Raises:
-        OutputError: The disk refuses.
-        GalleryError: Anything else that LanceDB reports; of the filter where it is at fault.
+        OutputError: The disk refuses the write.
+        GalleryError: Anything else that LanceDB reports; names the filter if it is at fault.
     """
     try:
         yield

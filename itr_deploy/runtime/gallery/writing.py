@@ -1,4 +1,4 @@
-"""Changes of a gallery's table, each one commit: everything that was asked for, or nothing.
+"""Changes to a gallery's table, each in one commit: everything that was asked for, or nothing.
 
 The caller holds `GalleryTable.writing`.
 """
@@ -22,7 +22,7 @@ Progress = Callable[[int], None]
 """Called with the number of items done so far."""
 
 Metadata = Mapping[str, Sequence[Any]] | None
-"""User columns, one value an item."""
+"""User columns, one value per item."""
 
 BATCH = 64
 
@@ -33,9 +33,9 @@ def add(
     """Encode and add items.
 
     Raises:
-        GalleryError: An id is there already, or a column or the number of regions does not fit.
+        GalleryError: An id is already present, or a column or the number of regions does not fit.
         InputError: An item cannot be encoded.
-        OutputError: The disk refuses; the table is as it was.
+        OutputError: The disk refuses the write; the table is unchanged.
     """
     present = set(table.ids()) & set(names)
     if present:
@@ -65,12 +65,12 @@ def update(
     metadata: Metadata,
     progress: Progress,
 ) -> None:
-    """Replace what is stored of items that are there; ``given`` None leaves their encodings.
+    """Replace what is stored for existing items; ``given=None`` keeps their encodings.
 
     Raises:
-        GalleryError: An id is not there, or a column or the number of regions does not fit.
+        GalleryError: An id is missing, or a column or the number of regions does not fit.
         InputError: An item cannot be encoded.
-        OutputError: The disk refuses; the table is as it was.
+        OutputError: The disk refuses the write; the table is unchanged.
     """
     _require(table, names)
     extra = metadata_table(metadata, len(names))
@@ -95,8 +95,8 @@ def delete(table: GalleryTable, names: list[str]) -> None:
     """Remove items.
 
     Raises:
-        GalleryError: An id is not there; nothing is removed.
-        OutputError: The disk refuses; the table is as it was.
+        GalleryError: An id is missing; nothing is removed.
+        OutputError: The disk refuses the write; the table is unchanged.
     """
     _require(table, names)
     if names:
@@ -105,11 +105,11 @@ def delete(table: GalleryTable, names: list[str]) -> None:
 
 
 def build_coarse_index(table: GalleryTable) -> None:
-    """Index the coarse embeddings, or index them again over all items.
+    """Build the index of the coarse embeddings, or rebuild it over all items.
 
     Raises:
         GalleryError: The table is empty.
-        OutputError: The disk refuses; the table is as it was.
+        OutputError: The disk refuses the write; the table is unchanged.
     """
     if not table.count():
         raise GalleryError(f"{table.path}: is empty; add items before its coarse index")
@@ -117,10 +117,10 @@ def build_coarse_index(table: GalleryTable) -> None:
 
 
 def checked_ids(ids: Sequence[str]) -> list[str]:
-    """Ids as a list.
+    """The ids as a list.
 
     Raises:
-        GalleryError: One is no text, empty, or given twice.
+        GalleryError: An id is not a string, is empty, or is given twice.
     """
     names = list(ids)
     for place, name in enumerate(names):
@@ -141,7 +141,7 @@ def _require(table: GalleryTable, names: list[str]) -> None:
 
 
 def _first_layout(table: GalleryTable, given: Source, extra: pa.Table) -> pa.Schema:
-    """The schema of a table that is empty and gets these items."""
+    """The schema of an empty table that receives these items."""
     about = table.state.description
     if about.modality == "image" and about.position_bytes:
         about = about.model_copy(update={"positions": given.positions})
@@ -204,5 +204,5 @@ def _feed(
 
 
 def _subset(whole: pa.Schema, names: set[str]) -> pa.Schema:
-    """The columns of ``whole`` that are named, in its order."""
+    """The named columns of ``whole``, in its order."""
     return pa.schema([field for field in whole if field.name in names], metadata=whole.metadata)

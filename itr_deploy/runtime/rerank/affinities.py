@@ -17,17 +17,16 @@ def affinities(
 ) -> NDArray[np.float32]:
     """Put similarities in the order that the network was trained on.
 
-    Scores are the matcher's, of a query and an item; similarities are those within a modality. A
+    Scores are the matcher's, between a query and an item; similarities are within a modality. A
     query's pillars are its L - 1 best candidates (the inter block) and the L - 1 bank items nearest
-    to it (the intra block), in rank order; column 0 of both is the query itself.
+    to it (the intra block), in rank order; column 0 of both blocks is the query itself.
 
     Args:
-        ranked_scores: ``[Q, n]``, of the query and its best candidates, n at least K - 1 and L - 1.
-        own_similarity: ``[Q]``, of the query and itself.
-        query_similarities: ``[Q, L - 1]``, of the query and its bank pillars.
-        shortlist_similarities: ``[Q, K - 1, L - 1]``, of the shortlist and the L - 1 best
-            candidates.
-        pillar_scores: ``[Q, L - 1, K - 1]``, of the bank pillars and the shortlist.
+        ranked_scores: ``[Q, n]``, the query with its best candidates; n at least K - 1 and L - 1.
+        own_similarity: ``[Q]``, the query with itself.
+        query_similarities: ``[Q, L - 1]``, the query with its bank pillars.
+        shortlist_similarities: ``[Q, K - 1, L - 1]``, the shortlist with the L - 1 best candidates.
+        pillar_scores: ``[Q, L - 1, K - 1]``, the bank pillars with the shortlist.
 
     Returns:
         ``float32 [Q, K, 2L]``, the query's row first.

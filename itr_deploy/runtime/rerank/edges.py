@@ -6,20 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 ABSENT = -1
-"""Fills neighbour lists that are shorter than the others; never an overlap."""
+"""Pads neighbour lists that are shorter than the others; never counts as an overlap."""
 
 
 def edges(
     item_lists: NDArray[np.integer], bank_lists: NDArray[np.integer], threshold: float
 ) -> NDArray[np.float32]:
-    """How much the neighbourhoods of a query and its candidates overlap, two by two.
+    """How much the neighbourhoods of a query and its candidates overlap, pair by pair.
 
     Args:
         item_lists: ``[Q, K, C]``, the nearest gallery items of the query and of its candidates,
             as row numbers, each at most once in a list.
         bank_lists: ``[Q, K, C]``, their nearest bank items.
-        threshold: Shares of a row that are not above it become 0; less than ``1 / K``, so that
-            the largest one stays.
+        threshold: Shares of a row that are not above this become 0; it is less than ``1 / K``, so
+            that the largest share stays.
 
     Returns:
         ``float32 [Q, K, K]``; every row adds up to 1.
@@ -32,7 +32,7 @@ def edges(
 
 
 def _overlaps(lists: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Sizes of the intersections of every two lists of a query, ``[Q, K, K]``."""
+    """Size of the intersection of every two lists of a query, ``[Q, K, K]``."""
     queries, rows, length = lists.shape
     shared = np.zeros((queries, rows, rows), np.int64)
     for place in range(length):

@@ -1,4 +1,4 @@
-"""The bank items that the matcher likes best for gallery items, and the query's place in them."""
+"""The bank items that the matcher scores highest for gallery items, and the query among them."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ class BankLists:
     scores: NDArray[np.float32]
 
     def take(self, items: Rows) -> BankLists:
-        """Those of some items."""
+        """The lists of some items."""
         return BankLists(self.rows[items], self.scores[items])
 
     def with_query(self, cross_scores: NDArray[np.float32], same: int, number: int) -> Rows:
-        """The lists as they would be if the query were an item of the bank like all others.
+        """The lists as they would be if the query were an item of the bank.
 
-        A re-ranker is trained on queries that are items of the bank, so that a query takes the
-        place in the lists that its own score earns, whether or not the bank knows it. Of equal
-        scores the bank's item stays.
+        A re-ranker is trained on queries that are items of the bank. So a query takes the place in
+        the lists that its own score earns, whether or not it is in the bank. On equal scores the
+        bank's item stays.
 
         Args:
-            cross_scores: ``[n]``, the matcher's score of the query and each list's item.
-            same: The bank's row that the query is, or -1.
-            number: What stands for the query in the lists; no row of the bank.
+            cross_scores: ``[n]``, the matcher's score of the query with each list's item.
+            same: The bank row that is the query, or -1.
+            number: Stands for the query in the lists; not a row of the bank.
 
         Returns:
             ``int64 [n, depth - 1]``.
@@ -54,9 +54,9 @@ def searched_lists(
     """Search the bank with items of the gallery.
 
     Args:
-        gallery: Where the items are.
-        rows: ``[n]``, each at most once.
-        bank: What is searched; it has at least ``depth`` items.
+        gallery: Holds the items.
+        rows: ``[n]``, the items' rows, each at most once.
+        bank: The bank to search; it has at least ``depth`` items.
         depth: Length of the lists.
         pipeline: How wide the shortlists are, None to score every bank item.
     """
@@ -74,22 +74,22 @@ def searched_lists(
 
 
 class SearchedBankLists:
-    """The results of `searched_lists`, remembered by item. Safe to use from several threads."""
+    """The results of `searched_lists`, cached by item. Safe to use from several threads."""
 
     def __init__(self, gallery: Searcher, bank: Searcher, depth: int) -> None:
-        """Set up lists of ``depth`` bank items; the bank is searched when they are asked for."""
+        """Set up lists of ``depth`` bank items; the bank is searched on demand."""
         self._gallery, self._bank, self._depth = gallery, bank, depth
         self._lock = threading.Lock()
         self._pipeline: Pipeline | None = None
         self._known: BankLists | None = None
 
     def take(self, items: Rows, pipeline: Pipeline | None) -> BankLists:
-        """The lists of some items, see `searched_lists`."""
+        """The lists of some items, searched with the shortlist widths of ``pipeline``."""
         with self._lock:
             known = self._by(pipeline)
             missing = np.unique(items[known.rows[items, 0] == UNKNOWN])
         if missing.size:
-            # Two threads may search for the same items; what they find is the same.
+            # Two threads may search for the same items; they find the same lists.
             found = searched_lists(self._gallery, missing, self._bank, self._depth, pipeline)
             with self._lock:
                 known.rows[missing], known.scores[missing] = found.rows, found.scores

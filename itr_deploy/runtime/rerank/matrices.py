@@ -1,4 +1,4 @@
-"""A re-ranker's inputs of a whole data set, where the queries are the bank's items."""
+"""A re-ranker's inputs for a whole data set, where the queries are the bank's items."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Shape:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What a re-ranker takes of some queries.
+    """A re-ranker's inputs for some queries.
 
     Attributes:
-        shortlist: ``int64 [q, K - 1]``, the items that are re-scored, best first.
+        shortlist: ``int64 [q, K - 1]``, the items to re-score, best first.
         affinities: ``float32 [q, K, 2L]``.
         edges: ``float32 [q, K, K]``.
     """
@@ -48,39 +48,39 @@ class IntraSimilarity(Protocol):
     """Similarity within one modality, by row numbers."""
 
     def lists(self, rows: Rows, count: int) -> Rows:
-        """The nearest items of some, each its own nearest: ``[n] -> [n, count]``."""
+        """The nearest items of each, itself first: ``[n] -> [n, count]``."""
         ...
 
     def between(self, rows: Rows, others: Rows) -> NDArray[np.float32]:
-        """``[Q, a], [Q, b] -> [Q, a, b]``."""
+        """Similarities of every two items: ``[Q, a], [Q, b] -> [Q, a, b]``."""
         ...
 
 
 class MatrixSimilarity:
-    """Similarities that are there as a matrix ``[N, N]``.
+    """Similarities given as a matrix ``[N, N]``.
 
-    Of equal ones the lower row comes first; an item is its own nearest whatever the matrix says.
+    On ties the lower row comes first; an item is its own nearest whatever the matrix says.
     """
 
     def __init__(self, similarities: Floats) -> None:
         self._similarities = similarities
 
     def lists(self, rows: Rows, count: int) -> Rows:
-        """The nearest items of some, each its own nearest: ``[n] -> [n, count]``."""
+        """The nearest items of each, itself first: ``[n] -> [n, count]``."""
         own = np.array(self._similarities[rows])
         own[np.arange(len(rows)), rows] = np.inf
         return top(own, count)
 
     def between(self, rows: Rows, others: Rows) -> NDArray[np.float32]:
-        """``[Q, a], [Q, b] -> [Q, a, b]``."""
+        """Similarities of every two items: ``[Q, a], [Q, b] -> [Q, a, b]``."""
         found = self._similarities[rows[:, :, None], others[:, None, :]]
         return found.astype(np.float32)
 
 
 class SimilarityMatrices:
-    """All similarities of a data set in one direction, as the published evaluation has them.
+    """All similarities of a data set in one direction, as in the published evaluation.
 
-    Of equal scores the lower row comes first.
+    On ties the lower row comes first.
     """
 
     def __init__(
@@ -93,9 +93,9 @@ class SimilarityMatrices:
         """Set up the inputs; whole matrices are sorted when they are first needed.
 
         Args:
-            cross_scores: ``[Q, N]``, of queries and items, in memory or mapped.
-            query_similarity: Of the Q queries.
-            item_similarity: Of the N items.
+            cross_scores: ``[Q, N]``, queries with items, in memory or mapped.
+            query_similarity: Similarity among the Q queries.
+            item_similarity: Similarity among the N items.
             shape: The direction's sizes; Q is at least L and C, N at least K - 1, L - 1 and C.
         """
         self.cross_scores, self.shape = cross_scores, shape
@@ -144,7 +144,7 @@ class SimilarityMatrices:
 def top(similarities: Floats, count: int) -> Rows:
     """Places of the ``count`` largest of every row, largest first, ``int64 [n, count]``."""
     parts = [
-        # A copy: a view would keep every place of the block in memory.
+        # A copy: a view would keep the whole block's places in memory.
         np.argsort(-similarities[start : start + BLOCK], axis=1, kind="stable")[:, :count].copy()
         for start in range(0, len(similarities), BLOCK)
     ]

@@ -1,4 +1,4 @@
-"""All similarities that a re-ranker reads of a gallery and a bank, each from where it is known."""
+"""All similarities of a gallery and a bank that a re-ranker reads, each from its own source."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class QueryPillars:
     """A query among the items of the bank.
 
     Attributes:
-        same: The bank's row that the query is, or -1.
-        own: Its similarity to itself.
-        rows: ``[max(L, C) - 1]``, the bank items nearest to it, itself left out.
-        similarities: ``float32``, of ``rows``.
+        same: The bank row that is the query, or -1.
+        own: The query's similarity to itself.
+        rows: ``[max(L, C) - 1]``, the bank items nearest to the query, itself left out.
+        similarities: ``float32``, the similarities of ``rows``.
     """
 
     same: int
@@ -52,7 +52,7 @@ class Neighbourhood:
         gallery_lists: NeighbourLists | None,
         bank_lists: NeighbourLists | None,
     ) -> None:
-        """Check that the bank is large enough, and open the store of cross scores if it fits.
+        """Check that the bank is large enough, and open the cross-score store if it matches.
 
         Raises:
             GalleryError: The bank is smaller than the re-ranker's inputs.
@@ -82,16 +82,16 @@ class Neighbourhood:
         self.store = _store(gallery, bank, depth)
 
     def bank_lists(self, items: Rows, pipeline: Pipeline | None) -> BankLists:
-        """The bank items that the matcher likes best for some items of the gallery.
+        """The bank items that the matcher scores highest for some items of the gallery.
 
-        Where no store has them, the bank is searched with shortlists of these widths.
+        Without a store, the bank is searched with the shortlist widths of ``pipeline``.
         """
         if self.store is not None:
             return self.store.lists.take(items)
         return self._searched.take(items, pipeline)
 
     def pillar_scores(self, pillars: Rows, shortlist: Rows) -> Floats:
-        """The matcher's scores of bank items and gallery items, ``[L - 1, K - 1]``."""
+        """The matcher's scores of bank items with gallery items, ``[L - 1, K - 1]``."""
         if self.store is not None and self.store.cross_scores is not None:
             return np.asarray(self.store.cross_scores[shortlist[:, None], pillars[None, :]]).T
         queries = self.bank.encoded(pillars).stored_as("float32")
@@ -101,11 +101,12 @@ class Neighbourhood:
         """The bank items nearest to a query.
 
         Args:
-            embedding: ``[E]``, its pooled embedding.
-            given: Ids of its neighbours and their similarities, where the user gives them.
+            embedding: ``[E]``, the query's pooled embedding.
+            given: Ids of its neighbours and their similarities, if the user gives them.
 
         Raises:
-            InputError: intra-similarity is by the user's lists, and they have none for this query.
+            InputError: Similarity is by neighbour lists, and the query's are missing, too short or
+                name items that are not in the bank.
         """
         count = self._near
         same = self._bank_pooled.same(embedding)

@@ -1,4 +1,4 @@
-"""Similarity within a modality as the user gives it: every item's nearest ones."""
+"""Similarity within a modality as the user gives it: the nearest neighbours of every item."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from itr_deploy.runtime.rerank.edges import ABSENT
 Rows = NDArray[np.int64]
 
 QueryNeighbours = Sequence[tuple[Sequence[str], Sequence[float]]]
-"""For every query the ids of its nearest bank items, nearest first, and their similarities."""
+"""For every query, the ids of its nearest bank items, nearest first, and their similarities."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +27,8 @@ class NeighbourLists:
 
     Attributes:
         ids: ``[N]``.
-        neighbours: ``int64 [N, P]``, places in ``ids``, nearest first and the item itself before
-            all others; -1 fills a list that is shorter.
+        neighbours: ``int64 [N, P]``, places in ``ids``, the item itself first and then the nearest
+            first; shorter lists are padded with -1.
         similarities: ``float32 [N, P]``.
     """
 
@@ -64,7 +64,7 @@ class NeighbourLists:
         """Read an ``.npz`` file with ``ids``, ``neighbours`` and ``similarities``.
 
         Raises:
-            InputError: It is missing, damaged, or its arrays make no neighbour lists.
+            InputError: The file is missing or damaged, or its arrays are not valid lists.
         """
         try:
             with np.load(path, allow_pickle=False) as stored:
@@ -84,10 +84,10 @@ class NeighbourLists:
 
 
 class ListedSimilarity:
-    """Similarities from `NeighbourLists`, in the rows of a gallery."""
+    """Similarities from `NeighbourLists`, by the rows of a gallery."""
 
     def __init__(self, lists: NeighbourLists, ids: NDArray[np.str_]) -> None:
-        """Put the lists in the order of a gallery's ids; what is not in it is left out.
+        """Put the lists in the order of a gallery's ids; items not in the gallery are left out.
 
         Raises:
             InputError: An item of the gallery has no list.
@@ -110,20 +110,20 @@ class ListedSimilarity:
         self._least = self._similarities[np.arange(len(own)), lengths - 1]
 
     def lists(self, rows: Rows, count: int) -> Rows:
-        """The nearest items of some, each its own nearest: ``[n] -> [n, count]``, -1 filled."""
+        """The nearest items of each, itself first: ``[n] -> [n, count]``, padded with -1."""
         missing = max(0, count - self._rows.shape[1])
         found = np.pad(self._rows[rows], ((0, 0), (0, missing)), constant_values=ABSENT)
         return found[:, :count]
 
     def similarities(self, row: int, count: int) -> NDArray[np.float32]:
-        """Of an item and the first ``count`` of its list."""
+        """Similarities of an item to the first ``count`` of its list."""
         return self._similarities[row, :count]
 
     def between(self, rows: Rows, others: Rows) -> NDArray[np.float32]:
-        """``[Q, a], [Q, b] -> [Q, a, b]``.
+        """Similarities of every two items: ``[Q, a], [Q, b] -> [Q, a, b]``.
 
-        Two items of which neither is in the other's list are at most as similar as the ends of
-        both lists: the lower end stands for them.
+        If neither item is in the other's list, they are at most as similar as the last entry of
+        each list: the lower of the two is used.
         """
         one = self._found(rows, others)
         two = self._found(others, rows).transpose(0, 2, 1)

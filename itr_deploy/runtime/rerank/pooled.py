@@ -12,13 +12,13 @@ Rows = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 
 SAME = 1e-5
-"""Unit vectors that differ by no more in any place are of one item, encoded twice."""
+"""Unit vectors that differ by no more than this in any place are one item, encoded twice."""
 
 NOT_A_COSINE = -2.0
 
 
 class PooledSimilarity:
-    """Cosines between the items of one gallery. Of equal ones the lower id comes first."""
+    """Cosines between the items of one gallery. On ties the lower id comes first."""
 
     def __init__(self, ids: NDArray[np.str_], embedding: Vectors) -> None:
         """Scale the embeddings ``[N, E]`` of items with these ids ``[N]`` to length 1."""
@@ -26,7 +26,7 @@ class PooledSimilarity:
         self._tie_order = np.argsort(np.argsort(ids, kind="stable"))
 
     def lists(self, rows: Rows, count: int) -> Rows:
-        """The nearest items of some, each its own nearest: ``[n] -> [n, count]``."""
+        """The nearest items of each, itself first: ``[n] -> [n, count]``."""
         found = np.empty((len(rows), count), np.int64)
         found[:, 0] = rows
         for place, row in enumerate(rows):
@@ -34,13 +34,13 @@ class PooledSimilarity:
         return found
 
     def between(self, rows: Rows, others: Rows) -> Vectors:
-        """``[Q, a], [Q, b] -> [Q, a, b]``."""
+        """Similarities of every two items: ``[Q, a], [Q, b] -> [Q, a, b]``."""
         return self._units[rows] @ self._units[others].transpose(0, 2, 1)
 
     def same(self, query: Vectors) -> int:
-        """The row of the item that a query ``[E]`` is, None being -1.
+        """The row of the item that is the query ``[E]``, or -1 if there is none.
 
-        Copies of one item are alike to every similarity: the first by id stands for the query.
+        Copies of one item have equal similarities, so the first by id stands for the query.
         """
         vector = unit(query[None])[0]
         near = np.flatnonzero(of_one(vector, self._units) >= 1 - SAME)
@@ -48,7 +48,7 @@ class PooledSimilarity:
         return int(equal[np.argmin(self._tie_order[equal])]) if equal.size else -1
 
     def nearest(self, query: Vectors, count: int, without: int) -> tuple[Rows, Vectors]:
-        """The items nearest to a query ``[E]`` but for one row: rows and cosines ``[count]``."""
+        """The items nearest to a query ``[E]``, except one row: rows and cosines ``[count]``."""
         return self._best(unit(query[None])[0], count, without)
 
     def _best(self, vector: Vectors, count: int, without: int) -> tuple[Rows, Vectors]:
@@ -59,7 +59,7 @@ class PooledSimilarity:
 
 
 def unit(vectors: Vectors) -> Vectors:
-    """``[N, E]`` at length 1."""
+    """Vectors ``[N, E]`` scaled to length 1."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     scaled: Vectors = vectors / np.maximum(lengths, 1e-12)
     return scaled

@@ -1,4 +1,4 @@
-"""Search, then re-rank the best: the matcher's hits in the order that a re-ranker gives them."""
+"""Search, then re-rank: the matcher's best hits in the order that a re-ranker gives them."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ class Reranking:
         """Read the neighbour lists; the galleries are searched later.
 
         Args:
-            matcher: Of a bundle with a re-ranker.
+            matcher: The matcher of a bundle with a re-ranker.
             bank: The gallery of the queries' modality.
-            gallery_neighbours: Nearest items of every item of the gallery that is searched, or the
-                file of them, for a similarity of your own.
-            bank_neighbours: The same of the bank.
+            gallery_neighbours: The nearest neighbours of every item of the searched gallery, or
+                their file, for a similarity of your own.
+            bank_neighbours: The same for the bank.
 
         Raises:
             BundleError: The bundle has no re-ranker.
             GalleryError: The bank was made with another bundle.
-            InputError: Neighbour lists cannot be read, or the re-ranker needs them.
+            InputError: Neighbour lists cannot be read, or the re-ranker needs them and has none.
         """
         self._matcher, self._bank = matcher, bank
         self._record = reranker_of(matcher)
@@ -70,7 +70,7 @@ class Reranking:
 
     @property
     def bank(self) -> SearcherCache:
-        """The bank."""
+        """The bank, the gallery of the queries' modality."""
         return self._bank
 
     def search(
@@ -83,21 +83,22 @@ class Reranking:
         query_neighbours: QueryNeighbours | None = None,
         prefilter: int | None = None,
     ) -> list[Hits]:
-        """The ``k`` best items of every query, the K - 1 best by the matcher in a new order.
+        """The ``k`` best items of every query, the matcher's K - 1 best re-ranked.
 
         Args:
             gallery: Searches the gallery.
-            queries: Of the bank's modality.
-            k: Hits a query.
+            queries: Encoded queries of the bank's modality.
+            k: Hits per query.
             candidates: Width of the matcher's shortlist, at least what the re-ranker reads.
             where: SQL over the gallery's columns. It narrows what is found, not the neighbour
                 lists of what is found.
-            query_neighbours: See `Retriever.search`.
+            query_neighbours: For every query, the ids and similarities of its nearest bank items,
+                as for `Retriever.search`.
             prefilter: Width of the shortlist that the prefilter narrows to the matcher's.
 
         Raises:
             GalleryError: The gallery, or what the filter keeps of it, or the bank is too small.
-            InputError: Neighbours of the queries are missing or not in the bank.
+            InputError: The queries' neighbours are missing or not in the bank.
         """
         given = _given(query_neighbours, len(queries))
         around = self.neighbourhood(gallery)
@@ -127,10 +128,10 @@ class Reranking:
         return reranked
 
     def neighbourhood(self, gallery: Searcher) -> Neighbourhood:
-        """What is known around a version of the gallery and the bank's current one.
+        """The neighbourhood of a version of the gallery and the bank's current version.
 
         Raises:
-            GalleryError: The bank is too small, or of the gallery's own modality.
+            GalleryError: The bank is too small, or has the gallery's own modality.
             InputError: Neighbour lists do not cover a gallery.
         """
         check_bank(gallery.gallery.modality, self._bank)
@@ -178,7 +179,7 @@ class Reranking:
         return made, between
 
     def _scores(self, modality: Modality, inputs: Sequence[tuple[Floats, Floats]]) -> Floats:
-        """``[q, K - 1]``."""
+        """The network's scores of all inputs, ``[q, K - 1]``."""
         made, between = (np.concatenate(parts) for parts in zip(*inputs, strict=True))
         return network_scores(self._matcher, modality, made, between)
 
@@ -187,7 +188,7 @@ def network_scores(matcher: Matcher, query: Modality, affinities: Floats, edges:
     """Run the re-ranker's graph of one direction.
 
     Args:
-        matcher: Has the bundle with the graph.
+        matcher: The matcher of the bundle with the graph.
         query: Modality of the queries.
         affinities: ``float32 [q, K, 2L]``.
         edges: ``float32 [q, K, K]``.
@@ -206,7 +207,7 @@ def reranker_of(matcher: Matcher) -> Reranker:
     """The record of a bundle's re-ranker.
 
     Raises:
-        BundleError: It has none.
+        BundleError: The bundle has no re-ranker.
     """
     record = matcher.bundle.manifest.reranker
     if record is None:
@@ -220,7 +221,7 @@ def check_bank(gallery: Modality, bank: SearcherCache) -> None:
     """Refuse a bank of the gallery's own modality.
 
     Raises:
-        GalleryError: It is.
+        GalleryError: The bank has the gallery's modality.
     """
     if bank.gallery.modality == gallery:
         raise GalleryError(
@@ -230,7 +231,7 @@ def check_bank(gallery: Modality, bank: SearcherCache) -> None:
 
 
 def no_bank(gallery: Modality) -> UsageError:
-    """What a search without a bank raises when it is to re-rank."""
+    """The error for re-ranking without a bank."""
     return UsageError(
         f"re-ranking a gallery of {gallery}s needs a bank of {other(gallery)}s; "
         "give bank= to Retriever.load, or --bank"
@@ -238,7 +239,7 @@ def no_bank(gallery: Modality) -> UsageError:
 
 
 def _reordered(hits: Hits, scores: Floats, k: int) -> Hits:
-    """Hits with their first ones in the order of new scores; equal ones stay as they were."""
+    """The hits with the first ones in the order of new scores; ties keep their order."""
     count = len(scores)
     order, settled = best(scores, count, np.arange(count))
     places = np.concatenate([order, np.arange(count, len(hits))])[:k]

@@ -1,10 +1,9 @@
 """The cross scores of a gallery and a bank, computed once and stored in the gallery's directory.
 
-A cross score is the matcher's, of an item of the gallery and one of the bank; LeaPRR's paper calls
-it phi, and so do the files. ``phi/store.json`` says what the store was made of, ``lists.npy`` and
-``list_scores.npy`` hold every item's best bank items, and ``phi.npy`` all cross scores ``float32
-[items, bank items]`` where they fit.
-The arrays are mapped from disk. Nothing is unpickled.
+A cross score is the matcher's score of a gallery item with a bank item; LeaPRR's paper calls it
+phi, and so do the files. ``phi/store.json`` says what the store was made from, ``lists.npy`` and
+``list_scores.npy`` hold every item's best bank items, and ``phi.npy`` holds all cross scores
+``float32 [items, bank items]`` if they fit. The arrays are mapped from disk. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -35,20 +34,20 @@ FOLDER = "phi"
 DESCRIPTION, LISTS, LIST_SCORES = "store.json", "lists.npy", "list_scores.npy"
 CROSS_SCORES = "phi.npy"
 TILE, BANK_TILE = 64, 1024
-"""Gallery items and bank items that are read and scored at once."""
+"""Gallery items and bank items read and scored at once."""
 
 Progress = Callable[[int], None]
 
 
 class StoreDescription(Record):
-    """What a store was made of.
+    """What a store was made from.
 
     Attributes:
         gallery: `fingerprint` of the gallery.
-        bank: That of the bank.
+        bank: `fingerprint` of the bank.
         depth: Length of the lists.
         candidates: Width of the shortlist that the lists were taken from, None for all items.
-        complete: Whether it has all cross scores.
+        complete: Whether the store has all cross scores.
     """
 
     schema_version: Literal[1] = 1
@@ -61,12 +60,12 @@ class StoreDescription(Record):
 
 @dataclass(frozen=True, eq=False)
 class CrossScoreStore:
-    """A store that fits a gallery and a bank as they are.
+    """A store that matches a gallery and a bank as they are now.
 
     Attributes:
         lists: Every item's best bank items.
-        cross_scores: ``float32 [items, bank items]``, mapped; None where the store has the lists
-            alone.
+        cross_scores: ``float32 [items, bank items]``, mapped; None if the store has only the
+            lists.
     """
 
     lists: BankLists
@@ -74,7 +73,7 @@ class CrossScoreStore:
 
 
 def fingerprint(gallery: Gallery, vectors: Vectors) -> str:
-    """SHA-256 over what decides a gallery's scores: its encoding, storage, ids and embeddings."""
+    """SHA-256 of what determines a gallery's scores: its encoding, storage, ids and embeddings."""
     about = gallery.description
     digest = hashlib.sha256(f"{about.encoding_id} {about.storage}\0".encode())
     digest.update(json.dumps(vectors.ids.tolist()).encode())
@@ -83,7 +82,7 @@ def fingerprint(gallery: Gallery, vectors: Vectors) -> str:
 
 
 def has_store(gallery: Gallery) -> bool:
-    """Whether a gallery's directory holds a store, fitting or not."""
+    """Whether a gallery's directory holds a store, whether or not it matches."""
     return "://" not in gallery.path and (Path(gallery.path) / FOLDER / DESCRIPTION).is_file()
 
 
@@ -97,8 +96,8 @@ def open_store(gallery: Searcher, bank: Searcher, depth: int) -> CrossScoreStore
     """Map the store of a gallery.
 
     Raises:
-        GalleryError: It is damaged, was made of another state of the gallery or of another bank,
-            or its lists are shorter than ``depth``.
+        GalleryError: The store is damaged, was made from another state of the gallery or from
+            another bank, or its lists are shorter than ``depth``.
     """
     root = Path(gallery.gallery.path) / FOLDER
     remedy = "make it again with itr-deploy index-bank"
@@ -144,11 +143,11 @@ def write_store(
     Args:
         root: The directory.
         gallery: The items that will be re-ranked.
-        bank: Of the other modality.
-        scorer: Of the bundle that made both.
+        bank: The bank, of the other modality.
+        scorer: The scorer of the bundle that made both.
         depth: Length of the lists.
-        pipeline: How wide the bank's shortlists are, used where not all pairs are scored.
-        limit: Bytes that all scores may take; where they take more, only lists are made.
+        pipeline: Widths of the bank's shortlists, used if not all pairs are scored.
+        limit: Bytes that all scores may take; if they would take more, only lists are made.
         progress: Called with the number of gallery items done.
     """
     items, others = len(gallery.vectors.ids), len(bank.vectors.ids)
@@ -188,7 +187,7 @@ def write_store(
 def _scored(
     gallery: Searcher, rows: NDArray[np.int64], bank: Searcher, scorer: PairScorer
 ) -> NDArray[np.float32]:
-    """``[rows, bank items]``, scored as pillars are: bank items as queries."""
+    """Cross scores ``[rows, bank items]``, with bank items as queries as for pillars."""
     items, others = gallery.encoded(rows), len(bank.vectors.ids)
     scores = np.empty((len(rows), others), np.float32)
     for start in range(0, others, BANK_TILE):

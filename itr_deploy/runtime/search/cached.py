@@ -1,4 +1,4 @@
-"""A gallery and what searches its current version."""
+"""A gallery and the searcher of its current version."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class SearcherCache:
 
         Args:
             gallery: The gallery.
-            matcher: Of the bundle that made it.
-            memory_budget: Bytes of its tensors that may be in memory.
+            matcher: The matcher of the bundle that made the gallery.
+            memory_budget: Bytes of the gallery's tensors that may be in memory.
             resident: True to load it whatever its size, False to leave it on disk, None to decide
                 by the budget.
         """
@@ -46,7 +46,7 @@ class SearcherCache:
         self._version = -1
 
     def searcher(self) -> Searcher:
-        """A searcher over the gallery's current version, the same one until that changes."""
+        """The searcher of the gallery's current version; a new one only after a change."""
         with self._lock:
             if self._searcher is None or self._version != self.gallery.version:
                 now = self.gallery.snapshot()

@@ -1,4 +1,4 @@
-"""Coarse shortlists: the items whose coarse embeddings have the largest products with a query's."""
+"""Coarse shortlists: items whose coarse embeddings have the largest products with a query's."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ class CoarseVectors:
     """Every item's coarse embedding in memory: shortlists are exact, by one matrix product."""
 
     def __init__(self, vectors: Vectors) -> None:
-        """Order items that tie by their ids."""
+        """Store the vectors; items that tie are ordered by id."""
         self.vectors = vectors
         self.tie_order: NDArray[np.int64] = np.argsort(np.argsort(vectors.ids, kind="stable"))
 
     def nearest(
         self, queries: NDArray[np.float32], width: int, allowed: NDArray[np.int64] | None = None
     ) -> NDArray[np.int64]:
-        """Every query's shortlist, best first.
+        """The shortlist of every query, best first.
 
         Args:
             queries: ``[Q, E]``.
-            width: Items of a shortlist, no more than there are.
+            width: Items per shortlist, no more than there are.
             allowed: Places of the items that take part, None for all.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Shortlist, match and rank over a gallery that stays on disk, with the hits it has in memory."""
+"""Shortlist, match and rank over a gallery that stays on disk; hits are the same as in memory."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from itr_deploy.runtime.timing import each, stage
 
 
 class DiskSearcher:
-    """Tensors stay on disk; a search reads its candidates' rows, or streams all of them.
+    """Tensors stay on disk; a search reads its candidates' rows, or streams all rows.
 
-    The coarse embeddings are read into memory where they fit half of the budget, and the shortlist
-    is then exact. Where they do not, LanceDB finds it, by the gallery's coarse index if it has one.
+    The coarse embeddings are read into memory if they fit into half of the budget; the shortlist is
+    then exact. Otherwise LanceDB finds it, with the gallery's coarse index if there is one.
     """
 
     SPARE = 64
-    """Rows read beyond the shortlist at first, so that ties at its edge fall as in memory."""
+    """Rows first read beyond the shortlist, so that ties at its edge break as in memory."""
 
     def __init__(
         self,
@@ -38,14 +38,14 @@ class DiskSearcher:
         prefilter: PairScorer | None = None,
         projection: Projection = PLAIN,
     ) -> None:
-        """Measure the gallery; nothing of its items is read yet.
+        """Measure the gallery; no item is read yet.
 
         Args:
-            gallery: One version of it.
-            scorer: Of the bundle that made it.
+            gallery: One version of a gallery.
+            scorer: The scorer of the bundle that made it.
             memory_budget: Bytes that the coarse embeddings and the rows of one call may use.
-            prefilter: Scores with the bundle's prefilter, where it has one.
-            projection: What a query's coarse embedding goes through before a shortlist.
+            prefilter: Scores with the bundle's prefilter, if it has one.
+            projection: Transforms a query's coarse embedding before the shortlist.
         """
         self.gallery = gallery
         self._scorer, self._prefilter = scorer, prefilter
@@ -62,12 +62,12 @@ class DiskSearcher:
         return self._located[0].vectors
 
     def encoded(self, rows: NDArray[np.int64]) -> Encoded:
-        """Items by their place in `vectors`, each at most once."""
+        """Items by their places in `vectors`, each at most once."""
         return read.read_rows(self.gallery, self._located[1][rows]).encoded
 
     @cached_property
     def _located(self) -> tuple[CoarseVectors, NDArray[np.int64]]:
-        """The coarse embeddings, and every item's row id."""
+        """The coarse embeddings and the row id of every item."""
         vectors, rows = read.read_vectors(self.gallery)
         return CoarseVectors(vectors), rows
 
@@ -112,7 +112,7 @@ class DiskSearcher:
     def _prefiltered(
         self, scorer: PairScorer, queries: Encoded, wide: int, width: int, where: str | None
     ) -> NDArray[np.int64]:
-        """Row ids ``int64 [Q, width]``: the prefilter's best of the coarse shortlist's ``wide``."""
+        """Row ids ``int64 [Q, width]``: the prefilter's best of ``wide`` coarse candidates."""
         with stage("shortlist"):
             shortlists, ids = self._nearest(queries, wide, where)
         about = self.gallery.description
@@ -130,7 +130,7 @@ class DiskSearcher:
     def _read(
         self, shortlists: NDArray[np.int64], tensors: Collection[str] | None = None
     ) -> tuple[read.StoredItems, NDArray[np.int64]]:
-        """The items with these row ids, each once, and the place of every entry among them."""
+        """The items with these row ids, each once, and each shortlist entry's place among them."""
         union, places = np.unique(shortlists, return_inverse=True)
         return read.read_rows(self.gallery, union, tensors), places.reshape(shortlists.shape)
 
@@ -162,7 +162,7 @@ class DiskSearcher:
             )
             coarse = of_one(vector, vectors)
             order = best(coarse, width, ids)[0]
-            # As long as the farthest row read ties with the shortlist's last, more may tie.
+            # While the farthest row read ties with the shortlist's last, more rows may tie.
             edge = coarse[order[-1]]
             if len(rows) < wanted or coarse.min() < edge - 2 * ROUNDING * (1 + abs(edge)):
                 return rows[order], ids[order]

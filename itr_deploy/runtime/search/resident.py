@@ -31,10 +31,10 @@ class ResidentSearcher:
         """Load the gallery.
 
         Args:
-            gallery: One version of it.
-            scorer: Of the bundle that made it.
-            prefilter: Scores with the bundle's prefilter, where it has one.
-            projection: What a query's coarse embedding goes through before a shortlist.
+            gallery: One version of a gallery.
+            scorer: The scorer of the bundle that made it.
+            prefilter: Scores with the bundle's prefilter, if it has one.
+            projection: Transforms a query's coarse embedding before the shortlist.
         """
         self.gallery = gallery
         self._scorer, self._prefilter = scorer, prefilter
@@ -51,7 +51,7 @@ class ResidentSearcher:
         return self._coarse.vectors
 
     def encoded(self, rows: NDArray[np.int64]) -> Encoded:
-        """Items by their place in `vectors`, each at most once."""
+        """Items by their places in `vectors`, each at most once."""
         return self._items.encoded.take(rows)
 
     def search(
@@ -83,7 +83,7 @@ class ResidentSearcher:
     def _shortlist(
         self, queries: Encoded, allowed: NDArray[np.int64], width: int, prefilter: int | None
     ) -> NDArray[np.int64]:
-        """Every query's items for the matcher, ``int64 [Q, width]``."""
+        """The items of every query for the matcher to score, ``int64 [Q, width]``."""
         if self._prefilter is None or prefilter is None or prefilter <= width:
             with stage("shortlist"):
                 return self._nearest(queries, allowed, width)

@@ -1,6 +1,6 @@
-"""What searches a gallery, whether it lies in memory or on disk.
+"""The protocol for searching a gallery, in memory or on disk.
 
-A search narrows in stages: the coarse embedding's best, of those the prefilter's best where it is
+A search narrows in stages: the coarse embedding makes a shortlist, the prefilter cuts it down if
 asked for, and the matcher ranks what is left.
 """
 
@@ -28,7 +28,7 @@ class Searcher(Protocol):
         ...
 
     def encoded(self, rows: NDArray[np.int64]) -> Encoded:
-        """Items by their place in `vectors`, each at most once."""
+        """Items by their places in `vectors`, each at most once."""
         ...
 
     def search(
@@ -42,9 +42,9 @@ class Searcher(Protocol):
         """The ``k`` best items of every query.
 
         Args:
-            queries: Encoded, of the other modality than the gallery's.
-            k: Hits a query.
-            candidates: Items that the matcher scores, None for every item.
+            queries: Encoded queries, not of the gallery's modality.
+            k: Hits per query.
+            candidates: Items that the matcher scores per query, None for every item.
             where: SQL over the gallery's columns, or None.
             prefilter: Width of the coarse shortlist that the prefilter cuts down to
                 ``candidates``, None for no prefilter.

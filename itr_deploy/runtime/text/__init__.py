@@ -1,4 +1,4 @@
-"""Text processing as the models were trained with, one file a kind."""
+"""The text processing that the models were trained with, one file per kind."""
 
 from __future__ import annotations
 

@@ -16,11 +16,11 @@ class TextProcessor(Protocol):
 
     @property
     def words(self) -> list[str]:
-        """Words that the model knows, letters and digits alone."""
+        """Words that the model knows, of letters and digits only."""
         ...
 
     def token_ids(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Texts to ``int64 [C, L]`` padded with 0 and lengths ``int64 [C]``.
+        """Texts as ids ``int64 [C, L]``, padded with 0, and lengths ``int64 [C]``.
 
         Raises:
             InputError: A text is empty or has more tokens than the bundle takes.
@@ -33,7 +33,7 @@ class TextProcessor(Protocol):
 
 
 def check_texts(texts: Sequence[str]) -> None:
-    """Refuse what is not a text, and texts without a character to read.
+    """Refuse values that are not strings, and texts that are blank.
 
     Raises:
         InputError: Names the first such text.
@@ -48,7 +48,7 @@ def check_texts(texts: Sequence[str]) -> None:
 def pad_ids(
     rows: Sequence[Sequence[int]], max_tokens: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Lists of ids to a padded array and lengths.
+    """Lists of ids as a padded array and lengths.
 
     Raises:
         InputError: A text has more than ``max_tokens`` tokens.

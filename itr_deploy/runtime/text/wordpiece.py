@@ -1,4 +1,4 @@
-"""BERT's WordPiece, as DIME was trained with."""
+"""BERT's WordPiece tokenisation, which DIME was trained with."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 START, END, UNKNOWN = "[CLS]", "[SEP]", "[UNK]"
 LONGEST_WORD = 100
-"""Characters; BERT makes one unknown word of a longer one."""
+"""Characters; BERT treats a longer word as one unknown word."""
 
 
 class WordPieceProcessor:
     """``[CLS]``, the pieces of the text, ``[SEP]``, padded or cut to one length.
 
-    A longer text is cut, never refused: the model saw its beginning alone in training. Nothing is
-    read but the vocabulary.
+    A longer text is cut, never refused: in training the model saw only its beginning. Only the
+    vocabulary is read.
     """
 
     def __init__(self, tokens: Sequence[str], lower_case: bool, length: int) -> None:
-        """Take the vocabulary, whose ids are its tokens' places, and the padded length."""
+        """Set up the tokeniser; a token's id is its place, and texts are padded to ``length``."""
         self._vocabulary = {token: number for number, token in enumerate(tokens)}
         self._tokenizer = _tokenizer(self._vocabulary, lower_case, length)
         self._length = length
@@ -43,14 +43,14 @@ class WordPieceProcessor:
 
     @property
     def words(self) -> list[str]:
-        """See `TextProcessor.words`: the tokens that are whole words."""
+        """Tokens of the vocabulary that are whole words, of letters and digits only."""
         return [token for token in self._vocabulary if token.isalnum()]
 
     def token_ids(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """See `TextProcessor.token_ids`; no text is too long.
+        """Texts as ids ``int64 [C, L]``, padded or cut to one length, and lengths ``int64 [C]``.
 
         Raises:
-            InputError: A text is empty, or half of a character that takes two.
+            InputError: A text is empty or holds half of a surrogate pair.
         """
         check_texts(texts)
         _check_characters(texts)
@@ -60,7 +60,7 @@ class WordPieceProcessor:
         return ids, lengths
 
     def unknown_words(self, text: str) -> list[str]:
-        """See `TextProcessor.unknown_words`: the words that no pieces make up."""
+        """The words of a text that no pieces of the vocabulary make up."""
         normal = self._tokenizer.normalizer.normalize_str(text)
         words = [word for word, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(normal)]
         pieces = self._tokenizer.model.tokenize
@@ -68,7 +68,7 @@ class WordPieceProcessor:
 
 
 def _tokenizer(vocabulary: dict[str, int], lower_case: bool, length: int) -> Tokenizer:
-    """BERT's, but for the names of special tokens: in a text they are text."""
+    """BERT's tokeniser, except that names of special tokens in a text are plain text."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
     tokenizer = Tokenizer(
@@ -86,7 +86,7 @@ def _tokenizer(vocabulary: dict[str, int], lower_case: bool, length: int) -> Tok
 
 
 def _check_characters(texts: Sequence[str]) -> None:
-    """Refuse texts that no file could hold, which the tokenizer does not take.
+    """Refuse texts that cannot be encoded as UTF-8, which the tokenizer does not take.
 
     Raises:
         InputError: Names the first such text.

@@ -1,4 +1,4 @@
-"""nltk's word tokenisation over a word vocabulary, as IMRAM and LHSC were trained with."""
+"""nltk's word tokenisation over a word vocabulary, which IMRAM and LHSC were trained with."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class NltkWordProcessor:
         Args:
             vocabulary: Ids by word.
             punkt: Punkt's parameters as the exporter wrote them, None for untrained Punkt.
-            max_tokens: Tokens of a text at most, start and end counted.
+            max_tokens: Most tokens per text, including start and end.
         """
         from nltk.tokenize import NLTKWordTokenizer
         from nltk.tokenize.punkt import PunktSentenceTokenizer
@@ -55,11 +55,11 @@ class NltkWordProcessor:
 
     @property
     def words(self) -> list[str]:
-        """Words of the vocabulary that are letters and digits alone."""
+        """Words of the vocabulary, of letters and digits only."""
         return [word for word in self._vocabulary if word.isalnum()]
 
     def token_ids(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Texts to ``int64 [C, L]`` padded with 0 and lengths ``int64 [C]``.
+        """Texts as ids ``int64 [C, L]``, padded with 0, and lengths ``int64 [C]``.
 
         Raises:
             InputError: A text is empty or has more tokens than the bundle takes.

@@ -1,4 +1,4 @@
-"""The backend of native engines."""
+"""The backend that runs native engines."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from itr_deploy.runtime.backends.tensorrt.memory import Device
 class TensorRTBackend:
     """Runs a bundle's engines on the first GPU that this process may use.
 
-    Engines are loaded when they are first needed, and stay loaded. `close` frees what they and the
-    pinned arrays take on the device; so does the end of the backend itself.
+    Engines are loaded when first needed and stay loaded. `close` frees what they and the pinned
+    arrays take on the device; so does garbage collection of the backend.
     """
 
     device = "cuda"
@@ -43,14 +43,14 @@ class TensorRTBackend:
 
         Args:
             bundle: The opened bundle.
-            workers: Calls that run at a time; each takes memory for the engine's scratch.
-            cuda_graphs: Launch calls with the same shapes as the one before as a CUDA graph.
-            library: ``"tensorrt"`` or ``"tensorrt-rtx"``; None for that of the bundle's engines.
+            workers: Calls that run at a time; each takes scratch memory for the engine.
+            cuda_graphs: Launch a call as a CUDA graph if its shapes are those of the call before.
+            library: ``"tensorrt"`` or ``"tensorrt-rtx"``; None for the bundle's engines' own.
 
         Raises:
             EngineError: The bundle has no engines.
             SetupError: There is no GPU, or the library or CUDA's bindings are not installed.
-            UsageError: The number of workers is none.
+            UsageError: The number of workers is not valid.
         """
         if not isinstance(workers, int) or workers < 1:
             raise UsageError(f"workers={workers!r} must be a whole number, at least 1")
@@ -63,8 +63,8 @@ class TensorRTBackend:
         self.workers = workers
         self.description = f"{target} {trt.__version__}, {gpu.name} ({gpu.capability})"
         device = Device()
-        # Where CUDA does not start, as under a driver that is too old for it, the library's own
-        # runtime can end the process.
+        # If CUDA does not start, for instance because the driver is too old, the library's own
+        # runtime can crash the process.
         device.destroy_stream(device.new_stream())
         self._pool = OrderedPool(workers)
         host = EngineHost(trt.__version__, gpu.capability, state.driver)
@@ -78,7 +78,7 @@ class TensorRTBackend:
             InputError: An input is missing, or of another type.
             EngineError: The graph's engine is missing, does not fit or fails, or a shape is outside
                 its profile.
-            SetupError: The GPU's memory is short, or its work fails.
+            SetupError: The GPU is out of memory, or its work fails.
         """
         with self._engines.worker(graph) as worker:
             return worker.run(inputs)
@@ -88,15 +88,15 @@ class TensorRTBackend:
         return self._pool.run_all(self.run, calls)
 
     def pin(self, arrays: Iterable[NDArray[Any]]) -> None:
-        """Hold copies on the GPU of arrays that come again, for as long as they live.
+        """Keep GPU copies of arrays that will be used again, for as long as they live.
 
         Raises:
-            SetupError: The GPU's memory is short.
+            SetupError: The GPU is out of memory.
         """
         self._engines.resident.pin(arrays)
 
     def max_size(self, graph: str, axis: str) -> int | None:
-        """Largest size of an axis that a graph's engine is built for; None for an unknown axis.
+        """Largest size of an axis that a graph's engine takes; None for an unknown axis.
 
         Raises:
             EngineError: The graph's engine is missing or does not fit.
@@ -104,6 +104,6 @@ class TensorRTBackend:
         return self._engines.loaded(graph).max_size(axis)
 
     def close(self) -> None:
-        """Free everything on the device; the backend runs nothing more."""
+        """Free everything on the device; the backend cannot run anything afterwards."""
         self._pool.close()
         self._close()

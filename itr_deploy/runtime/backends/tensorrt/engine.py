@@ -1,4 +1,4 @@
-"""A graph's engine: found among the bundle's, checked, loaded, and what it takes."""
+"""A graph's engine: finding it in the bundle, checking it, and its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ TYPES = {
     "UINT8": np.uint8,
     "BOOL": np.bool_,
 }
-"""numpy's types by the names of TensorRT's; their numbers differ between versions."""
+"""numpy types by the names of TensorRT types, whose numbers differ between versions."""
 
 
 def find_engine(
     bundle: Bundle, graph: str, target: EngineTarget, host: EngineHost
 ) -> EngineDirectory:
-    """The first of a bundle's directories with an engine of a graph that fits.
+    """The first of a bundle's directories with a fitting engine for a graph.
 
     Args:
         bundle: The bundle.
         graph: Name of the graph.
-        target: Whose engines.
-        host: What is to load and run it.
+        target: The library whose engines are wanted.
+        host: What will load and run the engine.
 
     Raises:
-        EngineError: There is none, or what is there does not fit.
+        EngineError: There is no engine, or none that fits.
     """
     problems = []
     for directory in engine_directories(bundle):
@@ -72,12 +72,12 @@ def find_engine(
 
 
 def build_again(bundle: Bundle, graph: str, info: EngineInfo) -> str:
-    """The command that builds a graph's engine as it was built, for a message."""
+    """The command that rebuilds a graph's engine with the same settings, for a message."""
     return f"{rebuild(bundle, info)} --graphs {graph}"
 
 
 def target_of(bundle: Bundle) -> EngineTarget:
-    """The target of a bundle's engines; of several the first whose library is installed.
+    """The target of a bundle's engines; with several, the first whose library is installed.
 
     Raises:
         EngineError: The bundle has no engines.
@@ -94,7 +94,7 @@ def target_of(bundle: Bundle) -> EngineTarget:
 
 @dataclass(frozen=True)
 class EngineInput:
-    """An input: its type, the names of its dynamic axes, its smallest and largest shape."""
+    """An input: its type, its axes (dynamic ones by name), its smallest and largest shape."""
 
     dtype: np.dtype[Any]
     axes: tuple[int | str, ...]
@@ -109,14 +109,14 @@ class EngineInput:
 
 
 class LoadedEngine:
-    """An engine on the device: what it takes and gives; `Worker` runs it.
+    """An engine on the device with its inputs and outputs; `Worker` runs it.
 
     Attributes:
         graph: The graph's name.
-        engine: What the library made of the engine's file; absent once it is freed.
+        engine: The library's object for the engine; absent once it is freed.
         remedy: The command that builds the engine again.
-        inputs: By name.
-        outputs: The outputs' types; their shapes follow from those of the inputs.
+        inputs: The inputs by name.
+        outputs: The outputs' types by name; their shapes follow from those of the inputs.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class LoadedEngine:
         """Read the engine's inputs and outputs.
 
         Raises:
-            EngineError: It takes or gives what no graph of a bundle does.
+            EngineError: The engine has an input or output that this runtime does not support.
         """
         self.graph, self.remedy = graph, remedy
         self.engine = engine
@@ -150,19 +150,19 @@ class LoadedEngine:
 
     @property
     def last_error(self) -> str:
-        """What the library said of its last failure."""
+        """The library's message on its last failure."""
         said = logger(self._trt).heard.errors
         return said[-1] if said else "the library does not say why"
 
     def max_size(self, axis: str) -> int | None:
-        """Largest size of a dynamic axis, None where no input has it."""
+        """Largest size of a dynamic axis; None if no input has it."""
         return largest(axis, ((entry.axes, entry.most) for entry in self.inputs.values()))
 
     def checked(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
-        """The engine's inputs out of what a call gives, each contiguous.
+        """The engine's inputs from a call's arrays, each contiguous.
 
         Raises:
-            InputError: One is missing, or of another type or rank.
+            InputError: An input is missing, or of another type or rank.
             EngineError: A shape is outside the engine's profile.
         """
         return {name: self._checked(name, arrays) for name in self.inputs}

@@ -26,11 +26,11 @@ from itr_deploy.runtime.backends.tensorrt.worker import Worker
 log = logging.getLogger(__name__)
 
 HOST_CODE = "ITR_DEPLOY_ALLOW_ENGINE_CODE"
-"""Environment variable, ``1`` lets engines that hold code be loaded."""
+"""Environment variable; ``1`` allows loading engines that contain code."""
 
 
 class Engines:
-    """Everything of a backend that lies on the device. Safe to use from several threads."""
+    """Everything that a backend has on the device. Safe to use from several threads."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Engines:
         cuda_graphs: bool,
         device: Device,
     ) -> None:
-        """Start the library's runtime, which must not be done where there is no CUDA."""
+        """Start the library's runtime; must not be called where CUDA does not start."""
         self._bundle, self._target, self._trt = bundle, target, trt
         self._host, self._device = host, device
         self._workers, self._cuda_graphs = workers, cuda_graphs
@@ -54,7 +54,7 @@ class Engines:
         self._closed = False
 
     def _uploaded(self, array: NDArray[Any]) -> int:
-        """The address of a copy of an array on the device."""
+        """Copy an array to the device and return the copy's address."""
         address = self._pool.allocate(array.nbytes)
         try:
             stream = self._device.new_stream()
@@ -72,14 +72,14 @@ class Engines:
         """The engine of a graph, loaded when first asked for.
 
         Raises:
-            EngineError: It is missing, does not fit, or is not loaded by the library.
+            EngineError: The engine is missing, does not fit, or the library cannot load it.
             UsageError: The backend is closed.
         """
         return self._crew(graph).loaded
 
     @contextmanager
     def worker(self, graph: str) -> Iterator[Worker]:
-        """A worker of a graph's engine for one call; waits where all are at work.
+        """A worker of a graph's engine for one call; waits if all are busy.
 
         Raises:
             EngineError: As for `loaded`.
@@ -112,7 +112,7 @@ class Engines:
         path, built = directory.file(graph), directory.record.engines[graph]
         remedy = build_again(self._bundle, graph, built)
         if built.fingerprint.version_compatible and self._target == "tensorrt":
-            # It brings a small runtime of its own: code, and the record beside it proves nothing.
+            # It contains a small runtime, which is code, and the record beside it proves nothing.
             if os.environ.get(HOST_CODE) != "1":
                 raise EngineError(
                     f"{path}: is version-compatible, it holds code that would run here; set "
@@ -133,7 +133,7 @@ class Engines:
         return LoadedEngine(graph, info, engine, self._trt, remedy)
 
     def close(self) -> None:
-        """Free everything: contexts before their engines, those before the library's runtime."""
+        """Free everything: contexts before their engines, engines before the library's runtime."""
         with self._lock:
             self._closed = True
             while self._crews:
@@ -149,7 +149,7 @@ class Engines:
 
 
 class _Crew:
-    """An engine and its workers: those that are idle, and how many there may be."""
+    """An engine, its idle workers, and how many workers there may be."""
 
     def __init__(self, loaded: LoadedEngine, workers: int) -> None:
         self.loaded = loaded

@@ -1,13 +1,13 @@
 """Device memory, streams and graphs of CUDA's runtime; every error code becomes one line.
 
-Arrays are copied from and to where numpy has them. Pinned memory between would be filled by a copy
-of our own, which costs what the driver's does.
+Arrays are copied directly from and to numpy's memory. Pinned memory in between would need another
+copy of our own, which costs as much as the driver's.
 """
 
-# Not on cuda.core (1.2.2): that saves 15 of 74 lines here, no more. Its errors have a text but no
-# code, every thread must make the device current first, its pool may give a call other addresses
-# than the one before, which CUDA graphs cannot have, and a GPU's memory it tells through NVML only:
-# `BufferPool` and `probe` would stay.
+# Not built on cuda.core (1.2.2), which would save only 15 of 74 lines here. Its errors have a text
+# but no code, every thread must first make the device current, its pool may give a call different
+# addresses from the call before, which CUDA graphs do not allow, and it reports a GPU's memory
+# through NVML only. `BufferPool` and `probe` would still be needed.
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from itr_deploy.errors import SetupError
 
 
 class DeviceMemoryError(SetupError):
-    """The device has not as much memory left."""
+    """The device does not have enough memory left."""
 
 
 class Device:
@@ -30,7 +30,7 @@ class Device:
         """Import CUDA's bindings.
 
         Raises:
-            SetupError: They are not installed.
+            SetupError: The bindings are not installed.
         """
         try:
             from cuda.bindings import runtime
@@ -41,10 +41,10 @@ class Device:
         self._cudart = runtime
 
     def allocate(self, size: int) -> int:
-        """The address of ``size`` new bytes.
+        """Allocate ``size`` bytes and return their address.
 
         Raises:
-            DeviceMemoryError: There are not as many.
+            DeviceMemoryError: The device has too little memory left.
             SetupError: CUDA refuses for another reason.
         """
         code, address = self._cudart.cudaMalloc(size)
@@ -65,7 +65,7 @@ class Device:
         self._check("free memory", *self._cudart.cudaFree(address))
 
     def upload(self, address: int, array: NDArray[Any], stream: SupportsInt) -> None:
-        """Copy a contiguous array to the device, in a stream's order.
+        """Copy a contiguous array to the device, in stream order.
 
         Raises:
             SetupError: CUDA refuses.
@@ -74,7 +74,7 @@ class Device:
         self._copy("to", address, array.ctypes.data, array.nbytes, kind, stream)
 
     def download(self, array: NDArray[Any], address: int, stream: SupportsInt) -> None:
-        """Fill a contiguous array from the device, in a stream's order.
+        """Fill a contiguous array from the device, in stream order.
 
         The array may be read once the stream is synchronised.
 
@@ -91,7 +91,7 @@ class Device:
         self._check(f"copy {size} bytes {way} the GPU", *copied)
 
     def new_stream(self) -> SupportsInt:
-        """A stream that does not wait for others.
+        """Create a stream that does not wait for others.
 
         Raises:
             SetupError: CUDA refuses.
@@ -103,15 +103,15 @@ class Device:
         return stream
 
     def synchronise(self, stream: SupportsInt) -> None:
-        """Wait until a stream has done all it was given.
+        """Wait until a stream has finished all its work.
 
         Raises:
-            SetupError: Something of that failed.
+            SetupError: Some of the work failed.
         """
         self._check("finish its work", *self._cudart.cudaStreamSynchronize(stream))
 
     def destroy_stream(self, stream: SupportsInt) -> None:
-        """End a stream.
+        """Destroy a stream.
 
         Raises:
             SetupError: CUDA refuses.
@@ -119,16 +119,16 @@ class Device:
         self._check("end a stream", *self._cudart.cudaStreamDestroy(stream))
 
     def capture(self, work: Callable[[], bool], stream: SupportsInt) -> Any | None:
-        """What ``work`` gives to a stream, as one CUDA graph for `launch`; it does not run yet.
+        """Capture what ``work`` gives to a stream as a CUDA graph for `launch`; nothing runs yet.
 
         Returns:
-            The graph, or None where ``work`` fails or cannot be captured.
+            The graph, or None if ``work`` fails or cannot be captured.
 
         Raises:
             SetupError: CUDA refuses to begin.
         """
         success = self._cudart.cudaError_t.cudaSuccess
-        # Other threads go on using their streams and memory.
+        # Other threads may keep using their streams and memory.
         mode = self._cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._check("capture a graph", *self._cudart.cudaStreamBeginCapture(stream, mode))
         worked = False
@@ -148,7 +148,7 @@ class Device:
         return graph
 
     def launch(self, graph: Any, stream: SupportsInt) -> None:
-        """Run a captured graph in a stream's order.
+        """Run a captured graph in stream order.
 
         Raises:
             SetupError: CUDA refuses.
@@ -156,7 +156,7 @@ class Device:
         self._check("launch a graph", *self._cudart.cudaGraphLaunch(graph, stream))
 
     def destroy_graph(self, graph: Any) -> None:
-        """End a captured graph.
+        """Destroy a captured graph.
 
         Raises:
             SetupError: CUDA refuses.

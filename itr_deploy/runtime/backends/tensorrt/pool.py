@@ -1,4 +1,4 @@
-"""Device memory that is used again and again."""
+"""Reusable device memory."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from itr_deploy.errors import SetupError
 from itr_deploy.runtime.backends.tensorrt.memory import Device, DeviceMemoryError
 
 LEAST = 256
-"""Bytes of the smallest buffer: what CUDA aligns memory to."""
+"""Bytes of the smallest buffer: CUDA's memory alignment."""
 
 
 class BufferPool:
-    """Buffers by size, each a power of two. Safe to use from several threads."""
+    """Buffers by size, each size a power of two. Safe to use from several threads."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -22,10 +22,10 @@ class BufferPool:
         self._lock = threading.Lock()
 
     def allocate(self, size: int) -> int:
-        """Memory outside the pool, of exactly this size; idle buffers make room for it.
+        """Memory outside the pool, of exactly this size; idle buffers are freed if necessary.
 
         Raises:
-            SetupError: The device has not as much.
+            SetupError: The device does not have enough memory.
         """
         try:
             return self._device.allocate(size)
@@ -37,7 +37,7 @@ class BufferPool:
         """Size and address of a buffer with at least ``size`` bytes.
 
         Raises:
-            SetupError: The device has not as much.
+            SetupError: The device does not have enough memory.
         """
         rounded = max(LEAST, 1 << (size - 1).bit_length() if size else 0)
         with self._lock:
@@ -47,7 +47,7 @@ class BufferPool:
         return rounded, self.allocate(rounded)
 
     def give_back(self, size: int, address: int) -> None:
-        """Return a buffer that nothing reads or writes any more."""
+        """Return a buffer that is no longer read or written."""
         with self._lock:
             self._idle.setdefault(size, []).append(address)
 
@@ -65,7 +65,7 @@ class BufferPool:
 
 
 class Lease:
-    """The buffers of one call. On leaving they go back, once the stream has done with them."""
+    """The buffers of one call; on exit they are returned once the stream has finished."""
 
     def __init__(self, pool: BufferPool, device: Device, stream: SupportsInt) -> None:
         self._pool, self._device, self._stream = pool, device, stream
@@ -75,7 +75,7 @@ class Lease:
         """Address of a buffer with at least ``size`` bytes.
 
         Raises:
-            SetupError: The device has not as much.
+            SetupError: The device does not have enough memory.
         """
         self._taken.append(self._pool.take(size))
         return self._taken[-1][1]
@@ -92,10 +92,10 @@ class Lease:
         try:
             self._device.synchronise(self._stream)
         except SetupError:
-            # What went wrong before says more than that the stream has failed too.
+            # The earlier error says more than the failure of the stream.
             if error is None:
                 raise
         finally:
-            # Backwards, so that the same call finds the same buffers again.
+            # In reverse, so that the same call gets the same buffers again.
             for size, address in reversed(self._taken):
                 self._pool.give_back(size, address)

@@ -20,7 +20,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Worker:
-    """Not safe to use from several threads: neither is an execution context."""
+    """Runs calls of one engine. Like an execution context, not safe to use from several threads."""
 
     def __init__(
         self,
@@ -30,18 +30,18 @@ class Worker:
         resident: DeviceCopies[int],
         cuda_graphs: bool,
     ) -> None:
-        """Make the context.
+        """Create the context.
 
-        With ``cuda_graphs`` a second call with the same shapes and addresses is captured, and
-        launched from then on until a call differs: the context may not change under a graph.
+        With ``cuda_graphs``, a second call with the same shapes and addresses is captured and then
+        launched until a call differs, since the context must not change under a graph.
 
         Raises:
-            EngineError: The library does not make one: most often memory is short.
+            EngineError: The library creates no context, most often for lack of memory.
             SetupError: CUDA refuses a stream.
         """
         self._loaded, self._device = loaded, device
         self._resident = resident
-        # A graph holds its buffers' addresses: nobody else may have them between its launches.
+        # A graph holds its buffers' addresses, so nothing else may use them between launches.
         self._own_pool = BufferPool(device) if cuda_graphs else None
         self._pool = self._own_pool or pool
         self._shapes: Shapes = {}
@@ -64,12 +64,12 @@ class Worker:
             undo.pop_all()
 
     def run(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
-        """See `Backend.run`.
+        """Run the engine on named arrays and return its outputs by name.
 
         Raises:
             InputError: An input is missing, or of another type.
             EngineError: A shape is outside the engine's profile, or the engine fails.
-            SetupError: The GPU's memory is short, or its work fails.
+            SetupError: The GPU is out of memory, or its work fails.
         """
         inputs = self._loaded.checked(arrays)
         self._set_shapes({name: array.shape for name, array in inputs.items()})
@@ -138,8 +138,8 @@ class Worker:
         self._addresses = addresses
 
     def _execute(self) -> bool:
-        """Give the engine's work to the stream; False where it fails."""
-        # The first call with other shapes also prepares the context, which is not to be captured.
+        """Give the engine's work to the stream; False if that fails."""
+        # The first call with new shapes also prepares the context, which must not be captured.
         self._same_calls += 1
         if self._cuda_graphs and self._same_calls == 2:
             self._cuda_graph = self._device.capture(self._enqueue, self._stream)
