@@ -14,7 +14,17 @@ from tests.support.command import itr_deploy, python
 
 RUN = "import sys; from itr_deploy.cli.main import main; sys.argv[0] = 'itr-deploy'; main()"
 FAMILIES = ["imram", "lhsc", "dime", "leaprr"]
-HEAVY = {"torch", "numpy", "lancedb", "pyarrow", "onnxruntime", "onnx", "nltk", "tokenizers"}
+HEAVY = {
+    "click",
+    "torch",
+    "numpy",
+    "lancedb",
+    "pyarrow",
+    "onnxruntime",
+    "onnx",
+    "nltk",
+    "tokenizers",
+}
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
