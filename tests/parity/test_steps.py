@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +17,12 @@ from itr_deploy.models.imram.plain import Imram
 from tests.cli.conftest import CAPTIONS
 from tests.support.command import Outcome, itr_deploy
 from tests.support.exports import Bundles
-from tests.support.golden import FULL, IMAGE
+from tests.support.golden import FULL
 
 
 @pytest.fixture(scope="module")
 def stepped(bundles: Bundles) -> Path:
-    return bundles.path(IMAGE, "--step-scores", "yes")
+    return bundles.path(FULL, "--step-scores", "yes")
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def evaluate(bundle: Path, data: Path, output: Path, *options: object) -> Outcom
 
 def published_up_to(step: int, matcher: Matcher) -> np.ndarray:
     """Scores of the published form with its first steps only."""
-    trained = load(IMAGE.checkpoint)
+    trained = load(FULL.checkpoint)
     assert isinstance(trained.plain, Imram)
     trained.plain.config = replace(trained.plain.config, steps=step)
     ids, lengths = matcher.text.token_ids(CAPTIONS)
@@ -77,11 +76,9 @@ def test_steps_are_on_the_page_and_in_the_tables(stepped: Path, data: Path, tmp_
     assert "Matching steps" in (tmp_path / "out/report.html").read_text(encoding="utf-8")
 
 
-def test_the_scores_are_those_of_a_bundle_without_steps(
-    stepped: Path, load_matcher: Callable[..., Matcher]
-) -> None:
+def test_the_scores_are_those_of_a_bundle_without_steps(stepped: Path, matcher: Matcher) -> None:
     scores = Matcher.load(stepped).score(texts=CAPTIONS, images=FULL.regions)
-    expected = load_matcher(IMAGE).score(texts=CAPTIONS, images=FULL.regions)
+    expected = matcher.score(texts=CAPTIONS, images=FULL.regions)
     np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 

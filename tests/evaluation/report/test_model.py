@@ -16,8 +16,8 @@ from itr_deploy.bundle.manifest import Pipeline
 from itr_deploy.bundle.store import read_bundle, write_manifest
 from itr_deploy.evaluation.report.model import ShortlistFigures
 from tests.cli.conftest import CAPTIONS
-from tests.conftest import Bundles
 from tests.support.command import python
+from tests.support.exports import Bundles
 from tests.support.golden import FULL
 from tests.support.reports import REPORTS, structure
 from tests.support.threads import one_torch_thread
