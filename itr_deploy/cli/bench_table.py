@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     )
 
 OPERATORS = 12
-"""Operators that are printed; the report has all."""
+"""Number of operators that are printed; the report has all."""
 
 
 def print_benchmark(report: BenchReport) -> None:

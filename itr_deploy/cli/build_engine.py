@@ -1,4 +1,4 @@
-"""``itr-deploy build-engine``: TensorRT engines out of a bundle's graphs."""
+"""``itr-deploy build-engine``: TensorRT engines from a bundle's graphs."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def _precision(fp16: bool, bf16: bool, fp32: bool) -> Precision | None:
     """The precision that was asked for.
 
     Raises:
-        UsageError: Several were.
+        UsageError: More than one was asked for.
     """
     flags: dict[Precision, bool] = {"float16": fp16, "bfloat16": bf16, "float32": fp32}
     asked = [precision for precision, given in flags.items() if given]

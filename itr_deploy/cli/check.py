@@ -1,4 +1,4 @@
-"""``itr-deploy check``: what TensorRT would refuse in a bundle, before an engine is built."""
+"""``itr-deploy check``: what TensorRT would reject in a bundle, before an engine is built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``itr-deploy doctor``: what this machine has, what truly loads, and the remedy for the rest."""
+"""``itr-deploy doctor``: what this machine has, what really loads, and the remedy for the rest."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _print_rows(rows: Sequence[Row]) -> None:
             if row.state != "missing"
         ],
     )
-    # What is not there is missing in every precision.
+    # A backend that is absent is missing in every precision.
     for line in dict.fromkeys(f"{row.state:<8} {_place(row)}: {row.said}" for row in rows):
         typer.echo(line)
 

@@ -38,7 +38,7 @@ def print_evaluation(report: EvaluationReport) -> None:
 
 
 def _print(title: str, recall: Recall) -> None:
-    """A row a direction, then rSum."""
+    """One row per direction, then rSum."""
     print_table(title, COLUMNS, _rows(recall))
 
 

@@ -120,7 +120,7 @@ def index(
 def _index_bank(
     bundle: Path, gallery: Path, bank: Path, megabytes: int, device: str, backend: str
 ) -> dict[str, Any]:
-    """What ``index --bank`` did before it was a verb of its own."""
+    """The old ``index --bank``, before it became a verb of its own."""
     log.warning(
         "index --bank is deprecated; use itr-deploy index-bank %s --gallery %s --bank %s",
         *(bundle, gallery, bank),

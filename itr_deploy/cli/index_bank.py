@@ -1,4 +1,4 @@
-"""``itr-deploy index-bank``: what re-ranking a gallery with a bank needs, kept with the gallery."""
+"""``itr-deploy index-bank``: stores with a gallery what re-ranking it with a bank needs."""
 
 from __future__ import annotations
 

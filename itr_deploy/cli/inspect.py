@@ -12,7 +12,7 @@ from itr_deploy.cli.options import Json, LogFormat, Quiet, Verbose
 from itr_deploy.cli.output import print_json, print_table
 
 LONGEST = 72
-"""Characters of a value that a table shows whole."""
+"""Length in characters up to which a table shows a value in full."""
 
 app = typer.Typer(add_completion=False)
 
@@ -50,7 +50,7 @@ def _short(value: Any) -> str:
 
 
 def _line(value: Any) -> str:
-    """A value on one line; the text of a file is only measured, ``--json`` has it."""
+    """A value on one line; for the text of a file only its size, ``--json`` has it in full."""
     if isinstance(value, list):
         return ", ".join(map(str, value))
     text = str(value)

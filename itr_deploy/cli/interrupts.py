@@ -1,11 +1,11 @@
-"""Ctrl-C and SIGTERM: a run that was interrupted ends with 130, wherever the signal found it.
+"""Ctrl-C and SIGTERM: an interrupted run ends with 130, wherever the signal arrived.
 
-The handler of a signal runs between two instructions of Python, whichever they are, and raises
-`KeyboardInterrupt` there. In the callback of a weak reference, which a garbage collection runs in
-the middle of other work, and in a finaliser, Python reports an exception and goes on; so an export
-that was collecting garbage finished, and ended with 0. And a library may swallow it. Here it is
-noted that a signal came: what Python reports as lost is raised again a moment later, the next step
-of the work raises it too, and a run that nevertheless came to its end is known to be interrupted.
+The handler of a signal runs between any two Python instructions and raises `KeyboardInterrupt`
+there. In a finaliser, or in the callback of a weak reference, which a garbage collection runs in
+the middle of other work, Python only reports an exception and continues. So an export that was
+collecting garbage finished and ended with 0. A library may also swallow the exception. This module
+notes that a signal came: an exception that Python reports as lost is raised again a moment later,
+the next step of the work raises it too, and a run that still finishes counts as interrupted.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ AGAIN = 0.05
 
 
 class Interruption:
-    """What a run was sent.
+    """The interruption of a run, if any.
 
     Attributes:
         arrived: Whether a signal came.
     """
 
     def __init__(self) -> None:
-        """Nothing yet."""
+        """Start without an interruption."""
         self.arrived = False
 
     def check(self) -> None:
         """Raise an interruption that was lost.
 
         Raises:
-            KeyboardInterrupt: One came, and the run is not ending because of it.
+            KeyboardInterrupt: A signal came, and the run is not ending because of it.
         """
         if self.arrived and not _is_ending():
             raise KeyboardInterrupt
@@ -61,9 +61,9 @@ _current = Interruption()
 
 
 def exit_code_of(run: Callable[[], int]) -> int:
-    """The exit code of ``run``, or 130 if a signal came, whatever became of that.
+    """The exit code of ``run``, or 130 if a signal came, whatever happened to it.
 
-    In the main thread alone. A ``run`` that returns 130 itself has said so to the user.
+    Only in the main thread. A ``run`` that returns 130 itself has said so to the user.
     """
     code, interruption = 0, Interruption()
     try:
@@ -81,7 +81,7 @@ def exit_code_of(run: Callable[[], int]) -> int:
 def interruptible(interruption: Interruption) -> Iterator[None]:
     """Raise `KeyboardInterrupt` for Ctrl-C and SIGTERM until the block ends, and never lose it.
 
-    In the main thread alone. Signals that the process was started to ignore stay ignored.
+    Only in the main thread. Signals that the process was started to ignore stay ignored.
     """
     global _current
     before, _current = _current, interruption
@@ -97,16 +97,19 @@ def interruptible(interruption: Interruption) -> Iterator[None]:
 
 
 def check_interrupted() -> None:
-    """See `Interruption.check`; for what is called now and then while there is work.
+    """Raise an interruption that was lost; called now and then during work.
 
     Other threads are not interrupted.
+
+    Raises:
+        KeyboardInterrupt: A signal came, and the run is not ending because of it.
     """
     if threading.current_thread() is threading.main_thread():
         _current.check()
 
 
 def end_at_once() -> None:
-    """Let a signal end the process: the work is done, and Python would report it and go on."""
+    """Let a signal end the process: the work is done, and Python would only report it."""
     for kind in (signal.SIGINT, signal.SIGTERM):
         if not _ignored(kind):
             signal.signal(kind, signal.SIG_DFL)
@@ -114,9 +117,9 @@ def end_at_once() -> None:
 
 @contextmanager
 def _raised_again(interruption: Interruption) -> Iterator[None]:
-    """Raise what Python reports as lost again, from whatever the main thread does then.
+    """Raise again what Python reports as lost, wherever the main thread is by then.
 
-    A timer of the system does it: threads take locks, which the main thread may hold.
+    Uses a system timer: a thread would take locks, which the main thread may hold.
     """
     report = sys.unraisablehook
     timed = hasattr(signal, "setitimer")
@@ -143,7 +146,7 @@ def _ignored(kind: signal.Signals) -> bool:
 
 
 def _is_ending() -> bool:
-    """Whether an interruption is being handled, by a clean-up or by what it was turned into."""
+    """Whether an interruption is being handled, by a clean-up or as the exception it became."""
     error = sys.exc_info()[1]
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__

@@ -1,4 +1,4 @@
-"""What the command line says on standard error: log records, one line each, as text or as JSON."""
+"""What the command line writes to standard error: log records, one line each, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ LogFormat = Literal["text", "json"]
 
 LIBRARY = logging.getLogger("itr_deploy")
 LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
-"""What is shown without ``-v``, with it and with ``-vv``."""
+"""Levels shown without ``-v``, with ``-v`` and with ``-vv``."""
 
 
 class StandardError(logging.Handler):
-    """Writes records to standard error, whichever stream that is when they come.
+    """Writes records to whatever standard error is at that moment.
 
     Attributes:
-        as_json: A record is a JSON object: time, level, logger, message.
-        quiet: No progress is shown.
+        as_json: Whether a record is a JSON object: time, level, logger, message.
+        quiet: Whether progress is hidden.
     """
 
     as_json = False
@@ -43,7 +43,7 @@ SHOWN = StandardError()
 
 @contextmanager
 def shown_logs() -> Iterator[None]:
-    """Show the library's records on standard error, from warnings on."""
+    """Show the library's records on standard error, warnings and above."""
     SHOWN.as_json = SHOWN.quiet = False
     LIBRARY.addHandler(SHOWN)
     LIBRARY.setLevel(LEVELS[0])
@@ -61,7 +61,7 @@ def set_verbosity(count: int) -> int:
 
 
 def set_quiet(quiet: bool) -> bool:
-    """Leave progress out."""
+    """Hide progress."""
     SHOWN.quiet = quiet
     return quiet
 

@@ -1,4 +1,4 @@
-"""Options that several verbs have, written once. What a choice may be is a type of the library."""
+"""Options shared by several verbs. The values of a choice are a type of the library."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import typer
 from itr_deploy.cli import logs
 from itr_deploy.errors import UsageError
 
-# The library's own names of these need pydantic; help does not. A test compares them.
+# Importing the library's own types would need pydantic, which help does not. A test compares
+# them.
 StorageType = Literal["float16", "float32", "int8"]
 Precision = Literal["float32", "float16", "bfloat16"]
 Quantization = Literal["int8"]
@@ -71,7 +72,7 @@ Json = Annotated[
         rich_help_panel=PRINTING_PANEL,
     ),
 ]
-# The callbacks of the next three do what they say; a verb only lists them.
+# The callbacks of the next three do all the work; a verb only lists them.
 Verbose = Annotated[
     int,
     typer.Option(
@@ -109,10 +110,10 @@ LogFormat = Annotated[
 
 
 def check_baseline(baseline: str | None, checkpoints: list[Path] | None) -> None:
-    """Refuse a baseline without its checkpoint, and the other way round.
+    """Refuse a baseline without its checkpoint, and the reverse.
 
     Raises:
-        UsageError: One is there without the other.
+        UsageError: One is given without the other.
     """
     if (baseline is None) != (not checkpoints):
         raise UsageError("--baseline torch and --checkpoint go together; give both or none")

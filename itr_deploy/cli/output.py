@@ -11,7 +11,7 @@ import typer
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output; a date becomes its text, NaN becomes null."""
+    """Print one JSON document to standard output; dates become text, NaN becomes null."""
     typer.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, default=str))
 
 
@@ -24,7 +24,7 @@ def _plain(value: Any) -> Any:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on standard output."""
+    """Print a table to standard output."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table

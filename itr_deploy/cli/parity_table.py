@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def print_made(made: Exported, as_json: bool) -> None:
-    """Print what an export or an ensemble made, with its parity."""
+    """Print the result of an export or an ensemble, with its parity."""
     if as_json:
         made_json = {"bundle": str(made.path), "encoding_id": made.encoding_id}
         print_json({**made_json, **made.report.to_json()})

@@ -1,4 +1,4 @@
-"""What the words of an option mean: numbers and words with commas between, sizes."""
+"""Parsers of option values: comma-separated numbers and words, sizes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itr_deploy.errors import UsageError
 
 
 def numbers(none: str | None = None) -> Callable[[str | Sequence[int | None]], list[int | None]]:
-    """A parser of positive whole numbers with commas between, without repetitions.
+    """A parser of comma-separated positive integers without repetitions.
 
     Args:
         none: The word that stands for None, if there is one.
@@ -40,7 +40,7 @@ def byte_size(value: str | int) -> int:
     from pydantic import ByteSize, TypeAdapter, ValidationError
 
     try:
-        # ByteSize ignores what follows a size.
+        # ByteSize ignores anything after a size.
         if not re.fullmatch(r"[\d.]+\s*[A-Za-z]*", str(value)):
             raise ValueError
         return int(TypeAdapter(ByteSize).validate_python(value))
@@ -51,7 +51,7 @@ def byte_size(value: str | int) -> int:
 
 
 def words(given: Sequence[str] | None) -> list[str]:
-    """Values of an option that may be repeated, or hold several with commas between."""
+    """Values of an option that may be repeated or hold several values with commas between."""
     return [word.strip() for text in given or () for word in text.split(",") if word.strip()]
 
 
@@ -59,7 +59,7 @@ def axis_sizes(option: str, given: Sequence[str] | None) -> dict[str, int]:
     """The ``axis=size`` values of an option.
 
     Raises:
-        UsageError: One is none.
+        UsageError: A value is not of this form.
     """
     sizes = {}
     for word in words(given):

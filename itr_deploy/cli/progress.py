@@ -1,4 +1,4 @@
-"""How far a verb is, on standard error; standard output has results alone."""
+"""Progress of a verb, on standard error; standard output has only results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from itr_deploy.evaluation.progress import Bar
 
 log = logging.getLogger(__name__)
-# Steps are records where records are JSON, whatever -v says: in text they are shown too.
+# With JSON logs, steps are records whatever -v says, since text output shows them too.
 log.setLevel(logging.INFO)
 
 
@@ -27,7 +27,7 @@ def steps(shown: bool = True) -> Iterator[Callable[[str], None]]:
     """Show the step that is running.
 
     Args:
-        shown: False shows none.
+        shown: Whether steps are shown.
     """
     if not shown or SHOWN.quiet:
         yield lambda step: check_interrupted()
@@ -47,7 +47,7 @@ def steps(shown: bool = True) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def counted(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar with rate and time left; it is told done and total."""
+    """A progress bar with rate and time left; call what it yields with done and total."""
     with progress_bar() as bar:
         task = bar.add_task(label, total=None)
 
@@ -63,7 +63,7 @@ def pair_bar() -> Iterator[Bar]:
     """A progress bar over pairs.
 
     Raises:
-        InterruptedWorkError: Ctrl-C; what is finished stays for the next run.
+        InterruptedWorkError: On Ctrl-C; finished work stays for the next run.
     """
     from itr_deploy.evaluation.progress import Bar
 
@@ -93,7 +93,7 @@ def pair_bar() -> Iterator[Bar]:
 
 @contextmanager
 def graph_bars() -> Iterator[Callable[[str, str, int, int], None]]:
-    """A progress bar a graph; they are told the graph, its phase, done and total."""
+    """One progress bar per graph; call what it yields with graph, phase, done and total."""
     with progress_bar() as bar:
         tasks = {}
 
@@ -125,7 +125,7 @@ def progress_bar() -> Progress:
 
     label = TextColumn("{task.description}", markup=False)
     columns = (label, BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    # A bar that is merely not drawn still takes standard error, and the log with it.
+    # A bar that is merely not drawn would still capture standard error, and the log with it.
     return Progress(*columns, console=_console(), disable=SHOWN.quiet or SHOWN.as_json)
 
 
@@ -136,7 +136,7 @@ def _console() -> Console:
 
 
 def _moves(console: Console) -> bool:
-    """Whether what is written can be overwritten, and is for people."""
+    """Whether output can be overwritten and is meant for a person."""
     return console.is_terminal and not SHOWN.as_json
 
 

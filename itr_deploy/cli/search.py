@@ -140,6 +140,6 @@ def _hit_json(hit: Hit, rerank: bool) -> dict[str, Any]:
 
 
 def _reranked(hit: Hit) -> tuple[str, str]:
-    """The re-ranker's score and the rank before."""
+    """The re-ranker's score and the matcher's rank."""
     score = "" if hit.rerank_score is None else f"{hit.rerank_score:.4f}"
     return score, str(hit.matcher_rank)

@@ -1,4 +1,4 @@
-"""``itr-deploy tune``: a projection and the widths of a search, written into the bundle."""
+"""``itr-deploy tune``: writes a projection and the widths of a search into the bundle."""
 
 from __future__ import annotations
 

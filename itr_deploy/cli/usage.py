@@ -8,10 +8,10 @@ import typer
 
 
 def explain(error: typer.TyperException) -> str:
-    """What Typer says of wrong usage, with the value, which it leaves out, and the help to ask."""
+    """Typer's message on wrong usage, plus the value, which it leaves out, and the help command."""
     message = error.format_message().rstrip(".")
     message = message.replace("Value error, ", "").replace(": Input should", ": should")
-    # What pydantic has refused is the cause: its words do not repeat the value.
+    # The cause holds what pydantic refused; its message does not repeat the value.
     refused: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
     if refused and repr(refused[0]["input"]) not in message:
         message += f", not {refused[0]['input']!r}"

@@ -1,4 +1,4 @@
-"""The verbs, by name and purpose; the module of one is imported to run it."""
+"""The verbs by name and purpose; the module of a verb is imported only to run it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ VERBS = {
 
 
 class Verbs(TyperGroup):
-    """Lists its verbs by what they are for, and imports one only to run or complete it."""
+    """Lists its verbs by purpose and imports one only to run or complete it."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)

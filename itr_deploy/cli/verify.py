@@ -1,4 +1,4 @@
-"""``itr-deploy verify``: the parity gate again, on a bundle that exists."""
+"""``itr-deploy verify``: the parity gate again, on an existing bundle."""
 
 from __future__ import annotations
 

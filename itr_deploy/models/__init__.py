@@ -1,1 +1,1 @@
-"""The models in PyTorch, one file a family. Importing this package loads no torch."""
+"""The models in PyTorch, one package per family. Importing this package loads no torch."""

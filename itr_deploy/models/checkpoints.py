@@ -23,7 +23,7 @@ def load_checkpoint(path: Path, *, expected: tuple[str, ...]) -> dict[str, Any]:
         expected: Keys that must be there.
 
     Raises:
-        CheckpointError: It is missing, truncated, holds code, or lacks a key.
+        CheckpointError: The file is missing or truncated, holds code, or lacks a key.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
@@ -65,7 +65,7 @@ def strip_prefix(state: Any, prefix: str, *, source: Path) -> dict[str, Tensor]:
 
 
 def state_dicts(model: Any, *, count: int, source: Path, family: str) -> list[dict[str, Tensor]]:
-    """The state dicts of a checkpoint whose ``model`` is a list of them, one a part.
+    """The state dicts of a checkpoint whose ``model`` is a list of them, one per part.
 
     Raises:
         CheckpointError: ``model`` is not a list of ``count`` dictionaries of tensors.
@@ -83,7 +83,7 @@ def state_dicts(model: Any, *, count: int, source: Path, family: str) -> list[di
 
 
 def another_model(model: Any) -> str:
-    """The end of a refusal: whose checkpoint this ``model`` is, as far as a family's mark tells."""
+    """The end of an error message: whose checkpoint ``model`` is, if a family's mark shows it."""
     listed = isinstance(model, (list, tuple))
     parts: dict[int | None, Any] = dict(enumerate(model)) if listed else {None: model}
     for family in FAMILIES:
@@ -106,7 +106,7 @@ def option(opt: Any, name: str, kind: type, *, source: Path, default: Any = None
     """One option of the checkpoint's ``opt``, checked for its type.
 
     Raises:
-        CheckpointError: It is absent and has no default, or is of another type.
+        CheckpointError: The option is absent and has no default, or has another type.
     """
     if not isinstance(opt, argparse.Namespace):
         raise CheckpointError(
@@ -131,7 +131,8 @@ def load_weights(
     """Load a state dict; every key and shape must fit.
 
     Raises:
-        CheckpointError: Names the first keys that are missing, unknown or of another shape.
+        CheckpointError: A key is missing, unknown or of another shape, or a weight is NaN or
+            infinite; the message names the first such keys.
     """
     wanted = model.state_dict()
     missing = sorted(wanted.keys() - weights.keys())

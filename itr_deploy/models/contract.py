@@ -1,7 +1,7 @@
-"""The family contract: what a family must give so that the rest of the SDK can deploy it.
+"""The family contract: what a family must provide so that the rest of the SDK can deploy it.
 
-A family is a package whose `Family` names a function ``load(checkpoint, options)`` that gives a
-`TrainedMatcher`. Graphs, parity, bundles, galleries and search are written once, over this.
+A family is a package whose `Family` names a function ``load(checkpoint, options)`` that returns a
+`TrainedMatcher`. Graphs, parity, bundles, galleries and search are written once, on top of this.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 
 
 class PlainMatcher(Protocol):
-    """The published computation in PyTorch: the truth that parity compares with."""
+    """The published computation in PyTorch: the reference for parity."""
 
     def score(self, regions: Tensor, token_ids: Tensor, lengths: Tensor) -> Tensor:
         """``float32 [N, R, Di], int64 [C, L], int64 [C] -> float32 [N, C]``, higher is better."""
@@ -41,11 +41,11 @@ class PlainMatcher(Protocol):
 
 @dataclass(frozen=True)
 class PairOutput:
-    """Something a matcher tells of every pair besides its score.
+    """An output of the matcher for every pair besides its score.
 
     Attributes:
         name: Its name among the matcher graphs' outputs.
-        shape: Axes of one pair's.
+        shape: Axes of the value of one pair.
     """
 
     name: str
@@ -53,23 +53,23 @@ class PairOutput:
 
 
 class DeployedMatcher(nn.Module, ABC):
-    """The exported form: encoders that compute all that depends on one item, and a matcher.
+    """The exported form: encoders for what depends on a single item, and a matcher.
 
     Attributes:
         image_tensors: What a gallery stores for an image, in the encoder's output order.
-        text_tensors: The same for a text.
+        text_tensors: What it stores for a text.
         embedding_dim: Width of the coarse embedding, the encoders' last output. Its dot product
             ranks a shortlist.
         regions: Number of regions when the model fixes it, else None.
         text_length: Padded length when the model fixes it, else None.
         padded_together: Number of consecutive texts that are padded to the longest of them and
             whose padding takes part in their encoding, None where padding never matters.
-        workspace: Estimate of the matcher's scratch memory a pair.
-        pair_outputs: What `match_outputs` gives of a pair besides its score.
-        prefilter_image_tensors: Names of the image tensors that `prefilter` reads; none where
+        workspace: Estimate of the matcher's scratch memory per pair.
+        pair_outputs: What `match_outputs` returns per pair besides its score.
+        prefilter_image_tensors: Names of the image tensors that `prefilter` reads; empty if
             the family has no prefilter.
-        prefilter_text_tensors: The same of the text tensors.
-        pipeline: How wide the shortlists of a bundle are that was not tuned.
+        prefilter_text_tensors: Names of the text tensors that it reads.
+        pipeline: Widths of the shortlists of a bundle that was not tuned.
     """
 
     image_tensors: tuple[StoredTensor, ...]
@@ -98,7 +98,7 @@ class DeployedMatcher(nn.Module, ABC):
 
         Args:
             texts: The `text_tensors`, each ``[B, T, L, width]`` (``[B, T, width]`` for one that
-                is stored once an item).
+                is stored once per item).
             lengths: ``int64 [B, T]``; positions past a text's length must not matter, unless
                 the model fixes the padded length.
             images: The `image_tensors`, each ``[B, I, R, width]`` or ``[B, I, width]``.
@@ -119,7 +119,7 @@ class DeployedMatcher(nn.Module, ABC):
     def prefilter(
         self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
     ) -> Tensor:
-        """A cheap part of the score, by which a search narrows a wide shortlist before `match`.
+        """A cheap partial score with which a search narrows a wide shortlist before `match`.
 
         A family that names prefilter tensors overrides this.
 
@@ -136,7 +136,7 @@ class DeployedMatcher(nn.Module, ABC):
     def match_and_prefilter(
         self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """`match_outputs`, then `prefilter` of the same pairs, for both to be traced at once.
+        """`match_outputs`, then `prefilter` of the same pairs, so that both are traced together.
 
         A family whose matcher computes its prefilter anyway overrides this.
 
@@ -159,16 +159,16 @@ def _named(
 
 @dataclass(frozen=True)
 class ChangedFrom:
-    """What a matcher was before its export changed it, and the data on which they are compared.
+    """A matcher before its export changed it, and the data on which the two are compared.
 
     Attributes:
         before: The exported form without the change.
-        pruning: What was left out, for the manifest, with the data that it was chosen on.
-        data: Directory of that data, None where it is not known.
-        exact: Whether every score of that data must be as before; else what changes is reported.
-        change: What was done, for people: "pruning".
+        pruning: What was left out, for the manifest, with the data on which it was chosen.
+        data: Directory of that data, None if unknown.
+        exact: Whether every score on that data must stay the same; if not, changes are reported.
+        change: What was done, in words: "pruning".
         evidence: What names the data: "the route profile".
-        remedy: How one says where the data is.
+        remedy: How a user says where the data is.
     """
 
     before: DeployedMatcher
@@ -182,17 +182,17 @@ class ChangedFrom:
 
 @dataclass(frozen=True)
 class TrainedMatcher:
-    """A checkpoint that was read: the published computation and its exported form.
+    """A loaded checkpoint: the published computation and its exported form.
 
     Attributes:
         plain: The published computation.
         deployed: The exported form.
         image_dim: Width of a region feature.
         vocab_size: Rows of the word embedding.
-        options: What decided the two, for the manifest; `load`'s own options are among them.
-        text_options: What the text processing needs to know besides the vocabulary, arguments of
-            its builder in `itr_deploy.exporters.text`.
-        changed_from: Set where an option changed the published model; `plain` and `deployed` are
+        options: What determined both, for the manifest, including `load`'s own options.
+        text_options: What the text processing needs besides the vocabulary: arguments of its
+            builder in `itr_deploy.exporters.text`.
+        changed_from: Set if an option changed the published model; `plain` and `deployed` are then
             the changed ones.
     """
 
@@ -208,7 +208,7 @@ class TrainedMatcher:
 class RerankNetwork(nn.Module, ABC):
     """Re-scores the candidates of a query from similarities alone, in one direction.
 
-    What is published is what is exported, so that parity compares the two.
+    The published network is exported unchanged; parity compares the two.
 
     Attributes:
         pillars: L, the width of a block of affinities.
@@ -221,7 +221,7 @@ class RerankNetwork(nn.Module, ABC):
         """Score a query's candidates.
 
         Args:
-            affinities: ``float32 [B, K, 2L]``, the query's row first.
+            affinities: ``float32 [B, K, 2L]``, the query's row comes first.
             edges: ``float32 [B, K, K]``.
 
         Returns:
@@ -231,12 +231,12 @@ class RerankNetwork(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class TrainedReranker:
-    """A re-ranker's checkpoint that was read: a network a direction.
+    """A re-ranker's loaded checkpoint: one network per direction.
 
     Attributes:
         text_to_image: For a text query over images.
         image_to_text: For an image query over texts.
-        heads: Heads of their attention.
+        heads: Number of attention heads in each.
     """
 
     text_to_image: RerankNetwork

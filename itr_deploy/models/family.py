@@ -1,7 +1,7 @@
 """What a family registers: its `Family`, without importing torch.
 
-A family is a package here. Its ``__init__`` has the `Family` as ``FAMILY`` and imports nothing that
-takes PyTorch; `registry` names the package. All that is said of one family alone is said there.
+A family is a package here. Its ``__init__`` holds the `Family` as ``FAMILY`` and imports nothing that
+needs PyTorch; `registry` names the package. What concerns one family only is in its package.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class Family:
 
     Attributes:
         name: Its name on the command line and in manifests.
-        title: One line for people.
+        title: A human-readable line.
         text: Kind of its text processing.
         load: Reads a checkpoint with `options`; it imports PyTorch when it is called.
-        options: What an export may choose.
-        mark: How its checkpoints are told from others'.
-        published: What its paper gives.
-        steps: Where its matcher graphs can give the score of every matching step, how.
-        profiler: Makes what counts how its models are used, for `profile_routes`.
+        options: The options of its export.
+        mark: What distinguishes its checkpoints from others'.
+        published: Figures from its paper.
+        steps: How its matcher graphs output the score of every matching step, if they can.
+        profiler: Creates the counter of how its models are used, for `profile_routes`.
     """
 
     name: str
@@ -57,7 +57,7 @@ class CheckpointMark:
 
     Attributes:
         weight: Its key.
-        part: Which of a checkpoint's state dicts has it, None where there is one alone.
+        part: Which of a checkpoint's state dicts has it, None if there is only one.
     """
 
     weight: str
@@ -66,13 +66,13 @@ class CheckpointMark:
 
 @dataclass(frozen=True)
 class StepScores:
-    """An output of the matcher graphs: every matching step's part of the score, in their order.
+    """An output of the matcher graphs: each matching step's part of the score, in order.
 
-    The parts lie on the last axis and add up to the score.
+    The parts are on the last axis and add up to the score.
 
     Attributes:
         output: Its name, among the family's `DeployedMatcher.pair_outputs`.
-        given_by: A bundle that has it, for a message: "a model that was exported with ...".
+        given_by: Which bundles have it, for messages: "a model that was exported with ...".
     """
 
     output: str
@@ -80,11 +80,11 @@ class StepScores:
 
 
 class Profiler(Protocol):
-    """Counts what a bundle's matcher graphs tell of pairs.
+    """Counts what a bundle's matcher graphs output for pairs.
 
     Attributes:
         outputs: Names of the graphs' outputs that `add` reads.
-        absent: What a message says of a bundle without them, and how it gets them.
+        absent: Message for a bundle without them: what is missing and how to get it.
     """
 
     outputs: tuple[str, ...]
@@ -95,13 +95,13 @@ class Profiler(Protocol):
         ...
 
     def profile(self, evidence: ProfileEvidence, data: str | None) -> Profile:
-        """What was counted, on what, and the directory of that data."""
+        """The counts, with what they were made on and the directory of that data."""
         ...
 
 
 @dataclass(frozen=True)
 class ProfileTable:
-    """A table of a profile, for people."""
+    """A human-readable table of a profile."""
 
     title: str
     columns: Sequence[str]
@@ -109,19 +109,19 @@ class ProfileTable:
 
 
 class Profile(Record, ABC):
-    """How much a model uses its parts on some data; as JSON it is what an export prunes by."""
+    """How much a model uses its parts on some data; an export prunes by its JSON form."""
 
     @abstractmethod
     def tables(self) -> list[ProfileTable]:
-        """What was counted."""
+        """The counts as tables."""
 
     @abstractmethod
     def summary(self) -> str:
-        """What that means, in one line."""
+        """What the counts mean, in one line."""
 
     @abstractmethod
     def picture(self) -> str:
-        """What was counted, as an SVG document."""
+        """The counts as an SVG document."""
 
 
 @dataclass(frozen=True)
@@ -130,14 +130,14 @@ class RerankerFamily:
 
     Attributes:
         name: Its name on the command line and in manifests.
-        title: One line for people.
+        title: A human-readable line.
         load: Reads a checkpoint, given the number of heads.
         heads: Heads of the published checkpoints.
-        rows: K of the published program for text and image queries; its edge thresholds are
-            ``edge_share`` of 1 / K for these, whatever K the network is used with.
+        rows: K of the published program for text and image queries. Its edge thresholds are
+            ``edge_share`` / K with these K, whatever K the network is used with.
         neighbours: C, the length of the neighbour lists.
-        edge_share: Part of a row's mean edge that an edge must exceed.
-        published: What its paper gives.
+        edge_share: Fraction of a row's mean edge that an edge must exceed.
+        published: Figures from its paper.
     """
 
     name: str

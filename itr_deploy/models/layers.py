@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from itr_deploy.models.precision import full_precision, recurrent_dtype
 
 NORM_EPS = 1e-8
-"""What the published programs add to a norm before dividing by it."""
+"""Added to a norm before dividing by it, as in the published programs."""
 
 MASKED = -30000.0
 """Logit of a masked position: its exponential is 0 in every precision, and float16 holds it."""
@@ -60,8 +60,8 @@ def bigru_two_pass(rnn: nn.GRU, x: Tensor, lengths: Tensor) -> Tensor:
     """`bigru_packed` as two forward GRUs, the second over each row reversed within its length.
 
     Packed sequences cannot be exported, and a GRU with ``sequence_lens`` has no half-precision
-    form in TensorRT. Here padding comes after the true words in both passes, so that it cannot
-    reach them, and is set to 0 at the end. Same arguments and result as `bigru_packed`.
+    form in TensorRT. Here padding comes after the true words in both passes, so it cannot
+    affect them, and is set to 0 at the end. Same arguments and result as `bigru_packed`.
     """
     batch, length = x.shape[0], x.shape[1]
     steps = torch.arange(length, device=x.device)

@@ -1,4 +1,4 @@
-"""What a family lets one choose at export: a pydantic model a family, checked before any work."""
+"""What a user may choose at export: one pydantic model per family, checked before any work."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _TEXTS = {"files": "texts"}
-"""The context of values from a manifest, which has files as their texts and not as their paths."""
+"""The context of values from a manifest, which stores the text of a file, not its path."""
 
 
 def _text_of(value: Any, info: ValidationInfo) -> Any:
@@ -34,33 +34,33 @@ def _path_of(value: Any) -> Any:
 
 
 TextFile = Annotated[str, BeforeValidator(_text_of)]
-"""A file: given by its path, taken and kept as its text; empty for none."""
+"""A file: given as a path, read and kept as text; empty for none."""
 
 Directory = Annotated[Path | None, BeforeValidator(_path_of)]
-"""A directory: given and taken by its path."""
+"""A directory, given and kept as a path."""
 
 
 class FamilyOptions(BaseModel):
-    """The options of a family; it has none unless it derives its own model from this one.
+    """The options of a family: none, unless it derives its own model from this one.
 
-    Every field has a default and a description, and says what it may be: a `Literal` of strings, a
-    number within bounds, a `TextFile`, a `Directory`. A manifest keeps the fields that are not made
-    with ``exclude=True``, so that a bundle can be verified with the options it was made with.
+    Every field has a default and a description, and its type says what it may be: a `Literal` of
+    strings, a bounded number, a `TextFile` or a `Directory`. A manifest keeps the fields without
+    ``exclude=True``, so that a bundle can be verified with the options it was made with.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
     def checked(cls, family: str, given: Mapping[str, Any]) -> Self:
-        """The options as a user gives them.
+        """Check the options that a user gave.
 
         Args:
             family: The family's name, for messages.
-            given: The options by name; files by their paths.
+            given: The options by name; files as paths.
 
         Raises:
             InputError: A file cannot be read, or is not what it should be.
-            UsageError: The family has no such option, or not with this value.
+            UsageError: The family has no such option, or the option does not take this value.
         """
         try:
             return cls.model_validate(given)
@@ -69,16 +69,16 @@ class FamilyOptions(BaseModel):
 
     @classmethod
     def of_manifest(cls, family: str, options: Mapping[str, Any]) -> Self:
-        """The options that a bundle was made with.
+        """Read the options that a bundle was made with.
 
         Args:
             family: The family's name, for messages.
-            options: A manifest's; it has others beside them.
+            options: All options of the manifest; others among them are ignored.
 
         Raises:
-            KeyError: One of them is missing.
+            KeyError: An option is missing.
             InputError: A file's text is not what it should be.
-            ValueError: One of them has a value that is not known here.
+            ValueError: An option has a value that is not known here.
         """
         kept = [name for name, field in cls.model_fields.items() if not field.exclude]
         try:
@@ -88,7 +88,7 @@ class FamilyOptions(BaseModel):
 
 
 def _complaint(options: type[FamilyOptions], family: str, error: ValidationError) -> str:
-    """The first thing that is wrong, in one line."""
+    """The first error, in one line."""
     first = error.errors()[0]
     reason = f"{first['msg'][0].lower()}{first['msg'][1:]}"
     if not first["loc"]:

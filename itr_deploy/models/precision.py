@@ -1,9 +1,9 @@
-"""Half precision where it is safe: matrix products, and nothing else.
+"""Half precision where it is safe: in matrix products only.
 
 Under `matrix_precision` the operands of every product are rounded to the half type and the result
 is float32 again, so that norms and their epsilons, softmax, the routers' divisions, cosines, layer
-norms and sums are float32 without a family saying so. A family marks with `full_precision` the
-products that half breaks. What PyTorch runs here is what is exported: the types are in the graph.
+norms and sums stay float32 without any work in a family. A family marks the products that half
+precision breaks with `full_precision`. PyTorch runs what is exported: the types are in the graph.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ DTYPES: dict[Precision, torch.dtype] = {
 }
 
 product_dtype: ContextVar[torch.dtype] = ContextVar("product_dtype", default=torch.float32)
-"""What products are computed in at the moment."""
+"""The type in which products are currently computed."""
 
 
 @contextmanager
 def products_in(dtype: torch.dtype) -> Iterator[None]:
-    """Set `product_dtype`; whoever intercepts the products reads it."""
+    """Set `product_dtype`, which the interceptors of products read."""
     token = product_dtype.set(dtype)
     try:
         yield
@@ -44,8 +44,8 @@ def products_in(dtype: torch.dtype) -> Iterator[None]:
 def matrix_precision(precision: Precision) -> Iterator[None]:
     """Compute matrix products, linear layers and convolutions in this type.
 
-    Weights and activations stay float32 outside of the products. Products that are not known here
-    raise `NotImplementedError`, so that none stays float32 unseen.
+    Weights and activations stay float32 outside the products. Unknown kinds of product raise
+    `NotImplementedError`, so that none silently stays float32.
     """
     if precision == "float32":
         yield
@@ -62,12 +62,12 @@ def full_precision() -> Iterator[None]:
 
 
 def recurrent_dtype(full: torch.dtype) -> torch.dtype:
-    """Type of a recurrent cell: TensorRT takes it in float16, but not in bfloat16."""
+    """Type of a recurrent cell: TensorRT supports float16 here, but not bfloat16."""
     return torch.float16 if product_dtype.get() == torch.float16 else full
 
 
 class _Products(TorchFunctionMode):
-    """Intercepts the products; inside of a handler it is switched off."""
+    """Intercepts the products; inactive inside a handler."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None

@@ -1,10 +1,9 @@
-"""int8 products for a CPU: a matcher's Linears, which are what remains for every pair.
+"""int8 products on the CPU, for a matcher's Linears: the work that remains per pair.
 
-Under `quantised_products` the two operands of a Linear are rounded to 8 bits, a position's values
-by the position's own largest one. So a score does not depend on what else is scored with it, as it
-would with one scale for all of a call, which is what ONNX Runtime's own dynamic quantisation has.
-Everything between the products is float32. What `full_precision` or `unquantised`
-marks stays float32 too.
+Under `quantised_products` both operands of a Linear are rounded to 8 bits. Each position is scaled
+by its own largest value, so a score does not depend on what else is scored with it. With one scale
+per call, as in ONNX Runtime's own dynamic quantisation, it would. Everything between the products
+is float32, and so is what `full_precision` or `unquantised` marks.
 """
 
 from __future__ import annotations
@@ -21,32 +20,32 @@ from torch.overrides import TorchFunctionMode
 from itr_deploy.models.precision import product_dtype, products_in
 
 LEVELS = 127
-"""Largest level of a value, which is stored as uint8, 128 being 0, and of a weight, as int8."""
+"""Largest level of a value (stored as uint8, 128 being 0) and of a weight (stored as int8)."""
 
 NARROWEST = 8
 """A Linear with fewer inputs or outputs is not worth the rounding."""
 
 TINY = 1e-30
-"""Least divisor; a row of zeros stays one."""
+"""Smallest divisor; a row of zeros stays zero."""
 
 
 @contextmanager
 def quantised_products() -> Iterator[None]:
-    """Compute Linears, and `torch.addmm`, in int8. For export alone: PyTorch does not run them."""
+    """Compute Linears and `torch.addmm` in int8. For export only: PyTorch cannot run them."""
     with products_in(torch.int8), _Products():
         yield
 
 
 @contextmanager
 def unquantised() -> Iterator[None]:
-    """Within `quantised_products`, keep products in float32; half precision takes them still."""
+    """Within `quantised_products`, keep products in float32; half precision still applies."""
     dtype = product_dtype.get()
     with products_in(torch.float32 if dtype == torch.int8 else dtype):
         yield
 
 
 class _Products(TorchFunctionMode):
-    """Intercepts the products; inside of a handler it is switched off."""
+    """Intercepts the products; inactive inside a handler."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -68,7 +67,7 @@ def _addmm(summand: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 
 def _product(x: Tensor, weight: Tensor) -> Tensor:
-    """``x [..., K] @ weight [K, N]``, the weight a constant."""
+    """``x [..., K] @ weight [K, N]``, with a constant weight."""
     largest = x.abs().amax(dim=-1, keepdim=True).clamp(min=TINY)
     columns = weight.abs().amax(dim=0).clamp(min=TINY) / LEVELS
     levels = torch.round(weight / columns).to(torch.int8)
@@ -76,7 +75,7 @@ def _product(x: Tensor, weight: Tensor) -> Tensor:
     rounded = torch.onnx.ops.symbolic(
         "QuantizeLinear", (x / largest, scale, zero), dtype=torch.uint8, shape=x.shape
     )
-    # ONNX's MatMulInteger needs three passes more over its result to become this.
+    # ONNX's MatMulInteger would need three more passes over its result for the same.
     product = torch.onnx.ops.symbolic(
         "com.microsoft::MatMulIntegerToFloat",
         (rounded, levels, scale, columns, zero),

@@ -21,11 +21,11 @@ __all__ = [
 ]
 
 DEFAULT_OPSET = 20
-"""Opset 23 has an Attention operator that TensorRT does not build; 20 is taken everywhere."""
+"""Opset 23 has an Attention operator that TensorRT does not build; 20 works everywhere."""
 
 
 def _registered(package: str) -> Any:
-    """What a package here registers."""
+    """What a package of this directory registers."""
     return import_module(f"itr_deploy.models.{package}").FAMILY
 
 
@@ -44,7 +44,7 @@ def family(name: str) -> Family:
     """The family registered as ``name``.
 
     Raises:
-        KeyError: There is none.
+        KeyError: No family or re-ranker has this name.
     """
     return {entry.name: entry for entry in FAMILIES}[name]
 
@@ -53,13 +53,13 @@ def reranker_family(name: str) -> RerankerFamily:
     """The re-ranker registered as ``name``.
 
     Raises:
-        KeyError: There is none.
+        KeyError: No family or re-ranker has this name.
     """
     return {entry.name: entry for entry in RERANKERS}[name]
 
 
 def published(names: Iterable[str]) -> tuple[Published, ...]:
-    """What the papers give for these families and re-rankers, as far as they are registered."""
+    """Figures from the papers of these families and re-rankers; unregistered ones are skipped."""
     own = {entry.name: entry.published for entry in FAMILIES}
     own |= {entry.name: entry.published for entry in RERANKERS}
     return tuple(row for name in sorted(names) for row in own.get(name, ()))

@@ -1,7 +1,7 @@
-"""``itr-deploy export FAMILY``: a checkpoint to a verified bundle.
+"""``itr-deploy export FAMILY``: from a checkpoint to a verified bundle.
 
-A family has a function of its own where its options are known; one that was only registered is
-exported by `itr_deploy.cli.export.registered`.
+A family whose options are known has its own function; one that is only registered is exported by
+`itr_deploy.cli.export.registered`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from itr_deploy.models import registry
 
 
 class Families(TyperGroup):
-    """The families with a function of their own, then what else is registered."""
+    """The families with a function of their own, then all others that are registered."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)

@@ -1,4 +1,4 @@
-"""Options that the export of every matcher has."""
+"""Options shared by the exports of all matchers."""
 
 from __future__ import annotations
 

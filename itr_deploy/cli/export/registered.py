@@ -1,4 +1,4 @@
-"""``itr-deploy export FAMILY`` of a family that is registered and has no function here."""
+"""``itr-deploy export FAMILY`` for a registered family that has no function here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from itr_deploy.models.registry import DEFAULT_OPSET, Family
 
 
 def registered_command(family: Family) -> Any:
-    """The command that exports a family by what its registration says."""
+    """The command that exports a family according to its registration."""
     app = typer.Typer(add_completion=False)
 
     @app.command(family.name, help=_help(family))
@@ -81,10 +81,10 @@ def _values(annotation: Any) -> str:
 
 
 def _named(given: list[str]) -> dict[str, str]:
-    """The options of ``NAME=VALUE`` words.
+    """Parse options given as ``NAME=VALUE``.
 
     Raises:
-        UsageError: A word is none.
+        UsageError: A word is not of this form.
     """
     values = {}
     for word in given:

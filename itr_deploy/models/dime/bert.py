@@ -19,7 +19,7 @@ ACTIVATIONS = ("gelu", "relu", "silu")
 
 @dataclass(frozen=True)
 class BertSizes:
-    """What a ``bert_config.json`` says and a score depends on; the defaults are bert-base-uncased.
+    """The entries of ``bert_config.json`` that affect a score; defaults are bert-base-uncased.
 
     The number of heads and the activation cannot be told from the weights.
     """
@@ -58,10 +58,10 @@ class BertSizes:
 
     @classmethod
     def from_json(cls, text: str) -> BertSizes:
-        """Read the text of a ``bert_config.json``; what no score depends on is passed over.
+        """Read the text of a ``bert_config.json``; entries that affect no score are ignored.
 
         Raises:
-            CheckpointError: It is not one.
+            CheckpointError: The text is not a BERT configuration.
         """
         try:
             content = json.loads(text)
@@ -91,7 +91,7 @@ class BertSizes:
 
 
 def _sizes(weights: Mapping[str, Tensor]) -> dict[str, int]:
-    """The sizes that weights show."""
+    """The sizes that can be read from weights."""
     shown = {
         "vocab_size": ("embeddings.word_embeddings.weight", 0),
         "hidden_size": ("embeddings.word_embeddings.weight", 1),
@@ -110,7 +110,7 @@ def _sizes(weights: Mapping[str, Tensor]) -> dict[str, int]:
 
 
 def build_bert(sizes: BertSizes) -> BertModel:
-    """A BERT with random weights, run by plain matrix products; nothing is downloaded.
+    """A BERT with random weights, computed with plain matrix products; nothing is downloaded.
 
     It has no pooling layer: no score uses one.
     """
@@ -122,12 +122,12 @@ def build_bert(sizes: BertSizes) -> BertModel:
 def last_layer(bert: BertModel, token_ids: Tensor, lengths: Tensor) -> Tensor:
     """BERT's last hidden states ``float32 [C, W, H]`` of ``int64 [C, W], int64 [C]``.
 
-    Padded positions are hidden from the attention but have states of their own. All tokens are of
-    type 0.
+    The attention does not see padded positions, but they have states of their own. All tokens
+    are of type 0.
     """
     real = position_mask(lengths, token_ids.shape[1])
-    # An additive mask with all four axes is used as it is; a plain one would make the exporter
-    # follow the library's mask building, which depends on its values.
+    # An additive mask with all four axes is used as is. A plain one would make the exporter trace
+    # how the library builds its mask, which depends on the values.
     mask = torch.where(real, 0.0, MASKED)[:, None, None, :]
     states: Tensor = bert(
         input_ids=token_ids, attention_mask=mask, token_type_ids=torch.zeros_like(token_ids)

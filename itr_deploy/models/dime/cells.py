@@ -23,7 +23,7 @@ class Guide(NamedTuple):
 
 
 class Mlp(nn.Module):
-    """Two Linears with a ReLU between."""
+    """Two Linears with a ReLU between them."""
 
     def __init__(self, width: int, hidden: int, out: int) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Mlp(nn.Module):
 
 
 class Router(Mlp):
-    """Gates of a cell's out-paths, exactly 0 where a path is closed."""
+    """The gates of a cell's out-paths, exactly 0 where a path is closed."""
 
     def forward(self, x: Tensor) -> Tensor:
         """``[n, P, D] -> [n, paths]``."""
@@ -39,7 +39,7 @@ class Router(Mlp):
 
 
 class Cell(nn.Module):
-    """A cell: `forward` refines ``x [n, P, D]``, `router` says where to the result goes."""
+    """A cell: `forward` refines ``x [n, P, D]``, `router` decides where the result goes."""
 
     def __init__(self, config: DimeConfig, paths: int) -> None:
         super().__init__()
@@ -54,14 +54,14 @@ class RectifiedIdentity(Cell):
     """``relu(x)``."""
 
     def forward(self, x: Tensor, guide: Guide) -> Tensor:
-        """See `Cell.forward`."""
+        """``relu(x)``, ``[n, P, D]``."""
         return functional.relu(x)
 
 
 class GlobalLocalGuidance(Cell):
-    """Weights positions by their likeness to the other side's vector.
+    """Weights positions by their similarity to the other side's vector.
 
-    ``fc_2`` is in published checkpoints and used by nothing.
+    ``fc_2`` is in published checkpoints but unused.
     """
 
     def __init__(self, config: DimeConfig, paths: int) -> None:
@@ -70,7 +70,7 @@ class GlobalLocalGuidance(Cell):
         self.fc_2 = nn.Linear(config.embed_dim, config.embed_dim)
 
     def forward(self, x: Tensor, guide: Guide) -> Tensor:
-        """See `Cell.forward`."""
+        """Weight the positions, ``[n, P, D]``."""
         likeness = self.fc_1(x) * guide.vector.unsqueeze(1)
         return (1 + functional.normalize(likeness, dim=1)) * x
 
@@ -124,7 +124,7 @@ class IntraModalReasoning(Cell):
         self.sa = SelfAttention(config)
 
     def forward(self, x: Tensor, guide: Guide) -> Tensor:
-        """See `Cell.forward`."""
+        """Self-attention over the positions, ``[n, P, D]``."""
         refined: Tensor = self.sa(x)
         return refined
 
@@ -155,12 +155,12 @@ class CrossModalRefinement(Cell):
         self.refine = Refinement(config.embed_dim)
 
     def forward(self, x: Tensor, guide: Guide) -> Tensor:
-        """See `Cell.forward`."""
+        """Attend to the guide and modulate ``x``, ``[n, P, D]``."""
         refined: Tensor = self.refine(x, self.attend(x, guide.local))
         return refined
 
     def attend(self, query: Tensor, context: Tensor) -> Tensor:
-        """``[n, P, D], [n, K, D] -> [n, P, D]``, the context's mean as each query sees it."""
+        """``[n, P, D], [n, K, D] -> [n, P, D]``, the context's mean, weighted for each query."""
         affinity = context @ query.transpose(1, 2)
         affinity = self._normalized(affinity)
         weights = torch.softmax(self.config.temperature * affinity, dim=1)
@@ -180,11 +180,11 @@ class CrossModalRefinement(Cell):
 
 
 class DynamicLayer(nn.Module):
-    """Four cells side by side, and their aggregation by gates.
+    """Four parallel cells and their aggregation by gates.
 
     Args:
         config: The model's options.
-        may_open: By out-path and cell, False where the gate is held at 0.
+        may_open: Per out-path and cell, False where the gate is held at 0.
     """
 
     may_open: Tensor
@@ -209,7 +209,7 @@ class DynamicLayer(nn.Module):
         return torch.stack(gates, dim=-1) * self.may_open
 
     def aggregated(self, inputs: Sequence[Tensor], guide: Guide) -> tuple[list[Tensor], Tensor]:
-        """Inputs of the next layer's cells, and the gates divided by their sum over cells."""
+        """Inputs of the next layer's cells, and the gates divided by their sum over the cells."""
         raw = self.gates(inputs)
         skip, gates = route(raw)
         outputs = [cell(x, guide) for cell, x in zip(self.cells, inputs, strict=True)]
@@ -220,7 +220,7 @@ class DynamicLayer(nn.Module):
         return following, gates
 
     def averaged(self, inputs: Sequence[Tensor], guide: Guide) -> tuple[Tensor, Tensor]:
-        """The last layer: the cells' mean ``[n, P, D]`` by their gates ``[n, 1, cells]``."""
+        """The last layer: the cells' gated mean ``[n, P, D]`` and the gates ``[n, 1, cells]``."""
         gates = self.gates(inputs)
         closed = (gates < OFF_THRESHOLD / len(CELLS)).to(gates.dtype)
         total = torch.zeros_like(inputs[0])
@@ -231,7 +231,7 @@ class DynamicLayer(nn.Module):
 
 
 def route(raw: Tensor) -> tuple[Tensor, Tensor]:
-    """Skip connections ``[n, paths]`` and normalised gates, of raw gates ``[n, paths, cells]``."""
+    """Skip connections ``[n, paths]`` and normalised gates from raw ones ``[n, paths, cells]``."""
     total = raw.sum(dim=-1)
     skip = (total < OFF_THRESHOLD).to(raw.dtype)
     return skip, raw / (total + SUM_EPS).unsqueeze(-1)

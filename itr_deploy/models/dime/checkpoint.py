@@ -29,21 +29,21 @@ PARTS = ("image", "text", "interaction")
 """The state dicts of a checkpoint, in its order, by their names in `Dime`."""
 
 UNUSED = ("path_mapping.", "bert.pooler.", "bert.embeddings.position_ids")
-"""Beginnings of keys that no score depends on: a loss of the training, BERT's pooling layer, and a
-row of numbers that old versions of BERT's program saved."""
+"""Prefixes of keys that no score depends on: a training loss, BERT's pooling layer, and a row of
+numbers that old versions of BERT's program saved."""
 
 
 def load(checkpoint: Path, options: DimeOptions | None = None) -> TrainedMatcher:
-    """Read a published DIME checkpoint; its options say which direction it is.
+    """Read a published DIME checkpoint; its options give the direction.
 
     Args:
         checkpoint: A ``model_best.pth.tar`` of the published program.
-        options: What its export may choose; the defaults by default.
+        options: Options of its export; by default all at their defaults.
 
     Raises:
-        CheckpointError: It is not a DIME checkpoint, has options with no defined score, or its BERT
-            is not the one that ``bert_config`` describes.
-        InputError: The profile of ``prune_routes`` is that of another checkpoint.
+        CheckpointError: The file is not a DIME checkpoint, has options with no defined score, or
+            its BERT is not the one that ``bert_config`` describes.
+        InputError: The profile in ``prune_routes`` belongs to another checkpoint.
     """
     options = options or DimeOptions()
     content = load_checkpoint(checkpoint, expected=("model", "opt"))
@@ -97,7 +97,7 @@ def _check_profile(options: DimeOptions, checkpoint: Path) -> None:
 
 
 def _bert(weights: Mapping[str, Tensor], config: str, source: Path) -> BertSizes:
-    """BERT's sizes, from its config or bert-base-uncased's, as its weights have them."""
+    """BERT's sizes from its config, by default bert-base-uncased's, checked against its weights."""
     sizes = BertSizes.from_json(config) if config else BertSizes()
     prefix = "bert."
     own = {key.removeprefix(prefix): w for key, w in weights.items() if key.startswith(prefix)}

@@ -73,7 +73,7 @@ class DimeConfig:
 
     @property
     def refines_words(self) -> bool:
-        """Whether words are refined and regions are their context; else the other way round."""
+        """Whether words are refined with regions as context; otherwise the reverse."""
         return self.direction == "t2i"
 
     def scalars(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class RouteCounter:
 
     Attributes:
         outputs: Names of the matcher's outputs that `add` reads.
-        absent: What is said of a bundle without them.
+        absent: Message for a bundle without them.
     """
 
     outputs: tuple[str, ...] = (
@@ -41,7 +41,7 @@ class RouteCounter:
         self._skipped, self._skip_share = ([np.zeros(s) for s in skips] for _ in range(2))
 
     def add(self, outputs: Mapping[str, Pairs]) -> None:
-        """Count the pairs of a tile: each output is ``[..., paths, cells]``."""
+        """Count the pairs of a tile; each output is ``[..., paths, cells]``."""
         for layer, paths in enumerate(PATHS):
             divided = outputs[f"paths_layer{layer}"].reshape(-1, paths, len(CELLS))
             if layer == LAST:
@@ -61,7 +61,7 @@ class RouteCounter:
         self._pairs += len(divided)
 
     def profile(self, evidence: ProfileEvidence, data: str | None) -> RouteProfile:
-        """What was counted, with where it comes from."""
+        """The counts, with the evidence for them."""
         return RouteProfile(
             pairs=self._pairs,
             evidence=evidence,

@@ -1,8 +1,8 @@
-"""The exported form of DIME: equal scores with the least arithmetic a pair.
+"""The exported form of DIME: equal scores with the least arithmetic per pair.
 
-What is constant for an item is computed in the encoders: of the refined side layer 0's cells
-without a guide and all its gates, of the guiding side everything that the attention sums up. What
-only cells read that are left out (`Routes`) is not stored.
+What is constant for an item is computed in the encoders. For the refined side these are layer 0's
+cells without a guide and all its gates; for the guiding side, everything that the attention sums
+up. What only omitted cells read (`Routes`) is not stored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from itr_deploy.models.layers import position_mask
 from itr_deploy.models.precision import full_precision
 
 CPU_PAIRS = 24
-"""Measured at published sizes, see docs/performance.md."""
+"""Measured at published sizes; see docs/performance.md."""
 
 _PAIR_OUTPUTS = (
     PairOutput("paths_layer0", (4, 4)),
@@ -35,14 +35,14 @@ _PAIR_OUTPUTS = (
     PairOutput("gates_layer0", (4, 4)),
     PairOutput("gates_layer1", (4, 4)),
 )
-"""As the published program returns them, and undivided where those are divided by their sum."""
+"""The gates as the published program returns them, and undivided where it divides by their sum."""
 
 
 class DimeDeployment(DeployedMatcher):
-    """The exported form of a `Dime`: equal scores, the least arithmetic a pair.
+    """The exported form of a `Dime`: equal scores, the least arithmetic per pair.
 
     Attributes:
-        pair_outputs: With ``gates=True`` the gates of the three layers, path before cell.
+        pair_outputs: With ``gates=True``, the gates of the three layers, path before cell.
         routes: The gates that may open.
     """
 
@@ -92,11 +92,11 @@ class DimeDeployment(DeployedMatcher):
 
     @staticmethod
     def _precision(*, guides: bool) -> AbstractContextManager[None]:
-        """Of the guiding side's vector the signs are read: half precision would flip some."""
+        """Full precision for the guiding side: half precision would flip signs of its vector."""
         return full_precision() if guides else nullcontext()
 
     def _refined(self, local: Tensor, vector: Tensor) -> tuple[Tensor, ...]:
-        """`refined_tensors` of the embeddings ``[B, P, D]``."""
+        """`refined_tensors` from the embeddings ``[B, P, D]``."""
         layer = self.model.interaction.dynamic_itr_l0
         raw = pairs.raw_gates(layer, dict.fromkeys(range(len(CELLS)), local), self.routes.open[0])
         gates, skip = pairs.routed(raw)
@@ -110,20 +110,20 @@ class DimeDeployment(DeployedMatcher):
         return (*stored, raw.flatten(1)) if self.pair_outputs else tuple(stored)
 
     def _guiding(self, local: Tensor, vector: Tensor) -> tuple[Tensor, ...]:
-        """`guiding_tensors` of the embeddings ``[B, K, D]`` and the vector ``[B, D]``."""
+        """`guiding_tensors` from the embeddings ``[B, K, D]`` and the vector ``[B, D]``."""
         layers = enumerate(self.model.interaction.layers)
         used = [layer for number, layer in layers if self.routes.uses(number, CMRC)]
         maps = [_context_maps(layer.cmrc.refine, local) for layer in used]
         return (local, *(tensor for pair in maps for tensor in pair), vector, torch.sign(vector))
 
     def match(self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]) -> Tensor:
-        """Score every text with every image of its group, see `DeployedMatcher.match`."""
+        """Score every text with every image of its group; shapes as in `DeployedMatcher.match`."""
         return self.match_outputs(texts, lengths, images)[0]
 
     def match_outputs(
         self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """Scores and gates, see `DeployedMatcher.match_outputs`."""
+        """The scores, and the gates if the graphs output them."""
         named_texts = {s.name: t for s, t in zip(self.text_tensors, texts, strict=True)}
         named_images = {s.name: t for s, t in zip(self.image_tensors, images, strict=True)}
         gates = bool(self.pair_outputs)
@@ -132,7 +132,7 @@ class DimeDeployment(DeployedMatcher):
     def prefilter(
         self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
     ) -> Tensor:
-        """Scores by the cheap cells, see `prefilter_routes` and `DeployedMatcher.prefilter`."""
+        """Scores ``[B, T, I]`` by the cheap cells only, those of `prefilter_routes`."""
         named_texts = dict(zip(self.prefilter_text_tensors, texts, strict=True))
         named_images = dict(zip(self.prefilter_image_tensors, images, strict=True))
         return self._matched(self._cheap, named_texts, lengths, named_images)[0]
@@ -145,7 +145,7 @@ class DimeDeployment(DeployedMatcher):
         images: Mapping[str, Tensor],
         gates: bool = False,
     ) -> list[Tensor]:
-        """What ``matching`` gives of all pairs, ``[B, T, I, ...]``."""
+        """Output of ``matching`` for all pairs, ``[B, T, I, ...]``."""
         if self.model.config.refines_words:
             outputs = matching(texts, images, None, gates)
             return [output.transpose(1, 2) for output in outputs]
@@ -154,5 +154,5 @@ class DimeDeployment(DeployedMatcher):
 
 
 def _context_maps(refine: Refinement, local: Tensor) -> tuple[Tensor, Tensor]:
-    """``fc_scale`` and ``fc_1`` of ``fc_shift`` of the context ``[B, K, D]``, biases in them."""
+    """``fc_scale`` and ``fc_1`` of ``fc_shift`` of the context ``[B, K, D]``, biases included."""
     return refine.fc_scale(local), refine.fc_1(refine.fc_shift(local))

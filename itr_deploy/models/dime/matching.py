@@ -1,7 +1,7 @@
-"""DIME's three layers over all pairs, from what the encoders stored of their items.
+"""DIME's three layers over all pairs, from what the encoders stored per item.
 
-The routing graph is static: all cells are computed for every pair, the gates are weights. Cells
-whose gates are all held at 0 (`Routes`) are left out.
+The routing graph is static: all cells are computed for every pair, and the gates are weights.
+Cells whose gates are all held at 0 (`Routes`) are left out.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _PARTS_OF_LAYER0 = {
     "guided": (0.0, 1.0, 0.0, 0.0, 0.0),
     "modulated": (0.0, 0.0, 0.0, 1.0, 0.0),
 }
-"""By how much layer 0's four gates and its skip connection weigh a part. The outputs of cells 1 and
-3 both have l in them."""
+"""Weights of each part in layer 0's four gates and its skip connection. The outputs of cells 1 and 3
+both contain l."""
 
 
 class Matching:
     """The score of every pair of refined and guiding items.
 
     Args:
-        model: Its layers are used; whoever calls registers their parameters, and the pooling's.
-        pooling: From refined features to a vector.
+        model: The model with the layers. The caller registers their parameters and the pooling's.
+        pooling: Turns refined features into a vector.
         routes: The gates that may open.
     """
 
@@ -55,11 +55,11 @@ class Matching:
             refined: `refined_tensors`, each ``[B, X, ...]``.
             guiding: `guiding_tensors`, each ``[B, Y, ...]``.
             mask: ``bool [B, Y, K]``, the real positions of the guiding items; None for all.
-            gates: Whether to tell the gates.
+            gates: Whether to return the gates too.
 
         Returns:
-            Scores ``[B, Y, X]``, and with ``gates`` those of the three layers, divided, then those
-            of the first two, not divided: ``[B, Y, X, paths, cells]``.
+            Scores ``[B, Y, X]``. With ``gates``, also the gates of the three layers, divided, then
+            those of the first two, not divided: ``[B, Y, X, paths, cells]``.
         """
         groups, items, _, width = refined["local"].shape
         shape = (groups, guiding["local"].shape[1], items)
@@ -87,10 +87,10 @@ class Matching:
     def _first_layer(
         self, refined: Mapping[str, Tensor], context: Context, shape: tuple[int, int, int]
     ) -> dict[int, Tensor]:
-        """Inputs ``[n, P, D]`` of layer 1's cells; what has no guide comes from the encoder."""
+        """Inputs ``[n, P, D]`` of layer 1's cells; parts without a guide come from the encoder."""
         local = refined["local"]
         groups, items, positions, width = local.shape
-        # What the gates weigh: the refined cells have l in them.
+        # What the gates weight; the refined cells contain l.
         constant = {"relu": torch.relu(local), "local": local, "reasoned": refined.get("reasoned")}
         varying: dict[str, Tensor | None] = {"guided": None, "modulated": None}
         if self.routes.uses(0, GLGC):
@@ -110,7 +110,7 @@ class Matching:
         return dict(zip(paths, flat, strict=True))
 
     def _modulated(self, number: int, queries: Tensor, positions: int, context: Context) -> Tensor:
-        """Cross-modal refinement less its residual: ``[B, Y or 1, X * P, D] -> [n * P, D]``."""
+        """Cross-modal refinement without its residual: ``[B, Y or 1, X * P, D] -> [n * P, D]``."""
         weights = pairs.attention_weights(
             self.config.attention_norm, self.config.temperature, queries, positions, context
         )
@@ -170,7 +170,7 @@ class Matching:
         p = (gates / total).split(1, dim=-1)
         skip = (closed / total).split(1, dim=-1)
         found = self._cells(2, inputs, context, shape, p[GLGC])
-        # p relu(x) + skip x, as p is not negative
+        # p relu(x) + skip x, since p is not negative
         out = torch.maximum(inputs[RIC] * (p[RIC] + skip[RIC]), inputs[RIC] * skip[RIC])
         guided = p[GLGC] + skip[GLGC]
         out = out + inputs[GLGC] * (found[GLGC] + guided if GLGC in found else guided)
@@ -183,14 +183,14 @@ class Matching:
 
 
 def _routing(refined: Mapping[str, Tensor]) -> Tensor:
-    """Layer 0's gates and skips of the refined items: ``[B, X, paths, cells + 1]``."""
+    """Layer 0's gates and skip connections of the refined items: ``[B, X, paths, cells + 1]``."""
     return refined["routing"].unflatten(-1, (len(CELLS), len(CELLS) + 1))
 
 
 def _weighted(
     parts: Mapping[str, Tensor | None], routing: Tensor, paths: Sequence[int]
 ) -> list[Tensor]:
-    """Sums ``[..., P, D]`` of the parts that there are, by layer 0's routing, one a path."""
+    """Sums ``[..., P, D]`` of the given parts by layer 0's routing, one per path."""
     there = {name: part for name, part in parts.items() if part is not None}
     weights = routing @ routing.new_tensor([_PARTS_OF_LAYER0[name] for name in there]).T
     weights = pairs.chosen(weights, paths, axis=-2)

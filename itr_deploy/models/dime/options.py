@@ -1,4 +1,4 @@
-"""What an export of a DIME may choose."""
+"""The options of the export of a DIME."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MARK = CheckpointMark("dynamic_itr_l0.ric.router.mlp.0.weight", part=2)
 
 
 class DimeOptions(FamilyOptions):
-    """What an export of a DIME may choose."""
+    """The options of the export of a DIME."""
 
     bert_config: TextFile = Field(
         default="",
@@ -53,17 +53,17 @@ class DimeOptions(FamilyOptions):
 
     @property
     def anonymous_profile(self) -> str:
-        """The text of the profile without its directory: a bundle tells nobody where data lies."""
+        """The text of the profile without its directory: a bundle must not reveal where data is."""
         profile = self.profile
         return "" if profile is None else profile.without_place().model_dump_json()
 
     @model_validator(mode="after")
     def _have_a_profile(self) -> Self:
-        """Refuse what is about a route profile without one, and what is no profile.
+        """Refuse options that need a route profile without one, and an invalid profile.
 
         Raises:
             InputError: ``prune_routes`` is not a route profile.
-            UsageError: An option about it is given without one.
+            UsageError: An option that needs a route profile is given without one.
         """
         if self.profile is None and (self.threshold or self.profiled_data is not None):
             name = "--threshold" if self.threshold else "--profiled-data"

@@ -1,7 +1,7 @@
-"""DIME's cells over all pairs at once, with what is constant for an item taken out.
+"""DIME's cells over all pairs at once, without what is constant for an item.
 
 Arrays of pairs are ``[n, P, D]``: n pairs, P positions of the refined side. The pairs of a group
-lie in the order ``[B, Y, X]``: X items of the refined side innermost, Y of the guiding side.
+are in the order ``[B, Y, X]``: X items of the refined side innermost, Y of the guiding side.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from itr_deploy.models.layers import MASKED, l2_norm
 from itr_deploy.models.precision import full_precision
 
 NORMALIZE_EPS = 1e-12
-"""Least norm that `torch.nn.functional.normalize` divides by."""
+"""Smallest norm that `torch.nn.functional.normalize` divides by."""
 
 SUM_SCALE = 8192.0
 """A power of two, so that ``a / (b + 1e-8)`` equals ``8192 a / (8192 b + 8.192e-5)`` to the last
-bit: torch.onnx's optimiser deletes an addition of 1e-8, and 0 / 0 is what is left."""
+bit. Otherwise torch.onnx's optimiser deletes the addition of 1e-8, and 0 / 0 remains."""
 
 
 class Context(NamedTuple):
@@ -82,8 +82,8 @@ def _first_norm(kind: str, logits: Tensor) -> Tensor:
 def guidance(cell: GlobalLocalGuidance, x: Tensor, sign: Tensor) -> Tensor:
     """Weights that global-local guidance gives its input ``x [n, P, D]``, of the same shape.
 
-    The cell normalises ``fc_1(x) * g`` over the positions, where g is constant: of g only the sign
-    is left.
+    The cell normalises ``fc_1(x) * g`` over the positions, where g is constant, so only the sign
+    of g remains.
 
     Args:
         cell: The cell.
@@ -96,10 +96,10 @@ def guidance(cell: GlobalLocalGuidance, x: Tensor, sign: Tensor) -> Tensor:
 
 
 def modulated(refine: Refinement, x: Tensor, weights: Tensor, context: Context) -> Tensor:
-    """Cross-modal refinement less its residual.
+    """Cross-modal refinement without its residual.
 
-    The maps of the attended vector are taken of the context instead, once an item: they commute
-    with the weighted sum, and may have their biases in them because the weights sum to 1.
+    The maps of the attended vector are applied to the context instead, once per item. They
+    commute with the weighted sum, and can include their biases because the weights sum to 1.
 
     Args:
         refine: The cell's Linears.
@@ -123,8 +123,8 @@ def modulated(refine: Refinement, x: Tensor, weights: Tensor, context: Context) 
 def reasoned(attention: SelfAttention, x: Tensor) -> Tensor:
     """Intra-modal reasoning ``[n, P, D] -> [n, P, D]``.
 
-    The last bias is added with the value's, since the weights sum to 1, and taken out of the
-    feed-forward's input again: so the residual is the summand of one product.
+    The last bias is added with the value's, since the weights sum to 1, and subtracted again from
+    the feed-forward's input. This makes the residual the summand of one product.
     """
     pairs, positions, width = x.shape
     heads, size = attention.heads, width // attention.heads
@@ -133,7 +133,7 @@ def reasoned(attention: SelfAttention, x: Tensor) -> Tensor:
     flat = x.reshape(-1, width)
 
     def split(y: Tensor) -> Tensor:
-        # Heads by a transposition of matrices, several times as fast as one of small blocks.
+        # Splits heads by transposing matrices, several times as fast as transposing small blocks.
         return y.reshape(x.shape).transpose(1, 2).reshape(pairs, heads, size, positions)
 
     root = math.sqrt(size)
@@ -155,16 +155,16 @@ def _as_linear(module: nn.Module) -> nn.Linear:
 def raw_gates(
     layer: DynamicLayer, inputs: Mapping[int, Tensor], may_open: Sequence[Sequence[bool]]
 ) -> Tensor:
-    """Gates ``[n, paths, 4]`` of a layer's cells, in full precision: a gate is exactly 0, or open.
+    """Gates ``[n, paths, 4]`` of a layer's cells, in full precision, since a gate is exactly 0 or open.
 
     Args:
         layer: The layer.
         inputs: The cells' inputs ``[n, P, D]``, at least those with a gate that may open.
-        may_open: By out-path and cell, False for a gate that is held at 0.
+        may_open: Per out-path and cell, False for a gate that is held at 0.
     """
     cells = [cell for cell in range(len(CELLS)) if any(row[cell] for row in may_open)]
     if not cells:
-        # Not len(): export would take the example's size for a constant.
+        # Not len(): export would treat the example's size as a constant.
         return inputs[0].new_zeros(inputs[0].shape[0], len(may_open), len(CELLS))
     logits = [layer.cells[cell].router.mlp(inputs[cell].mean(dim=1)) for cell in cells]
     gates = torch.relu(torch.tanh(torch.cat(logits, dim=1)))
@@ -191,8 +191,8 @@ def combined(weights: Tensor, parts: Sequence[Tensor]) -> list[Tensor]:
         parts: k tensors ``[..., P, D]``.
 
     Returns:
-        As many tensors ``[..., 1, P * D]`` as there are sums. Each is a product with one row: it
-        reads every part once and writes nothing in between.
+        One tensor ``[..., 1, P * D]`` per sum. Each is a product with one row, which reads every
+        part once and writes no intermediate result.
     """
     shape = parts[0].shape
     stack = torch.cat(list(parts), dim=-2).reshape(*shape[:-2], len(parts), -1)
@@ -200,7 +200,7 @@ def combined(weights: Tensor, parts: Sequence[Tensor]) -> list[Tensor]:
 
 
 def chosen(weights: Tensor, places: Sequence[int], axis: int = -1) -> Tensor:
-    """The entries of an axis at constant places; all of them cost nothing."""
+    """The entries of an axis at constant places; taking all of them costs nothing."""
     if list(places) == list(range(weights.shape[axis])):
         return weights
     return weights.index_select(axis, torch.tensor(list(places)))

@@ -13,7 +13,7 @@ WIDTH, HEIGHT = 880, 560
 LEFT, TOP, COLUMN, ROW = 150, 90, 190, 150
 BOX_WIDTH, BOX_HEIGHT = 96, 34
 WIDEST = 9.0
-"""Pixels of an edge that is all of its aggregate."""
+"""Width in pixels of an edge that makes up all of its aggregate."""
 
 TITLES = {
     "ric": "identity",
@@ -35,7 +35,8 @@ class Box(NamedTuple):
 class Edge(NamedTuple):
     """A line from the bottom of one box to the top of another, in pixels.
 
-    ``kind`` is its class: ``e`` a gate in use, ``n`` one that never is, ``k`` a skip connection.
+    ``kind`` is its class: ``e`` for a used gate, ``n`` for an unused one, ``k`` for a skip
+    connection.
     """
 
     kind: str
@@ -48,11 +49,11 @@ class Edge(NamedTuple):
 def picture(subject: str, routes: Sequence[RouteUse], skips: Sequence[SkipUse]) -> str:
     """An SVG document: cells by layer, edges as wide as their share of the aggregate they join.
 
-    An edge that was never used is dashed and grey, and so is a cell without one in use. Skip
-    connections are brown, from the cell whose output or input they carry.
+    An edge that was never used is dashed and grey, and so is a cell without a used edge. Skip
+    connections are brown and start at the cell whose output or input they carry.
 
     Args:
-        subject: On what they were counted.
+        subject: What they were counted on.
         routes: Every gate.
         skips: Every skip connection.
     """

@@ -32,7 +32,7 @@ class Texts(NamedTuple):
 
 
 class ImageEncoder(nn.Module):
-    """One Linear for the regions, their mean for the image."""
+    """One Linear for the regions; the image vector is their mean."""
 
     def __init__(self, config: DimeConfig) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class ImageEncoder(nn.Module):
 
 
 class TextEncoder(nn.Module):
-    """BERT, convolutions over time of three widths, and their projection."""
+    """BERT, convolutions over time with three widths, and a projection."""
 
     def __init__(self, config: DimeConfig) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class TextEncoder(nn.Module):
     def forward(self, token_ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """``int64 [C, W], int64 [C]`` -> word embeddings ``[C, W, D]``, sentences ``[C, D]``.
 
-        Padded positions are words like the others: they are in the maxima and means.
+        Padded positions count as words: they are part of the maxima and means.
         """
         states = last_layer(self.bert, token_ids, lengths)
         phrases = torch.cat([self._convolved(states, conv) for conv in self.convs1], dim=-1)
@@ -78,7 +78,7 @@ class TextEncoder(nn.Module):
 
     @staticmethod
     def _convolved(states: Tensor, conv: nn.Module) -> Tensor:
-        """One convolution over time, ``[C, W, H] -> [C, W, D]``, zeros where it looks outside."""
+        """One convolution over time, ``[C, W, H] -> [C, W, D]``, zero-padded."""
         assert isinstance(conv, nn.Conv2d)
         before = (conv.kernel_size[0] - 1) // 2
         padded = functional.pad(states, (0, 0, before, conv.kernel_size[0] // 2))
@@ -86,7 +86,7 @@ class TextEncoder(nn.Module):
 
 
 class Interaction(nn.Module):
-    """Three layers of four cells, and the score; the published keys, less ``path_mapping``."""
+    """Three layers of four cells, and the score. Keys as published, without ``path_mapping``."""
 
     def __init__(self, config: DimeConfig, routes: Routes) -> None:
         super().__init__()
@@ -121,11 +121,11 @@ class Interaction(nn.Module):
 
 
 class Dime(nn.Module):
-    """DIME as published, one direction; three parts as the checkpoint has three state dicts.
+    """DIME as published, for one direction; its three parts match the three state dicts.
 
     Args:
         config: The model's options.
-        routes: The gates that may open, all in the published model.
+        routes: The gates that may open; all of them in the published model.
     """
 
     def __init__(self, config: DimeConfig, routes: Routes | None = None) -> None:
@@ -155,7 +155,7 @@ class Dime(nn.Module):
         Args:
             regions: ``float32 [N, R, Di]``.
             token_ids: ``int64 [C, L]``, padded with 0.
-            lengths: ``int64 [C]``, ``[CLS]`` and ``[SEP]`` counted.
+            lengths: ``int64 [C]``, including ``[CLS]`` and ``[SEP]``.
 
         Returns:
             ``float32 [N, C]``, higher is better.
@@ -175,7 +175,7 @@ class Dime(nn.Module):
         return self.match(self.encode_images(regions), self.encode_texts(token_ids, lengths))
 
     def match(self, images: Images, texts: Texts) -> tuple[Tensor, dict[str, Tensor]]:
-        """`score_with_paths` for items that are encoded."""
+        """`score_with_paths` for encoded items."""
         columns, gates = [], []
         for number, length in enumerate(texts.lengths.tolist()):
             words, sentence = texts.words[number : number + 1], texts.vector[number : number + 1]

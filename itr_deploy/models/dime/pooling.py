@@ -1,4 +1,4 @@
-"""From refined features to one vector a pair."""
+"""From refined features to one vector per pair."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 class Pooling(nn.Module):
     """A batch norm at every position, then mean plus maximum over the positions.
 
-    The norm is affine a channel, so that it is applied after pooling; where its factor is negative,
-    the maximum is that of the least value.
+    The norm is affine per channel, so it is applied after pooling. Where its factor is negative,
+    the smallest value gives the maximum.
     """
 
     scale: Tensor
@@ -32,7 +32,7 @@ class Pooling(nn.Module):
 
 
 def folded(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """Factor and summand ``[D]`` of a batch norm that is not training."""
+    """Factor and summand ``[D]`` of a batch norm in evaluation."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = (norm.weight / torch.sqrt(norm.running_var + norm.eps)).detach()

@@ -33,7 +33,7 @@ class RouteProfile(Profile):
         """Read what `itr-deploy profile-routes` wrote.
 
         Raises:
-            InputError: It is not a route profile.
+            InputError: The text is not a route profile.
         """
         try:
             profile = cls.model_validate_json(text)
@@ -54,11 +54,11 @@ class RouteProfile(Profile):
         return profile
 
     def without_place(self) -> RouteProfile:
-        """The same without the directory of the data."""
+        """This profile without the directory of the data."""
         return self.model_copy(update={"data": None})
 
     def tables(self) -> list[ProfileTable]:
-        """The gates, and the skip connections."""
+        """A table of the gates and one of the skip connections."""
         gates = [
             (
                 f"{use.layer}",

@@ -14,7 +14,7 @@ from itr_deploy.models.dime.routes import Routes
 
 
 def prune(model: Dime, options: DimeOptions) -> tuple[Dime, ChangedFrom | None]:
-    """The model without the routes that a profile saw too little used, and what it was before."""
+    """The model without the routes that a profile shows too little used, and what changed."""
     profile, threshold = options.profile, options.threshold
     if profile is None:
         return model, None
@@ -40,7 +40,7 @@ def pruned(model: Dime, routes: Routes) -> Dime:
 
 
 def _record(routes: Routes, profile: RouteProfile, threshold: float) -> Pruning:
-    """What a manifest says of it: the gates that are held at 0, and the cells without any other."""
+    """The entry for the manifest: the gates held at 0, and the cells without any other gate."""
     return Pruning(
         threshold=threshold,
         closed=tuple(routes.closed()),

@@ -1,4 +1,4 @@
-"""DIME's routing graph: which gates may open, and what that leaves to compute.
+"""DIME's routing graph: which gates may open, and what remains to be computed.
 
 A pruned model is the published one with some gates held at 0. The skip connections stay, so that
 every input has a defined score.
@@ -16,13 +16,13 @@ order of cells in gates and sums."""
 RIC, GLGC, IMRC, CMRC = range(len(CELLS))
 
 PATHS = (len(CELLS), len(CELLS), 1)
-"""Out-paths of a cell, by layer: to every cell of the next one, at last to the score."""
+"""Out-paths of a cell, by layer: to every cell of the next layer, in the last layer to the score."""
 
 SUM_EPS = 1e-8
 """Added to a sum of gates before dividing by it."""
 
 OFF_THRESHOLD = 1e-4
-"""Gates that sum up to less leave an out-path with the skip connection."""
+"""An out-path whose gates sum to less uses the skip connection."""
 
 Open = tuple[tuple[tuple[bool, ...], ...], ...]
 
@@ -32,7 +32,7 @@ class Routes:
     """The gates that may open.
 
     Attributes:
-        open: By layer, out-path and cell. A path to a cell that is not computed has none.
+        open: Per layer, out-path and cell. A path to a cell that is not computed has none.
     """
 
     open: Open
@@ -71,8 +71,9 @@ class Routes:
     def computed(self, layer: int) -> list[int]:
         """Cells whose inputs a layer needs.
 
-        The last layer hands on the input of a closed cell, so it needs all. Before it a cell counts
-        if it has an open gate, and the first always: skip connections come from its output.
+        The last layer passes on the input of a closed cell, so it needs all. In earlier layers a
+        cell counts if it has an open gate; the first always does, since skip connections start at
+        its output.
         """
         if layer == len(PATHS) - 1:
             return list(range(len(CELLS)))
@@ -83,7 +84,7 @@ class Routes:
         return [name for name, is_open in self._named() if not is_open]
 
     def removed(self) -> list[str]:
-        """Names of the cells that are not computed for want of an open gate.
+        """Names of the cells that are not computed because no gate is open.
 
         The first cell of a layer counts too, though its `relu` may remain for skip connections.
         """
@@ -102,7 +103,7 @@ class Routes:
 
 
 def route_name(layer: int, cell: int, path: int) -> str:
-    """The name of a gate, for example ``layer0.glgc->layer1.ric``."""
+    """The name of a gate, such as ``layer0.glgc->layer1.ric``."""
     return f"layer{layer}.{CELLS[cell]}->{path_name(layer, path)}"
 
 

@@ -1,4 +1,4 @@
-"""What a gallery stores of DIME's items: of the refined side, and of the guiding one."""
+"""What a gallery stores for DIME's items, on the refined and on the guiding side."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from itr_deploy.models.contract import StoredTensor
 from itr_deploy.models.dime.routes import CELLS, CMRC, GLGC, IMRC, Routes
 
 ROUTING = len(CELLS) * (len(CELLS) + 1)
-"""Values a refined item stores of layer 0's routing: for every out-path the cells' gates, and the
-skip connection's."""
+"""Values that a refined item stores for layer 0's routing: per out-path, the cells' gates and the
+skip connection."""
 
 
 def refined_tensors(width: int, routes: Routes, gates: bool) -> tuple[StoredTensor, ...]:
-    """Tensors of the refined side; ``gates`` for those that are only told, not used."""
+    """Tensors of the refined side; ``gates`` adds those that are only output, not used."""
     names = ["local"]
     names += ["guided"] * routes.uses(0, GLGC) + ["reasoned"] * routes.uses(0, IMRC)
     items = {"routing": ROUTING, "gates": len(CELLS) ** 2} if gates else {"routing": ROUTING}

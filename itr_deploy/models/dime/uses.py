@@ -15,10 +15,10 @@ class RouteUse(Record):
     Attributes:
         layer: Its layer, from 0.
         cell: Its cell's name.
-        path: Where it leads, see `path_name`.
+        path: Where it leads; see `path_name`.
         zero: Share of the pairs where it is exactly 0.
         mean: Its mean, before any division.
-        share: Mean share that it gives its cell of the aggregate.
+        share: Its cell's mean share of the aggregate.
     """
 
     layer: int
@@ -34,10 +34,11 @@ class SkipUse(Record):
 
     Attributes:
         layer: Its layer.
-        cell: The cell it takes the place of in the last layer, ``ric``'s output before.
+        cell: The cell that it replaces in the last layer; in earlier ones ``ric``, whose output
+            it carries.
         path: Where it leads.
         used: Share of the pairs where it is taken.
-        share: Mean share that it has in the aggregate.
+        share: Its mean share of the aggregate.
     """
 
     layer: int

@@ -22,10 +22,10 @@ def load(checkpoint: Path, options: ImramOptions | None = None) -> TrainedMatche
 
     Args:
         checkpoint: A ``model_best.pth.tar`` of the published program.
-        options: What its export may choose; the defaults by default.
+        options: Options of its export; by default all at their defaults.
 
     Raises:
-        CheckpointError: It is not an IMRAM checkpoint, or has options with no defined score.
+        CheckpointError: The file is not an IMRAM checkpoint, or has options with no defined score.
     """
     options = options or ImramOptions()
     content = load_checkpoint(checkpoint, expected=("model", "opt"))
@@ -77,10 +77,10 @@ def _config(opt: Any, weights: Mapping[str, Tensor], source: Path) -> ImramConfi
 
 
 def _plain_linear(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Replace a weight-normalised Linear, ``g v / ||v||`` with one norm for all, by its weight."""
+    """Replace a weight-normalised Linear, ``g v / ||v||`` with a single norm, by its weight."""
     plain, layer = dict(weights), "img_enc.fc_local.weight"
     scale, direction = plain.get(f"{layer}_g"), plain.get(f"{layer}_v")
-    # Anything else than one scale and its direction is left for `load_weights` to name.
+    # Anything but one scale and its direction is left for `load_weights` to name.
     if scale is not None and direction is not None and scale.numel() == 1:
         plain[layer] = scale * direction / direction.norm()
         del plain[f"{layer}_g"], plain[f"{layer}_v"]

@@ -20,9 +20,9 @@ class ImramConfig:
         image_dim: Width Di of a region feature (``img_dim``).
         embed_dim: Width D of the joint space (``embed_size``).
         word_dim: Width of a word embedding.
-        vocab_size: Number of words, the four special ones counted.
+        vocab_size: Number of words, including the four special ones.
         num_layers: Layers of the GRU.
-        mode: Which branches make the score (``model_mode``).
+        mode: Which branches make up the score (``model_mode``).
         steps: Number T of matching steps (``iteration_step``).
         temperature: Factor on the attention logits (``lambda_softmax``).
         attention_norm: First normalisation, over the query axis (``raw_feature_norm``).

@@ -1,6 +1,6 @@
-"""The exported form of IMRAM: equal scores with the least arithmetic a pair.
+"""The exported form of IMRAM: equal scores with the least arithmetic per pair.
 
-What depends on one item alone is computed in the encoders, the steps are unrolled over all pairs
+What depends on one item only is computed in the encoders, the steps are unrolled over all pairs
 at once, and the update after the last step is left out.
 """
 
@@ -27,11 +27,11 @@ from itr_deploy.models.precision import full_precision
 CASCADE = Pipeline(
     candidates=40, prefilter=300, image_query_candidates=200, image_query_prefilter=2000
 )
-"""Keeps 99 % of the exhaustive top 10 of the shapes world's test split, docs/performance.md."""
+"""Keeps 99 % of the exhaustive top 10 on the shapes world's test split (docs/performance.md)."""
 
 
 class ImramDeployment(DeployedMatcher):
-    """The exported form of an `Imram`: equal scores, the least arithmetic a pair.
+    """The exported form of an `Imram`: equal scores, the least arithmetic per pair.
 
     A memory unit's Linear over ``[query ; attended]`` is split by columns into a query part and a
     context part. The context part commutes with the attention's weighted sum, so that with
@@ -39,9 +39,9 @@ class ImramDeployment(DeployedMatcher):
     the steps after the first. With ``"none"`` only the embeddings are stored.
 
     Attributes:
-        pair_outputs: With ``step_scores=True`` each step's part of the score, of both branches.
+        pair_outputs: With ``step_scores=True``, each step's part of the score, over both branches.
         prefilter_image_tensors: The regions alone: the first step needs no memory unit. With one
-            step there is no prefilter, it would be the matcher.
+            step there is no prefilter: it would be the matcher itself.
     """
 
     def __init__(self, model: Imram, precompute: str, step_scores: bool = False) -> None:
@@ -80,7 +80,7 @@ class ImramDeployment(DeployedMatcher):
 
     def encode_images(self, regions: Tensor) -> tuple[Tensor, ...]:
         """``float32 [B, R, Di]`` -> the `image_tensors`, then the pooled embedding."""
-        # Most of what half precision costs a score came from here, and an item is encoded once.
+        # Most of the error of half precision came from here, and an item is encoded only once.
         with full_precision():
             embedded = self.model.img_enc(regions)
         if self.model.config.image_norm:
@@ -93,7 +93,7 @@ class ImramDeployment(DeployedMatcher):
     def encode_texts(self, token_ids: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         """``int64 [B, L], int64 [B]`` -> the `text_tensors`, then the pooled embedding."""
         encoder = self.model.txt_enc
-        with full_precision():  # as an image's
+        with full_precision():  # as for images
             words = bigru_two_pass(encoder.rnn, encoder.embed(token_ids), lengths)
         if self.model.config.text_norm:
             words = l2_norm(words, -1)
@@ -110,7 +110,7 @@ class ImramDeployment(DeployedMatcher):
         return self._half(side, unit, branch, x)
 
     def _half(self, side: str, unit: str, branch: str, x: Tensor) -> Tensor:
-        """The query or context columns of a memory unit's Linear; the query's part has the bias."""
+        """The query or context columns of a memory unit's Linear; the query part holds the bias."""
         linear: nn.Linear = getattr(self.model, f"{unit}_{branch}")
         width = self.embedding_dim
         if side == "query":
@@ -118,19 +118,19 @@ class ImramDeployment(DeployedMatcher):
         return functional.linear(x, linear.weight[:, width:])
 
     def match(self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]) -> Tensor:
-        """Score every text with every image of its group, see `DeployedMatcher.match`."""
+        """Score every text with every image of its group; shapes as in `DeployedMatcher.match`."""
         return self.match_outputs(texts, lengths, images)[0]
 
     def match_outputs(
         self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """Scores, and every step's part of them, see `DeployedMatcher.match_outputs`."""
+        """The scores, and each step's part of them if the graphs output it."""
         return self._outputs(self._all_steps(texts, lengths, images))
 
     def match_and_prefilter(
         self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """The outputs and the first step's part, see `DeployedMatcher.match_and_prefilter`."""
+        """The outputs of `match_outputs`, then the first step's part of the score."""
         branches = self._all_steps(texts, lengths, images)
         return (*self._outputs(branches), _first_step(branches))
 
@@ -151,7 +151,7 @@ class ImramDeployment(DeployedMatcher):
     def prefilter(
         self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
     ) -> Tensor:
-        """The first step's part of the score, see `DeployedMatcher.prefilter`."""
+        """The first step's part of the score ``[B, T, I]``."""
         text, image = {"words": texts[0]}, {"regions": images[0]}
         return _first_step(self._branches(text, lengths, image, 1))
 
@@ -205,7 +205,7 @@ class ImramDeployment(DeployedMatcher):
         logits = affinity.reshape(groups, contexts, items, q_len, c_len)
         if query.mask is not None and kind not in ("clipped", "no_norm"):
             real = query.mask[:, None, :, :, None]
-            # A zero does not change an L2 norm, nor MASKED a softmax.
+            # A zero leaves an L2 norm unchanged, and MASKED leaves a softmax unchanged.
             fill = MASKED if kind == "softmax" else 0.0
             logits = torch.where(real, logits, fill)
         logits = first_norm(kind, logits, 3, l2_norm) * self.model.config.temperature
@@ -252,7 +252,7 @@ class ImramDeployment(DeployedMatcher):
 
 
 class _Side:
-    """One side of a branch: its tensors by name, the embedding among them, and its mask."""
+    """One side of a branch: its tensors by name, including the embedding, and its mask."""
 
     def __init__(self, tensors: Mapping[str, Tensor], embedded: str, mask: Tensor | None) -> None:
         self.tensors = tensors

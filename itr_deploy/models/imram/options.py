@@ -1,4 +1,4 @@
-"""What an export of an IMRAM may choose, and how its checkpoints are told."""
+"""The options of the export of an IMRAM, and how its checkpoints are recognised."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STEP_SCORES = "step_scores"
 
 
 class ImramOptions(FamilyOptions):
-    """What an export of an IMRAM may choose."""
+    """The options of the export of an IMRAM."""
 
     precompute: Literal["full", "none"] = Field(
         default="full",

@@ -1,4 +1,4 @@
-"""IMRAM as published: a loop over captions, every step of it as the paper writes it."""
+"""IMRAM as published: a loop over captions, with every step as the paper writes it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ImageEncoder(nn.Module):
         self.fc_local = nn.Linear(config.image_dim, config.embed_dim)
 
     def forward(self, regions: Tensor) -> Tensor:
-        """Project the regions; the norm is the caller's."""
+        """Project the regions; the caller normalises them."""
         embedded: Tensor = self.fc_local(regions)
         return embedded
 
@@ -59,7 +59,7 @@ class Imram(nn.Module):
         return l2_norm_published(embedded, -1) if self.config.image_norm else embedded
 
     def encode_texts(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
-        """Word embeddings: ``int64 [C, L], int64 [C] -> float32 [C, L, D]``, padding 0."""
+        """Word embeddings: ``int64 [C, L], int64 [C] -> float32 [C, L, D]``, padded positions 0."""
         words = bigru_packed(self.txt_enc.rnn, self.txt_enc.embed(token_ids), lengths)
         return l2_norm_published(words, -1) if self.config.text_norm else words
 
@@ -69,7 +69,7 @@ class Imram(nn.Module):
         Args:
             regions: ``float32 [N, R, Di]``.
             token_ids: ``int64 [C, L]``, padded with 0.
-            lengths: ``int64 [C]``, ``<start>`` and ``<end>`` counted.
+            lengths: ``int64 [C]``, including ``<start>`` and ``<end>``.
 
         Returns:
             ``float32 [N, C]``, higher is better.
@@ -83,7 +83,7 @@ class Imram(nn.Module):
         return self._match(images, self.encode_texts(token_ids, lengths), lengths)
 
     def match(self, images: Tensor, words: Tensor, lengths: Tensor) -> Tensor:
-        """`score` for items that are encoded: ``[N, R, D], [C, L, D], [C] -> [N, C]``."""
+        """`score` for encoded items: ``[N, R, D], [C, L, D], [C] -> [N, C]``."""
         branches = self._match(images, words, lengths).values()
         return torch.stack([scores.sum(dim=0) for scores in branches]).sum(dim=0)
 

@@ -27,7 +27,7 @@ def load(checkpoint: Path, *, heads: int = 24) -> TrainedReranker:
         heads: Heads of the attention; every other size is in the weights.
 
     Raises:
-        CheckpointError: It is not a LeaPRR's, or the heads do not divide its width.
+        CheckpointError: The file is not a LeaPRR checkpoint, or the heads do not divide its width.
     """
     state = load_checkpoint(checkpoint, expected=("state_dict",))["state_dict"]
     if not isinstance(state, Mapping):

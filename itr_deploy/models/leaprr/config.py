@@ -12,7 +12,7 @@ class LeaprrConfig:
     """The sizes of one direction's network.
 
     Attributes:
-        pillars: L, the width of a block of affinities, the query's own counted.
+        pillars: L, the width of a block of affinities, including the query's own.
         embed_dim: Width E of a row inside the network.
         heads: Heads of the attention.
         hidden: Width of the MLP's hidden layer.

@@ -11,7 +11,7 @@ from itr_deploy.models.leaprr.config import LeaprrConfig
 
 
 class Leaprr(RerankNetwork):
-    """Affinities of a query and its candidates to the pillars in, the candidates' scores out.
+    """Scores candidates from the affinities of the query and its candidates to the pillars.
 
     The attribute names are those of the published checkpoint.
     """
@@ -26,12 +26,12 @@ class Leaprr(RerankNetwork):
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.depth))
 
     def forward(self, affinities: Tensor, edges: Tensor) -> Tensor:
-        """See `RerankNetwork.forward`: the cosine of the query's row with each candidate's."""
+        """Cosines ``[B, K - 1]`` of the query's row with each candidate's, after the blocks."""
         rows = functional.normalize(self.rows(affinities, edges), dim=-1)
         return (rows[:, 1:] * rows[:, :1]).sum(dim=-1)
 
     def rows(self, affinities: Tensor, edges: Tensor) -> Tensor:
-        """What the blocks make of the query and its candidates, ``[B, K, E]``."""
+        """Output of the blocks for the query and its candidates, ``[B, K, E]``."""
         inter, intra = affinities.chunk(2, dim=-1)
         x = self.topk_proj(torch.cat((self.ln(inter), self.ln1(intra)), dim=-1))
         for block in self.blocks:
@@ -40,7 +40,7 @@ class Leaprr(RerankNetwork):
 
 
 class _Block(nn.Module):
-    """Attention and MLP, both normalised first and added to their input."""
+    """Attention and MLP, each with a norm before it and a residual connection."""
 
     def __init__(self, config: LeaprrConfig) -> None:
         super().__init__()

@@ -28,10 +28,10 @@ def load(checkpoint: Path, options: LhscOptions | None = None) -> TrainedMatcher
 
     Args:
         checkpoint: A ``model_best.pth.tar`` of the published program.
-        options: What its export may choose; the defaults by default.
+        options: Options of its export; by default all at their defaults.
 
     Raises:
-        CheckpointError: It is not an LHSC checkpoint.
+        CheckpointError: The file is not an LHSC checkpoint.
     """
     options = options or LhscOptions()
     content = load_checkpoint(checkpoint, expected=("model", "opt"))

@@ -8,7 +8,7 @@ from itr_deploy.errors import CheckpointError
 from itr_deploy.models.lhsc.options import TextPadding
 
 REGIONS = 36
-"""Regions of every image: a batch normalisation has one channel a region."""
+"""Regions of every image: a batch normalisation has one channel per region."""
 
 LAYERS = 4
 """Depth of the graph-convolution stack and of the self-attention stack."""
@@ -29,7 +29,7 @@ class LhscConfig:
         embed_dim: Width D of the joint space (``embed_size``).
         sim_dim: Width S of a similarity vector.
         word_dim: Width Dw of a word embedding.
-        vocab_size: Number of words, the four special ones counted.
+        vocab_size: Number of words, including the four special ones.
         num_layers: Layers of the GRU.
         image_norm: Whether region embeddings are normalised (not ``no_imgnorm``).
         text_norm: Whether word embeddings are normalised (not ``no_txtnorm``).
@@ -57,5 +57,5 @@ class LhscConfig:
 
     @property
     def padded_together(self) -> int | None:
-        """Consecutive captions whose padding takes part, None where it never does."""
+        """Number of consecutive captions whose padding takes part, None if it never does."""
         return PUBLISHED_BATCH if self.text_padding == "published" else None

@@ -1,7 +1,7 @@
-"""The exported form of LHSC: equal scores with the least arithmetic a pair.
+"""The exported form of LHSC: equal scores with the least arithmetic per pair.
 
 Both stacks and both global vectors are computed in the encoders, with every batch normalisation
-multiplied out. What is left of a pair is the attention, the two Linears over squared differences,
+multiplied out. What remains per pair is the attention, the two Linears over squared differences,
 and their gated sum.
 """
 
@@ -23,7 +23,7 @@ from itr_deploy.models.quantised import unquantised
 
 
 class LhscDeployment(DeployedMatcher):
-    """The exported form of an `Lhsc`: equal scores, the least arithmetic a pair."""
+    """The exported form of an `Lhsc`: equal scores, the least arithmetic per pair."""
 
     regions = REGIONS
 
@@ -74,7 +74,7 @@ class LhscDeployment(DeployedMatcher):
         return words, vector, vector
 
     def match(self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]) -> Tensor:
-        """Score every text with every image of its group, see `DeployedMatcher.match`.
+        """Score every text with every image of its group; shapes as in `DeployedMatcher.match`.
 
         Arrays of pairs are laid out ``[B, I, T * L, ...]``, the image outermost, so that every
         product with an image is one matrix product for all words of all texts.
@@ -88,7 +88,7 @@ class LhscDeployment(DeployedMatcher):
         local = similarity.sim_tranloc_w(apart * apart)
         local = local.reshape(groups, regions.shape[1], items, length, -1)
         apart = vectors.unsqueeze(2) - captions.unsqueeze(1)
-        with unquantised():  # one vector a pair: it costs little and decides much of the score
+        with unquantised():  # one vector per pair: cheap, and it decides much of the score
             overall = similarity.sim_tranglo_w(apart * apart).unsqueeze(3)
         gates = (self.gate(local) * mask.to(local.dtype)).unsqueeze(3)
         mixed = gates @ local + self.gate(overall).unsqueeze(3) * overall
@@ -96,9 +96,9 @@ class LhscDeployment(DeployedMatcher):
         return scores.squeeze(4).squeeze(3).transpose(1, 2)
 
 
-@full_precision()  # its weights go through no softmax: they are bounded by nothing
+@full_precision()  # its weights go through no softmax, so they are unbounded
 def _self_attention(layer: SelfAttention, words: Tensor, share: Tensor) -> Tensor:
-    """A `SelfAttention` in which a word reads each other with its ``share [B, L, 1]``."""
+    """A `SelfAttention` in which every word is read with its ``share [B, L, 1]``."""
     queries, keys = layer.embedding_local(words), layer.embedding_global(words)
     update: Tensor = queries @ keys.transpose(1, 2) @ (layer.embedding_v(words) * share)
     return update + words

@@ -1,4 +1,4 @@
-"""LHSC's layers with everything multiplied out that is constant once training has ended."""
+"""LHSC's layers with everything folded that is constant after training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class FoldedConvolution(nn.Module):
         a b^T = (V (P Q^T) + p Q^T) V^T + (V (P q) + p . q) 1^T
 
     The relation acts on regions, the matrices of ``g`` and ``W`` and the batch normalisation on
-    features: they commute, and are one matrix too.
+    features. They commute, so the latter are one matrix too.
     """
 
     relation: Tensor
@@ -51,7 +51,7 @@ class FoldedConvolution(nn.Module):
             shift=scale * _vector(conv) + shift,
         )
 
-    @full_precision()  # the relation is bounded by nothing
+    @full_precision()  # the relation is unbounded
     def forward(self, regions: Tensor) -> Tensor:
         """``[N, R, D] -> [N, R, D]``."""
         left = functional.linear(regions, self.relation, self.relation_bias)
@@ -61,10 +61,10 @@ class FoldedConvolution(nn.Module):
 
 
 class FoldedGlobalAttention(nn.Module):
-    """A `GlobalAttention`; where it has batch normalisations they become a scale and a shift.
+    """A `GlobalAttention` whose batch normalisations, if any, become a scale and a shift.
 
-    The normalisation over D is folded into the Linear before it. That over the regions scales
-    rows and cannot be. The last Linear's bias does not change a softmax.
+    The normalisation over D is folded into the Linear before it. The one over the regions
+    scales rows and cannot be folded. The last Linear's bias does not change a softmax.
     """
 
     local: Tensor
@@ -91,7 +91,7 @@ class FoldedGlobalAttention(nn.Module):
         )
 
     def forward(self, parts: Tensor, mask: Tensor | None = None) -> Tensor:
-        """``[N, P, D] -> [N, D]``, over the parts where ``mask [N, P]`` says so."""
+        """``[N, P, D] -> [N, D]``, over the parts where ``mask [N, P]`` is true."""
         if mask is None:
             mean = parts.mean(dim=1)
         else:
@@ -109,8 +109,8 @@ class FoldedGlobalAttention(nn.Module):
 class FoldedGate(nn.Module):
     """A `GatedSum`'s gate, its batch normalisation multiplied into its Linear.
 
-    The published gates are divided by their sum, and the sum they weight by its norm: the first
-    has no effect and is left out.
+    The published gates are divided by their sum, and the weighted sum by its norm. The first
+    division has no effect and is left out.
     """
 
     weight: Tensor
@@ -135,7 +135,7 @@ class FoldedGate(nn.Module):
 
 
 def affine(layer: nn.Module) -> tuple[Tensor, Tensor]:
-    """Scale and shift, float64, of a batch normalisation in evaluation; 1 and 0 of other layers."""
+    """Scale and shift, float64, of a batch norm in evaluation; 1 and 0 for other layers."""
     if not isinstance(layer, nn.BatchNorm1d):
         return torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     mean, variance = layer.get_buffer("running_mean"), layer.get_buffer("running_var")
@@ -151,7 +151,7 @@ def _register(module: nn.Module, layer: nn.Module, **folded: Tensor) -> None:
 
 
 def _side(layer: GraphConvolution, name: str, linear: nn.Linear) -> tuple[Tensor, Tensor]:
-    """Weight and bias of one side of the relation: four projections and the Linear behind."""
+    """Weight and bias of one side of the relation: four projections and the Linear after them."""
     quarters = [layer.get_submodule(f"{name}{suffix}") for suffix in QUARTERS]
     inner = torch.cat([_matrix(quarter) for quarter in quarters])
     bias = torch.cat([_vector(quarter) for quarter in quarters])

@@ -1,4 +1,4 @@
-"""What an export of an LHSC may choose, and how its checkpoints are told."""
+"""The options of the export of an LHSC, and how its checkpoints are recognised."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TextPadding = Literal["true-length", "published"]
 
 
 class LhscOptions(FamilyOptions):
-    """What an export of an LHSC may choose."""
+    """The options of the export of an LHSC."""
 
     text_padding: TextPadding = Field(
         default="true-length",

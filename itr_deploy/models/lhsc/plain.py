@@ -1,4 +1,4 @@
-"""LHSC as published: a loop over captions, every step of it as the program writes it.
+"""LHSC as published: a loop over captions, with every step as the program writes it.
 
 The state dict's keys are the published ones below ``image.``, ``text.`` and ``similarity.``, the
 three state dicts of a checkpoint.
@@ -32,7 +32,7 @@ class GraphConvolution(nn.Module):
         self.fc2 = nn.Linear(width, width)
 
     def forward(self, regions: Tensor) -> Tensor:
-        """Add to every region what its relations ``A = a b^T / R`` bring of the others."""
+        """Add to every region what its relations ``A = a b^T / R`` gather from the others."""
         rows = self.fc1(self._project("theta", regions).transpose(1, 2))
         columns = self.fc2(self._project("phi", regions).transpose(1, 2))
         relations = rows @ columns.transpose(1, 2) / regions.shape[2]
@@ -118,9 +118,9 @@ class TextEncoder(nn.Module):
 
 
 class GlobalAttention(nn.Module):
-    """One vector of an item's parts, ``[N, P, D] -> [N, D]``.
+    """One vector from an item's parts, ``[N, P, D] -> [N, D]``.
 
-    An image's has batch normalisations, over the region's number and over D; a caption's has none.
+    For images it has batch normalisations, over the region number and over D; for captions none.
     """
 
     def __init__(self, width: int, regions: int | None) -> None:
@@ -142,7 +142,7 @@ class GlobalAttention(nn.Module):
 
 
 class GatedSum(nn.Module):
-    """Similarity vectors to one, ``[N, K, S] -> [N, S]``, each weighted by its gate."""
+    """Gated sum of similarity vectors, ``[N, K, S] -> [N, S]``."""
 
     def __init__(self, sim_dim: int) -> None:
         super().__init__()
@@ -150,7 +150,7 @@ class GatedSum(nn.Module):
         self.bn = nn.BatchNorm1d(1)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """Gates are normalised to a sum of 1 over the K vectors."""
+        """Weight each vector by its gate; the gates sum to 1 over the K vectors."""
         logits = self.bn(self.attn_sim_w(vectors).transpose(1, 2))
         gates = l1_norm_published(torch.sigmoid(logits), -1)
         return l2_norm_published((gates @ vectors).squeeze(1), -1)
@@ -188,7 +188,7 @@ def attend(words: Tensor, regions: Tensor) -> Tensor:
 
 
 class Lhsc(nn.Module):
-    """LHSC as published, for whatever captions are scored together."""
+    """LHSC as published, for any captions that are scored together."""
 
     def __init__(self, config: LhscConfig) -> None:
         super().__init__()
@@ -203,10 +203,10 @@ class Lhsc(nn.Module):
         return embedded
 
     def encode_texts(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
-        """Word embeddings: ``int64 [C, L], int64 [C] -> float32 [C, L, D]``, padding 0.
+        """Word embeddings: ``int64 [C, L], int64 [C] -> float32 [C, L, D]``, padded positions 0.
 
-        Captions that are padded together go through the encoder together; with ``true-length``
-        every caption goes alone.
+        Captions that are padded together are encoded together; with ``true-length`` every caption
+        is encoded alone.
         """
         width = self.config.embed_dim
         words = self.text.embed.weight.new_zeros(*token_ids.shape, width)
@@ -228,7 +228,7 @@ class Lhsc(nn.Module):
         Args:
             regions: ``float32 [N, 36, Di]``.
             token_ids: ``int64 [C, L]``, padded with 0.
-            lengths: ``int64 [C]``, ``<start>`` and ``<end>`` counted.
+            lengths: ``int64 [C]``, including ``<start>`` and ``<end>``.
 
         Returns:
             ``float32 [N, C]`` in 0 to 1, higher is better.
@@ -237,7 +237,7 @@ class Lhsc(nn.Module):
         return self.match(images, self.encode_texts(token_ids, lengths), lengths)
 
     def match(self, images: Tensor, words: Tensor, lengths: Tensor) -> Tensor:
-        """`score` for items that are encoded: ``[N, 36, D], [C, L, D], [C] -> [N, C]``."""
+        """`score` for encoded items: ``[N, 36, D], [C, L, D], [C] -> [N, C]``."""
         vectors = self.similarity.v_global_w(images)
         columns = [
             self.similarity(images, vectors, caption[:length])
