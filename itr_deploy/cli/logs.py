@@ -1,4 +1,4 @@
-"""What the command line writes to standard error: log records, one line each, as text or as JSON."""
+"""What the command line writes to standard error: log records, one per line, as text or JSON."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What a family registers: its `Family`, without importing torch.
 
-A family is a package here. Its ``__init__`` holds the `Family` as ``FAMILY`` and imports nothing that
-needs PyTorch; `registry` names the package. What concerns one family only is in its package.
+A family is a package here. Its ``__init__`` holds the `Family` as ``FAMILY`` and imports nothing
+that needs PyTorch; `registry` names the package. What concerns one family only is in its package.
 """
 
 from __future__ import annotations

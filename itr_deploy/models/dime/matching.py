@@ -25,8 +25,8 @@ _PARTS_OF_LAYER0 = {
     "guided": (0.0, 1.0, 0.0, 0.0, 0.0),
     "modulated": (0.0, 0.0, 0.0, 1.0, 0.0),
 }
-"""Weights of each part in layer 0's four gates and its skip connection. The outputs of cells 1 and 3
-both contain l."""
+"""Weights of each part in layer 0's four gates and its skip connection. The outputs of cells 1 and
+3 both contain l."""
 
 
 class Matching:

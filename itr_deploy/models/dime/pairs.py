@@ -155,7 +155,7 @@ def _as_linear(module: nn.Module) -> nn.Linear:
 def raw_gates(
     layer: DynamicLayer, inputs: Mapping[int, Tensor], may_open: Sequence[Sequence[bool]]
 ) -> Tensor:
-    """Gates ``[n, paths, 4]`` of a layer's cells, in full precision, since a gate is exactly 0 or open.
+    """Gates ``[n, paths, 4]`` of a layer's cells, in full precision: a gate is exactly 0 or open.
 
     Args:
         layer: The layer.

@@ -16,7 +16,7 @@ order of cells in gates and sums."""
 RIC, GLGC, IMRC, CMRC = range(len(CELLS))
 
 PATHS = (len(CELLS), len(CELLS), 1)
-"""Out-paths of a cell, by layer: to every cell of the next layer, in the last layer to the score."""
+"""Out-paths of a cell, by layer: to every cell of the next layer; in the last, to the score."""
 
 SUM_EPS = 1e-8
 """Added to a sum of gates before dividing by it."""
