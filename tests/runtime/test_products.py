@@ -9,13 +9,14 @@ from itr_deploy.runtime.products import of_one, product
 from tests.support.command import python
 
 BLAS_THREADS = """
-import os
+import os, time
 os.environ["OPENBLAS_NUM_THREADS"] = "4"
 from pathlib import Path
 import numpy as np
 from itr_deploy.runtime.products import product
 
 def run_times():
+    time.sleep(0.1)  # a thread's time is counted when it stops
     tasks = [task for task in Path("/proc/self/task").iterdir() if task.name != str(os.getpid())]
     return {task.name: (task / "schedstat").read_text().split()[0] for task in tasks}
 
