@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from itr_deploy.bundle.leftovers import clear_leftovers, staged
 from itr_deploy.errors import BundleError, OutputError
 
 CHUNK = 1 << 20
@@ -46,14 +46,19 @@ def inside(root: Path, name: str) -> Path:
 
 
 @contextmanager
-def output_errors(target: Path) -> Iterator[None]:
-    """Turn a failed write (full disk, read-only, no permission) into one clear `OutputError`."""
+def output_errors(target: Path, left: str = "nothing was left behind") -> Iterator[None]:
+    """Turn a failed write (full disk, read-only, no permission) into one clear `OutputError`.
+
+    Args:
+        target: What is written.
+        left: What the failed run leaves, for the message.
+    """
     try:
         yield
     except OSError as error:
         raise OutputError(
             f"cannot write {target}: {error.strerror or error}; "
-            "free space or choose another place, nothing was left behind"
+            f"free space or choose another place, {left}"
         ) from error
 
 
@@ -66,18 +71,14 @@ def write_file(path: Path, content: bytes | str) -> None:
     data = content.encode() if isinstance(content, str) else content
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        staged = Path(temporary)
-        try:
-            with os.fdopen(handle, "wb") as file:
+        clear_leftovers(path, path.parent)
+        with staged(path, path.parent, directory=False) as temporary:
+            with temporary.open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            staged.chmod(0o644)
-            staged.replace(path)
-        except BaseException:
-            staged.unlink(missing_ok=True)
-            raise
+            temporary.chmod(0o644)
+            temporary.replace(path)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -12,7 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from itr_deploy.bundle.files import canonical_json, inside, sha256_of, write_json
+from itr_deploy.bundle.leftovers import files_below
 from itr_deploy.bundle.manifest import SCHEMA_VERSION, FileInfo, Manifest, TextProcessing
+from itr_deploy.bundle.paths import local_path
 from itr_deploy.errors import BundleError
 
 MANIFEST = "manifest.json"
@@ -48,7 +50,7 @@ def is_only_a_bundle(path: Path) -> bool:
     own = UNLISTED | (listed.keys() if isinstance(listed, dict) else set())
     return "encoding_id" in content and all(
         name in own or name.startswith(f"{ENGINES}/") or fnmatch(name, PROJECTION)
-        for name in _files(path)
+        for name in files_below(path)
     )
 
 
@@ -58,7 +60,7 @@ def read_bundle(path: str | Path) -> Bundle:
     Raises:
         BundleError: It is missing, damaged, of a newer schema, or names a path outside itself.
     """
-    root = Path(path)
+    root = local_path(path)
     content = _read_manifest(root)
     version = content.get("schema_version")
     if not isinstance(version, int):
@@ -98,14 +100,9 @@ def list_files(root: Path) -> dict[str, FileInfo]:
     """Size and checksum of every file of a bundle that a manifest lists."""
     return {
         name: FileInfo(bytes=path.stat().st_size, sha256=sha256_of(path))
-        for name, path in _files(root).items()
+        for name, path in files_below(root).items()
         if name not in UNLISTED and not name.startswith(f"{ENGINES}/")
     }
-
-
-def _files(root: Path) -> dict[str, Path]:
-    paths = sorted(path for path in root.rglob("*") if path.is_file())
-    return {path.relative_to(root).as_posix(): path for path in paths}
 
 
 def text_files(processing: TextProcessing) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from itr_deploy.bundle.modality import Modality
+from itr_deploy.bundle.paths import local_path
 from itr_deploy.bundle.staging import staged_directory
 from itr_deploy.errors import GalleryError, OutputError
 from itr_deploy.runtime.gallery import Gallery
@@ -75,7 +76,7 @@ def index_bank(
     """
     matcher = Matcher.load(bundle, device=device, backend=backend)
     opened = Gallery.open(gallery, matcher)
-    others = _open_bank(matcher, Path(bank), opened.modality)
+    others = _open_bank(matcher, local_path(bank), opened.modality)
     if "://" in opened.path:
         raise OutputError(
             f"{opened.path}: a bank's scores can only be kept with a gallery in a local directory"

@@ -9,6 +9,7 @@ from itr_deploy.benchmarking.benchmark import benchmark
 from itr_deploy.benchmarking.options import Options
 from itr_deploy.benchmarking.report import BenchReport
 from itr_deploy.bundle.modality import Modality, other
+from itr_deploy.bundle.paths import local_path
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.errors import UsageError
 from itr_deploy.runtime.gallery import Gallery
@@ -90,16 +91,18 @@ def bench(
         device=device,
         backend=backend,
         resident=resident,
-        bank=None if bank is None else Path(bank),
+        bank=None if bank is None else local_path(bank),
         trace=trace,
-        checkpoints=tuple(Path(file) for file in checkpoints),
+        checkpoints=tuple(local_path(file) for file in checkpoints),
     )
-    return benchmark(Path(bundle), searched, Path(output), options, force=force, progress=progress)
+    return benchmark(
+        local_path(bundle), searched, local_path(output), options, force=force, progress=progress
+    )
 
 
 def _one_of(gallery: str | Path | None, synthetic: int | None) -> Path | int:
     if gallery is not None and synthetic is None:
-        return Path(gallery)
+        return local_path(gallery)
     if synthetic is not None and gallery is None:
         return synthetic
     raise UsageError("give --gallery or --synthetic, one of them")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from itr_deploy.bundle.paths import local_path
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.engines.files import EngineTarget
@@ -52,7 +53,7 @@ def check(bundle: str | Path, *, target: EngineTarget = "tensorrt") -> Checked:
         BundleError: The bundle is damaged.
         SetupError: onnx is not installed, or the target's library is and does not load.
     """
-    opened = read_bundle(Path(bundle))
+    opened = read_bundle(local_path(bundle))
     with export_half():
         from itr_deploy.engines.preflight import RULES, lint_bundle
         from itr_deploy.engines.preflight.parse import parse_bundle

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from itr_deploy.bundle.manifest import Precision
+from itr_deploy.bundle.paths import local_path
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.engines.files import EngineTarget
 from itr_deploy.engines.library import default_target
@@ -85,4 +86,4 @@ def build_engine(
         ),
         force=force,
     )
-    return build_engines(read_bundle(Path(bundle)), request, progress)
+    return build_engines(read_bundle(local_path(bundle)), request, progress)

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from itr_deploy.bundle.modality import MATCHERS, Modality
+from itr_deploy.bundle.paths import local_path
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.split import Split, read_split
+from itr_deploy.evaluation.directory import check_evaluation_output
 from itr_deploy.evaluation.evaluate import evaluate as evaluate_split
 from itr_deploy.evaluation.measures.baseline import Baseline
 from itr_deploy.evaluation.measures.reranking import MergeKind
@@ -44,7 +46,7 @@ def evaluate(
 ) -> EvaluationReport:
     """Score the images of a split with its captions and report Recall@K both ways.
 
-    Stopped or killed, the same call goes on where it was.
+    Stopped or killed, the same call resumes; once finished, it says so and returns the report.
 
     Args:
         bundle: The bundle's directory.
@@ -80,7 +82,8 @@ def evaluate(
         BundleError: The bundle is damaged, or has no re-ranker for ``rerank``.
         CheckpointError: A checkpoint is not the bundle's.
         InputError: The data cannot be read or does not fit the bundle.
-        OutputError: The output is finished, or not an evaluation; the disk refuses.
+        OutputError: The output is a finished evaluation of something else, or holds other files;
+            the disk refuses.
         SetupError: PyTorch is not installed, for ``checkpoints``.
         UsageError: Options exclude each other, or the bundle's graphs do not give the steps.
     """
@@ -88,23 +91,25 @@ def evaluate(
         "image": image_neighbours,
         "text": text_neighbours,
     }
-    lists = {modality: Path(path) for modality, path in given.items() if path is not None}
+    output = local_path(output)
+    check_evaluation_output(output, force=force)
+    lists = {modality: local_path(path) for modality, path in given.items() if path is not None}
     if not rerank and (merge is not None or lists):
         raise UsageError("--merge and the neighbour lists go with --rerank")
     matcher = Matcher.load(bundle, device=device, backend=backend)
-    read = read_split(Path(data), split)
+    read = read_split(local_path(data), split)
     options = Options(
         candidates=candidates,
         folds=folds,
         steps=_step_output(matcher) if steps else None,
-        images=None if images is None else Path(images),
+        images=None if images is None else local_path(images),
         save_scores=save_scores,
         force=force,
         rerank=_rerank_options(matcher, lists, merge or "published") if rerank else None,
         baseline=_baseline(matcher, read, checkpoints, rerank) if checkpoints else None,
         published=published(_families(matcher, rerank)),
     )
-    return evaluate_split(matcher, read, Path(output), options, bar)
+    return evaluate_split(matcher, read, output, options, bar)
 
 
 def _families(matcher: Matcher, rerank: bool) -> set[str]:
@@ -148,4 +153,4 @@ def _baseline(
 ) -> Baseline:
     with export_half():
         from itr_deploy.parity.baseline import torch_baseline
-    return torch_baseline(matcher, split, [Path(file) for file in checkpoints], rerank=rerank)
+    return torch_baseline(matcher, split, [local_path(file) for file in checkpoints], rerank=rerank)

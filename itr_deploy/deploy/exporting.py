@@ -8,8 +8,9 @@ from typing import Any
 
 from itr_deploy.bundle.files import write_json
 from itr_deploy.bundle.manifest import Precision, Quantization
+from itr_deploy.bundle.paths import local_path
 from itr_deploy.bundle.staging import check_output, staged_directory
-from itr_deploy.bundle.store import PARITY, is_only_a_bundle, read_bundle
+from itr_deploy.bundle.store import MANIFEST, PARITY, is_only_a_bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.deploy.exported import Exported
 from itr_deploy.errors import ParityError, UsageError
@@ -59,7 +60,7 @@ def export(
             half precision, which is for a GPU, was asked for together with int8, which is for a
             CPU.
     """
-    checkpoint, vocab, output = Path(checkpoint), Path(vocab), Path(output)
+    checkpoint, vocab, output = local_path(checkpoint), local_path(vocab), local_path(output)
     entry = _family(family)
     chosen = entry.options.checked(family, options)
     if quantize is not None and dtype != "float32":
@@ -85,7 +86,7 @@ def export(
     source = Source(entry.name, checkpoint, trained, text)
     origin = trained.changed_from
     data = None if origin is None else evidence_split(origin)
-    with staged_directory(output, force=force, **kind) as root:  # type: ignore[arg-type]
+    with staged_directory(output, force=force, last=MANIFEST, **kind) as root:  # type: ignore[arg-type]
         manifest = build_bundle(
             source, root, opset=opset, precision=dtype, quantization=quantize, progress=progress
         )

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from itr_deploy.bundle.leftovers import entries
 from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.bundle.modality import Modality
-from itr_deploy.bundle.staging import staged_directory
+from itr_deploy.bundle.paths import local_path
+from itr_deploy.bundle.staging import check_output, staged_directory
 from itr_deploy.deploy.metadata import metadata_columns
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.split import Split, read_split
@@ -91,12 +93,14 @@ def index(
     """
     if force and append:
         raise UsageError("--force replaces a gallery and --append extends it; give one")
-    output = Path(output)
+    output = local_path(output)
+    if not append:
+        check_output(output, force=force, replaceable=is_gallery, kind="gallery")
     matcher = Matcher.load(bundle, device=device, backend=backend)
-    read = read_split(Path(data), split)
+    read = read_split(local_path(data), split)
     ids, items, columns = _items(read, modality)
     if metadata is not None:
-        columns |= metadata_columns(Path(metadata), ids)
+        columns |= metadata_columns(local_path(metadata), ids)
 
     def tell(done: int) -> None:
         progress(done, len(ids))
@@ -104,7 +108,10 @@ def index(
     if append:
         Gallery.open(output, matcher).add(ids, items, columns, tell)
     else:
-        with staged_directory(output, force=force, replaceable=is_gallery, kind="gallery") as root:
+        last = f"{TABLE}.lance"
+        with staged_directory(
+            output, force=force, replaceable=is_gallery, kind="gallery", last=last
+        ) as root:
             Gallery.create(root, matcher, modality, storage).add(ids, items, columns, tell)
     gallery = Gallery.open(output, matcher)
     if coarse_index or (coarse_index is None and gallery.count() >= FROM):
@@ -132,7 +139,7 @@ def index_coarse(gallery: str | Path) -> Indexed:
 
 def is_gallery(path: Path) -> bool:
     """Whether a directory holds a gallery's table, with its scores of a bank or none, alone."""
-    names = {entry.name for entry in path.iterdir()}
+    names = entries(path)
     stored = FOLDER in names and is_store(path / FOLDER)
     return names - ({FOLDER} if stored else set()) == {f"{TABLE}.lance"}
 

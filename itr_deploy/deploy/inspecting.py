@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from itr_deploy.bundle.modality import MODALITIES
+from itr_deploy.bundle.paths import local_path
 from itr_deploy.bundle.store import MANIFEST, PARITY, RERANKER_PARITY, read_bundle
 from itr_deploy.errors import BundleError
 from itr_deploy.runtime.gallery import Gallery
@@ -27,7 +28,7 @@ def inspect(path: str | Path) -> dict[str, Any]:
         BundleError: The bundle is damaged.
         GalleryError: There is neither a bundle nor a gallery.
     """
-    path = Path(path)
+    path = local_path(path)
     return _bundle(path) if (path / MANIFEST).is_file() else _gallery(path)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from itr_deploy.bundle.files import write_file
 from itr_deploy.bundle.manifest import Manifest, ProfileEvidence
+from itr_deploy.bundle.paths import local_path
+from itr_deploy.bundle.staging import check_writable
 from itr_deploy.errors import InputError, OutputError, UsageError
 from itr_deploy.evaluation.data.split import read_split
 from itr_deploy.evaluation.scores.pairs import observe_pairs
@@ -46,13 +48,14 @@ def profile_routes(
         OutputError: The profile exists, or the disk refuses.
         UsageError: ``output`` is the picture's name.
     """
-    bundle, data, output = Path(bundle), Path(data), Path(output)
+    bundle, data, output = local_path(bundle), local_path(data), local_path(output)
     drawing = output.with_suffix(".svg")
     if drawing == output:
         raise UsageError(f"--output {output} is the picture's name; give the profile another one")
     existing = next((path for path in (output, drawing) if path.exists()), None)
     if existing is not None and not force:
         raise OutputError(f"{existing} exists; give --force to replace it, or another --output")
+    check_writable(output.parent, output)
     read = read_split(data, split).first(images)
     matcher = Matcher.load(bundle)
     manifest = matcher.bundle.manifest

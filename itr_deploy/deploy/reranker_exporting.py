@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from itr_deploy.bundle.files import write_json
+from itr_deploy.bundle.paths import local_path
 from itr_deploy.bundle.staging import check_output, staged_directory
-from itr_deploy.bundle.store import PARITY, RERANKER_PARITY, is_only_a_bundle, read_bundle
+from itr_deploy.bundle.store import MANIFEST, PARITY, RERANKER_PARITY, is_only_a_bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.deploy.exported import Exported
 from itr_deploy.errors import ParityError, UsageError
@@ -57,7 +58,7 @@ def export_reranker(
         SetupError: PyTorch or onnx is not installed.
         UsageError: The family is not known, or the settings make no sense.
     """
-    checkpoint, base, output = Path(checkpoint), Path(base), Path(output)
+    checkpoint, base, output = local_path(checkpoint), local_path(base), local_path(output)
     entry = _family(family)
     kind = {"replaceable": is_only_a_bundle, "kind": "bundle"}
     check_output(output, force=force, **kind)  # type: ignore[arg-type]
@@ -75,7 +76,7 @@ def export_reranker(
     )
     progress(f"reading {checkpoint.name}")
     source = RerankSource(entry, checkpoint, entry.load(checkpoint, heads or entry.heads), settings)
-    with staged_directory(output, force=force, **kind) as root:  # type: ignore[arg-type]
+    with staged_directory(output, force=force, last=MANIFEST, **kind) as root:  # type: ignore[arg-type]
         manifest = build_reranked(opened, source, root, progress)
         if (base / PARITY).is_file():
             shutil.copyfile(base / PARITY, root / PARITY)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from itr_deploy.bundle.modality import Modality
+from itr_deploy.bundle.paths import local_path
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.split import read_split
+from itr_deploy.evaluation.directory import check_evaluation_output
 from itr_deploy.evaluation.progress import QUIET, Bar
 from itr_deploy.evaluation.tuning.tune import ProjectionChoice, Tuned
 from itr_deploy.evaluation.tuning.tune import tune as tune_split
@@ -58,6 +60,8 @@ def tune(
     """
     if not 0 < target <= 1:
         raise UsageError(f"target={target}: must be a share above 0, of 1 at most; 0.99 is usual")
+    work = local_path(work)
+    check_evaluation_output(work, force=False)
     matcher = Matcher.load(bundle, device=device, backend=backend)
-    read = read_split(Path(data), split)
-    return tune_split(matcher, read, target, Path(work), bar, projection, growth)
+    read = read_split(local_path(data), split)
+    return tune_split(matcher, read, target, work, bar, projection, growth)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from itr_deploy.bundle.files import sha256_of, write_json
+from itr_deploy.bundle.paths import local_path
 from itr_deploy.bundle.store import PARITY, RERANKER_PARITY, Bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.errors import OutputError, UsageError
@@ -65,7 +66,7 @@ def verify(
     for name, allowed in (("tolerance", tolerance), ("storage_tolerance", storage_tolerance)):
         if allowed is not None and not allowed > 0:
             raise UsageError(f"{name}={allowed}: must be above 0")
-    bundle, checkpoint = Path(bundle), Path(checkpoint)
+    bundle, checkpoint = local_path(bundle), local_path(checkpoint)
     opened = read_bundle(bundle)
     progress("loading PyTorch")
     with export_half():
@@ -73,7 +74,7 @@ def verify(
     if _is_rerankers(opened, checkpoint):
         report, name = _verify_reranker(opened, checkpoint, tolerance, progress), RERANKER_PARITY
     else:
-        sample = None if data is None else (Path(data), split, images)
+        sample = None if data is None else (local_path(data), split, images)
         tolerances = (tolerance, storage_tolerance)
         report, name = _verify_matcher(opened, checkpoint, tolerances, sample, progress), PARITY
     try:
