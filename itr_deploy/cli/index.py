@@ -114,7 +114,7 @@ def index(
     if as_json:
         print_json(result)
     else:
-        typer.echo(f"gallery: {output} ({result['items']} {result['modality']}s)")
+        typer.echo(f"gallery: {result['gallery']} ({result['items']} {result['modality']}s)")
 
 
 def _index_bank(
