@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from itr_deploy.bundle.leftovers import clear_leftovers, staged
+from itr_deploy.bundle.links import FOLLOW_LINKS, may_lead_to
 from itr_deploy.errors import BundleError, OutputError
 
 CHUNK = 1 << 20
@@ -40,8 +41,11 @@ def inside(root: Path, name: str) -> Path:
     if parts.is_absolute() or ".." in parts.parts or not parts.parts or ":" in parts.parts[0]:
         raise BundleError(f"{root}: the manifest names {name!r}, a path that leaves the bundle")
     path = root / parts
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise BundleError(f"{root}: {name!r} is a link that leads out of the bundle")
+    if not may_lead_to(root, path.resolve()):
+        raise BundleError(
+            f"{root}: {name!r} is a link that leads out of the bundle; copy the bundle with "
+            f"cp -rL, or set {FOLLOW_LINKS}=1 (or to the directory of the links) to follow it"
+        )
     return path
 
 

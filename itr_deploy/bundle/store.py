@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from itr_deploy.bundle.bound import BoundFile, read_regular
+from itr_deploy.bundle.external import external_files
 from itr_deploy.bundle.files import canonical_json, inside, sha256_of, write_json
 from itr_deploy.bundle.leftovers import files_below
 from itr_deploy.bundle.manifest import SCHEMA_VERSION, FileInfo, Manifest, TextProcessing
@@ -30,14 +34,37 @@ PROJECTION = "coarse_projection-*.npy"
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle: its directory and its checked manifest."""
+    """An opened bundle: its directory, its checked manifest and its checked files.
+
+    Attributes:
+        path: The directory, as it was given.
+        manifest: Its manifest.
+        files: The files that the manifest lists, by name, as they were when it was opened.
+    """
 
     path: Path
     manifest: Manifest
+    files: Mapping[str, BoundFile] = field(default_factory=dict, repr=False, compare=False)
 
     def file(self, name: str) -> Path:
-        """Path of a file that the manifest names."""
-        return inside(self.path, name)
+        """Absolute path of a file that the manifest lists."""
+        return self.files[name].path
+
+    def read(self, name: str) -> bytes:
+        """Content of a file that the manifest lists, as it was when the bundle was opened.
+
+        Raises:
+            BundleError: Something has written into the file since.
+        """
+        return bytes(self.files[name].content())
+
+    def weights_of(self, graph: str) -> dict[str, BoundFile]:
+        """The files that a graph reads besides its own, by what it calls them."""
+        own = self.manifest.graphs[graph].file
+        return {
+            location: self.files[posixpath.join(posixpath.dirname(own), location)]
+            for location in external_files(self.read(own), own)
+        }
 
 
 def is_only_a_bundle(path: Path) -> bool:
@@ -82,8 +109,7 @@ def read_bundle(path: str | Path) -> Bundle:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise BundleError(f"{root / MANIFEST}: {where}: {first['msg']}") from error
-    _check_files(root, manifest)
-    return Bundle(root, manifest)
+    return Bundle(root, manifest, _checked_files(root, manifest))
 
 
 def write_manifest(root: Path, manifest: Manifest) -> None:
@@ -114,7 +140,7 @@ def _read_manifest(root: Path) -> dict[str, Any]:
     if not root.is_dir():
         raise BundleError(f"{root}: no such bundle directory; make one with itr-deploy export")
     try:
-        content = json.loads((root / MANIFEST).read_bytes())
+        content = json.loads(read_regular(inside(root, MANIFEST)))
     except FileNotFoundError as error:
         raise BundleError(f"{root}: no {MANIFEST} in it; it is not a bundle") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -128,20 +154,26 @@ def _checksum(content: dict[str, Any]) -> str:
     return hashlib.sha256(canonical_json(content)).hexdigest()
 
 
-def _check_files(root: Path, manifest: Manifest) -> None:
+def _checked_files(root: Path, manifest: Manifest) -> dict[str, BoundFile]:
     for name in _named_files(manifest):
         if name not in manifest.files:
             inside(root, name)
             raise BundleError(f"{root}: the manifest uses {name!r} but lists no checksum for it")
-    for name, info in manifest.files.items():
-        path = inside(root, name)
-        if not path.is_file():
-            raise BundleError(f"{root}: {name} is missing; copy the bundle again")
-        if path.stat().st_size != info.bytes or sha256_of(path) != info.sha256:
+    home = root.absolute()
+    bound = {
+        name: BoundFile(home / inside(root, name).relative_to(root), info, f"{root}: {name}")
+        for name, info in manifest.files.items()
+    }
+    bundle = Bundle(root, manifest, bound)
+    for graph, entry in manifest.graphs.items():
+        try:
+            bundle.weights_of(graph)
+        except KeyError as error:
             raise BundleError(
-                f"{root}: {name} does not match its checksum, it was changed or damaged; "
-                "copy or export the bundle again"
-            )
+                f"{root}: {entry.file} reads {error.args[0]!r}, which the manifest does not list; "
+                "export the bundle again"
+            ) from error
+    return bound
 
 
 def _named_files(manifest: Manifest) -> list[str]:

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from itr_deploy.bundle.modality import MATCHERS, PREFILTERS
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.engines.shapes import largest
-from itr_deploy.errors import SetupError, UsageError
+from itr_deploy.errors import ItrDeployError, SetupError, UsageError
 from itr_deploy.runtime.backends.arena import share_arena
 from itr_deploy.runtime.backends.base import Arrays, Call
 from itr_deploy.runtime.backends.device_copies import DeviceCopies
 from itr_deploy.runtime.backends.ordered_pool import OrderedPool
 from itr_deploy.runtime.backends.providers import CpuProvider, Provider
-from itr_deploy.runtime.backends.sessions import open_session
+from itr_deploy.runtime.backends.sessions import open_bound_session
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -177,11 +177,17 @@ class OnnxRuntimeBackend:
         if self._profiles is not None:
             options.enable_profiling = True
             options.profile_file_prefix = str(self._profiles / graph)
-        path = str(self._bundle.file(info.file))
+        path = self._bundle.file(info.file)
         try:
-            session = open_session(
-                path, options, providers=self._provider.chain(graph), runtime=self._runtime
+            session = open_bound_session(
+                self._bundle,
+                graph,
+                options,
+                providers=self._provider.chain(graph),
+                runtime=self._runtime,
             )
+        except ItrDeployError:
+            raise
         except Exception as error:
             raise SetupError(
                 f"{path}: cannot be loaded by {self.description}: {str(error).splitlines()[0]}"

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import onnxruntime
 
+    from itr_deploy.bundle.bound import BoundFile
+    from itr_deploy.bundle.store import Bundle
+
 CPU = ("CPUExecutionProvider",)
 
 
@@ -44,3 +47,39 @@ def open_session(
         content, options, providers=list(providers), enable_fallback=int(fallback)
     )
     return session
+
+
+def open_bound_session(
+    bundle: Bundle, graph: str, options: Any, *, providers: Sequence[Any], runtime: Any
+) -> onnxruntime.InferenceSession:
+    """Create a session of a bundle's graph, of the bytes that were checked when it was opened.
+
+    By its path, as long as the files there are the checked ones: their pages are then shared by all
+    processes. By its content, where the bundle was replaced meanwhile, or consists of links.
+
+    Args:
+        bundle: The opened bundle.
+        graph: Name of the graph.
+        options: ``onnxruntime.SessionOptions`` of this session alone.
+        providers: See `open_session`.
+        runtime: The ``onnxruntime`` module.
+
+    Raises:
+        BundleError: Something has written into the files themselves.
+    """
+    own, weights = bundle.files[bundle.manifest.graphs[graph].file], bundle.weights_of(graph)
+    files = (own, *weights.values())
+    if not any(file.linked for file in files) and _in_place(files):
+        session = open_session(own.path, options, providers=providers, runtime=runtime)
+        if _in_place(files):
+            return session
+    contents = {name: file.content() for name, file in weights.items()}
+    if contents:
+        options.add_external_initializers_from_files_in_memory(
+            list(contents), list(contents.values()), [len(content) for content in contents.values()]
+        )
+    return open_session(bytes(own.content()), options, providers=providers, runtime=runtime)
+
+
+def _in_place(files: Sequence[BoundFile]) -> bool:
+    return all(file.in_place() for file in files)

@@ -37,7 +37,7 @@ class WordPieceProcessor:
     @classmethod
     def from_bundle(cls, bundle: Bundle, processing: WordPiece) -> WordPieceProcessor:
         """Read the vocabulary that the manifest names."""
-        content = bundle.file(processing.vocabulary).read_bytes().decode("utf-8")
+        content = bundle.read(processing.vocabulary).decode("utf-8")
         tokens = content.removesuffix("\n").split("\n")
         return cls(tokens, processing.lower_case, bundle.manifest.texts.max_tokens)
 

@@ -47,10 +47,10 @@ class NltkWordProcessor:
     @classmethod
     def from_bundle(cls, bundle: Bundle, processing: NltkWords) -> NltkWordProcessor:
         """Read the files that the manifest names."""
-        vocabulary = json.loads(bundle.file(processing.vocabulary).read_bytes())["word2idx"]
+        vocabulary = json.loads(bundle.read(processing.vocabulary))["word2idx"]
         punkt = None
         if processing.punkt is not None:
-            punkt = json.loads(bundle.file(processing.punkt).read_bytes())
+            punkt = json.loads(bundle.read(processing.punkt))
         return cls(vocabulary, punkt, bundle.manifest.texts.max_tokens)
 
     @property
