@@ -225,7 +225,7 @@ class StoredPlane:
 
 
 def _within(whole: slice, part: slice) -> slice:
-    """The slice of the axis that ``part`` takes of ``whole``."""
+    """The slice ``part`` of the slice ``whole``, counted from the start of the axis."""
     start, stop, _ = part.indices(length(whole))
     return slice(whole.start + start, whole.start + max(start, stop))
 
