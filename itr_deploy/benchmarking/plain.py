@@ -26,7 +26,7 @@ from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.retriever import Retriever
 
 ROUNDS = 3
-"""Most rounds: the plain model may take seconds per query."""
+"""Maximum rounds: the plain model may take seconds per query."""
 ITEMS = 128
 """Items that the plain model scores at once; with more, activations no longer fit the cache."""
 

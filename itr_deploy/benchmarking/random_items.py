@@ -14,7 +14,7 @@ from itr_deploy.runtime.matcher import Matcher
 REGIONS = 36
 """Regions per image if the model does not fix them: as many as in the published features."""
 WORDS = (8, 16)
-"""Fewest and most words of a caption: the usual lengths in Flickr30K and MS-COCO."""
+"""Minimum and maximum words per caption: the usual lengths in Flickr30K and MS-COCO."""
 MARGIN, HALVINGS = 4, 12
 
 

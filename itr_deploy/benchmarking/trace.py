@@ -22,7 +22,7 @@ SEARCHES = 5
 """Number of searches that are profiled."""
 FOLDER = "trace"
 KERNEL = "_kernel_time"
-"""Ends the name of the event of a kernel's run, after the name of its node."""
+"""The suffix, after the node's name, of the name of an event for a kernel's run."""
 
 
 def check_traceable(backend: Backend) -> OnnxRuntimeBackend:

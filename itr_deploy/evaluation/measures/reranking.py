@@ -1,4 +1,4 @@
-"""A split re-ranked both ways, as LeaPRR's published evaluation does it."""
+"""Re-ranks a split in both directions, as LeaPRR's published evaluation does."""
 
 from __future__ import annotations
 

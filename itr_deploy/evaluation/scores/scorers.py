@@ -20,10 +20,10 @@ from itr_deploy.runtime.pair_scorer import PairScorer
 from itr_deploy.runtime.ranking import ROUNDING
 
 TILE_PAIRS = 1 << 14
-"""Most pairs in a tile: what a kill loses, seconds to a minute of a published matcher's time."""
+"""Maximum pairs in a tile, which a kill loses: up to a minute's work of a published matcher."""
 
 BAND = 1024
-"""Most captions in a band; an image that was not kept is encoded again for each band."""
+"""Maximum captions in a band; an image that was not kept is encoded again for each band."""
 
 
 class BundleScorer:
@@ -78,7 +78,7 @@ class BundleScorer:
             return self._kept[key]
         encoded = self._items.encode_images(part)
         size = sum(tensor.nbytes for block in encoded.blocks for tensor in block.tensors.values())
-        # Tiles come round in the same order every time: what was kept first stays.
+        # Every band visits the images in the same order, so the images kept first stay.
         if size <= self._room:
             self._room -= size
             self._kept[key] = encoded

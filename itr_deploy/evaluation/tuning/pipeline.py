@@ -1,4 +1,4 @@
-"""Writing what `tune` found to a bundle, as the defaults of its searches."""
+"""Writes what `tune` found to a bundle, as the defaults of its searches."""
 
 from __future__ import annotations
 
