@@ -1,4 +1,4 @@
-"""The cache of bundles: made once, found again by content, and never trusted when damaged."""
+"""The cache of bundles: exported once, found again by content, never trusted if damaged."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""evaluate, killed or interrupted between two tiles, in a process of its own.
+"""evaluate, killed or interrupted between two tiles, in a separate process.
 
-That a kill at any other place loses one tile at most is in tests/evaluation/scores/test_matrix.py.
+tests/evaluation/scores/test_matrix.py shows that a kill anywhere else loses at most one tile.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A small bundle of every family: of the registered ones, and of the toys."""
+"""A small bundle of every family: the registered ones and the toys."""
 
 from __future__ import annotations
 

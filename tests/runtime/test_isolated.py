@@ -1,4 +1,4 @@
-"""Calls in processes of their own; everything here crashes, hangs and is killed for real."""
+"""Calls in separate processes; everything here really crashes, hangs or is killed."""
 
 from __future__ import annotations
 

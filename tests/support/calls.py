@@ -1,4 +1,4 @@
-"""Functions for a process of its own: they print, fail, crash and hang."""
+"""Functions to run in a separate process: they print, fail, crash and hang."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def leaves(code: int) -> None:
 
 
 def hangs(ids: str, with_child: bool) -> None:
-    """Hang, with the process's number in a file, and that of a process it started."""
+    """Hang, after writing the ids of this process and of one that it started to a file."""
     numbers = [os.getpid()]
     if with_child:
         numbers.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(99)"]).pid)
