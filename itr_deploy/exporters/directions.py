@@ -1,10 +1,10 @@
 """All graphs that score pairs, made from one trace.
 
 The model is traced in the form it computes in: ``groups`` of texts and images, every text of a
-group with every image of it, the prefilter together with the matcher. A part has some of the outputs. A direction wraps a
-part: its queries come in one axis, their number equal to the rows of candidates or a multiple of
-it, and the candidates are gathered from a gallery. Tracing is most of an export's time, and shapes
-that depend on a quotient would make it take half as long again.
+group with every image of it, the prefilter together with the matcher. A part has some of the
+outputs. A direction wraps a part: its queries come in one axis, their number equal to the rows of
+candidates or a multiple of it, and the candidates are gathered from a gallery. Tracing is most of
+an export's time, and shapes that depend on a quotient would make it take half as long again.
 """
 
 from __future__ import annotations
