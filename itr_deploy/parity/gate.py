@@ -132,7 +132,7 @@ class _Gate:
     def _scores(
         self, scorer: PairScorer, roles: Roles, references: list[NDArray[np.floating]]
     ) -> list[Comparison]:
-        """Scores of shared and of each query's own candidates; references are ``[images, texts]``."""
+        """Scores of shared and of own candidates per query; references are ``[images, texts]``."""
         outputs: dict[tuple[str, StorageType], Pairs] = {}
         for forms, reference in zip(self._forms, references, strict=True):
             for form in forms:
