@@ -79,7 +79,7 @@ def bench(
         raise UsageError("--baseline torch does not re-rank; leave out --rerank")
     if checkpoints:
         with export_half():
-            import itr_deploy.benchmarking.plain  # noqa: F401  # told before all work
+            import itr_deploy.benchmarking.plain  # noqa: F401  # fails before any work
     options = Options(
         query=query or _taken_by(searched),
         batches=tuple(batch),

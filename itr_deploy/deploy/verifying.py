@@ -69,7 +69,7 @@ def verify(
     opened = read_bundle(bundle)
     progress("loading PyTorch")
     with export_half():
-        import torch  # noqa: F401  # told before all work where it is missing
+        import torch  # noqa: F401  # fails before any work
     if _is_rerankers(opened, checkpoint):
         report, name = _verify_reranker(opened, checkpoint, tolerance, progress), RERANKER_PARITY
     else:
