@@ -20,7 +20,7 @@ from itr_deploy.errors import OutputError
 def staged_directory(
     output: Path, *, force: bool, replaceable: Callable[[Path], bool], kind: str, last: str = ""
 ) -> Iterator[Path]:
-    """Give a temporary directory that becomes ``output`` when the block ends well.
+    """Provide a temporary directory that becomes ``output`` when the block succeeds.
 
     It is made beside ``output``. Where that is not possible, because ``output`` is a mounted
     volume or its parent cannot be written, it is made inside and its content is moved up.

@@ -1,4 +1,4 @@
-"""`ensemble`: several bundles become one that scores with all of them."""
+"""`ensemble`: joins several bundles into one that scores with all of them."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def ensemble(
 ) -> Exported:
     """Join bundles into one whose score is the weighted mean of theirs.
 
-    The members take the same region features and the same text processing. One gallery stores
+    The members must take the same region features and the same text processing. One gallery stores
     what all of them need. The result is compared with its members before it appears.
 
     Args:
         bundles: The members' directories.
         output: Directory of the ensemble; must not exist unless ``force`` is given.
-        weights: One a member, positive; equal by default.
+        weights: One per member, positive; equal by default.
         force: Replace an existing bundle.
         progress: Called with the name of each step as it begins.
 
     Raises:
         BundleError: A member is damaged, or the members take different inputs.
-        OutputError: The output exists, or the disk refuses.
+        OutputError: The output exists, or writing fails.
         ParityError: The ensemble differs from its members; nothing is left.
         SetupError: PyTorch or onnx is not installed.
         UsageError: Fewer than two members, or weights that do not fit.

@@ -1,4 +1,4 @@
-"""`evaluate`: the field's protocol on a split."""
+"""`evaluate`: the standard retrieval protocol on a split."""
 
 from __future__ import annotations
 
@@ -44,39 +44,40 @@ def evaluate(
     backend: str = "auto",
     bar: Bar = QUIET,
 ) -> EvaluationReport:
-    """Score the images of a split with its captions and report Recall@K both ways.
+    """Score the images of a split with its captions and report Recall@K in both directions.
 
-    Stopped or killed, the same call resumes; once finished, it says so and returns the report.
+    If it is stopped or killed, the same call resumes. Once it is finished, the same call says so
+    and returns the report.
 
     Args:
         bundle: The bundle's directory.
         data: Directory with ``{split}_ims.npy`` or ``_feat.npy``, ``_caps.txt`` and ``_ids.txt``.
-        split: Which split.
+        split: Name of the split.
         output: Directory of the report; an unfinished evaluation there is continued.
-        candidates: Score only so many items a query, shortlisted by the coarse embedding; every
-            pair by default.
-        steps: Also the Recall@K of every matching step, where the bundle's graphs give its part of
-            a score.
-        rerank: Re-rank the best of every query and merge both directions, as the published
+        candidates: Score only this many items per query, shortlisted by the coarse embedding; by
+            default every pair.
+        steps: Also report the Recall@K of every matching step, if the bundle's graphs output each
+            step's part of a score.
+        rerank: Re-rank the best hits of every query and merge both directions, as the published
             evaluation of re-rankers does.
         merge: For ``rerank``: ``"published"``, the default, writes the new scores into the
-            matcher's as they are; ``"order"`` hands the matcher's out anew in the new order.
+            matcher's unchanged; ``"order"`` reassigns the matcher's scores in the new order.
         image_neighbours: For ``rerank``: neighbour lists of the images (.npz) instead of pooled
             embeddings.
-        text_neighbours: The same of the captions.
+        text_neighbours: The same for the captions.
         checkpoints: Also score with the PyTorch model of these checkpoints and report the
-            difference of every figure: one, or of an ensemble one a member; with ``rerank`` the
-            re-ranker's last.
-        images: Directory of pictures called as the split's ids, for the page's examples.
-        folds: Also average over so many folds of the images: 5 for MS-COCO's 1K figures.
+            difference of every figure: one checkpoint, or one per member of an ensemble; with
+            ``rerank``, the re-ranker's last.
+        images: Directory of pictures named by the split's ids, for the page's examples.
+        folds: Also average over this many folds of the images: 5 for MS-COCO's 1K figures.
         save_scores: Keep the score matrix, ``scores/scores.npy``.
         force: Replace a finished evaluation.
         device: ``"cpu"`` or ``"cuda"``.
-        backend: See `Matcher.load`.
-        bar: Told of the progress, in pairs.
+        backend: The backend that runs the graphs, see `Matcher.load`.
+        bar: Shows the progress, in pairs.
 
     Returns:
-        The report, which `evaluation.json` holds too.
+        The report, also written to `evaluation.json`.
 
     Raises:
         BundleError: The bundle is damaged, or has no re-ranker for ``rerank``.
@@ -85,7 +86,7 @@ def evaluate(
         OutputError: The output is a finished evaluation of something else, or holds other files;
             the disk refuses.
         SetupError: PyTorch is not installed, for ``checkpoints``.
-        UsageError: Options exclude each other, or the bundle's graphs do not give the steps.
+        UsageError: Options exclude each other, or the bundle's graphs do not output the steps.
     """
     given: dict[Modality, str | Path | None] = {
         "image": image_neighbours,
@@ -113,17 +114,17 @@ def evaluate(
 
 
 def _families(matcher: Matcher, rerank: bool) -> set[str]:
-    """The families that take part in a bundle's scores, and its re-ranker's where it does too."""
+    """The families that contribute to a bundle's scores, including the re-ranker's if used."""
     manifest = matcher.bundle.manifest
     reranker = {reranker_of(matcher).family} if rerank else set[str]()
     return {manifest.family, *(member.family for member in manifest.members), *reranker}
 
 
 def _step_output(matcher: Matcher) -> str:
-    """The output of a bundle's matcher graphs with every matching step's part of a score.
+    """Name of the matcher graphs' output with every matching step's part of a score.
 
     Raises:
-        UsageError: Its graphs do not give one.
+        UsageError: The bundle's graphs have no such output.
     """
     manifest, steps = matcher.bundle.manifest, {entry.name: entry.steps for entry in FAMILIES}
     graph = manifest.graphs[manifest.graph(MATCHERS["text"], "float32")]

@@ -1,4 +1,4 @@
-"""`inspect`: what a bundle or a gallery holds."""
+"""`inspect`: shows what a bundle or a gallery holds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def inspect(path: str | Path) -> dict[str, Any]:
 
     Raises:
         BundleError: The bundle is damaged.
-        GalleryError: There is neither a bundle nor a gallery.
+        GalleryError: The directory is neither a bundle nor a gallery.
     """
     path = local_path(path)
     return _bundle(path) if (path / MANIFEST).is_file() else _gallery(path)
@@ -101,7 +101,7 @@ def _bundle(path: Path) -> dict[str, Any]:
 
 
 def _parity(path: Path) -> bool | None:
-    """The verdict of a bundle's parity report, None where there is no report."""
+    """The verdict of a bundle's parity report, None without a report."""
     if not path.is_file():
         return None
     try:

@@ -1,4 +1,4 @@
-"""`profile_routes`: how much a model uses its routes on real data."""
+"""`profile_routes`: measures how much a model uses its routes on real data."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ def profile_routes(
     force: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Profile:
-    """Count how much the model of a bundle uses its routes, over all pairs of a split.
+    """Count how much a bundle's model uses its routes, over all pairs of a split.
 
-    The graphs must give what is counted; where they do not, the error says how to export them. The
-    profile is what an export of the family prunes by.
+    The graphs must output what is counted; if they do not, the error says how to export them. An
+    export of the family can prune routes by this profile.
 
     Args:
         bundle: The bundle's directory.
         data: Directory with ``{split}_ims.npy`` or ``_feat.npy``, and ``_caps.txt``.
-        split: Which split.
-        images: How many of its images, with all their captions; all by default.
-        output: The profile to write; its picture lies beside it, with the ending ``.svg``.
+        split: Name of the split.
+        images: Number of its images to use, with all their captions; all by default.
+        output: The profile to write; its picture is written beside it, with the suffix ``.svg``.
         force: Replace an existing profile.
-        progress: Told how many pairs are scored, and how many there are.
+        progress: Called with the number of pairs scored so far and the total.
 
     Raises:
         BundleError: The bundle is damaged.
-        InputError: The data cannot be read, the family has no routes, or the graphs do not give
+        InputError: The data cannot be read, the family has no routes, or the graphs do not output
             their use.
-        OutputError: The profile exists, or the disk refuses.
+        OutputError: The profile exists, or writing fails.
         UsageError: ``output`` is the picture's name.
     """
     bundle, data, output = local_path(bundle), local_path(data), local_path(output)
@@ -76,10 +76,10 @@ def profile_routes(
 
 
 def _profiler(path: Path, manifest: Manifest) -> Profiler:
-    """What counts the routes of this bundle's family.
+    """The profiler of the routes of this bundle's family.
 
     Raises:
-        InputError: The family has no routes, or the graphs do not give their use.
+        InputError: The family has no routes, or the graphs do not output their use.
     """
     entry = {known.name: known for known in FAMILIES}.get(manifest.family)
     if entry is None or entry.profiler is None:

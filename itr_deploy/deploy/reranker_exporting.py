@@ -1,4 +1,4 @@
-"""`export_reranker`: a re-ranker's checkpoint is added to a matcher's bundle."""
+"""`export_reranker`: adds a re-ranker's checkpoint to a matcher's bundle."""
 
 from __future__ import annotations
 
@@ -39,24 +39,26 @@ def export_reranker(
         base: The bundle of the matcher whose rankings it was trained on.
         output: Directory of the new bundle; the base's galleries open with it. Must not exist
             unless ``force`` is given.
-        heads: Heads of its attention, which the weights do not say; the published ones by default.
-        rows_text_to_image: K of a text query: itself and the K-1 images that are re-scored; the
+        heads: Number of attention heads, which the weights do not show; by default the published
+            number.
+        rows_text_to_image: K of a text query: the query and the K-1 images that are re-scored; the
             published K by default.
-        rows_image_to_text: K of an image query: itself and the K-1 texts that are re-scored.
-        edge_thresholds: What an edge must exceed: a share of 1 / K, or the published program's
-            constants whatever K is. The same at the published K.
+        rows_image_to_text: K of an image query: the query and the K-1 texts that are re-scored; the
+            published K by default.
+        edge_thresholds: What an edge must exceed: ``"rows"`` is a share of 1 / K, ``"published"``
+            the published program's constants, whatever K is. Both agree at the published K.
         intra_similarity: Similarity within a modality in training: the cosine of the base's
-            ``"pooled"`` embeddings, or ``"lists"`` of your own that are given with the gallery.
+            ``"pooled"`` embeddings, or your own ``"lists"``, which are given with the gallery.
         force: Replace an existing bundle.
         progress: Called with the name of each step as it begins.
 
     Raises:
         CheckpointError: The checkpoint cannot be used.
-        BundleError: The base is damaged, or has a re-ranker.
-        OutputError: The output exists, or the disk refuses.
+        BundleError: The base is damaged, or already has a re-ranker.
+        OutputError: The output exists, or writing fails.
         ParityError: The graphs differ from PyTorch; nothing is left.
         SetupError: PyTorch or onnx is not installed.
-        UsageError: The family is not known, or the settings make no sense.
+        UsageError: The family is unknown, or the settings make no sense.
     """
     checkpoint, base, output = local_path(checkpoint), local_path(base), local_path(output)
     entry = _family(family)
@@ -92,7 +94,7 @@ def _family(name: str) -> RerankerFamily:
     """The re-ranker family of this name.
 
     Raises:
-        UsageError: There is none.
+        UsageError: There is no such family.
     """
     known = {entry.name: entry for entry in RERANKERS}
     if name not in known:

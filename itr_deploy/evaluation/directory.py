@@ -68,6 +68,6 @@ def is_only_an_evaluation(path: Path) -> bool:
 
 
 def remove_embeddings(root: Path) -> None:
-    """Remove the coarse embeddings, which are as quickly made again."""
+    """Remove the coarse embeddings; they are quick to make again."""
     for name in EMBEDDINGS.values():
         (root / name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Whom an evaluation tells of its progress."""
+"""The callbacks that receive an evaluation's progress."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Bar:
-    """What a progress bar is told.
+    """Callbacks of a progress bar.
 
     Attributes:
-        step: What begins now.
-        start: What the pairs are for, how many there are, and how many are done already.
-        update: How many are done.
+        step: Called with the step that begins.
+        start: Called with what the pairs are for, their number, and how many are already done.
+        update: Called with the number of pairs that are done.
     """
 
     step: Callable[[str], object] = lambda name: None
@@ -22,4 +22,4 @@ class Bar:
 
 
 QUIET = Bar()
-"""Told, and says nothing."""
+"""Shows nothing."""

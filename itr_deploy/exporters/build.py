@@ -1,4 +1,4 @@
-"""From a checkpoint that was read to the files of a bundle."""
+"""From a loaded checkpoint to the files of a bundle."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from itr_deploy.models.contract import TrainedMatcher
 GRAPHS = "graphs"
 WEIGHTS = "weights.bin"
 MAX_TOKENS = 256
-"""Longest text a bundle takes: several times the field's longest captions."""
+"""Longest text a bundle takes: several times as long as the data sets' longest captions."""
 
 _TOOLS = ("itr-deploy", "torch", "onnx", "onnx-ir", "onnxscript")
 _DTYPES = {torch.float32: "float32", torch.int64: "int64"}
@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Source:
-    """What is exported: the family's name, the checkpoint file and what was read from it."""
+    """What is exported: the family's name, the checkpoint file and its contents."""
 
     family: str
     checkpoint: Path
@@ -94,7 +94,7 @@ def build_bundle(
 
 
 def tool_versions() -> dict[str, str]:
-    """Versions of what takes part in an export, for the manifest."""
+    """Versions of the packages that take part in an export, for the manifest."""
     return {tool: version(tool) for tool in _TOOLS}
 
 
@@ -113,7 +113,7 @@ def _write_graphs(
         def save(name: str, model: ir.Model, info: GraphInfo) -> None:
             infos[name] = info
             save_graph(model, root / info.file, precision, weights)
-            # Quantised matchers are for a CPU: what TensorRT would refuse in them is no matter.
+            # Quantised matchers are for a CPU, so what TensorRT would refuse is irrelevant.
             if not (info.storage and quantization):
                 warn_of_findings(name, root / info.file)
 
@@ -138,13 +138,13 @@ def save_graph(
     precision: Precision,
     weights: WeightsFile,
 ) -> None:
-    """Write a graph, its weights among those of others.
+    """Write a graph, and its weights into the file shared with other graphs.
 
     Args:
-        model: The graph; it is used up.
-        file: Where it goes.
-        precision: Of its matrix products.
-        weights: Takes its weights.
+        model: The graph; it cannot be used afterwards.
+        file: Where to write it.
+        precision: Precision of its matrix products.
+        weights: The file that its weights are added to.
     """
     if precision != "float32":
         cancel_casts(model)
@@ -155,13 +155,13 @@ def save_graph(
 
 
 def warn_of_findings(name: str, file: Path) -> None:
-    """Log what TensorRT would refuse in a graph that was written."""
+    """Log what TensorRT would refuse in a written graph."""
     for finding in lint_graph(name, GraphView.read(file), "tensorrt"):
         log.warning("TensorRT: %s", finding)
 
 
 def graph_info(spec: GraphSpec, opset: int, name: str, storage: StorageType | None) -> GraphInfo:
-    """What the manifest says of a graph."""
+    """The manifest's entry for a graph."""
 
     def inputs() -> Iterator[TensorInfo]:
         for t in spec.inputs:
@@ -184,7 +184,7 @@ def graph_info(spec: GraphSpec, opset: int, name: str, storage: StorageType | No
 
 
 def drop_traces(model: ir.Model) -> None:
-    """Remove the exporter's notes: they hold source paths of the machine that exported."""
+    """Remove the exporter's notes: they contain source paths of the exporting machine."""
     model.metadata_props.clear()
     model.graph.metadata_props.clear()
     for node in model.graph.all_nodes():

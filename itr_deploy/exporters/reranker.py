@@ -1,4 +1,4 @@
-"""A re-ranker added to a matcher's bundle: the base's files as they are, and two graphs more."""
+"""A re-ranker added to a matcher's bundle: the base's files unchanged, plus two graphs."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class RerankSettings:
-    """What a re-ranker's checkpoint does not say.
+    """Settings that a re-ranker's checkpoint does not contain.
 
     Attributes:
-        rows: K for text queries and for image queries, the query counted.
+        rows: K for text queries and for image queries, including the query.
         published_thresholds: Whether the edge thresholds are the published program's constants,
-            whatever K is; they are made from K otherwise, which is the same at the published K.
-        intra_similarity: How the similarity within a modality was made in training.
+            whatever K is. Otherwise they are derived from K; both agree at the published K.
+        intra_similarity: How the similarity within a modality was computed in training.
     """
 
     rows: tuple[int, int]
@@ -82,7 +82,7 @@ class RerankSettings:
 
 @dataclass(frozen=True)
 class RerankSource:
-    """What is added: the re-ranker's family, its checkpoint, what was read, and the settings."""
+    """What is added: the re-ranker's family, checkpoint file, loaded networks and settings."""
 
     family: RerankerFamily
     checkpoint: Path

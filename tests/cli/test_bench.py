@@ -1,4 +1,4 @@
-"""bench: what it reports; how fast anything was is not looked at."""
+"""bench: what it reports; speeds are not checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""export of a family that is only registered: no function of the command line knows it."""
+"""export of a family that is only registered: the command line has no function for it."""
 
 from __future__ import annotations
 

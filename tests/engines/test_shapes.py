@@ -1,4 +1,4 @@
-"""Which shapes engines take: the manifest's defaults, and what the user gives in their place."""
+"""Which shapes engines accept: the manifest's defaults, and the user's values instead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routes that are held closed, and the profile that says which."""
+"""Routes that are held closed, and the profile that selects them."""
 
 from __future__ import annotations
 

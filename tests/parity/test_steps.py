@@ -1,4 +1,4 @@
-"""IMRAM's single steps, from the bundle, against the published form with fewer steps."""
+"""IMRAM's single steps from the bundle, compared with the published form with fewer steps."""
 
 from __future__ import annotations
 
