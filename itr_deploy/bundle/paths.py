@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from itr_deploy.bundle.names import shortened
 from itr_deploy.errors import UsageError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -45,7 +46,9 @@ def local_path(given: str | os.PathLike[str]) -> Path:
         path.lstat()
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise UsageError(f"path {_shortened(text)} is too long for the file system") from error
+            raise UsageError(
+                f"path {shortened(repr(text))} is too long for the file system"
+            ) from error
     except ValueError as error:  # lone surrogates
         raise UsageError(f"path {text!r} is not a name that files can have: {error}") from error
     return path
@@ -67,7 +70,3 @@ def _path_of_url(text: str) -> str:
     if url.netloc not in ("", "localhost") or not url.path:
         raise UsageError(f"{text!r} names no file of this machine; write file:///path or the path")
     return unquote(url.path)
-
-
-def _shortened(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:40]}…{text[-15:]}")

@@ -18,6 +18,7 @@ from itr_deploy.bundle.external import external_files
 from itr_deploy.bundle.files import canonical_json, inside, sha256_of, write_json
 from itr_deploy.bundle.leftovers import files_below
 from itr_deploy.bundle.manifest import SCHEMA_VERSION, FileInfo, Manifest, TextProcessing
+from itr_deploy.bundle.names import shortened
 from itr_deploy.bundle.paths import local_path
 from itr_deploy.errors import BundleError
 
@@ -108,8 +109,10 @@ def read_bundle(path: str | Path) -> Bundle:
         manifest = Manifest.model_validate_json(json.dumps(content))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BundleError(f"{root / MANIFEST}: {where}: {first['msg']}") from error
+        where = shortened(".".join(map(str, first["loc"])))
+        raise BundleError(
+            f"{root / MANIFEST}: {where}: {first['msg']}, not {shortened(repr(first['input']))}"
+        ) from error
     return Bundle(root, manifest, _checked_files(root, manifest))
 
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from itr_deploy.bundle.consistency import check_consistent
 from itr_deploy.bundle.modality import PREFILTERS, Modality
 from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.runtime.backends import Backend, open_backend
@@ -94,6 +95,7 @@ class Matcher:
             UsageError: The device or backend is unknown.
         """
         opened = read_bundle(bundle)
+        check_consistent(opened)
         if isinstance(backend, str):
             backend = open_backend(opened, device, backend, threads)
         made = (opened.manifest.family, opened.manifest.precision)

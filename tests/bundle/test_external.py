@@ -38,9 +38,8 @@ def test_names_of_weights_do_not_matter() -> None:
 
 def test_an_unusual_form_is_refused() -> None:
     usual = graph("weights.bin")
-    value_first = usual.replace(
-        b"\n\x08location\x12\x0bweights.bin", b"\x12\x0bweights.bin\n\x08location"
-    )
+    key, value = b"\n\x08location", b"\x12\x0bweights.bin"
+    value_first = usual.replace(key + value, value + key)
     parsed = onnx.load_from_string(value_first).graph.initializer[0].external_data[0]
     assert (parsed.key, parsed.value) == ("location", "weights.bin")
     long_key = usual.replace(key, b"\n\x88\x00location")

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +78,8 @@ def trial(number: int, original: Path) -> str:
             except (KeyError, IndexError, TypeError):
                 continue
         document.pop("checksum", None)
-        try:
+        with suppress(UnicodeEncodeError):
             document["checksum"] = _checksum(document)
-        except UnicodeEncodeError:
-            pass
         text = json.dumps(document)
         (bundle / MANIFEST).write_text(text)
         return use(bundle, same=text == before)

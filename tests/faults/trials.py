@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from itr_deploy.errors import ItrDeployError
@@ -30,9 +31,9 @@ class Finding:
     said: str
 
 
-def share(whole: int) -> int:
+def share(whole: int, least: int = 3) -> int:
     """Trials to make: all of them where ``FAULTS=all`` is set, as by ``make faults``, else few."""
-    return whole if os.environ.get("FAULTS") == "all" else max(whole // 20, 3)
+    return whole if os.environ.get("FAULTS") == "all" else max(whole // 20, least)
 
 
 def run_trials(
@@ -87,7 +88,7 @@ def report(title: str, ends: Counter[str], began: float) -> None:
 
 def _work(pipe: Connection, trial: Trial, numbers: list[int], setup: Any) -> None:
     # A stray message would look like a finding's.
-    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     for number in numbers:
         try:
             end = trial(number) if setup is None else trial(number, setup)  # type: ignore[call-arg]

@@ -18,6 +18,7 @@ from itr_deploy.engines.shapes import largest
 from itr_deploy.errors import ItrDeployError, SetupError, UsageError
 from itr_deploy.runtime.backends.arena import share_arena
 from itr_deploy.runtime.backends.base import Arrays, Call
+from itr_deploy.runtime.backends.declared import check_declared
 from itr_deploy.runtime.backends.device_copies import DeviceCopies
 from itr_deploy.runtime.backends.ordered_pool import OrderedPool
 from itr_deploy.runtime.backends.providers import CpuProvider, Provider
@@ -192,6 +193,7 @@ class OnnxRuntimeBackend:
             raise SetupError(
                 f"{path}: cannot be loaded by {self.description}: {str(error).splitlines()[0]}"
             ) from error
+        check_declared(session, info, str(path))
         if self._provider.name not in session.get_providers():
             raise SetupError(
                 f"{self._provider.name} did not start for {path}; it has "
