@@ -52,7 +52,7 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
 
 
 def _names(manifest: Manifest) -> Iterator[str]:
-    """What encoders output, galleries store and matchers read must have the same names and sizes."""
+    """Encoders, galleries and matchers must have the same names and sizes of tensors."""
     for modality in MODALITIES:
         specs = manifest.items(modality).tensors
         stored = {f"{modality}_{spec.name}": spec for spec in specs}
