@@ -12,8 +12,30 @@ from itr_deploy.bundle.modality import Modality, other
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.errors import UsageError
 from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice, each, or_none, whole
 
 
+@checked(
+    bundle=PATH,
+    gallery=PATH,
+    synthetic=whole(1),
+    query=choice(Modality),
+    batch=each(whole(1), least=1),
+    candidates=each(or_none(whole(1))),
+    prefilter=whole(1),
+    threads=each(or_none(whole(1)), least=1),
+    rounds=whole(1),
+    k=whole(1),
+    resident=FLAG,
+    bank=PATH,
+    checkpoints=each(PATH),
+    trace=FLAG,
+    output=PATH,
+    force=FLAG,
+    device=TEXT,
+    backend=TEXT,
+    progress=FUNCTION,
+)
 def bench(
     bundle: str | Path,
     *,

@@ -13,14 +13,35 @@ from itr_deploy.evaluation.evaluate import evaluate as evaluate_split
 from itr_deploy.evaluation.measures.baseline import Baseline
 from itr_deploy.evaluation.measures.reranking import MergeKind
 from itr_deploy.evaluation.options import Options, RerankOptions
-from itr_deploy.evaluation.progress import QUIET, Bar
+from itr_deploy.evaluation.progress import BAR, QUIET, Bar
 from itr_deploy.evaluation.report.model import EvaluationReport
 from itr_deploy.models.registry import FAMILIES, published
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists
 from itr_deploy.runtime.rerank.reranking import reranker_of
+from itr_deploy.values import FLAG, PATH, TEXT, checked, choice, each, whole
 
 
+@checked(
+    bundle=PATH,
+    data=PATH,
+    split=TEXT,
+    output=PATH,
+    candidates=whole(1),
+    steps=FLAG,
+    rerank=FLAG,
+    merge=choice(MergeKind),
+    image_neighbours=PATH,
+    text_neighbours=PATH,
+    checkpoints=each(PATH),
+    images=PATH,
+    folds=whole(1),
+    save_scores=FLAG,
+    force=FLAG,
+    device=TEXT,
+    backend=TEXT,
+    bar=BAR,
+)
 def evaluate(
     bundle: str | Path,
     *,

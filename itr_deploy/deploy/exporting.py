@@ -15,9 +15,21 @@ from itr_deploy.deploy.exported import Exported
 from itr_deploy.errors import ParityError, UsageError
 from itr_deploy.models import registry
 from itr_deploy.models.family import Family
-from itr_deploy.models.registry import DEFAULT_OPSET
+from itr_deploy.models.registry import DEFAULT_OPSET, OPSETS
+from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice, whole
 
 
+@checked(
+    family=TEXT,
+    checkpoint=PATH,
+    vocab=PATH,
+    output=PATH,
+    opset=whole(OPSETS[0], OPSETS[-1]),
+    dtype=choice(Precision),
+    quantize=choice(Quantization),
+    force=FLAG,
+    progress=FUNCTION,
+)
 def export(
     family: str,
     *,

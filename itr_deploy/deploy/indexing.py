@@ -19,6 +19,7 @@ from itr_deploy.runtime.gallery.coarse_index import FROM
 from itr_deploy.runtime.gallery.layout import TABLE
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.store import FOLDER, is_store
+from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,21 @@ class Indexed:
         return dict(vars(self))
 
 
+@checked(
+    bundle=PATH,
+    data=PATH,
+    output=PATH,
+    split=TEXT,
+    modality=choice(Modality),
+    storage=choice(StorageType),
+    metadata=PATH,
+    coarse_index=FLAG,
+    append=FLAG,
+    force=FLAG,
+    device=TEXT,
+    backend=TEXT,
+    progress=FUNCTION,
+)
 def index(
     bundle: str | Path,
     *,
@@ -113,6 +129,9 @@ def index(
     return _indexed(gallery, len(ids))
 
 
+@checked(
+    gallery=PATH,
+)
 def index_coarse(gallery: str | Path) -> Indexed:
     """Build the index of a gallery's coarse embeddings, or rebuild it over all items.
 

@@ -13,8 +13,18 @@ from itr_deploy.evaluation.scores.pairs import observe_pairs
 from itr_deploy.models.family import Profile, Profiler
 from itr_deploy.models.registry import FAMILIES
 from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, whole
 
 
+@checked(
+    bundle=PATH,
+    data=PATH,
+    split=TEXT,
+    images=whole(1),
+    output=PATH,
+    force=FLAG,
+    progress=FUNCTION,
+)
 def profile_routes(
     bundle: str | Path,
     *,

@@ -14,8 +14,25 @@ from itr_deploy.deploy.export_half import export_half
 from itr_deploy.deploy.exported import Exported
 from itr_deploy.errors import ParityError, UsageError
 from itr_deploy.models.registry import RERANKERS, RerankerFamily
+from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice, whole
+
+EdgeThresholds = Literal["rows", "published"]
+IntraSimilarity = Literal["pooled", "lists"]
 
 
+@checked(
+    family=TEXT,
+    checkpoint=PATH,
+    base=PATH,
+    output=PATH,
+    heads=whole(1),
+    rows_text_to_image=whole(2),
+    rows_image_to_text=whole(2),
+    edge_thresholds=choice(EdgeThresholds),
+    intra_similarity=choice(IntraSimilarity),
+    force=FLAG,
+    progress=FUNCTION,
+)
 def export_reranker(
     family: str,
     *,
@@ -25,8 +42,8 @@ def export_reranker(
     heads: int | None = None,
     rows_text_to_image: int | None = None,
     rows_image_to_text: int | None = None,
-    edge_thresholds: Literal["rows", "published"] = "rows",
-    intra_similarity: Literal["pooled", "lists"] = "pooled",
+    edge_thresholds: EdgeThresholds = "rows",
+    intra_similarity: IntraSimilarity = "pooled",
     force: bool = False,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Exported:

@@ -15,6 +15,7 @@ from itr_deploy.bundle.store import PARITY, RERANKER_PARITY, Bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.errors import OutputError, UsageError
 from itr_deploy.evaluation.data.split import read_split
+from itr_deploy.values import FUNCTION, PATH, TEXT, checked, real, whole
 
 if TYPE_CHECKING:
     from itr_deploy.parity.report import ParityReport
@@ -26,6 +27,16 @@ log = logging.getLogger(__name__)
 Progress = Callable[[str], None]
 
 
+@checked(
+    bundle=PATH,
+    checkpoint=PATH,
+    tolerance=real("a number above 0", above=0),
+    storage_tolerance=real("a number above 0", above=0),
+    data=PATH,
+    split=TEXT,
+    images=whole(2),
+    progress=FUNCTION,
+)
 def verify(
     bundle: str | Path,
     *,

@@ -23,6 +23,7 @@ from itr_deploy.bundle.store import Bundle, list_files, write_manifest
 from itr_deploy.errors import BundleError, UsageError
 from itr_deploy.exporters.build import (
     GRAPHS,
+    checked_opset,
     graph_info,
     save_graph,
     tool_versions,
@@ -125,8 +126,8 @@ def build_reranked(
             progress(f"graph {role}")
             network = network_of(source.trained, modality)
             spec = rerank_spec(role, network, directions[modality].rows)
-            info = graphs[role] = graph_info(spec, opset, role, None)
             model = to_onnx(network, spec.inputs, spec.outputs, opset, precision)
+            info = graphs[role] = graph_info(spec, checked_opset(role, model, opset), role, None)
             save_graph(model, root / info.file, precision, weights)
             warn_of_findings(role, root / info.file)
     progress("checksums and manifest")

@@ -13,8 +13,7 @@ import itr_deploy
 from itr_deploy.bundle import manifest
 from itr_deploy.cli import build_engine, evaluate, export, options, tune
 from itr_deploy.cli.verbs import VERBS
-from itr_deploy.engines.builder.build import HardwareCompatibility
-from itr_deploy.engines.files import EngineTarget
+from itr_deploy.engines.files import EngineTarget, HardwareCompatibility
 from itr_deploy.evaluation.measures.reranking import MergeKind
 from itr_deploy.evaluation.tuning.tune import ProjectionChoice
 from itr_deploy.models.registry import FAMILIES, RERANKERS, Family

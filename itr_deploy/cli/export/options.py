@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from itr_deploy.cli.options import Precision, Quantization
+from itr_deploy.models.registry import OPSETS
 
 FAMILY_PANEL = "The family's own"
 
@@ -15,7 +16,9 @@ Vocab = Annotated[Path, typer.Option(help="The vocabulary the model was trained 
 Opset = Annotated[
     int,
     typer.Option(
-        min=18, max=22, help="ONNX operator set; 20 is the highest that every TensorRT takes."
+        min=OPSETS[0],
+        max=OPSETS[-1],
+        help="ONNX operator set; 20 is the highest that every TensorRT takes.",
     ),
 ]
 Dtype = Annotated[
