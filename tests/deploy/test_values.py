@@ -6,10 +6,9 @@ import inspect
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
-import typer
 
 import itr_deploy
 from itr_deploy import Gallery, Matcher, Retriever
@@ -218,13 +217,20 @@ def commands() -> Iterator[tuple[str, Any, Any]]:
     for verb in VERBS:
         name = verb.replace("-", "_")
         if verb != "export":
-            app = import_module(f"itr_deploy.cli.{name}").app
-            yield verb, typer.main.get_command(app), getattr(itr_deploy, name)
-    families = typer.main.get_command(export_verb.app).commands
+            command = getattr(import_module(f"itr_deploy.cli.{name}"), name)
+            yield verb, command, getattr(itr_deploy, name)
     for family in FAMILIES:
-        yield f"export {family.name}", families[family.name], itr_deploy.export
-    for family in RERANKERS:
-        yield f"export {family.name}", families[family.name], itr_deploy.export_reranker
+        yield f"export {family.name}", getattr(export_verb, family.name), itr_deploy.export
+    for reranker in RERANKERS:
+        command = getattr(export_verb, reranker.name)
+        yield f"export {reranker.name}", command, itr_deploy.export_reranker
+
+
+def offered(annotation: Any) -> tuple[str, ...]:
+    """The choices of an option's type."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return tuple(choice for part in get_args(annotation) for choice in offered(part))
 
 
 @pytest.mark.parametrize(
@@ -235,13 +241,9 @@ def test_a_commands_choices_and_bounds_are_those_of_its_function(
     command: Any, function: Any
 ) -> None:
     checks = checks_of(function)
-    for option in command.params:
-        check = checks.get(option.name)
-        if check is None:
-            continue
-        kind = getattr(option, "type", None)
-        offered = tuple(getattr(kind, "choices", ()))
-        assert offered == check.choices, option.name
-        least, most = (getattr(kind, bound, None) for bound in ("min", "max"))
-        assert least in (None, check.at_least), option.name
-        assert most in (None, check.at_most), option.name
+    for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
+        kind, option = get_args(parameter.annotation)
+        if name in checks:
+            assert offered(kind) == checks[name].choices, name
+            assert option.min in (None, checks[name].at_least), name
+            assert option.max in (None, checks[name].at_most), name
