@@ -74,12 +74,22 @@ def test_what_holds_arrays_is_not_compared_as_a_dataclass_is() -> None:
     assert [name for name, kind in found.items() if kind.__dataclass_params__.eq] == []
 
 
+EVERY_MODULE = """
+import importlib, pkgutil
+import itr_deploy.bundle, itr_deploy.evaluation, itr_deploy.runtime
+for half in (itr_deploy.bundle, itr_deploy.evaluation, itr_deploy.runtime):
+    for module in pkgutil.walk_packages(half.__path__, half.__name__ + "."):
+        importlib.import_module(module.name)
+assert "itr_deploy.runtime.search.coarse" in sys.modules
+"""
+
+
 @pytest.mark.parametrize(
     "program",
     [
-        "import itr_deploy.runtime",
-        "import itr_deploy.runtime, itr_deploy.evaluation.data.split, itr_deploy.deploy.indexing",
-        "import itr_deploy.evaluation.evaluate",
+        EVERY_MODULE,
+        "import itr_deploy.runtime; itr_deploy.runtime.Retriever",
+        "import itr_deploy.deploy.indexing, itr_deploy.deploy.searching",
         "import itr_deploy; itr_deploy.Retriever",
     ],
 )

@@ -103,7 +103,7 @@ def export(
         bundle = read_bundle(root)
         with parity_backend(bundle) as backend:
             matcher = Matcher(bundle, backend)
-            report = compare(trained, matcher, progress=progress)
+            report = compare(trained, matcher, progress=progress, whole=True)
             if origin is not None and data is not None:
                 report = compare_changed(origin, matcher, data, progress).added_to(report)
         manifest, report = leave_out_missed(root, manifest, report)
