@@ -96,9 +96,14 @@ def bench(
     """
     searched = _one_of(gallery, synthetic)
     if checkpoints and device != "cpu":
-        raise UsageError("--baseline torch computes on the CPU; leave out --device")
+        raise UsageError(
+            f"checkpoints= (--baseline torch) are timed on the CPU; leave out device={device!r} "
+            "(--device)"
+        )
     if checkpoints and bank is not None:
-        raise UsageError("--baseline torch does not re-rank; leave out --rerank")
+        raise UsageError(
+            "checkpoints= (--baseline torch) do not re-rank; leave out bank= (--rerank, --bank)"
+        )
     if checkpoints:
         with export_half():
             import itr_deploy.benchmarking.plain  # noqa: F401  # fails before any work
@@ -125,7 +130,7 @@ def _one_of(gallery: str | Path | None, synthetic: int | None) -> Path | int:
         return Path(gallery)
     if synthetic is not None and gallery is None:
         return synthetic
-    raise UsageError("give --gallery or --synthetic, one of them")
+    raise UsageError("give gallery= or synthetic= (--gallery, --synthetic), one of them")
 
 
 def _taken_by(searched: Path | int) -> Modality:

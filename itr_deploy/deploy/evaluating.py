@@ -111,7 +111,9 @@ def evaluate(
     }
     lists = {modality: Path(path) for modality, path in given.items() if path is not None}
     if not rerank and (merge is not None or lists):
-        raise UsageError("--merge and the neighbour lists go with --rerank")
+        raise UsageError(
+            "merge= and neighbour lists are for re-ranking; give rerank=True (--rerank) with them"
+        )
     matcher = Matcher.load(bundle, device=device, backend=backend)
     read = read_split(Path(data), split)
     options = Options(
@@ -159,7 +161,8 @@ def _rerank_options(
     if reranker_of(matcher).intra_similarity == "neighbour_lists" and len(lists) < 2:
         raise UsageError(
             "this re-ranker was trained with neighbour lists for the similarity within a "
-            "modality; give --image-neighbours and --text-neighbours"
+            "modality; give image_neighbours= and text_neighbours= (--image-neighbours, "
+            "--text-neighbours)"
         )
     return RerankOptions({m: NeighbourLists.read(path) for m, path in lists.items()}, merge)
 

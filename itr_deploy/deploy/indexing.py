@@ -106,7 +106,10 @@ def index(
         UsageError: Both ``force`` and ``append`` were given.
     """
     if force and append:
-        raise UsageError("--force replaces a gallery and --append extends it; give one")
+        raise UsageError(
+            "force=True (--force) replaces a gallery and append=True (--append) extends it; "
+            "give one"
+        )
     output = Path(output)
     matcher = Matcher.load(bundle, device=device, backend=backend)
     read = read_split(Path(data), split)

@@ -59,10 +59,15 @@ def profile_routes(
     bundle, data, output = Path(bundle), Path(data), Path(output)
     drawing = output.with_suffix(".svg")
     if drawing == output:
-        raise UsageError(f"--output {output} is the picture's name; give the profile another one")
+        raise UsageError(
+            f"output={str(output)!r} (--output) is the picture's name; give the profile another one"
+        )
     existing = next((path for path in (output, drawing) if path.exists()), None)
     if existing is not None and not force:
-        raise OutputError(f"{existing} exists; give --force to replace it, or another --output")
+        raise OutputError(
+            f"{existing} exists; give force=True (--force) to replace it, or another output "
+            "(--output)"
+        )
     read = read_split(data, split).first(images)
     matcher = Matcher.load(bundle)
     manifest = matcher.bundle.manifest

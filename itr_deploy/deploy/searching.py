@@ -86,7 +86,7 @@ def search(
     """
     texts = [queries] if isinstance(queries, str) else list(queries)
     if bool(texts) == (image is not None):
-        raise UsageError("give queries, or --image, one of them")
+        raise UsageError("give queries or image= (--image), one of them")
     retriever = Retriever.load(
         bundle,
         gallery,

@@ -76,7 +76,7 @@ class RerankSettings:
             raise UsageError(
                 f"K={rows} for {modality} queries is too large for the published threshold "
                 f"{family.edge_share} / {constant}: a row could lose all its edges; "
-                "use --edge-thresholds rows"
+                "give edge_thresholds='rows' (--edge-thresholds rows)"
             )
         return RerankDirection(rows=rows, threshold=family.edge_share / divisor)
 
@@ -111,7 +111,8 @@ def build_reranked(
     directions = source.settings.directions(source.family)
     if base.manifest.reranker is not None:
         raise BundleError(
-            f"{base.path} has a re-ranker already; give the bundle it was made from as --base"
+            f"{base.path} has a re-ranker already; give the bundle it was made from as base= "
+            "(--base)"
         )
     progress("copying the base")
     for name in base.manifest.files:

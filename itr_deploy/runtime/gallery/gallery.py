@@ -252,5 +252,5 @@ def check_storage(matcher: Matcher, storage: StorageType) -> None:
         raise BundleError(
             f"{bundle.path}: its matcher reads galleries of {' and '.join(sorted(known))}, not of "
             f"{storage}: an older itr-deploy exported it, or the model does not bear {storage}; "
-            "export it again, or index with another --storage"
+            "export it again, or index with another storage= (--storage)"
         )
