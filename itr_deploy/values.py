@@ -105,7 +105,11 @@ def checked(**checks: Check) -> Callable[[Callable[P, T]], Callable[P, T]]:
 
 def choice(values: Any) -> Check:
     """One of the strings of a `Literal`."""
-    known = get_args(values)
+    return one_of(get_args(values))
+
+
+def one_of(known: tuple[str, ...]) -> Check:
+    """One of these strings."""
 
     def use(name: str, value: Any) -> str:
         if not isinstance(value, str) or value not in known:

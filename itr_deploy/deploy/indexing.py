@@ -11,8 +11,8 @@ from typing import Any
 from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.staging import staged_directory
-from itr_deploy.deploy.metadata import metadata_columns
 from itr_deploy.errors import UsageError
+from itr_deploy.evaluation.data.metadata import metadata_columns
 from itr_deploy.evaluation.data.split import Split, read_split
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.coarse_index import FROM

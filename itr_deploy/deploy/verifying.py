@@ -73,9 +73,6 @@ def verify(
         SetupError: PyTorch or onnx is not installed.
         UsageError: The bundle is an ensemble, or a tolerance is not above 0.
     """
-    for name, allowed in (("tolerance", tolerance), ("storage_tolerance", storage_tolerance)):
-        if allowed is not None and not allowed > 0:
-            raise UsageError(f"{name}={allowed}: must be above 0")
     bundle, checkpoint = Path(bundle), Path(checkpoint)
     opened = read_bundle(bundle)
     progress("loading PyTorch")

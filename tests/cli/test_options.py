@@ -74,11 +74,8 @@ def test_a_familys_options_are_those_of_its_registration(family: Family) -> None
 @pytest.mark.parametrize("family", RERANKERS, ids=lambda family: family.name)
 def test_a_re_rankers_options_have_the_published_defaults(family: Any) -> None:
     parameters = _parameters(getattr(export, family.name))
-    own = set(parameters) - PRINTING - {"pi"}
-    assert own == set(_parameters(itr_deploy.export_reranker)) - TOLD - {
-        "family",
-        "intra_similarity",
-    }
+    own = set(parameters) - PRINTING - {"pi"}  # an old spelling of intra_similarity
+    assert own == set(_parameters(itr_deploy.export_reranker)) - TOLD - {"family"}
     rows = (parameters["rows_text_to_image"].default, parameters["rows_image_to_text"].default)
     assert (parameters["heads"].default, rows) == (family.heads, family.rows)
 

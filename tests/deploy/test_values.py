@@ -181,7 +181,7 @@ def test_what_can_be_used_is_not_refused(
                 del given["gallery"]
             with pytest.raises(ItrDeployError) as caught:
                 call(name, given)
-            assert f"{key}=" not in str(caught.value), value
+            assert f"{key}={value!r} must be" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def test_an_engine_of_another_precision_than_the_graphs_is_refused(small: Path) 
         build(small, precision="float16")
     assert str(caught.value) == (
         f"{small}: its graphs are float32; an engine has its graphs' precision: "
-        "export it again with --dtype float16"
+        "export it again with dtype='float16' (--dtype float16)"
     )
 
 
@@ -206,7 +206,7 @@ def test_a_graph_that_is_refused_keeps_the_engines_before_it(bundle_copy: Path) 
             {"graphs": ("images",)},
             r"graphs='images' \(--graphs\): no such graph; .* has image_encoder",
         ),
-        ({"capabilities": ("9.1",)}, r"--compute-capability 9\.1: .* builds for 7\.5, 8\.0, 8\.6"),
+        ({"capabilities": ("9.1",)}, r"compute_capability='9\.1' .* builds for 7\.5, 8\.0, 8\.6"),
         ({"shapes": Overrides(max={"candidates": 5})}, "no axis 'candidates'; the graphs have bat"),
     ],
 )
