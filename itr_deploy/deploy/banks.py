@@ -16,6 +16,7 @@ from itr_deploy.runtime.rerank import reranking
 from itr_deploy.runtime.rerank.store import FOLDER, is_store, write_store
 from itr_deploy.runtime.retriever import DEFAULT_BUDGET
 from itr_deploy.runtime.search.cached import SearcherCache
+from itr_deploy.values import FUNCTION, PATH, TEXT, checked, whole
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,15 @@ class IndexedBank:
         return dict(vars(self))
 
 
+@checked(
+    bundle=PATH,
+    gallery=PATH,
+    bank=PATH,
+    limit=whole(0),
+    device=TEXT,
+    backend=TEXT,
+    progress=FUNCTION,
+)
 def index_bank(
     bundle: str | Path,
     *,

@@ -11,14 +11,15 @@ from typing import Any
 from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.staging import staged_directory
-from itr_deploy.deploy.metadata import metadata_columns
 from itr_deploy.errors import UsageError
+from itr_deploy.evaluation.data.metadata import metadata_columns
 from itr_deploy.evaluation.data.split import Split, read_split
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.coarse_index import FROM
 from itr_deploy.runtime.gallery.layout import TABLE
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.store import FOLDER, is_store
+from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,21 @@ class Indexed:
         return dict(vars(self))
 
 
+@checked(
+    bundle=PATH,
+    data=PATH,
+    output=PATH,
+    split=TEXT,
+    modality=choice(Modality),
+    storage=choice(StorageType),
+    metadata=PATH,
+    coarse_index=FLAG,
+    append=FLAG,
+    force=FLAG,
+    device=TEXT,
+    backend=TEXT,
+    progress=FUNCTION,
+)
 def index(
     bundle: str | Path,
     *,
@@ -90,7 +106,10 @@ def index(
         UsageError: Both ``force`` and ``append`` were given.
     """
     if force and append:
-        raise UsageError("--force replaces a gallery and --append extends it; give one")
+        raise UsageError(
+            "force=True (--force) replaces a gallery and append=True (--append) extends it; "
+            "give one"
+        )
     output = Path(output)
     matcher = Matcher.load(bundle, device=device, backend=backend)
     read = read_split(Path(data), split)
@@ -113,6 +132,9 @@ def index(
     return _indexed(gallery, len(ids))
 
 
+@checked(
+    gallery=PATH,
+)
 def index_coarse(gallery: str | Path) -> Indexed:
     """Build the index of a gallery's coarse embeddings, or rebuild it over all items.
 

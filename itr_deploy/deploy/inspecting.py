@@ -11,8 +11,12 @@ from itr_deploy.bundle.store import MANIFEST, PARITY, RERANKER_PARITY, read_bund
 from itr_deploy.errors import BundleError
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.read import stored_bytes
+from itr_deploy.values import PATH, checked
 
 
+@checked(
+    path=PATH,
+)
 def inspect(path: str | Path) -> dict[str, Any]:
     """Show what is in a bundle or a gallery.
 

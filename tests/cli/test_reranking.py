@@ -401,7 +401,7 @@ def test_merge_goes_with_rerank(world: Path, tmp_path: Path) -> None:
     data = ("--data", world / "data", "--output", tmp_path / "out", "--merge", "order")
     outcome = itr_deploy("evaluate", world / "bundle", *data)
     assert outcome.code == 2
-    assert "go with --rerank" in outcome.err
+    assert "give rerank=True (--rerank) with them" in outcome.err
 
 
 def test_a_benchmark_has_re_ranking_among_its_stages(world: Path, tmp_path: Path) -> None:
