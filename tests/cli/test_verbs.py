@@ -296,7 +296,7 @@ def test_unknown_words_are_a_warning(bundle: Path, image_gallery: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        ((), 2, "give queries, or --image"),
+        ((), 2, "give queries or image= (--image)"),
         (("a dog", "--exhaustive", "--candidates", "3"), 2, "give one"),
         (("a dog", "-k", "0"), 2, "k=0"),
         (("a dog", "-k", "many"), 2, "many"),
