@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import inspect
 import pkgutil
 import re
@@ -40,6 +41,32 @@ def test_onnxruntime_sessions_are_created_in_one_place() -> None:
     files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
     creating = {str(file.relative_to(ROOT)) for file in files if SESSION.search(file.read_text())}
     assert creating == {"itr_deploy/runtime/backends/sessions.py"}
+
+
+FLAG = re.compile(r"--[a-z]")
+COMMANDS = ("engines/fit.py", "engines/library.py", "runtime/backends/tensorrt/")
+"""They write whole commands, for a shell."""
+
+
+def test_the_librarys_messages_name_a_functions_argument_and_the_option_beside_it() -> None:
+    """A function has no options, a command no arguments: ``force=True (--force)`` is for both."""
+    for file in sorted((ROOT / "itr_deploy").rglob("*.py")):
+        name = file.relative_to(ROOT / "itr_deploy").as_posix()
+        if not name.startswith(("cli/", *COMMANDS)):
+            for line, text in texts(ast.parse(file.read_text())):
+                assert not FLAG.search(re.sub(r"\([^()]*\)", "", text)), f"{name}:{line}: {text}"
+
+
+def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """The strings of a program, but for its docstrings."""
+    if isinstance(tree, ast.JoinedStr):
+        whole = (part.value if isinstance(part, ast.Constant) else "" for part in tree.values)
+        yield tree.lineno, "".join(map(str, whole))
+    elif isinstance(tree, ast.Constant) and isinstance(tree.value, str):
+        yield tree.lineno, tree.value
+    elif not (isinstance(tree, ast.Expr) and isinstance(tree.value, ast.Constant)):
+        for child in ast.iter_child_nodes(tree):
+            yield from texts(child)
 
 
 def holds_arrays(annotation: object, names: Mapping[str, object], depth: int = 0) -> bool:

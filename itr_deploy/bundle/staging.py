@@ -74,10 +74,10 @@ def check_output(
             article = "an" if kind[0] in "aeiou" else "a"
             raise OutputError(
                 f"{output} exists and is not {article} {kind}, or holds other files; "
-                "choose another --output"
+                "choose another output (--output)"
             )
         if not force:
-            raise OutputError(f"{output} exists; give --force to replace this {kind}")
+            raise OutputError(f"{output} exists; give force=True (--force) to replace this {kind}")
     check_writable(output if _is_filled_in_place(output) else output.parent, output)
 
 

@@ -19,8 +19,8 @@ from itr_deploy.bundle.files import canonical_json, inside, sha256_of, write_jso
 from itr_deploy.bundle.leftovers import files_below
 from itr_deploy.bundle.manifest import SCHEMA_VERSION, FileInfo, Manifest, TextProcessing
 from itr_deploy.bundle.names import shortened
-from itr_deploy.bundle.paths import local_path
 from itr_deploy.errors import BundleError
+from itr_deploy.paths import local_path
 
 MANIFEST = "manifest.json"
 PARITY = "parity.json"

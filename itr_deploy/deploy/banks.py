@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from itr_deploy.bundle.modality import Modality
-from itr_deploy.bundle.paths import local_path
 from itr_deploy.bundle.staging import staged_directory
 from itr_deploy.errors import GalleryError, OutputError
 from itr_deploy.runtime.gallery import Gallery
@@ -17,6 +16,7 @@ from itr_deploy.runtime.rerank import reranking
 from itr_deploy.runtime.rerank.store import FOLDER, is_store, write_store
 from itr_deploy.runtime.retriever import DEFAULT_BUDGET
 from itr_deploy.runtime.search.cached import SearcherCache
+from itr_deploy.values import FUNCTION, PATH, TEXT, checked, whole
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,15 @@ class IndexedBank:
         return dict(vars(self))
 
 
+@checked(
+    bundle=PATH,
+    gallery=PATH,
+    bank=PATH,
+    limit=whole(0),
+    device=TEXT,
+    backend=TEXT,
+    progress=FUNCTION,
+)
 def index_bank(
     bundle: str | Path,
     *,
@@ -77,7 +86,7 @@ def index_bank(
     """
     matcher = Matcher.load(bundle, device=device, backend=backend)
     opened = Gallery.open(gallery, matcher)
-    others = _open_bank(matcher, local_path(bank), opened.modality)
+    others = _open_bank(matcher, Path(bank), opened.modality)
     if "://" in opened.path:
         raise OutputError(
             f"{opened.path}: a bank's scores can only be kept with a gallery in a local directory"

@@ -9,12 +9,33 @@ from itr_deploy.benchmarking.benchmark import benchmark
 from itr_deploy.benchmarking.options import Options
 from itr_deploy.benchmarking.report import BenchReport
 from itr_deploy.bundle.modality import Modality, other
-from itr_deploy.bundle.paths import local_path
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.errors import UsageError
 from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice, each, or_none, whole
 
 
+@checked(
+    bundle=PATH,
+    gallery=PATH,
+    synthetic=whole(1),
+    query=choice(Modality),
+    batch=each(whole(1), least=1),
+    candidates=each(or_none(whole(1))),
+    prefilter=whole(1),
+    threads=each(or_none(whole(1)), least=1),
+    rounds=whole(1),
+    k=whole(1),
+    resident=FLAG,
+    bank=PATH,
+    checkpoints=each(PATH),
+    trace=FLAG,
+    output=PATH,
+    force=FLAG,
+    device=TEXT,
+    backend=TEXT,
+    progress=FUNCTION,
+)
 def bench(
     bundle: str | Path,
     *,
@@ -75,9 +96,14 @@ def bench(
     """
     searched = _one_of(gallery, synthetic)
     if checkpoints and device != "cpu":
-        raise UsageError("--baseline torch computes on the CPU; leave out --device")
+        raise UsageError(
+            f"checkpoints= (--baseline torch) are timed on the CPU; leave out device={device!r} "
+            "(--device)"
+        )
     if checkpoints and bank is not None:
-        raise UsageError("--baseline torch does not re-rank; leave out --rerank")
+        raise UsageError(
+            "checkpoints= (--baseline torch) do not re-rank; leave out bank= (--rerank, --bank)"
+        )
     if checkpoints:
         with export_half():
             import itr_deploy.benchmarking.plain  # noqa: F401  # fails before any work
@@ -92,21 +118,19 @@ def bench(
         device=device,
         backend=backend,
         resident=resident,
-        bank=None if bank is None else local_path(bank),
+        bank=None if bank is None else Path(bank),
         trace=trace,
-        checkpoints=tuple(local_path(file) for file in checkpoints),
+        checkpoints=tuple(Path(file) for file in checkpoints),
     )
-    return benchmark(
-        local_path(bundle), searched, local_path(output), options, force=force, progress=progress
-    )
+    return benchmark(Path(bundle), searched, Path(output), options, force=force, progress=progress)
 
 
 def _one_of(gallery: str | Path | None, synthetic: int | None) -> Path | int:
     if gallery is not None and synthetic is None:
-        return local_path(gallery)
+        return Path(gallery)
     if synthetic is not None and gallery is None:
         return synthetic
-    raise UsageError("give --gallery or --synthetic, one of them")
+    raise UsageError("give gallery= or synthetic= (--gallery, --synthetic), one of them")
 
 
 def _taken_by(searched: Path | int) -> Modality:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from itr_deploy.bundle.paths import local_path
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.engines.files import EngineTarget
 from itr_deploy.engines.library import import_library, installed
+from itr_deploy.values import PATH, checked, choice
 
 if TYPE_CHECKING:
     from itr_deploy.engines.preflight import Finding
@@ -40,6 +40,10 @@ class Checked:
         return {"target": self.target, "parsed_by": self.parsed_by, "findings": findings}
 
 
+@checked(
+    bundle=PATH,
+    target=choice(EngineTarget),
+)
 def check(bundle: str | Path, *, target: EngineTarget = "tensorrt") -> Checked:
     """Check a bundle's graphs against what TensorRT is known to refuse.
 
@@ -53,7 +57,7 @@ def check(bundle: str | Path, *, target: EngineTarget = "tensorrt") -> Checked:
         BundleError: The bundle is damaged.
         SetupError: onnx is not installed, or the target's library is installed but does not load.
     """
-    opened = read_bundle(local_path(bundle))
+    opened = read_bundle(Path(bundle))
     with export_half():
         from itr_deploy.engines.preflight import RULES, lint_bundle
         from itr_deploy.engines.preflight.parse import parse_bundle

@@ -7,14 +7,21 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from itr_deploy.bundle.files import write_json
-from itr_deploy.bundle.paths import local_path
 from itr_deploy.bundle.staging import check_output, staged_directory
 from itr_deploy.bundle.store import MANIFEST, PARITY, is_only_a_bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.deploy.exported import Exported
 from itr_deploy.errors import ParityError
+from itr_deploy.values import FLAG, FUNCTION, PATH, checked, each, real
 
 
+@checked(
+    bundles=each(PATH),
+    output=PATH,
+    weights=each(real("a number above 0", above=0), least=1),
+    force=FLAG,
+    progress=FUNCTION,
+)
 def ensemble(
     bundles: Sequence[str | Path],
     *,
@@ -42,7 +49,7 @@ def ensemble(
         SetupError: PyTorch or onnx is not installed.
         UsageError: Fewer than two members, or weights that do not fit.
     """
-    output, shares = local_path(output), tuple(weights or (1.0,) * len(bundles))
+    output, shares = Path(output), tuple(weights or (1.0,) * len(bundles))
     check_output(output, force=force, replaceable=is_only_a_bundle, kind="bundle")
     progress("reading the members")
     with export_half():
@@ -51,7 +58,7 @@ def ensemble(
         from itr_deploy.parity.parity_backend import parity_backend
         from itr_deploy.parity.report import missed
         from itr_deploy.runtime.matcher import Matcher
-    members = [read_bundle(local_path(member)) for member in bundles]
+    members = [read_bundle(Path(member)) for member in bundles]
     with staged_directory(
         output, force=force, replaceable=is_only_a_bundle, kind="bundle", last=MANIFEST
     ) as root:

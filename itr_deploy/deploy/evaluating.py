@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from itr_deploy.bundle.modality import MATCHERS, Modality
-from itr_deploy.bundle.paths import local_path
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.split import Split, read_split
@@ -15,14 +14,35 @@ from itr_deploy.evaluation.evaluate import evaluate as evaluate_split
 from itr_deploy.evaluation.measures.baseline import Baseline
 from itr_deploy.evaluation.measures.reranking import MergeKind
 from itr_deploy.evaluation.options import Options, RerankOptions
-from itr_deploy.evaluation.progress import QUIET, Bar
+from itr_deploy.evaluation.progress import BAR, QUIET, Bar
 from itr_deploy.evaluation.report.model import EvaluationReport
 from itr_deploy.models.registry import FAMILIES, published
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists
 from itr_deploy.runtime.rerank.reranking import reranker_of
+from itr_deploy.values import FLAG, PATH, TEXT, checked, choice, each, whole
 
 
+@checked(
+    bundle=PATH,
+    data=PATH,
+    split=TEXT,
+    output=PATH,
+    candidates=whole(1),
+    steps=FLAG,
+    rerank=FLAG,
+    merge=choice(MergeKind),
+    image_neighbours=PATH,
+    text_neighbours=PATH,
+    checkpoints=each(PATH),
+    images=PATH,
+    folds=whole(1),
+    save_scores=FLAG,
+    force=FLAG,
+    device=TEXT,
+    backend=TEXT,
+    bar=BAR,
+)
 def evaluate(
     bundle: str | Path,
     *,
@@ -83,8 +103,7 @@ def evaluate(
         BundleError: The bundle is damaged, or has no re-ranker for ``rerank``.
         CheckpointError: A checkpoint is not the bundle's.
         InputError: The data cannot be read or does not fit the bundle.
-        OutputError: The output is a finished evaluation of something else, or holds other files;
-            the disk refuses.
+        OutputError: The output is finished or is not an evaluation, or writing fails.
         SetupError: PyTorch is not installed, for ``checkpoints``.
         UsageError: Options exclude each other, or the bundle's graphs do not output the steps.
     """
@@ -92,25 +111,26 @@ def evaluate(
         "image": image_neighbours,
         "text": text_neighbours,
     }
-    output = local_path(output)
-    check_evaluation_output(output, force=force)
-    lists = {modality: local_path(path) for modality, path in given.items() if path is not None}
+    lists = {modality: Path(path) for modality, path in given.items() if path is not None}
     if not rerank and (merge is not None or lists):
-        raise UsageError("--merge and the neighbour lists go with --rerank")
+        raise UsageError(
+            "merge= and neighbour lists are for re-ranking; give rerank=True (--rerank) with them"
+        )
+    check_evaluation_output(Path(output), force=force)
     matcher = Matcher.load(bundle, device=device, backend=backend)
-    read = read_split(local_path(data), split)
+    read = read_split(Path(data), split)
     options = Options(
         candidates=candidates,
         folds=folds,
         steps=_step_output(matcher) if steps else None,
-        images=None if images is None else local_path(images),
+        images=None if images is None else Path(images),
         save_scores=save_scores,
         force=force,
         rerank=_rerank_options(matcher, lists, merge or "published") if rerank else None,
         baseline=_baseline(matcher, read, checkpoints, rerank) if checkpoints else None,
         published=published(_families(matcher, rerank)),
     )
-    return evaluate_split(matcher, read, output, options, bar)
+    return evaluate_split(matcher, read, Path(output), options, bar)
 
 
 def _families(matcher: Matcher, rerank: bool) -> set[str]:
@@ -144,7 +164,8 @@ def _rerank_options(
     if reranker_of(matcher).intra_similarity == "neighbour_lists" and len(lists) < 2:
         raise UsageError(
             "this re-ranker was trained with neighbour lists for the similarity within a "
-            "modality; give --image-neighbours and --text-neighbours"
+            "modality; give image_neighbours= and text_neighbours= (--image-neighbours, "
+            "--text-neighbours)"
         )
     return RerankOptions({m: NeighbourLists.read(path) for m, path in lists.items()}, merge)
 
@@ -154,4 +175,4 @@ def _baseline(
 ) -> Baseline:
     with export_half():
         from itr_deploy.parity.baseline import torch_baseline
-    return torch_baseline(matcher, split, [local_path(file) for file in checkpoints], rerank=rerank)
+    return torch_baseline(matcher, split, [Path(file) for file in checkpoints], rerank=rerank)

@@ -8,17 +8,28 @@ from typing import Any
 
 from itr_deploy.bundle.files import write_json
 from itr_deploy.bundle.manifest import Precision, Quantization
-from itr_deploy.bundle.paths import local_path
 from itr_deploy.bundle.staging import check_output, staged_directory
 from itr_deploy.bundle.store import MANIFEST, PARITY, is_only_a_bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.deploy.exported import Exported
+from itr_deploy.deploy.families import family_named
 from itr_deploy.errors import ParityError, UsageError
 from itr_deploy.models import registry
-from itr_deploy.models.family import Family
-from itr_deploy.models.registry import DEFAULT_OPSET
+from itr_deploy.models.registry import DEFAULT_OPSET, OPSETS
+from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice, whole
 
 
+@checked(
+    family=TEXT,
+    checkpoint=PATH,
+    vocab=PATH,
+    output=PATH,
+    opset=whole(OPSETS[0], OPSETS[-1]),
+    dtype=choice(Precision),
+    quantize=choice(Quantization),
+    force=FLAG,
+    progress=FUNCTION,
+)
 def export(
     family: str,
     *,
@@ -59,13 +70,13 @@ def export(
         UsageError: The family or one of its options is unknown, an option has an invalid value, or
             half precision, which is for a GPU, is combined with int8, which is for a CPU.
     """
-    checkpoint, vocab, output = local_path(checkpoint), local_path(vocab), local_path(output)
-    entry = _family(family)
+    checkpoint, vocab, output = Path(checkpoint), Path(vocab), Path(output)
+    entry = family_named(family, registry.FAMILIES)
     chosen = entry.options.checked(family, options)
     if quantize is not None and dtype != "float32":
         raise UsageError(
-            f"--quantize {quantize} goes with --dtype float32, not {dtype}: int8 is for a "
-            "CPU, half precision for a GPU; leave one of them out"
+            f"quantize={quantize!r} (--quantize) goes with dtype='float32', not {dtype!r} "
+            "(--dtype): int8 is for a CPU, half precision for a GPU; leave one of them out"
         )
     kind = {"replaceable": is_only_a_bundle, "kind": "bundle"}
     check_output(output, force=force, **kind)  # type: ignore[arg-type]
@@ -100,16 +111,3 @@ def export(
             raise ParityError(missed(report, "no bundle was written"))
         write_json(root / PARITY, report.to_json())
     return Exported(output, manifest.encoding_id, report)
-
-
-def _family(name: str) -> Family:
-    """The family of this name.
-
-    Raises:
-        UsageError: There is no such family.
-    """
-    try:
-        return registry.family(name)
-    except KeyError as error:
-        known = ", ".join(entry.name for entry in registry.FAMILIES)
-        raise UsageError(f"family {name!r} is not known; there are {known}") from error

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from itr_deploy.bundle.files import write_file
 from itr_deploy.bundle.manifest import Manifest, ProfileEvidence
-from itr_deploy.bundle.paths import local_path
 from itr_deploy.bundle.staging import check_writable
 from itr_deploy.errors import InputError, OutputError, UsageError
 from itr_deploy.evaluation.data.split import read_split
@@ -15,8 +14,18 @@ from itr_deploy.evaluation.scores.pairs import observe_pairs
 from itr_deploy.models.family import Profile, Profiler
 from itr_deploy.models.registry import FAMILIES
 from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, whole
 
 
+@checked(
+    bundle=PATH,
+    data=PATH,
+    split=TEXT,
+    images=whole(1),
+    output=PATH,
+    force=FLAG,
+    progress=FUNCTION,
+)
 def profile_routes(
     bundle: str | Path,
     *,
@@ -48,13 +57,18 @@ def profile_routes(
         OutputError: The profile exists, or writing fails.
         UsageError: ``output`` is the picture's name.
     """
-    bundle, data, output = local_path(bundle), local_path(data), local_path(output)
+    bundle, data, output = Path(bundle), Path(data), Path(output)
     drawing = output.with_suffix(".svg")
     if drawing == output:
-        raise UsageError(f"--output {output} is the picture's name; give the profile another one")
+        raise UsageError(
+            f"output={str(output)!r} (--output) is the picture's name; give the profile another one"
+        )
     existing = next((path for path in (output, drawing) if path.exists()), None)
     if existing is not None and not force:
-        raise OutputError(f"{existing} exists; give --force to replace it, or another --output")
+        raise OutputError(
+            f"{existing} exists; give force=True (--force) to replace it, or another output "
+            "(--output)"
+        )
     check_writable(output.parent, output)
     read = read_split(data, split).first(images)
     matcher = Matcher.load(bundle)

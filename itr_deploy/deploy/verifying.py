@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from itr_deploy.bundle.files import sha256_of, write_json
-from itr_deploy.bundle.paths import local_path
 from itr_deploy.bundle.store import PARITY, RERANKER_PARITY, Bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.errors import OutputError, UsageError
 from itr_deploy.evaluation.data.split import read_split
+from itr_deploy.values import FUNCTION, PATH, TEXT, checked, real, whole
 
 if TYPE_CHECKING:
     from itr_deploy.parity.report import ParityReport
@@ -27,6 +27,16 @@ log = logging.getLogger(__name__)
 Progress = Callable[[str], None]
 
 
+@checked(
+    bundle=PATH,
+    checkpoint=PATH,
+    tolerance=real("a number above 0", above=0),
+    storage_tolerance=real("a number above 0", above=0),
+    data=PATH,
+    split=TEXT,
+    images=whole(2),
+    progress=FUNCTION,
+)
 def verify(
     bundle: str | Path,
     *,
@@ -63,10 +73,7 @@ def verify(
         SetupError: PyTorch or onnx is not installed.
         UsageError: The bundle is an ensemble, or a tolerance is not above 0.
     """
-    for name, allowed in (("tolerance", tolerance), ("storage_tolerance", storage_tolerance)):
-        if allowed is not None and not allowed > 0:
-            raise UsageError(f"{name}={allowed}: must be above 0")
-    bundle, checkpoint = local_path(bundle), local_path(checkpoint)
+    bundle, checkpoint = Path(bundle), Path(checkpoint)
     opened = read_bundle(bundle)
     progress("loading PyTorch")
     with export_half():
@@ -74,7 +81,7 @@ def verify(
     if _is_rerankers(opened, checkpoint):
         report, name = _verify_reranker(opened, checkpoint, tolerance, progress), RERANKER_PARITY
     else:
-        sample = None if data is None else (local_path(data), split, images)
+        sample = None if data is None else (Path(data), split, images)
         tolerances = (tolerance, storage_tolerance)
         report, name = _verify_matcher(opened, checkpoint, tolerances, sample, progress), PARITY
     try:

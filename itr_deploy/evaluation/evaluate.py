@@ -101,7 +101,8 @@ def evaluate(
     report = finished(output, request, force=options.force)
     if report is not None:
         log.warning(
-            "%s: this evaluation is finished, nothing was computed; give --force to do it again",
+            "%s: this evaluation is finished, nothing was computed; give force=True (--force) to "
+            "do it again",
             output,
         )
         return report

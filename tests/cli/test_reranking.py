@@ -105,7 +105,12 @@ def test_a_table_shows_what_changed_a_rank(world: Path) -> None:
 @pytest.mark.parametrize(
     ("gallery", "bank", "code", "message"),
     [
-        ("image", None, 2, "needs a bank of texts; give bank= to Retriever.load, or --bank"),
+        (
+            "image",
+            None,
+            2,
+            "needs a bank of texts; give bank= to Retriever.load or search (--bank)",
+        ),
         ("image", "image", 1, "is re-ranked with a bank of texts"),
         ("image", "absent", 1, "no such gallery"),
     ],
@@ -401,7 +406,7 @@ def test_merge_goes_with_rerank(world: Path, tmp_path: Path) -> None:
     data = ("--data", world / "data", "--output", tmp_path / "out", "--merge", "order")
     outcome = itr_deploy("evaluate", world / "bundle", *data)
     assert outcome.code == 2
-    assert "go with --rerank" in outcome.err
+    assert "give rerank=True (--rerank) with them" in outcome.err
 
 
 def test_a_benchmark_has_re_ranking_among_its_stages(world: Path, tmp_path: Path) -> None:

@@ -33,8 +33,9 @@ def tried(call: Callable[[], Any]) -> Any:
     try:
         return call()
     except ItrDeployError as error:
-        assert well_said(error), repr(str(error))
-        return None
+        refusal = error
+    assert well_said(refusal), repr(str(refusal))
+    return None
 
 
 @pytest.fixture(scope="module")

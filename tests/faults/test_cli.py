@@ -26,9 +26,12 @@ OPTIONS = (
     *("--images", "--save-scores", "--weights", "--opset", "--dtype", "--quantize", "--nothing"),
 )
 WORDS = TEXTS | st.sampled_from(
-    ("BUNDLE", "DATA", "OUT", "GALLERY", "imram", "dime", "lhsc", "leaprr", "test", "image", "text")
-    + ("cpu", "cuda", "auto", "float16", "int8", "0", "-1", "3", "1e9", "nan", "a,b", "x=1", "json")
-    + ("~", "s3://a/b", "file:///tmp", "/dev/null", "/proc/self", "/dev/zero", "a/../..", "-", "--")
+    (
+        *("BUNDLE", "DATA", "OUT", "GALLERY", "imram", "dime", "lhsc", "leaprr", "test", "image"),
+        *("text", "cpu", "cuda", "auto", "float16", "int8", "0", "-1", "3", "1e9", "nan", "a,b"),
+        *("x=1", "json", "~", "s3://a/b", "file:///tmp", "/dev/null", "/proc/self", "/dev/zero"),
+        *("a/../..", "-", "--"),
+    )
 )
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itr_deploy.bundle.paths import local_path
 from itr_deploy.errors import UsageError
+from itr_deploy.paths import local_path
 
 
 @pytest.fixture

@@ -8,12 +8,15 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from itr_deploy.bundle.names import shortened
 from itr_deploy.errors import UsageError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _URL_AS_PATH = re.compile(r"(abfss?|az|file|ftp|gs|hdfs|hf|https?|oss|s3a?|s3\+ddb|db):/")
 """What is left of a URL in a `Path`, which makes one slash of two."""
+
+
+SHOWN = 60
+"""Most characters of a path in a message."""
 
 
 def local_path(given: str | os.PathLike[str]) -> Path:
@@ -46,9 +49,7 @@ def local_path(given: str | os.PathLike[str]) -> Path:
         path.lstat()
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise UsageError(
-                f"path {shortened(repr(text))} is too long for the file system"
-            ) from error
+            raise UsageError(f"path {shown(text)} is too long for the file system") from error
     except ValueError as error:  # lone surrogates
         raise UsageError(f"path {text!r} is not a name that files can have: {error}") from error
     return path
@@ -70,3 +71,8 @@ def _path_of_url(text: str) -> str:
     if url.netloc not in ("", "localhost") or not url.path:
         raise UsageError(f"{text!r} names no file of this machine; write file:///path or the path")
     return unquote(url.path)
+
+
+def shown(text: str) -> str:
+    """A path for a message: one line, and short."""
+    return repr(text if len(text) <= SHOWN else f"{text[:40]}…{text[-15:]}")
