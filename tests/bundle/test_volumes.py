@@ -59,7 +59,7 @@ def test_a_volume_that_holds_one_of_ours_is_kept_without_force(volume: Path) -> 
     twice = f"{MOUNT} {MAKE} srv/out old; {MAKE} srv/out new"
     done = in_a_mount_namespace(twice, volume.parent)
     assert done.returncode == 1
-    assert "give --force to replace this box" in done.stderr
+    assert "give force=True (--force) to replace this box" in done.stderr
     assert (volume / "mark").read_text() == "old"
 
 
