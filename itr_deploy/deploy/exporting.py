@@ -27,6 +27,7 @@ def export(
     opset: int = DEFAULT_OPSET,
     dtype: Precision = "float32",
     quantize: Quantization | None = None,
+    punkt: str | Path | None = None,
     force: bool = False,
     progress: Callable[[str], None] = lambda step: None,
     **options: Any,
@@ -44,6 +45,9 @@ def export(
         dtype: Type of the graphs' matrix products. Half precision is for a GPU.
         quantize: ``"int8"`` rounds the products that remain per pair, for a CPU; only with
             ``dtype="float32"``.
+        punkt: What split sentences in training, of a family with a word vocabulary: nltk's
+            ``punkt_tab.zip``, its unpacked folder, or the ``punkt.json`` of another bundle; by
+            default nltk's data on this machine. Without either there is a warning.
         force: Replace an existing bundle, once the new one is complete and verified.
         progress: Called with the name of each step as it begins.
         **options: The family's own options, the fields of its `Family.options`; files as paths.
@@ -54,7 +58,7 @@ def export(
             is missing.
         OutputError: The output exists, or writing fails.
         ParityError: The bundle differs from PyTorch; nothing is left.
-        SetupError: PyTorch or onnx is not installed.
+        SetupError: PyTorch or onnx is not installed, or nltk's data on this machine is damaged.
         UsageError: The family or one of its options is unknown, an option has an invalid value, or
             half precision, which is for a GPU, is combined with int8, which is for a CPU.
     """
@@ -66,6 +70,8 @@ def export(
             f"--quantize {quantize} goes with --dtype float32, not {dtype}: int8 is for a "
             "CPU, half precision for a GPU; leave one of them out"
         )
+    if punkt is not None and entry.text != "nltk_words":
+        raise UsageError(f"--punkt is for word vocabularies; {family} has WordPiece, leave it out")
     kind = {"replaceable": is_only_a_bundle, "kind": "bundle"}
     check_output(output, force=force, **kind)  # type: ignore[arg-type]
     progress("loading PyTorch")
@@ -80,7 +86,8 @@ def export(
         from itr_deploy.runtime.matcher import Matcher
     progress(f"reading {checkpoint.name}")
     trained = entry.load(checkpoint, chosen)
-    text = bundled_text(entry.text, vocab, trained.vocab_size, **trained.text_options)
+    splitter = {} if punkt is None else {"punkt": Path(punkt)}
+    text = bundled_text(entry.text, vocab, trained.vocab_size, **trained.text_options, **splitter)
     source = Source(entry.name, checkpoint, trained, text)
     origin = trained.changed_from
     data = None if origin is None else evidence_split(origin)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 import itr_deploy
-from itr_deploy.cli.export.options import FAMILY_PANEL, Dtype, Opset, Quantize, Vocab
+from itr_deploy.cli.export.options import FAMILY_PANEL, Dtype, Opset, Punkt, Quantize, Vocab
 from itr_deploy.cli.options import (
     Checkpoint,
     Force,
@@ -39,6 +39,7 @@ def lhsc(
     opset: Opset = DEFAULT_OPSET,
     dtype: Dtype = "float32",
     quantize: Quantize = None,
+    punkt: Punkt = None,
     force: Force = False,
     as_json: Json = False,
     verbose: Verbose = 0,
@@ -55,6 +56,7 @@ def lhsc(
             opset=opset,
             dtype=dtype,
             quantize=quantize,
+            punkt=punkt,
             force=force,
             progress=begin,
             text_padding=text_padding,

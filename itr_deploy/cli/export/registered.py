@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 
 import itr_deploy
-from itr_deploy.cli.export.options import FAMILY_PANEL, Dtype, Opset, Quantize, Vocab
+from itr_deploy.cli.export.options import FAMILY_PANEL, Dtype, Opset, Punkt, Quantize, Vocab
 from itr_deploy.cli.options import (
     Checkpoint,
     Force,
@@ -44,6 +44,7 @@ def registered_command(family: Family) -> Any:
         opset: Opset = DEFAULT_OPSET,
         dtype: Dtype = "float32",
         quantize: Quantize = None,
+        punkt: Punkt = None,
         force: Force = False,
         as_json: Json = False,
         verbose: Verbose = 0,
@@ -59,6 +60,7 @@ def registered_command(family: Family) -> Any:
                 opset=opset,
                 dtype=dtype,
                 quantize=quantize,
+                punkt=punkt,
                 force=force,
                 progress=begin,
                 **_named(option or []),

@@ -45,12 +45,9 @@ def option(
             f"{source}: option {name}={_shown(value)} is a {type(value).__name__}, "
             f"expected {kind.__name__}"
         )
-    if kind is int and not abs(value) <= most:
-        raise CheckpointError(
-            f"{source}: option {name}={_shown(value)} is out of range, 0 to {most}"
-        )
-    if kind is float and not math.isfinite(value):
-        raise CheckpointError(f"{source}: option {name}={value} is not a finite number")
+    bad = _out_of_range(value, most)
+    if bad:
+        raise CheckpointError(f"{source}: option {name}={_shown(value)} is {bad}")
     return value
 
 
@@ -60,3 +57,12 @@ def _shown(value: Any) -> str:
     except Exception:  # a number of more digits than Python prints, an object of its own
         return "..."
     return " ".join(text.split())[:80]
+
+
+def _out_of_range(value: Any, most: int) -> str:
+    """What is wrong with a number; empty for what is no number, or in range."""
+    if type(value) is int and abs(value) > most:
+        return f"out of range, 0 to {most}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "not a finite number"
+    return ""
