@@ -12,6 +12,7 @@ from itr_deploy.bundle.staging import check_output, staged_directory
 from itr_deploy.bundle.store import PARITY, is_only_a_bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.deploy.exported import Exported
+from itr_deploy.deploy.unchanged import check_unchanged, digest_of
 from itr_deploy.errors import ParityError, UsageError
 from itr_deploy.models import registry
 from itr_deploy.models.family import Family
@@ -85,6 +86,7 @@ def export(
         from itr_deploy.parity.storages import leave_out_missed
         from itr_deploy.runtime.matcher import Matcher
     progress(f"reading {checkpoint.name}")
+    digest = digest_of(checkpoint)
     trained = entry.load(checkpoint, chosen)
     splitter = {} if punkt is None else {"punkt": Path(punkt)}
     text = bundled_text(entry.text, vocab, trained.vocab_size, **trained.text_options, **splitter)
@@ -95,6 +97,7 @@ def export(
         manifest = build_bundle(
             source, root, opset=opset, precision=dtype, quantization=quantize, progress=progress
         )
+        check_unchanged(checkpoint, digest, manifest.provenance.checkpoint_sha256)
         bundle = read_bundle(root)
         with parity_backend(bundle) as backend:
             matcher = Matcher(bundle, backend)
