@@ -30,12 +30,21 @@ def bundles() -> Iterator[Bundles]:
     shared.check()
 
 
-LONG = ("test_readme.py", "test_published_sizes.py", "test_shapes.py", "test_doctor.py")
+LONG = (
+    "tests/test_readme.py",
+    "tests/engines/builder/test_published_sizes.py",
+    "tests/examples/test_shapes.py",
+    "tests/cli/test_doctor.py",
+)
 """Files that take minutes: started first, so that no process is left alone with one at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+    def place(item: pytest.Item) -> int:
+        file = item.nodeid.split("::")[0]
+        return LONG.index(file) if file in LONG else len(LONG)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

@@ -169,8 +169,8 @@ def _settled(options: Options, matcher: Matcher, gallery: Gallery) -> Options:
     """
     if gallery.modality == options.query:
         raise GalleryError(
-            f"{gallery.path} holds {gallery.modality}s; search it with --query "
-            f"{other(gallery.modality)}"
+            f"{gallery.path} holds {gallery.modality}s; search it with "
+            f"query={other(gallery.modality)!r} (--query {other(gallery.modality)})"
         )
     if gallery.count() == 0:
         raise GalleryError(f"{gallery.path}: the gallery is empty; add items with itr-deploy index")

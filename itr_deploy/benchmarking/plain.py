@@ -42,8 +42,8 @@ def plain_models(bundle: Bundle, checkpoints: Sequence[Path]) -> list[PlainMatch
     if len(checkpoints) != len(made):
         names = ", ".join(entry.provenance.checkpoint for entry in made)
         raise UsageError(
-            f"{bundle.path} was made from {len(made)} checkpoints ({names}); give --checkpoint "
-            f"once for each, in this order, not {len(checkpoints)} times"
+            f"{bundle.path} was made from {len(made)} checkpoints ({names}); give each in this "
+            f"order as checkpoints= (--checkpoint), not {len(checkpoints)} of them"
         )
     return [
         read_trained(entry, bundle.path, file).plain

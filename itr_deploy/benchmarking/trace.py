@@ -33,8 +33,9 @@ def check_traceable(backend: Backend) -> OnnxRuntimeBackend:
     """
     if not isinstance(backend, OnnxRuntimeBackend):
         raise UsageError(
-            f"--trace is ONNX Runtime's profile, and this would run on {backend.description}; "
-            "give --backend onnxruntime with it"
+            f"trace=True (--trace) is ONNX Runtime's profile, and this would run on "
+            f"{backend.description}; "
+            "give backend='onnxruntime' (--backend onnxruntime) with it"
         )
     return backend
 

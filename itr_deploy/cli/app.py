@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import sys
 from typing import Annotated
 
 import typer
 
 from itr_deploy.cli.interrupts import was_interrupted
+from itr_deploy.cli.output import drop_output
 from itr_deploy.cli.usage import explain
 from itr_deploy.cli.verbs import Verbs
-from itr_deploy.errors import InterruptedWorkError, ItrDeployError, UsageError
+from itr_deploy.errors import InterruptedWorkError, ItrDeployError, OutputError, UsageError
 
 NAME = "itr-deploy"
 log = logging.getLogger(__name__)
@@ -70,9 +70,18 @@ def run() -> int:
             raise KeyboardInterrupt from error
         log.error("%s", error)
         return error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
+    except (BrokenPipeError, SystemExit) as error:
+        # Typer and Rich end the process themselves, with the exit code of bad input.
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
+        # Who reads the output has had enough of it, as `head` has.
+        drop_output()
         return 0
+    except OSError as error:
+        # Verbs turn the errors of files into the package's own: this is standard output's.
+        log.error("cannot write the result: %s", error.strerror or error)
+        drop_output()
+        return OutputError.exit_code
     if code == InterruptedWorkError.exit_code:
         raise KeyboardInterrupt
     return code

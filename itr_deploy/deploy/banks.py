@@ -12,10 +12,11 @@ from itr_deploy.bundle.staging import staged_directory
 from itr_deploy.errors import GalleryError, OutputError
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.runtime.rerank.reranking import check_bank, reranker_of
+from itr_deploy.runtime.rerank import reranking
 from itr_deploy.runtime.rerank.store import FOLDER, is_store, write_store
 from itr_deploy.runtime.retriever import DEFAULT_BUDGET
 from itr_deploy.runtime.search.cached import SearcherCache
+from itr_deploy.values import FUNCTION, PATH, TEXT, checked, whole
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,15 @@ class IndexedBank:
         return dict(vars(self))
 
 
+@checked(
+    bundle=PATH,
+    gallery=PATH,
+    bank=PATH,
+    limit=whole(0),
+    device=TEXT,
+    backend=TEXT,
+    progress=FUNCTION,
+)
 def index_bank(
     bundle: str | Path,
     *,
@@ -93,12 +103,22 @@ def index_bank(
             SearcherCache(opened, matcher, DEFAULT_BUDGET, None).searcher(),
             others.searcher(),
             matcher.scorer,
-            depth=reranker_of(matcher).neighbours + 1,
+            depth=reranking.reranker_of(matcher).neighbours + 1,
             pipeline=matcher.bundle.manifest.pipeline,
             limit=limit,
             progress=lambda done: progress(done, count),
         )
     return IndexedBank(opened.path, opened.modality, count, str(bank), made.complete)
+
+
+def check_bank(bundle: str | Path, bank: str | Path, modality: Modality) -> None:
+    """Refuse a bank that a gallery of ``modality`` cannot be re-ranked with.
+
+    Raises:
+        BundleError: The bundle is damaged, or has no re-ranker.
+        GalleryError: The bank is missing, of another bundle, of this modality or too small.
+    """
+    _open_bank(Matcher.load(bundle), Path(bank), modality)
 
 
 def _open_bank(matcher: Matcher, path: Path, modality: Modality) -> SearcherCache:
@@ -109,10 +129,10 @@ def _open_bank(matcher: Matcher, path: Path, modality: Modality) -> SearcherCach
         GalleryError: The bank is missing, of another bundle, of the gallery's modality or too
             small.
     """
-    record = reranker_of(matcher)
+    record = reranking.reranker_of(matcher)
     opened = Gallery.open(path, matcher)
     bank = SearcherCache(opened, matcher, DEFAULT_BUDGET, None)
-    check_bank(modality, bank)
+    reranking.check_bank(modality, bank)
     needed = max(record.pillars, record.neighbours + 1)
     if bank.gallery.count() < needed:
         raise GalleryError(

@@ -12,8 +12,30 @@ from itr_deploy.bundle.modality import Modality, other
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.errors import UsageError
 from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice, each, or_none, whole
 
 
+@checked(
+    bundle=PATH,
+    gallery=PATH,
+    synthetic=whole(1),
+    query=choice(Modality),
+    batch=each(whole(1), least=1),
+    candidates=each(or_none(whole(1))),
+    prefilter=whole(1),
+    threads=each(or_none(whole(1)), least=1),
+    rounds=whole(1),
+    k=whole(1),
+    resident=FLAG,
+    bank=PATH,
+    checkpoints=each(PATH),
+    trace=FLAG,
+    output=PATH,
+    force=FLAG,
+    device=TEXT,
+    backend=TEXT,
+    progress=FUNCTION,
+)
 def bench(
     bundle: str | Path,
     *,
@@ -74,9 +96,14 @@ def bench(
     """
     searched = _one_of(gallery, synthetic)
     if checkpoints and device != "cpu":
-        raise UsageError("--baseline torch computes on the CPU; leave out --device")
+        raise UsageError(
+            f"checkpoints= (--baseline torch) are timed on the CPU; leave out device={device!r} "
+            "(--device)"
+        )
     if checkpoints and bank is not None:
-        raise UsageError("--baseline torch does not re-rank; leave out --rerank")
+        raise UsageError(
+            "checkpoints= (--baseline torch) do not re-rank; leave out bank= (--rerank, --bank)"
+        )
     if checkpoints:
         with export_half():
             import itr_deploy.benchmarking.plain  # noqa: F401  # fails before any work
@@ -103,7 +130,7 @@ def _one_of(gallery: str | Path | None, synthetic: int | None) -> Path | int:
         return Path(gallery)
     if synthetic is not None and gallery is None:
         return synthetic
-    raise UsageError("give --gallery or --synthetic, one of them")
+    raise UsageError("give gallery= or synthetic= (--gallery, --synthetic), one of them")
 
 
 def _taken_by(searched: Path | int) -> Modality:

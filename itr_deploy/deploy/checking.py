@@ -10,6 +10,7 @@ from itr_deploy.bundle.store import read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.engines.files import EngineTarget
 from itr_deploy.engines.library import import_library, installed
+from itr_deploy.values import PATH, checked, choice
 
 if TYPE_CHECKING:
     from itr_deploy.engines.preflight import Finding
@@ -39,6 +40,10 @@ class Checked:
         return {"target": self.target, "parsed_by": self.parsed_by, "findings": findings}
 
 
+@checked(
+    bundle=PATH,
+    target=choice(EngineTarget),
+)
 def check(bundle: str | Path, *, target: EngineTarget = "tensorrt") -> Checked:
     """Check a bundle's graphs against what TensorRT is known to refuse.
 

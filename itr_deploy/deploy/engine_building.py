@@ -8,16 +8,32 @@ from typing import TYPE_CHECKING
 
 from itr_deploy.bundle.manifest import Precision
 from itr_deploy.bundle.store import read_bundle
-from itr_deploy.engines.files import EngineTarget
+from itr_deploy.engines.files import EngineTarget, HardwareCompatibility
 from itr_deploy.engines.library import default_target
 from itr_deploy.engines.shapes import Overrides
-from itr_deploy.errors import UsageError
+from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice, each, each_by_name, whole
 
 if TYPE_CHECKING:
     from itr_deploy.engines.builder import BuiltEngines
-    from itr_deploy.engines.builder.build import HardwareCompatibility
 
 
+@checked(
+    bundle=PATH,
+    target=choice(EngineTarget),
+    precision=choice(Precision),
+    graphs=each(TEXT),
+    min_shapes=each_by_name(whole(1)),
+    opt_shapes=each_by_name(whole(1)),
+    max_shapes=each_by_name(whole(1)),
+    workspace=whole(1),
+    optimization_level=whole(0, 5),
+    hardware_compatibility=choice(HardwareCompatibility),
+    compute_capability=each(TEXT),
+    timing_cache=PATH,
+    version_compatible=FLAG,
+    force=FLAG,
+    progress=FUNCTION,
+)
 def build_engine(
     bundle: str | Path,
     *,
@@ -66,8 +82,6 @@ def build_engine(
         SetupError: The library is missing, or the GPU that it builds on.
         UsageError: The request names something that does not exist.
     """
-    if workspace is not None and workspace < 1:
-        raise UsageError(f"workspace={workspace}: must be a size above 0, such as 4GiB")
     from itr_deploy.engines.builder import BuildRequest, build_engines
     from itr_deploy.engines.builder.build import BuildOptions
 

@@ -12,8 +12,16 @@ from itr_deploy.bundle.store import PARITY, is_only_a_bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.deploy.exported import Exported
 from itr_deploy.errors import ParityError
+from itr_deploy.values import FLAG, FUNCTION, PATH, checked, each, real
 
 
+@checked(
+    bundles=each(PATH),
+    output=PATH,
+    weights=each(real("a number above 0", above=0), least=1),
+    force=FLAG,
+    progress=FUNCTION,
+)
 def ensemble(
     bundles: Sequence[str | Path],
     *,

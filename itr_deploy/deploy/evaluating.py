@@ -13,14 +13,35 @@ from itr_deploy.evaluation.evaluate import evaluate as evaluate_split
 from itr_deploy.evaluation.measures.baseline import Baseline
 from itr_deploy.evaluation.measures.reranking import MergeKind
 from itr_deploy.evaluation.options import Options, RerankOptions
-from itr_deploy.evaluation.progress import QUIET, Bar
+from itr_deploy.evaluation.progress import BAR, QUIET, Bar
 from itr_deploy.evaluation.report.model import EvaluationReport
 from itr_deploy.models.registry import FAMILIES, published
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists
 from itr_deploy.runtime.rerank.reranking import reranker_of
+from itr_deploy.values import FLAG, PATH, TEXT, checked, choice, each, whole
 
 
+@checked(
+    bundle=PATH,
+    data=PATH,
+    split=TEXT,
+    output=PATH,
+    candidates=whole(1),
+    steps=FLAG,
+    rerank=FLAG,
+    merge=choice(MergeKind),
+    image_neighbours=PATH,
+    text_neighbours=PATH,
+    checkpoints=each(PATH),
+    images=PATH,
+    folds=whole(1),
+    save_scores=FLAG,
+    force=FLAG,
+    device=TEXT,
+    backend=TEXT,
+    bar=BAR,
+)
 def evaluate(
     bundle: str | Path,
     *,
@@ -90,7 +111,9 @@ def evaluate(
     }
     lists = {modality: Path(path) for modality, path in given.items() if path is not None}
     if not rerank and (merge is not None or lists):
-        raise UsageError("--merge and the neighbour lists go with --rerank")
+        raise UsageError(
+            "merge= and neighbour lists are for re-ranking; give rerank=True (--rerank) with them"
+        )
     matcher = Matcher.load(bundle, device=device, backend=backend)
     read = read_split(Path(data), split)
     options = Options(
@@ -138,7 +161,8 @@ def _rerank_options(
     if reranker_of(matcher).intra_similarity == "neighbour_lists" and len(lists) < 2:
         raise UsageError(
             "this re-ranker was trained with neighbour lists for the similarity within a "
-            "modality; give --image-neighbours and --text-neighbours"
+            "modality; give image_neighbours= and text_neighbours= (--image-neighbours, "
+            "--text-neighbours)"
         )
     return RerankOptions({m: NeighbourLists.read(path) for m, path in lists.items()}, merge)
 

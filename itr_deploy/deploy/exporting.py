@@ -12,13 +12,26 @@ from itr_deploy.bundle.staging import check_output, staged_directory
 from itr_deploy.bundle.store import PARITY, is_only_a_bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.deploy.exported import Exported
+from itr_deploy.deploy.families import family_named
 from itr_deploy.deploy.unchanged import check_unchanged, digest_of
 from itr_deploy.errors import ParityError, UsageError
 from itr_deploy.models import registry
-from itr_deploy.models.family import Family
-from itr_deploy.models.registry import DEFAULT_OPSET
+from itr_deploy.models.registry import DEFAULT_OPSET, OPSETS
+from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice, whole
 
 
+@checked(
+    family=TEXT,
+    checkpoint=PATH,
+    vocab=PATH,
+    output=PATH,
+    opset=whole(OPSETS[0], OPSETS[-1]),
+    dtype=choice(Precision),
+    quantize=choice(Quantization),
+    punkt=PATH,
+    force=FLAG,
+    progress=FUNCTION,
+)
 def export(
     family: str,
     *,
@@ -64,15 +77,18 @@ def export(
             half precision, which is for a GPU, is combined with int8, which is for a CPU.
     """
     checkpoint, vocab, output = Path(checkpoint), Path(vocab), Path(output)
-    entry = _family(family)
+    entry = family_named(family, registry.FAMILIES)
     chosen = entry.options.checked(family, options)
     if quantize is not None and dtype != "float32":
         raise UsageError(
-            f"--quantize {quantize} goes with --dtype float32, not {dtype}: int8 is for a "
-            "CPU, half precision for a GPU; leave one of them out"
+            f"quantize={quantize!r} (--quantize) goes with dtype='float32', not {dtype!r} "
+            "(--dtype): int8 is for a CPU, half precision for a GPU; leave one of them out"
         )
     if punkt is not None and entry.text != "nltk_words":
-        raise UsageError(f"--punkt is for word vocabularies; {family} has WordPiece, leave it out")
+        raise UsageError(
+            f"punkt (--punkt) is for families with a vocabulary of words; {family} has BERT's "
+            "WordPiece, leave it out"
+        )
     kind = {"replaceable": is_only_a_bundle, "kind": "bundle"}
     check_output(output, force=force, **kind)  # type: ignore[arg-type]
     progress("loading PyTorch")
@@ -101,7 +117,7 @@ def export(
         bundle = read_bundle(root)
         with parity_backend(bundle) as backend:
             matcher = Matcher(bundle, backend)
-            report = compare(trained, matcher, progress=progress)
+            report = compare(trained, matcher, progress=progress, whole=True)
             if origin is not None and data is not None:
                 report = compare_changed(origin, matcher, data, progress).added_to(report)
         manifest, report = leave_out_missed(root, manifest, report)
@@ -109,16 +125,3 @@ def export(
             raise ParityError(missed(report, "no bundle was written"))
         write_json(root / PARITY, report.to_json())
     return Exported(output, manifest.encoding_id, report)
-
-
-def _family(name: str) -> Family:
-    """The family of this name.
-
-    Raises:
-        UsageError: There is no such family.
-    """
-    try:
-        return registry.family(name)
-    except KeyError as error:
-        known = ", ".join(entry.name for entry in registry.FAMILIES)
-        raise UsageError(f"family {name!r} is not known; there are {known}") from error

@@ -8,11 +8,16 @@ from typing import Any
 
 from itr_deploy.bundle.modality import MODALITIES
 from itr_deploy.bundle.store import MANIFEST, PARITY, RERANKER_PARITY, read_bundle
-from itr_deploy.errors import BundleError
+from itr_deploy.errors import BundleError, GalleryError
 from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.runtime.gallery.layout import TABLE
 from itr_deploy.runtime.gallery.read import stored_bytes
+from itr_deploy.values import PATH, checked
 
 
+@checked(
+    path=PATH,
+)
 def inspect(path: str | Path) -> dict[str, Any]:
     """Show what is in a bundle or a gallery.
 
@@ -28,7 +33,14 @@ def inspect(path: str | Path) -> dict[str, Any]:
         GalleryError: The directory is neither a bundle nor a gallery.
     """
     path = Path(path)
-    return _bundle(path) if (path / MANIFEST).is_file() else _gallery(path)
+    if (path / MANIFEST).is_file():
+        return _bundle(path)
+    if path.is_dir() and not (path / f"{TABLE}.lance").exists():
+        raise GalleryError(
+            f"{path}: neither a bundle, which has a {MANIFEST}, nor a gallery, which has a "
+            f"{TABLE}.lance"
+        )
+    return _gallery(path)
 
 
 def _bundle(path: Path) -> dict[str, Any]:

@@ -13,8 +13,18 @@ from itr_deploy.evaluation.scores.pairs import observe_pairs
 from itr_deploy.models.family import Profile, Profiler
 from itr_deploy.models.registry import FAMILIES
 from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, whole
 
 
+@checked(
+    bundle=PATH,
+    data=PATH,
+    split=TEXT,
+    images=whole(1),
+    output=PATH,
+    force=FLAG,
+    progress=FUNCTION,
+)
 def profile_routes(
     bundle: str | Path,
     *,
@@ -49,10 +59,15 @@ def profile_routes(
     bundle, data, output = Path(bundle), Path(data), Path(output)
     drawing = output.with_suffix(".svg")
     if drawing == output:
-        raise UsageError(f"--output {output} is the picture's name; give the profile another one")
+        raise UsageError(
+            f"output={str(output)!r} (--output) is the picture's name; give the profile another one"
+        )
     existing = next((path for path in (output, drawing) if path.exists()), None)
     if existing is not None and not force:
-        raise OutputError(f"{existing} exists; give --force to replace it, or another --output")
+        raise OutputError(
+            f"{existing} exists; give force=True (--force) to replace it, or another output "
+            "(--output)"
+        )
     read = read_split(data, split).first(images)
     matcher = Matcher.load(bundle)
     manifest = matcher.bundle.manifest

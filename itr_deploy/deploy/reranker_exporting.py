@@ -12,11 +12,29 @@ from itr_deploy.bundle.staging import check_output, staged_directory
 from itr_deploy.bundle.store import PARITY, RERANKER_PARITY, is_only_a_bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.deploy.exported import Exported
+from itr_deploy.deploy.families import family_named
 from itr_deploy.deploy.unchanged import check_unchanged, digest_of
-from itr_deploy.errors import ParityError, UsageError
-from itr_deploy.models.registry import RERANKERS, RerankerFamily
+from itr_deploy.errors import ParityError
+from itr_deploy.models import registry
+from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice, whole
+
+EdgeThresholds = Literal["rows", "published"]
+IntraSimilarity = Literal["pooled", "lists"]
 
 
+@checked(
+    family=TEXT,
+    checkpoint=PATH,
+    base=PATH,
+    output=PATH,
+    heads=whole(1),
+    rows_text_to_image=whole(2),
+    rows_image_to_text=whole(2),
+    edge_thresholds=choice(EdgeThresholds),
+    intra_similarity=choice(IntraSimilarity),
+    force=FLAG,
+    progress=FUNCTION,
+)
 def export_reranker(
     family: str,
     *,
@@ -26,8 +44,8 @@ def export_reranker(
     heads: int | None = None,
     rows_text_to_image: int | None = None,
     rows_image_to_text: int | None = None,
-    edge_thresholds: Literal["rows", "published"] = "rows",
-    intra_similarity: Literal["pooled", "lists"] = "pooled",
+    edge_thresholds: EdgeThresholds = "rows",
+    intra_similarity: IntraSimilarity = "pooled",
     force: bool = False,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Exported:
@@ -61,7 +79,7 @@ def export_reranker(
         UsageError: The family is unknown, or the settings make no sense.
     """
     checkpoint, base, output = Path(checkpoint), Path(base), Path(output)
-    entry = _family(family)
+    entry = family_named(family, registry.RERANKERS)
     kind = {"replaceable": is_only_a_bundle, "kind": "bundle"}
     check_output(output, force=force, **kind)  # type: ignore[arg-type]
     opened = read_bundle(base)
@@ -92,15 +110,3 @@ def export_reranker(
             raise ParityError(missed(report, "no bundle was written"))
         write_json(root / RERANKER_PARITY, report.to_json())
     return Exported(output, manifest.encoding_id, report)
-
-
-def _family(name: str) -> RerankerFamily:
-    """The re-ranker family of this name.
-
-    Raises:
-        UsageError: There is no such family.
-    """
-    known = {entry.name: entry for entry in RERANKERS}
-    if name not in known:
-        raise UsageError(f"re-ranker {name!r} is not known; there is {', '.join(known)}")
-    return known[name]

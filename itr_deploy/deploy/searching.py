@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from itr_deploy.errors import GalleryError, InputError, UsageError
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.retriever import FROM_BUNDLE, Default, Retriever
+from itr_deploy.values import FLAG, PATH, TEXT, checked, one_or_each, or_none, whole
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +21,21 @@ SHOWN_WORDS = 10
 """Most unknown words of a query that a warning names."""
 
 
+@checked(
+    bundle=PATH,
+    queries=one_or_each(TEXT),
+    gallery=PATH,
+    k=whole(1),
+    where=TEXT,
+    candidates=or_none(whole(1)),
+    prefilter=or_none(whole(1)),
+    rerank=FLAG,
+    bank=PATH,
+    gallery_neighbours=PATH,
+    bank_neighbours=PATH,
+    device=TEXT,
+    backend=TEXT,
+)
 def search(
     bundle: str | Path,
     queries: str | Sequence[str] = (),
@@ -66,11 +82,15 @@ def search(
         BundleError: The bundle is damaged.
         GalleryError: The gallery is missing, empty or belongs to another bundle.
         InputError: A query cannot be used.
-        UsageError: Both queries and an image were given, or neither.
+        UsageError: Both queries and an image were given, or neither; or a bank without ``rerank``.
     """
     texts = [queries] if isinstance(queries, str) else list(queries)
     if bool(texts) == (image is not None):
-        raise UsageError("give queries, or --image, one of them")
+        raise UsageError("give queries or image= (--image), one of them")
+    if not rerank and any(
+        given is not None for given in (bank, gallery_neighbours, bank_neighbours)
+    ):
+        raise UsageError("bank= and the neighbours are for re-ranking; give rerank=True (--rerank)")
     retriever = Retriever.load(
         bundle,
         gallery,

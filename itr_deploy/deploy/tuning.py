@@ -5,14 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 from itr_deploy.bundle.modality import Modality
-from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.split import read_split
-from itr_deploy.evaluation.progress import QUIET, Bar
+from itr_deploy.evaluation.progress import BAR, QUIET, Bar
 from itr_deploy.evaluation.tuning.tune import ProjectionChoice, Tuned
 from itr_deploy.evaluation.tuning.tune import tune as tune_split
 from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.values import PATH, TEXT, checked, choice, real
 
 
+@checked(
+    bundle=PATH,
+    data=PATH,
+    split=TEXT,
+    target=real("a share above 0, of 1 at most; 0.99 is usual", above=0, at_most=1),
+    growth=real("a finite number of at least 1", at_least=1),
+    projection=choice(ProjectionChoice),
+    work=PATH,
+    device=TEXT,
+    backend=TEXT,
+    bar=BAR,
+)
 def tune(
     bundle: str | Path,
     *,
@@ -56,8 +68,6 @@ def tune(
         OutputError: ``work`` holds other files, or the bundle or ``work`` cannot be written.
         UsageError: ``target`` is not a share, or ``growth`` is below 1 or not finite.
     """
-    if not 0 < target <= 1:
-        raise UsageError(f"target={target}: must be a share above 0, of 1 at most; 0.99 is usual")
     matcher = Matcher.load(bundle, device=device, backend=backend)
     read = read_split(Path(data), split)
     return tune_split(matcher, read, target, Path(work), bar, projection, growth)

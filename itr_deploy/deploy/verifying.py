@@ -15,6 +15,7 @@ from itr_deploy.bundle.store import PARITY, RERANKER_PARITY, Bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.errors import OutputError, UsageError
 from itr_deploy.evaluation.data.split import read_split
+from itr_deploy.values import FUNCTION, PATH, TEXT, checked, real, whole
 
 if TYPE_CHECKING:
     from itr_deploy.parity.report import ParityReport
@@ -26,6 +27,16 @@ log = logging.getLogger(__name__)
 Progress = Callable[[str], None]
 
 
+@checked(
+    bundle=PATH,
+    checkpoint=PATH,
+    tolerance=real("a number above 0", above=0),
+    storage_tolerance=real("a number above 0", above=0),
+    data=PATH,
+    split=TEXT,
+    images=whole(2),
+    progress=FUNCTION,
+)
 def verify(
     bundle: str | Path,
     *,
@@ -62,9 +73,6 @@ def verify(
         SetupError: PyTorch or onnx is not installed.
         UsageError: The bundle is an ensemble, or a tolerance is not above 0.
     """
-    for name, allowed in (("tolerance", tolerance), ("storage_tolerance", storage_tolerance)):
-        if allowed is not None and not allowed > 0:
-            raise UsageError(f"{name}={allowed}: must be above 0")
     bundle, checkpoint = Path(bundle), Path(checkpoint)
     opened = read_bundle(bundle)
     progress("loading PyTorch")

@@ -21,6 +21,7 @@ from itr_deploy.diagnosis.checks import (
     check_python,
 )
 from itr_deploy.diagnosis.machine import PROVIDERS, Machine
+from itr_deploy.values import FLAG, FUNCTION, PATH, checked, each
 
 if TYPE_CHECKING:
     from itr_deploy.diagnosis.selftest import Row
@@ -52,6 +53,12 @@ class Diagnosis:
         return {**found, "problems": self.problems}
 
 
+@checked(
+    bundles=each(PATH),
+    self_test=FLAG,
+    on_check=FUNCTION,
+    progress=FUNCTION,
+)
 def doctor(
     *bundles: str | Path,
     self_test: bool = False,

@@ -31,6 +31,8 @@ RTX_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")
 """What TensorRT for RTX builds for by default: Ampere, Ada and Blackwell."""
 
 EngineTarget = Literal["tensorrt", "tensorrt-rtx"]
+HardwareCompatibility = Literal["none", "ampere-plus", "same-compute-capability"]
+"""Which GPUs can run an engine besides those it is built for."""
 Shape = tuple[int, ...]
 
 

@@ -50,7 +50,9 @@ class Overrides:
         for bound, sizes in self.bounds():
             for axis in sizes.keys() - known:
                 there = ", ".join(sorted(known))
-                raise UsageError(f"--{bound}-shapes: no axis {axis!r}; the graphs have {there}")
+                raise UsageError(
+                    f"{bound}_shapes= (--{bound}-shapes): no axis {axis!r}; the graphs have {there}"
+                )
 
     def apply(self, axis: str, default: Range) -> Range:
         """A default range with the given sizes; the other bounds adjust to them.
@@ -114,7 +116,7 @@ def profile_of(manifest: Manifest, graph: str, overrides: Overrides) -> dict[str
             )
             raise UsageError(
                 f"{graph}: {given.name} of {named} has {math.prod(most):,} elements, TensorRT "
-                f"takes {MOST_ELEMENTS:,} in a tensor; give a smaller --max-shapes"
+                f"takes {MOST_ELEMENTS:,} in a tensor; give a smaller max_shapes= (--max-shapes)"
             )
         profile[given.name] = ShapeRange(min=least, opt=best, max=most)
     return profile

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from itr_deploy.values import satisfying
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -23,3 +25,5 @@ class Bar:
 
 QUIET = Bar()
 """Shows nothing."""
+
+BAR = satisfying("a Bar of itr_deploy.evaluation.progress", lambda value: isinstance(value, Bar))

@@ -28,6 +28,7 @@ from itr_deploy.bundle.manifest import (
 from itr_deploy.bundle.names import scale_name
 from itr_deploy.bundle.store import list_files, write_manifest
 from itr_deploy.engines.preflight import GraphView, lint_graph
+from itr_deploy.errors import SetupError
 from itr_deploy.exporters.casts import cancel_casts
 from itr_deploy.exporters.graphs import traced_graphs
 from itr_deploy.exporters.specs import GraphSpec
@@ -80,6 +81,9 @@ def build_bundle(
 
     Returns:
         The manifest that was written.
+
+    Raises:
+        SetupError: A graph cannot be had in this operator set.
     """
     for name, content in source.text.files.items():
         if isinstance(content, str):
@@ -110,8 +114,8 @@ def _write_graphs(
     (root / GRAPHS).mkdir()
     with WeightsFile(root / GRAPHS / WEIGHTS) as weights:
 
-        def save(name: str, model: ir.Model, info: GraphInfo) -> None:
-            infos[name] = info
+        def save(name: str, model: ir.Model, spec: GraphSpec, storage: StorageType | None) -> None:
+            info = infos[name] = graph_info(spec, checked_opset(name, model, opset), name, storage)
             save_graph(model, root / info.file, precision, weights)
             # Quantised matchers are for a CPU, so what TensorRT would refuse is irrelevant.
             if not (info.storage and quantization):
@@ -126,10 +130,27 @@ def _write_graphs(
                 }
                 for storage, form in forms.items():
                     name = spec.role if storage == "float16" else f"{spec.role}_{storage}"
-                    save(name, form, graph_info(spec, opset, name, storage))
+                    save(name, form, spec, storage)
             else:
-                save(spec.role, model, graph_info(spec, opset, spec.role, None))
+                save(spec.role, model, spec, None)
     return infos
+
+
+def checked_opset(name: str, model: ir.Model, asked: int) -> int:
+    """A graph's operator set, which must be the one that was asked for.
+
+    PyTorch traces to one and converts to the others; where that fails, it only logs it.
+
+    Raises:
+        SetupError: The graph has another one.
+    """
+    found = model.opset_imports.get("", 0)
+    if found != asked:
+        raise SetupError(
+            f"graph {name}: torch {version('torch')} made operator set {found} of it, not "
+            f"opset={asked}; give opset={found} (--opset {found}), or upgrade onnxscript and torch"
+        )
+    return found
 
 
 def save_graph(

@@ -56,7 +56,7 @@ def machine_punkt() -> dict[str, Any] | None:
             except (OSError, ValueError) as error:
                 raise SetupError(
                     f"{path}: {_reason(error)}; delete it and run {DOWNLOAD}, or give "
-                    "--punkt punkt_tab.zip"
+                    "punkt (--punkt punkt_tab.zip)"
                 ) from error
     return None
 

@@ -23,6 +23,7 @@ from itr_deploy.bundle.store import Bundle, list_files, write_manifest
 from itr_deploy.errors import BundleError, UsageError
 from itr_deploy.exporters.build import (
     GRAPHS,
+    checked_opset,
     graph_info,
     save_graph,
     tool_versions,
@@ -75,7 +76,7 @@ class RerankSettings:
             raise UsageError(
                 f"K={rows} for {modality} queries is too large for the published threshold "
                 f"{family.edge_share} / {constant}: a row could lose all its edges; "
-                "use --edge-thresholds rows"
+                "give edge_thresholds='rows' (--edge-thresholds rows)"
             )
         return RerankDirection(rows=rows, threshold=family.edge_share / divisor)
 
@@ -110,7 +111,8 @@ def build_reranked(
     directions = source.settings.directions(source.family)
     if base.manifest.reranker is not None:
         raise BundleError(
-            f"{base.path} has a re-ranker already; give the bundle it was made from as --base"
+            f"{base.path} has a re-ranker already; give the bundle it was made from as base= "
+            "(--base)"
         )
     progress("copying the base")
     for name in base.manifest.files:
@@ -125,8 +127,8 @@ def build_reranked(
             progress(f"graph {role}")
             network = network_of(source.trained, modality)
             spec = rerank_spec(role, network, directions[modality].rows)
-            info = graphs[role] = graph_info(spec, opset, role, None)
             model = to_onnx(network, spec.inputs, spec.outputs, opset, precision)
+            info = graphs[role] = graph_info(spec, checked_opset(role, model, opset), role, None)
             save_graph(model, root / info.file, precision, weights)
             warn_of_findings(role, root / info.file)
     progress("checksums and manifest")

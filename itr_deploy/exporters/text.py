@@ -91,7 +91,7 @@ def _untrained(words: Iterable[str]) -> str:
     return (
         "the sentence splitter is not that of the training: nltk's punkt_tab is not on this machine"
         f"{older}, so that abbreviations end sentences and are split otherwise; {lost}; "
-        f"run {DOWNLOAD}, or give --punkt punkt_tab.zip, and export again"
+        f"run {DOWNLOAD}, or give punkt (--punkt punkt_tab.zip), and export again"
     )
 
 

@@ -54,7 +54,8 @@ def torch_baseline(
         names = ", ".join(source.checkpoint for source in sources)
         raise UsageError(
             f"{path} was made from {len(sources)} checkpoints ({names}); "
-            f"give --checkpoint once for each, in this order, not {len(checkpoints)} times"
+            f"give each in this order as checkpoints= (--checkpoint), not {len(checkpoints)} of "
+            "them"
         )
     trained = [
         read_trained(entry, path, file) for entry, file in zip(made, checkpoints, strict=False)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from itr_deploy.bundle.manifest import StorageType, StoredTensor
 from itr_deploy.bundle.modality import MATCHERS, MODALITIES, PREFILTERS, Roles
+from itr_deploy.errors import ParityError
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.parity.encoded_samples import SampleEncoder
 from itr_deploy.parity.report import (
@@ -37,6 +38,7 @@ def verify(
     *,
     tolerances: Tolerances | None = None,
     sample: Sample | None = None,
+    whole: bool = False,
     progress: Progress = lambda step: None,
 ) -> ParityReport:
     """Compare a bundle with the model it was made from.
@@ -48,6 +50,11 @@ def verify(
             its matchers' products.
         sample: Real images and texts to rank; random ones by default.
         progress: Called with the name of each step as it begins.
+        whole: Whether every graph of the model must be there, as after an export; the bundles of
+            older versions may lack a prefilter.
+
+    Raises:
+        ParityError: A graph is missing from a bundle that must be whole.
     """
     if tolerances is None:
         tolerances = Tolerances.of(matcher.bundle.manifest.matching)
@@ -61,6 +68,8 @@ def verify(
     ]
     invariance, unchecked = list[Comparison](), list[str]()
     if trained.deployed.prefilter_image_tensors and matcher.prefilter is None:
+        if whole:
+            raise ParityError("the bundle lacks the model's prefilter; no bundle was written")
         unchecked.append("the prefilter: the bundle has none, an older itr-deploy exported it")
     if trained.deployed.padded_together is None:
         progress("independence of batch and padding")

@@ -87,7 +87,7 @@ def test_a_bundle_without_steps_says_how_to_get_them(
 ) -> None:
     outcome = evaluate(bundle, data, tmp_path / "out", "--steps")
     assert outcome.code == 2
-    assert "exported with --step-scores yes" in outcome.error
+    assert "exported with step_scores='yes' (--step-scores yes)" in outcome.error
     assert not (tmp_path / "out").exists()
 
 

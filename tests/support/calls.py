@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,10 @@ def raises(kind: str) -> None:
     if kind == "exit":
         sys.exit(3)
     raise ValueError("the first line\nthe second")
+
+
+def returns_what_cannot_be_sent() -> Any:
+    return threading.Lock()
 
 
 def raises_what_is_unknown_elsewhere() -> None:

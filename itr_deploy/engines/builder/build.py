@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from itr_deploy.bundle.manifest import Precision
 from itr_deploy.engines.builder.inspection import count_products, engine_layers
@@ -14,12 +13,10 @@ from itr_deploy.engines.builder.network import Parsed, parse_graph
 from itr_deploy.engines.builder.products import products_of
 from itr_deploy.engines.builder.progress import Cancellation, Progress, make_monitor
 from itr_deploy.engines.builder.timing import TimingCache
-from itr_deploy.engines.files import EngineTarget, ShapeRange
+from itr_deploy.engines.files import EngineTarget, HardwareCompatibility, ShapeRange
 from itr_deploy.engines.library import Heard, hearing
 from itr_deploy.engines.tensorrt_api import TensorRT
 from itr_deploy.errors import EngineError
-
-HardwareCompatibility = Literal["none", "ampere-plus", "same-compute-capability"]
 
 
 @dataclass(frozen=True)

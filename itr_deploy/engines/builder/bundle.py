@@ -205,7 +205,9 @@ def _graphs(bundle: Bundle, request: BuildRequest) -> tuple[str, ...]:
     known = tuple(bundle.manifest.graphs)
     for name in request.graphs:
         if name not in known:
-            raise UsageError(f"--graphs: no graph {name!r}; {bundle.path} has {', '.join(known)}")
+            raise UsageError(
+                f"graphs={name!r} (--graphs): no such graph; {bundle.path} has {', '.join(known)}"
+            )
     return tuple(dict.fromkeys(request.graphs)) or built_by_default(bundle.manifest)
 
 
@@ -214,12 +216,12 @@ def _check_precision(bundle: Bundle, request: BuildRequest) -> None:
     if quantization is not None:
         raise BundleError(
             f"{bundle.path}: its matchers are {quantization}, which is for ONNX Runtime on a CPU; "
-            "build engines from a bundle that was exported without --quantize"
+            "build engines from a bundle that was exported without quantize= (--quantize)"
         )
     if request.precision not in (None, own):
         raise BundleError(
             f"{bundle.path}: its graphs are {own}; an engine has its graphs' precision: "
-            f"export it again with --dtype {request.precision}"
+            f"export it again with dtype={request.precision!r} (--dtype {request.precision})"
         )
 
 
@@ -230,19 +232,19 @@ def _capabilities(request: BuildRequest, trt: TensorRT, cuda: CudaState) -> tupl
         for capability in request.capabilities:
             if capability not in known:
                 raise UsageError(
-                    f"--compute-capability {capability}: {trt.__name__} {trt.__version__} builds "
-                    f"for {', '.join(known)}"
+                    f"compute_capability={capability!r} (--compute-capability): {trt.__name__} "
+                    f"{trt.__version__} builds for {', '.join(known)}"
                 )
         return tuple(sorted({*request.capabilities} or RTX_CAPABILITIES, key=float))
     if request.capabilities:
         raise UsageError(
-            "--compute-capability is for --target tensorrt-rtx; tensorrt builds for the GPU that "
-            "is here"
+            "compute_capability= (--compute-capability) is for target='tensorrt-rtx' (--target); "
+            "tensorrt builds for the GPU that is here"
         )
     if not cuda.gpus:
         raise SetupError(
             f"tensorrt builds on the GPU that its engines are for: {cuda.problem}; "
-            "--target tensorrt-rtx needs none"
+            "target='tensorrt-rtx' (--target tensorrt-rtx) needs none"
         )
     return (cuda.gpus[0].capability,)
 

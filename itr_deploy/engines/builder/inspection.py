@@ -155,7 +155,7 @@ def count_products(
     if products.named and not whole and not (wanted and counts[precision]):
         raise EngineError(
             f"{graph}: no matrix product of its engine is {precision}: {_counted(counts)}; "
-            f"export the bundle again with --dtype {precision}"
+            f"export the bundle again with dtype={precision!r} (--dtype {precision})"
         )
     told = {node for layer in layers for node in layer.nodes}
     lost = [node for node, kind in products.named.items() if kind == precision and node not in told]

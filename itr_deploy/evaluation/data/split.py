@@ -118,7 +118,8 @@ def _features(root: Path, split: str) -> NDArray[Any]:
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
         raise InputError(
-            f"{root}: no {' or '.join(p.name for p in paths)}; check --data and --split"
+            f"{root}: no {' or '.join(p.name for p in paths)}; check data= and split= "
+            "(--data, --split)"
         )
     try:
         features: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
@@ -169,7 +170,9 @@ def _lines(path: Path, *, required: bool) -> list[str]:
             return [line.rstrip("\r\n") for line in file]
     except FileNotFoundError as error:
         if required:
-            raise InputError(f"{path}: no such file; check --data and --split") from error
+            raise InputError(
+                f"{path}: no such file; check data= and split= (--data, --split)"
+            ) from error
         return []
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as UTF-8 text: {error}") from error

@@ -30,7 +30,7 @@ class Pictures:
         if root is not None and all(self._path(number) is None for number in range(len(ids))):
             raise InputError(
                 f"{root}: no picture is called as an image of the split, for example "
-                f"{ids[0]!r} or {ids[0] + '.jpg'!r}; check --images and {{split}}_ids.txt"
+                f"{ids[0]!r} or {ids[0] + '.jpg'!r}; check images= (--images) and {{split}}_ids.txt"
             )
 
     def data_uri(self, number: int) -> str | None:

@@ -96,7 +96,7 @@ class ScoreMatrix:
         if other or len(found) != len(identity):
             raise InputError(
                 f"{root} holds scores of another {' and '.join(other) or 'evaluation'}; "
-                "give --force to replace them, or choose another --output"
+                "give force=True (--force) to replace them, or another output (--output)"
             )
         grid = Grid(**plan["grid"])
         matrix = cls(root, grid, plan["planes"], {})

@@ -24,6 +24,7 @@ from itr_deploy.evaluation.measures.prefilter import cascade_widths, prefilter_s
 from itr_deploy.evaluation.measures.shortlist import prefiltered_order, shortlists
 from itr_deploy.evaluation.options import Options
 from itr_deploy.evaluation.progress import QUIET, Bar
+from itr_deploy.evaluation.scores.matrix import PLAN
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
 from itr_deploy.evaluation.scores.split_scores import SplitScores
 from itr_deploy.evaluation.tuning.held_out_coarse import HeldOutCoarse
@@ -102,7 +103,7 @@ def tune(
         raise UsageError(f"growth={growth!r} must be a finite number, at least 1")
     if not is_only_an_evaluation(work):
         check_output(work, force=False, replaceable=is_only_an_evaluation, kind="evaluation")
-    saved_before = (work / REPORT).exists()
+    saved_before = (work / REPORT).exists() and (work / SCORES / PLAN).exists()
     items, pipeline = SplitItems(matcher, split), matcher.bundle.manifest.pipeline
     matrix, before, _ = split_scores(items, work / SCORES, Options(), bar)
     data = SplitScores(matrix.plane(), before, split.answers)
