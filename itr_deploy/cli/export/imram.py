@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from itr_deploy.cli.export.options import FAMILY_PANEL, Dtype, Opset, Quantize, Vocab
+from itr_deploy.cli.export.options import FAMILY_PANEL, Dtype, Opset, Punkt, Quantize, Vocab
 from itr_deploy.cli.export.run import export_matcher
 from itr_deploy.cli.options import (
     Checkpoint,
@@ -44,6 +44,7 @@ def imram(
     opset: Opset = DEFAULT_OPSET,
     dtype: Dtype = "float32",
     quantize: Quantize = None,
+    punkt: Punkt = None,
     force: Force = False,
     as_json: Json = False,
     verbose: Verbose = 0,
@@ -52,4 +53,4 @@ def imram(
 ) -> None:
     """Iterative Matching with Recurrent Attention Memory (CVPR 2020)."""
     common = (checkpoint, vocab, output, opset, dtype, quantize, force, as_json)
-    export_matcher("imram", *common, precompute=precompute, step_scores=step_scores)
+    export_matcher("imram", *common, punkt=punkt, precompute=precompute, step_scores=step_scores)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from itr_deploy.cli.export.options import FAMILY_PANEL, Dtype, Opset, Quantize, Vocab
+from itr_deploy.cli.export.options import FAMILY_PANEL, Dtype, Opset, Punkt, Quantize, Vocab
 from itr_deploy.cli.export.run import export_matcher
 from itr_deploy.cli.options import (
     Checkpoint,
@@ -37,6 +37,7 @@ def lhsc(
     opset: Opset = DEFAULT_OPSET,
     dtype: Dtype = "float32",
     quantize: Quantize = None,
+    punkt: Punkt = None,
     force: Force = False,
     as_json: Json = False,
     verbose: Verbose = 0,
@@ -45,4 +46,4 @@ def lhsc(
 ) -> None:
     """Learning Hierarchical Semantic Correspondences (ICMR 2022)."""
     common = (checkpoint, vocab, output, opset, dtype, quantize, force, as_json)
-    export_matcher("lhsc", *common, text_padding=text_padding)
+    export_matcher("lhsc", *common, punkt=punkt, text_padding=text_padding)
