@@ -13,6 +13,7 @@ from itr_deploy.cli.logs import shown_logs
 from itr_deploy.cli.usage import explain
 from itr_deploy.cli.verbs import Verbs
 from itr_deploy.errors import InterruptedWorkError, ItrDeployError, UsageError
+from itr_deploy.runtime.cpus import keep_to_quota
 
 NAME = "itr-deploy"
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ def root(
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    keep_to_quota()
     with shown_logs():
         code = exit_code_of(_run)
     end_at_once()

@@ -9,7 +9,7 @@ import typer
 
 import itr_deploy
 from itr_deploy.cli.export.options import FAMILY_PANEL
-from itr_deploy.cli.options import Force, Json, LogFormat, NewBundle, Quiet, Verbose
+from itr_deploy.cli.options import Force, Json, LogFormat, NewBundle, Quiet, Threads, Verbose
 from itr_deploy.cli.parity_table import print_made
 from itr_deploy.cli.progress import steps
 
@@ -69,6 +69,7 @@ def leaprr(
         ),
     ] = "pooled",
     force: Force = False,
+    threads: Threads = None,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,

@@ -15,6 +15,7 @@ from itr_deploy.cli.options import (
     LogFormat,
     NewBundle,
     Quiet,
+    Threads,
     Verbose,
 )
 from itr_deploy.cli.parity_table import print_made
@@ -40,6 +41,7 @@ def lhsc(
     dtype: Dtype = "float32",
     quantize: Quantize = None,
     force: Force = False,
+    threads: Threads = None,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,

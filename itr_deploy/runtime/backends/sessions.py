@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import onnxruntime
+from itr_deploy.runtime.backends.importing import import_onnxruntime
+from itr_deploy.runtime.forks import check_process, keep_in_forks
 
 CPU = ("CPUExecutionProvider",)
 
@@ -20,7 +19,7 @@ def open_session(
     providers: Sequence[Any] = CPU,
     fallback: bool = False,
     runtime: Any = None,
-) -> onnxruntime.InferenceSession:
+) -> Any:
     """Create a session.
 
     On x86 without VNNI, ONNX Runtime adds two products of 8-bit numbers in 16 bits, which saturate:
@@ -32,15 +31,23 @@ def open_session(
         providers: What computes, first choice first; names, or pairs of a name and its options.
         fallback: Whether ONNX Runtime may print why a provider failed and continue with another.
         runtime: The ``onnxruntime`` module, imported by default.
+
+    Returns:
+        The ``onnxruntime.InferenceSession``.
+
+    Raises:
+        SetupError: onnxruntime does not load, or the process is a fork of one that used it.
     """
+    check_process()
     if runtime is None:
-        runtime = import_module("onnxruntime")
+        runtime = import_onnxruntime()
     if options is None:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = 1
     options.add_session_config_entry("session.x64quantprecision", "1")
     content = model if isinstance(model, bytes) else str(model)
-    session: onnxruntime.InferenceSession = runtime.InferenceSession(
+    session = runtime.InferenceSession(
         content, options, providers=list(providers), enable_fallback=int(fallback)
     )
+    keep_in_forks(session)
     return session
