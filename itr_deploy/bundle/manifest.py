@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from itr_deploy.bundle.modality import PREFILTERS, GraphRole, Modality
-from itr_deploy.bundle.record import Record
+from itr_deploy.bundle.record import Record, SparseRecord
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -23,18 +23,20 @@ Quantization = Literal["int8"]
 IntraSimilarityKind = Literal["pooled_cosine", "neighbour_lists"]
 
 
-class StoredTensor(Record):
+class StoredTensor(SparseRecord):
     """A tensor that a gallery stores for an item.
 
     Attributes:
         name: Its name among the tensors of its modality.
         width: Size of its last axis.
         per_position: True for one row a region or word, False for one row an item.
+        unit: True where every row of an image has length 1, by which an overflow is seen.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     width: int = Field(ge=1)
     per_position: bool = True
+    unit: Literal[True] | None = None
 
 
 class Workspace(Record):

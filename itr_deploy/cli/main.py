@@ -10,6 +10,7 @@ import typer
 
 from itr_deploy.cli.interrupts import end_at_once, exit_code_of
 from itr_deploy.cli.logs import shown_logs
+from itr_deploy.cli.output import print_any_character
 from itr_deploy.cli.usage import explain
 from itr_deploy.cli.verbs import Verbs
 from itr_deploy.errors import InterruptedWorkError, ItrDeployError, UsageError
@@ -55,6 +56,7 @@ def root(
 def main() -> None:
     """Run the command line and end the process with its exit code."""
     keep_to_quota()
+    print_any_character()
     with shown_logs():
         code = exit_code_of(_run)
     end_at_once()

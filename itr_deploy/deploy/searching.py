@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from itr_deploy.errors import GalleryError, InputError, UsageError
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.retriever import FROM_BUNDLE, Default, Retriever
+from itr_deploy.runtime.text.base import check_texts
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +69,12 @@ def search(
         InputError: A query cannot be used.
         UsageError: Both queries and an image were given, or neither.
     """
+    if not isinstance(queries, Iterable):
+        raise UsageError(f"queries are a {type(queries).__name__}; give a text, or a list of texts")
     texts = [queries] if isinstance(queries, str) else list(queries)
     if bool(texts) == (image is not None):
         raise UsageError("give queries, or --image, one of them")
+    check_texts(texts)
     retriever = Retriever.load(
         bundle,
         gallery,

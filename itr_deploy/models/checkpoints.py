@@ -132,7 +132,7 @@ def load_weights(
 
     Raises:
         CheckpointError: A key is missing, unknown or of another shape, or a weight is NaN or
-            infinite; the message names the first such keys.
+            infinite, in float32 too; the message names the first such keys.
     """
     wanted = model.state_dict()
     missing = sorted(wanted.keys() - weights.keys())
@@ -146,9 +146,17 @@ def load_weights(
                 f"{source}: {key} has shape {list(value.shape)}, "
                 f"its options say {list(wanted[key].shape)}"
             )
-        if not torch.isfinite(value).all():
+    cast = {key: value.float() for key, value in weights.items()}
+    for key, value in cast.items():
+        if not torch.isfinite(weights[key]).all():
             raise CheckpointError(f"{source}: {key} holds NaN or infinity; the training diverged")
-    model.load_state_dict({key: value.float() for key, value in weights.items()})
+        if not torch.isfinite(value).all():
+            largest = weights[key].abs().max().item()
+            raise CheckpointError(
+                f"{source}: {key} is {weights[key].dtype} with values up to {largest:.3g}, more "
+                "than float32 holds; the training diverged"
+            )
+    model.load_state_dict(cast)
 
 
 def _blocked(error: Exception) -> str:

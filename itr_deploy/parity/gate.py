@@ -12,6 +12,7 @@ from torch import Tensor
 
 from itr_deploy.bundle.manifest import StorageType, StoredTensor
 from itr_deploy.bundle.modality import MATCHERS, MODALITIES, PREFILTERS, Roles
+from itr_deploy.errors import ParityError
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.parity.encoded_samples import SampleEncoder
 from itr_deploy.parity.report import (
@@ -21,8 +22,9 @@ from itr_deploy.parity.report import (
     compare,
     compare_ranks,
 )
-from itr_deploy.parity.samples import Sample, random_samples, rank_sample
+from itr_deploy.parity.samples import Sample, random_samples, rank_sample, tell_of_overflow
 from itr_deploy.parity.tolerances import Tolerances
+from itr_deploy.runtime.encoding.checks import NotFiniteError
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.pair_scorer import PairScorer
@@ -48,9 +50,26 @@ def verify(
             its matchers' products.
         sample: Real images and texts to rank; random ones by default.
         progress: Called with the name of each step as it begins.
+
+    Raises:
+        ParityError: A graph gives values that are NaN or infinite, which no search takes.
     """
     if tolerances is None:
         tolerances = Tolerances.of(matcher.bundle.manifest.matching)
+    tell_of_overflow(trained)
+    try:
+        return _compared(trained, matcher, tolerances, sample, progress)
+    except NotFiniteError as error:
+        raise ParityError(f"{matcher.bundle.path} differs from PyTorch: {error}") from error
+
+
+def _compared(
+    trained: TrainedMatcher,
+    matcher: Matcher,
+    tolerances: Tolerances,
+    sample: Sample | None,
+    progress: Progress,
+) -> ParityReport:
     progress("outputs of every graph")
     gate = _Gate(trained, matcher, tolerances, random_samples(trained))
     outputs = [

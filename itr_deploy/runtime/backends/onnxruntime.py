@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from itr_deploy.bundle.modality import MATCHERS, PREFILTERS
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.engines.shapes import largest
-from itr_deploy.errors import SetupError, UsageError
+from itr_deploy.errors import BundleError, ItrDeployError, SetupError, UsageError
 from itr_deploy.runtime.backends.arena import share_arena
 from itr_deploy.runtime.backends.base import Arrays, Call
 from itr_deploy.runtime.backends.device_copies import DeviceCopies
@@ -26,6 +27,8 @@ from itr_deploy.runtime.cpus import default_threads
 from itr_deploy.runtime.forks import check_process
 
 log = logging.getLogger(__name__)
+
+GRAPH_ERRORS = ("InvalidArgument", "InvalidGraph", "NotImplemented", "ValueError", "TypeError")
 
 SCORERS = {*MATCHERS.values(), *PREFILTERS.values()}
 """Roles of graphs whose calls run side by side, each on one thread."""
@@ -89,12 +92,21 @@ class OnnxRuntimeBackend:
         """Run one graph; safe to call from several threads.
 
         Raises:
-            SetupError: The graph cannot be loaded on the device.
+            BundleError: The graph does not run on inputs that the manifest says it takes.
+            SetupError: The graph cannot be loaded on the device, or fails there; or the process
+                is a fork of one that used a backend.
         """
         session = self._session(graph)
         names = [output.name for output in session.get_outputs()]
-        if self.device == "cpu":
-            return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+        with self._errors(graph):
+            if self.device == "cpu":
+                return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+            return self._run_bound(session, names, inputs)
+
+    def _run_bound(
+        self, session: Any, names: list[str], inputs: Arrays
+    ) -> dict[str, NDArray[np.float32]]:
+        """Run a graph on a GPU, with what was pinned taken from its memory."""
         binding = session.io_binding()
         # Held until the run is over, since a copy lives only as long as its array.
         copies = {name: self._device_copies.copy_of(array) for name, array in inputs.items()}
@@ -106,12 +118,30 @@ class OnnxRuntimeBackend:
                 binding.bind_ortvalue_input(name, copy.on_device)
         for name in names:
             binding.bind_output(name, "cpu")
-        try:
-            session.run_with_iobinding(binding)
-        except Exception as error:
-            first = str(error).splitlines()[0]
-            raise SetupError(f"{graph}: {self.description} failed: {first}") from error
+        session.run_with_iobinding(binding)
         return dict(zip(names, binding.copy_outputs_to_cpu(), strict=True))
+
+    @contextmanager
+    def _errors(self, graph: str) -> Iterator[None]:
+        """Turn what ONNX Runtime raises while a graph runs into this package's errors.
+
+        Raises:
+            BundleError: The graph does not take these inputs, or its own numbers do not fit.
+            SetupError: Anything else, such as too little memory.
+        """
+        try:
+            yield
+        except ItrDeployError:
+            raise
+        except Exception as error:
+            first = (str(error) or type(error).__name__).splitlines()[0]
+            # Its classes are not exported; ValueError is for inputs that it does not even look at.
+            if type(error).__name__ in GRAPH_ERRORS:
+                raise BundleError(
+                    f"{self._bundle.path}: graph {graph} does not run on what its manifest says "
+                    f"that it takes: {first}; export the bundle again"
+                ) from error
+            raise SetupError(f"{graph}: {self.description} failed: {first}") from error
 
     def run_all(self, calls: Iterable[Call]) -> Iterator[dict[str, NDArray[np.float32]]]:
         """Run many graphs, `workers` at a time; results come in the order of the calls.
