@@ -118,4 +118,5 @@ print(torch.get_num_threads())
 
 @pytest.mark.parametrize(("variable", "threads"), [(cpus.VARIABLE, "3"), (cpus.OPENMP, "2")])
 def test_pytorch_computes_on_as_many_threads(variable: str, threads: str) -> None:
+    pytest.importorskip("torch")
     assert python(TORCH, env={variable: threads}).out.split() == [threads]

@@ -110,11 +110,9 @@ def check_encoded(
     """
     embedding = outputs[f"{modality}_embedding"]
     wrong = ~embedding.any(axis=1)
+    for values in outputs.values():
+        wrong |= ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
     with np.errstate(all="ignore"):
-        for values in outputs.values():
-            # A sum costs a fraction of looking at every value; it is not finite if one is not.
-            if values.size and not np.isfinite(values.sum()):
-                wrong |= ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
         for tensor in tensors if regions is not None else ():
             if tensor.unit:
                 rows = outputs[f"{modality}_{tensor.name}"]
@@ -127,8 +125,8 @@ def check_encoded(
             cause = f" of regions up to {np.abs(regions[place]).max():.3g}"
             remedy = "extract its features as they were for training"
         raise NotFiniteError(
-            f"{modality} {items[place]}: the model overflows: its encoder gives NaN, infinity or "
-            f"vectors of a wrong length{cause}; {remedy}"
+            f"{modality} {items[place]}: the model overflows: its encoder gives values that are NaN "
+            f"or infinite, or vectors of a wrong length{cause}; {remedy}"
         )
 
 
