@@ -82,9 +82,7 @@ def check_cpus() -> Check:
     quota = cpu_quota()
     cores = f"{allowed_cores()} cores by affinity"
     limit = "no quota" if quota is None else f"a quota of {quota:g}"
-    chosen = next(
-        (f"{name}={os.environ[name]}" for name in (THREADS, OPENMP) if os.environ.get(name)), ""
-    )
+    chosen = [f" ({name}={os.environ[name]})" for name in (THREADS, OPENMP) if os.environ.get(name)]
     try:
         threads = default_threads()
     except UsageError as error:

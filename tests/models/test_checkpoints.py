@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from itr_deploy.errors import CheckpointError
+from itr_deploy.models.checkpoints import load_weights
 from itr_deploy.models.imram.checkpoint import load
 from tests.support.golden import FULL
 from tests.support.imram import golden_checkpoint, write_checkpoint
@@ -266,3 +267,14 @@ def test_half_precision_weights_are_taken_as_float32(tmp_path: Path) -> None:
     path = tmp_path / "half.tar"
     torch.save(content, path)
     assert all(w.dtype == torch.float32 for w in load(path).plain.state_dict().values())
+
+
+def test_weights_that_float32_cannot_hold_are_refused() -> None:
+    model = torch.nn.Linear(2, 1)
+    weights = {name: value.double() for name, value in model.state_dict().items()}
+    weights["weight"][0, 1] = -1e39
+    with pytest.raises(CheckpointError, match=r"weight is torch\.float64 with values up to 1e\+39"):
+        load_weights(model, weights, source=Path("file.tar"), family="toy")
+    weights["weight"][0, 1] = 0.5
+    load_weights(model, weights, source=Path("file.tar"), family="toy")
+    assert model.weight.dtype == torch.float32

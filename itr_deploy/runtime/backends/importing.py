@@ -22,11 +22,12 @@ def telemetry_wanted() -> bool:
 
 
 def switch_telemetry_off() -> None:
-    """Keep ONNX Runtime from collecting anything, unless the user set one of its variables.
+    """Keep ONNX Runtime from collecting anything, unless the user left it on.
 
-    It reads them when it is imported. Processes that this one starts inherit them.
+    It reads its variables when it is imported. Processes that this one starts inherit them. Where
+    the user set one of them to off, the other follows, as releases differ in which they read.
     """
-    if not any(name in os.environ for name in TELEMETRY):
+    if not telemetry_wanted():
         os.environ.update(dict.fromkeys(TELEMETRY, "1"))
 
 

@@ -79,8 +79,11 @@ def test_what_the_user_decided_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     switch_telemetry_off()
     assert (os.environ[TELEMETRY[0]], TELEMETRY[1] in os.environ) == ("0", False)
     assert telemetry_wanted()
-    monkeypatch.setenv(TELEMETRY[0], "1")
+    monkeypatch.delenv(TELEMETRY[0])
+    monkeypatch.setenv(TELEMETRY[1], "1")
+    switch_telemetry_off()
     assert not telemetry_wanted()
+    assert os.environ[TELEMETRY[0]] == "1"
 
 
 BROKEN = """
