@@ -49,12 +49,12 @@ def index(
         "image"
     ),
     storage: Annotated[
-        StorageType,
+        StorageType | None,
         typer.Option(
-            help="Type of the stored tensors; int8 has a scale a vector and takes half of "
-            "float16's space."
+            help="Type of the stored tensors; float16 for a new gallery. int8 has a scale per "
+            "vector and takes half of float16's space."
         ),
-    ] = "float16",
+    ] = None,
     metadata: Annotated[
         Path | None,
         typer.Option(help="CSV file with a column 'id' and user columns for the gallery."),
@@ -86,6 +86,10 @@ def index(
     old_job = bank is not None or coarse_index
     if data is None and (not old_job or append or force or metadata is not None):
         raise UsageError("--data is missing; give the directory of the split to index")
+    if bank is not None:
+        from itr_deploy.deploy.banks import check_bank
+
+        check_bank(bundle, bank, modality)
     result: dict[str, Any] = {}
     if data is not None:
         with counted(f"indexing {modality}s") as progress:
@@ -107,6 +111,7 @@ def index(
         result = indexed.to_json()
     elif coarse_index:
         log.warning("index without --data is deprecated; use itr-deploy index-coarse %s", output)
+        itr_deploy.Gallery.open(output, itr_deploy.Matcher.load(bundle))
         with steps() as begin:
             begin("building the coarse index")
             result = itr_deploy.index_coarse(output).to_json()
@@ -124,8 +129,9 @@ def _index_bank(
 ) -> dict[str, Any]:
     """The old ``index --bank``, before it became a verb of its own."""
     log.warning(
-        "index --bank is deprecated; use itr-deploy index-bank %s --gallery %s --bank %s",
-        *(bundle, gallery, bank),
+        "index --bank is deprecated; use itr-deploy index-bank %s --gallery %s --bank %s "
+        "--limit %dMiB",
+        *(bundle, gallery, bank, megabytes),
     )
     with counted("scoring with the bank") as progress:
         made = itr_deploy.index_bank(

@@ -1,4 +1,4 @@
-"""What only the export half can do, and the extra that brings it."""
+"""The error for work that needs the export half, naming the extra that installs it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from itr_deploy.runtime.cpus import VARIABLE, default_threads
 
 @contextmanager
 def export_half() -> Iterator[None]:
-    """Name the extra where torch or onnx is missing.
+    """Name the extra to install if torch or onnx is missing.
 
     torch and onnxscript import ONNX Runtime by themselves in places, hence its telemetry is
     switched off first.

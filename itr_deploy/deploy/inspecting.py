@@ -1,4 +1,4 @@
-"""`inspect`: what a bundle or a gallery holds."""
+"""`inspect`: shows what a bundle or a gallery holds."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from typing import Any
 
 from itr_deploy.bundle.modality import MODALITIES
 from itr_deploy.bundle.store import MANIFEST, PARITY, RERANKER_PARITY, read_bundle
-from itr_deploy.errors import BundleError
+from itr_deploy.errors import BundleError, GalleryError
 from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.runtime.gallery.layout import TABLE
 from itr_deploy.runtime.gallery.read import stored_bytes
+from itr_deploy.values import PATH, checked
 
 
+@checked(
+    path=PATH,
+)
 def inspect(path: str | Path) -> dict[str, Any]:
     """Show what is in a bundle or a gallery.
 
@@ -25,10 +30,17 @@ def inspect(path: str | Path) -> dict[str, Any]:
 
     Raises:
         BundleError: The bundle is damaged.
-        GalleryError: There is neither a bundle nor a gallery.
+        GalleryError: The directory is neither a bundle nor a gallery.
     """
     path = Path(path)
-    return _bundle(path) if (path / MANIFEST).is_file() else _gallery(path)
+    if (path / MANIFEST).is_file():
+        return _bundle(path)
+    if path.is_dir() and not (path / f"{TABLE}.lance").exists():
+        raise GalleryError(
+            f"{path}: neither a bundle, which has a {MANIFEST}, nor a gallery, which has a "
+            f"{TABLE}.lance"
+        )
+    return _gallery(path)
 
 
 def _bundle(path: Path) -> dict[str, Any]:
@@ -100,7 +112,7 @@ def _bundle(path: Path) -> dict[str, Any]:
 
 
 def _parity(path: Path) -> bool | None:
-    """The verdict of a bundle's parity report, None where there is no report."""
+    """The verdict of a bundle's parity report, None without a report."""
     if not path.is_file():
         return None
     try:

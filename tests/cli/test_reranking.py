@@ -105,7 +105,12 @@ def test_a_table_shows_what_changed_a_rank(world: Path) -> None:
 @pytest.mark.parametrize(
     ("gallery", "bank", "code", "message"),
     [
-        ("image", None, 2, "needs a bank of texts; give bank= to Retriever.load, or --bank"),
+        (
+            "image",
+            None,
+            2,
+            "needs a bank of texts; give bank= to Retriever.load or search (--bank)",
+        ),
         ("image", "image", 1, "is re-ranked with a bank of texts"),
         ("image", "absent", 1, "no such gallery"),
     ],
@@ -199,6 +204,17 @@ def test_the_old_spelling_makes_a_gallery_and_its_store_and_names_the_new_one(
         assert "deprecated; use itr-deploy index-bank" in said
     index(world, tmp_path / "g", "--data", world / "data", "--force")
     assert not (tmp_path / "g" / FOLDER).exists()
+
+
+def test_the_old_spelling_checks_the_bank_before_it_replaces_a_gallery(
+    world: Path, copies: tuple[Path, Path]
+) -> None:
+    before = tree(copies[0])
+    given = ("index", world / "bundle", "--data", world / "data", "--output", copies[0], "--force")
+    for bank in (world / "absent", world / "image"):
+        outcome = itr_deploy(*given, "--bank", bank)
+        assert outcome.code == 1
+        assert tree(copies[0]) == before
 
 
 def test_a_full_disk_leaves_the_gallery_and_the_old_store(world: Path, copies: tuple) -> None:
@@ -390,7 +406,7 @@ def test_merge_goes_with_rerank(world: Path, tmp_path: Path) -> None:
     data = ("--data", world / "data", "--output", tmp_path / "out", "--merge", "order")
     outcome = itr_deploy("evaluate", world / "bundle", *data)
     assert outcome.code == 2
-    assert "go with --rerank" in outcome.err
+    assert "give rerank=True (--rerank) with them" in outcome.err
 
 
 def test_a_benchmark_has_re_ranking_among_its_stages(world: Path, tmp_path: Path) -> None:
