@@ -34,7 +34,7 @@ def check_process() -> None:
         raise SetupError(
             f"this process was forked from one (pid {_user}) that had begun to use a bundle or a "
             "gallery, and a fork has none of their threads; load them after the fork: gunicorn "
-            "without --preload, multiprocessing with start method 'spawn', Celery in "
+            "without preloading, multiprocessing with start method 'spawn', Celery in "
             "worker_process_init; see docs/guides/processes.md"
         )
 

@@ -90,5 +90,5 @@ def test_the_error_says_where_to_load_instead(bundle: Path) -> None:
     command = [sys.executable, "-c", REFUSED, str(bundle)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     (line,) = done.stdout.splitlines()
-    for remedy in ("gunicorn without --preload", "'spawn'", "worker_process_init"):
+    for remedy in ("gunicorn without preloading", "'spawn'", "worker_process_init"):
         assert remedy in line
