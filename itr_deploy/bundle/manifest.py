@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from itr_deploy.bundle.modality import PREFILTERS, GraphRole, Modality
-from itr_deploy.bundle.record import Record
+from itr_deploy.bundle.record import Record, SparseRecord
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -37,18 +37,20 @@ Setting = bool | int | Annotated[float, Field(allow_inf_nan=False)] | str
 """Value of an option that a matcher was exported with."""
 
 
-class StoredTensor(Record):
+class StoredTensor(SparseRecord):
     """A tensor that a gallery stores for an item.
 
     Attributes:
         name: Its name among the tensors of its modality.
         width: Size of its last axis.
         per_position: True for one row per region or word, False for one row per item.
+        unit: True where every row of an image has length 1, by which an overflow is seen.
     """
 
     name: Identifier
     width: Size
     per_position: bool = True
+    unit: Literal[True] | None = None
 
 
 class Workspace(Record):

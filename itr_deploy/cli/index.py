@@ -20,6 +20,7 @@ from itr_deploy.cli.options import (
     Quiet,
     Split,
     StorageType,
+    Threads,
     Verbose,
 )
 from itr_deploy.cli.output import print_json
@@ -72,6 +73,7 @@ def index(
     phi_limit: Annotated[int, typer.Option(hidden=True, min=0)] = 1024,
     device: Device = "cpu",
     backend: Backend = "auto",
+    threads: Threads = None,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import itr_deploy
-from itr_deploy.cli.options import Backend, Bundle, Device, Json, LogFormat, Quiet, Verbose
+from itr_deploy.cli.options import Backend, Bundle, Device, Json, LogFormat, Quiet, Threads, Verbose
 from itr_deploy.cli.output import print_json
 from itr_deploy.cli.parsers import byte_size
 from itr_deploy.cli.progress import counted
@@ -34,6 +34,7 @@ def index_bank(
     ] = 1 << 30,
     device: Device = "cpu",
     backend: Backend = "auto",
+    threads: Threads = None,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import itr_deploy
-from itr_deploy.cli.options import Json, LogFormat, Quiet, Verbose
+from itr_deploy.cli.options import Json, LogFormat, Quiet, Threads, Verbose
 from itr_deploy.cli.output import print_json
 from itr_deploy.cli.progress import steps
 
@@ -20,6 +20,7 @@ def index_coarse(
     gallery: Annotated[
         Path, typer.Argument(metavar="GALLERY", help="The gallery.", show_default=False)
     ],
+    threads: Threads = None,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,

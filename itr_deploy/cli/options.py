@@ -64,6 +64,28 @@ Backend = Annotated[
     ),
 ]
 
+
+def _use_threads(threads: int | None) -> None:
+    if threads is not None:
+        from itr_deploy.runtime.cpus import use_threads
+
+        use_threads(threads)
+
+
+# The callback does all the work; a verb only lists it.
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        help="Threads that compute on the CPU; by default $ITR_DEPLOY_THREADS, else "
+        "$OMP_NUM_THREADS, else every core that affinity and CPU quota allow.",
+        min=1,
+        is_eager=True,
+        callback=_use_threads,
+        show_default=False,
+        rich_help_panel=DEVICE_PANEL,
+    ),
+]
+
 Json = Annotated[
     bool,
     typer.Option(

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from itr_deploy.errors import GalleryError, InputError, UsageError
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.retriever import FROM_BUNDLE, Default, Retriever
+from itr_deploy.runtime.text.base import check_texts
 from itr_deploy.values import FLAG, PATH, TEXT, checked, one_or_each, or_none, whole
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,7 @@ def search(
         given is not None for given in (bank, gallery_neighbours, bank_neighbours)
     ):
         raise UsageError("bank= and the neighbours are for re-ranking; give rerank=True (--rerank)")
+    check_texts(texts)
     retriever = Retriever.load(
         bundle,
         gallery,

@@ -88,7 +88,8 @@ class Matcher:
         Args:
             bundle: The bundle's directory.
             device: ``"cpu"`` or ``"cuda"``.
-            threads: Compute threads on the CPU; None for every core.
+            threads: Compute threads on the CPU; None for ``$ITR_DEPLOY_THREADS``, else
+                ``$OMP_NUM_THREADS``, else every core that affinity and CPU quota allow.
             memory_budget: Bytes that `score` may use for encoded items and scratch.
             backend: ``"onnxruntime"``, or on a GPU ``"tensorrt"`` or ``"onnxruntime-tensorrt"``,
                 see `open_backend`; or a backend made for this bundle, such as

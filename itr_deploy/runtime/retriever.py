@@ -113,7 +113,8 @@ class Retriever:
             bundle: The bundle's directory.
             gallery: The gallery's path, or an opened one.
             device: ``"cpu"`` or ``"cuda"``.
-            threads: Compute threads on the CPU; None for every core.
+            threads: Compute threads on the CPU; None for ``$ITR_DEPLOY_THREADS``, else
+                ``$OMP_NUM_THREADS``, else every core that affinity and CPU quota allow.
             memory_budget: Bytes of tensors to keep in memory, for the gallery and the bank each.
             resident: True loads the gallery whatever its size, False leaves it on disk, None
                 decides by ``memory_budget``. The results are the same.

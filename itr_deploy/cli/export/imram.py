@@ -15,6 +15,7 @@ from itr_deploy.cli.options import (
     LogFormat,
     NewBundle,
     Quiet,
+    Threads,
     Verbose,
 )
 from itr_deploy.models.registry import DEFAULT_OPSET
@@ -46,6 +47,7 @@ def imram(
     quantize: Quantize = None,
     punkt: Punkt = None,
     force: Force = False,
+    threads: Threads = None,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,

@@ -29,6 +29,7 @@ from itr_deploy.cli.options import (
     LogFormat,
     NewBundle,
     Quiet,
+    Threads,
     Verbose,
 )
 from itr_deploy.errors import UsageError
@@ -58,6 +59,7 @@ def registered_command(family: Family) -> Any:
         quantize: Quantize = None,
         punkt: Punkt = None,
         force: Force = False,
+        threads: Threads = None,
         as_json: Json = False,
         verbose: Verbose = 0,
         quiet: Quiet = False,

@@ -15,6 +15,7 @@ import pyarrow as pa
 from lancedb.table import Table
 
 from itr_deploy.errors import GalleryError
+from itr_deploy.runtime.forks import check_process
 from itr_deploy.runtime.gallery.layout import ID, TABLE, Description, describe, metadata_columns
 from itr_deploy.runtime.gallery.transaction import gallery_errors
 
@@ -85,7 +86,12 @@ class GalleryTable:
 
     @property
     def lance(self) -> Table:
-        """LanceDB's own table."""
+        """LanceDB's own table.
+
+        Raises:
+            SetupError: The process is a fork of one that used LanceDB.
+        """
+        check_process()
         return self._table
 
     @property

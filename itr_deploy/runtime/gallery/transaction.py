@@ -13,6 +13,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from itr_deploy.errors import GalleryError, OutputError
+from itr_deploy.runtime.forks import check_process
 
 Written = TypeVar("Written")
 
@@ -97,7 +98,9 @@ def gallery_errors(path: str | Path, where: str | None = None) -> Iterator[None]
     Raises:
         OutputError: The disk refuses the write.
         GalleryError: Anything else that LanceDB reports; names the filter if it is at fault.
+        SetupError: The process is a fork of one that used LanceDB.
     """
+    check_process()
     try:
         yield
     except LANCE_ERRORS as error:
