@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from itr_deploy.bundle.manifest import GraphInfo, TensorInfo
 from itr_deploy.errors import BundleError
 
-if TYPE_CHECKING:
-    import onnxruntime
 
 TYPES = {
     "tensor(float)": "float32",
@@ -19,11 +17,11 @@ TYPES = {
 }
 
 
-def check_declared(session: onnxruntime.InferenceSession, graph: GraphInfo, name: str) -> None:
+def check_declared(session: Any, graph: GraphInfo, name: str) -> None:
     """Compare the names, types and sizes of a graph's inputs and outputs with the manifest's.
 
     Args:
-        session: The graph, loaded.
+        session: The graph, an ``onnxruntime.InferenceSession``.
         graph: What the manifest says of it.
         name: What messages call the graph.
 
