@@ -8,7 +8,6 @@ from typing import Any
 from itr_deploy.bundle.manifest import GraphInfo, TensorInfo
 from itr_deploy.errors import BundleError
 
-
 TYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
