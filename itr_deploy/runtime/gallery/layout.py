@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,8 @@ TABLE = "items"
 ID, EMBEDDING, LENGTH = "id", "embedding", "length"
 TENSOR_PREFIX = "tensor_"
 METADATA_KEY = b"itr_deploy"
+ID_KEY = b"itr_deploy_id"
+"""The gallery's own id, beside the description, where older releases do not look."""
 SCHEMA_VERSION = 1
 
 _VALUES = {"float16": pa.float16(), "float32": pa.float32(), "int8": pa.int8()}
@@ -119,7 +122,9 @@ class Description(Record):
         return sum(column.row_bytes for column in self.columns if not column.per_position)
 
 
-def schema(description: Description, metadata: Sequence[pa.Field]) -> pa.Schema:
+def schema(
+    description: Description, metadata: Sequence[pa.Field], gallery_id: str = ""
+) -> pa.Schema:
     """The table's schema: id, user columns, length (texts), embedding, tensors."""
     fields = [pa.field(ID, pa.string(), nullable=False), *metadata]
     if description.modality == "text":
@@ -127,7 +132,24 @@ def schema(description: Description, metadata: Sequence[pa.Field]) -> pa.Schema:
     fields.append(pa.field(EMBEDDING, pa.list_(pa.float32(), description.embedding_dim)))
     for entry in description.columns:
         fields.append(pa.field(entry.column, _list_type(entry, description.positions)))
-    return pa.schema(fields, metadata={METADATA_KEY: description.model_dump_json()})
+    about = {METADATA_KEY: description.model_dump_json()}
+    return pa.schema(fields, metadata={**about, ID_KEY: gallery_id} if gallery_id else about)
+
+
+def new_id() -> str:
+    """An id for a gallery that has none."""
+    return uuid4().hex
+
+
+def own_id(table_schema: pa.Schema) -> str:
+    """The gallery's own id, empty for one that an older release made."""
+    return (table_schema.metadata or {}).get(ID_KEY, b"").decode(errors="replace")  # type: ignore[no-any-return]
+
+
+def filter_columns(table_schema: pa.Schema) -> dict[str, pa.DataType]:
+    """The columns that a filter may name, with their types."""
+    own = (ID, *metadata_columns(table_schema), LENGTH)
+    return {name: table_schema.field(name).type for name in own if name in table_schema.names}
 
 
 def describe(table_schema: pa.Schema, place: str) -> Description:

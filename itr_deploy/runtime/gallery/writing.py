@@ -14,7 +14,7 @@ from itr_deploy.bundle.names import first_repeated
 from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.encoding.sources import Source
 from itr_deploy.runtime.gallery import coarse_index, rows
-from itr_deploy.runtime.gallery.layout import ID, describe, metadata_table, schema
+from itr_deploy.runtime.gallery.layout import ID, describe, metadata_table, new_id, own_id, schema
 from itr_deploy.runtime.gallery.table import GalleryTable
 from itr_deploy.runtime.gallery.transaction import Feed, transaction
 
@@ -145,7 +145,7 @@ def _first_layout(table: GalleryTable, given: Source, extra: pa.Table) -> pa.Sch
     about = table.state.description
     if about.modality == "image" and about.position_bytes:
         about = about.model_copy(update={"positions": given.positions})
-    return schema(about, list(extra.schema))
+    return schema(about, list(extra.schema), own_id(table.state.schema) or new_id())
 
 
 def _check_positions(table: GalleryTable, given: Source) -> None:
