@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from itr_deploy.evaluation.data.split import Split, read_split
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.coarse_index import FROM
 from itr_deploy.runtime.gallery.layout import TABLE
+from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT, replacing
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.store import FOLDER, is_store
 
@@ -58,6 +60,7 @@ def index(
     coarse_index: bool | None = None,
     append: bool = False,
     force: bool = False,
+    lock_timeout: float = DEFAULT_TIMEOUT,
     device: str = "cpu",
     backend: str = "auto",
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -78,12 +81,14 @@ def index(
         coarse_index: Build the coarse index; by default from 500,000 items on.
         append: Add to an existing gallery.
         force: Replace an existing gallery.
+        lock_timeout: Seconds to wait for another writer of the gallery to finish.
         device: ``"cpu"`` or ``"cuda"``.
         backend: See `Matcher.load`.
         progress: Told how many items are encoded, and how many there are.
 
     Raises:
         BundleError: The bundle is damaged.
+        GalleryBusyError: Another writer is at the gallery for longer than ``lock_timeout``.
         GalleryError: The gallery to extend is not one of this bundle's.
         InputError: What is wrong with the data or the metadata.
         OutputError: The output exists, or the disk refuses.
@@ -102,18 +107,19 @@ def index(
         progress(done, len(ids))
 
     if append:
-        Gallery.open(output, matcher).add(ids, items, columns, tell)
+        Gallery.open(output, matcher, lock_timeout=lock_timeout).add(ids, items, columns, tell)
     else:
-        with staged_directory(output, force=force, replaceable=is_gallery, kind="gallery") as root:
+        staged = staged_directory(output, force=force, replaceable=is_gallery, kind="gallery")
+        with replacing(output, lock_timeout) if force else nullcontext(), staged as root:
             Gallery.create(root, matcher, modality, storage).add(ids, items, columns, tell)
-    gallery = Gallery.open(output, matcher)
+    gallery = Gallery.open(output, matcher, lock_timeout=lock_timeout)
     if coarse_index or (coarse_index is None and gallery.count() >= FROM):
         log.info("%s: building the coarse index", output)
         gallery.build_coarse_index()
     return _indexed(gallery, len(ids))
 
 
-def index_coarse(gallery: str | Path) -> Indexed:
+def index_coarse(gallery: str | Path, *, lock_timeout: float = DEFAULT_TIMEOUT) -> Indexed:
     """Build the index of a gallery's coarse embeddings, or build it again over all items.
 
     For galleries too large to keep those embeddings in memory. Searches then shortlist
@@ -121,11 +127,13 @@ def index_coarse(gallery: str | Path) -> Indexed:
 
     Args:
         gallery: The gallery's directory.
+        lock_timeout: Seconds to wait for another writer of the gallery to finish.
 
     Raises:
+        GalleryBusyError: Another writer is at it for longer than ``lock_timeout``.
         GalleryError: It is missing or cannot be indexed.
     """
-    opened = Gallery.open(gallery)
+    opened = Gallery.open(gallery, lock_timeout=lock_timeout)
     opened.build_coarse_index()
     return _indexed(opened, 0)
 

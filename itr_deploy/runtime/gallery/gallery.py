@@ -15,10 +15,11 @@ from itr_deploy.errors import BundleError, GalleryError
 from itr_deploy.runtime.encoding.sources import Source, source
 from itr_deploy.runtime.gallery import coarse_index, writing
 from itr_deploy.runtime.gallery.checksums import Verified
+from itr_deploy.runtime.gallery.given import checked_ids
 from itr_deploy.runtime.gallery.layout import Description, new_id, schema
 from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT
 from itr_deploy.runtime.gallery.table import GalleryTable, Identity, TableState
-from itr_deploy.runtime.gallery.writing import Progress, checked_ids
+from itr_deploy.runtime.gallery.writing import Progress
 from itr_deploy.runtime.matcher import Matcher
 
 

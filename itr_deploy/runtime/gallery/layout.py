@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -181,40 +180,6 @@ def metadata_columns(table_schema: pa.Schema) -> list[str]:
     own = {ID, EMBEDDING, LENGTH}
     names = [field.name for field in table_schema]
     return [name for name in names if name not in own and not name.startswith(TENSOR_PREFIX)]
-
-
-def metadata_table(metadata: Mapping[str, Sequence[Any]] | None, count: int) -> pa.Table:
-    """The user's columns as an Arrow table with inferred types.
-
-    Raises:
-        GalleryError: A reserved name, a wrong length, or values of mixed types.
-    """
-    arrays, names = [], []
-    for name, values in (metadata or {}).items():
-        if name in (ID, EMBEDDING, LENGTH) or name.startswith((TENSOR_PREFIX, "_")):
-            raise GalleryError(f"metadata column {name!r} is a name the gallery uses; rename it")
-        if not name or "." in name:
-            raise GalleryError(
-                f"metadata column {name!r} cannot be named so; give it a name without dots"
-            )
-        if not hasattr(values, "__len__"):
-            raise GalleryError(f"metadata column {name!r} is a {type(values).__name__}, not a list")
-        if len(values) != count:
-            raise GalleryError(
-                f"metadata column {name!r} has {len(values)} values for {count} items"
-            )
-        try:
-            column = pa.array(values)
-        except (pa.ArrowException, OverflowError, TypeError) as error:
-            raise GalleryError(f"metadata column {name!r}: {str(error).splitlines()[0]}") from error
-        if count and pa.types.is_null(column.type):
-            raise GalleryError(
-                f"metadata column {name!r} holds no value, so that it has no type; "
-                "give it one or leave the column out"
-            )
-        arrays.append(column)
-        names.append(name)
-    return pa.Table.from_arrays(arrays, names=names)
 
 
 def _list_type(entry: TensorColumn, positions: int | None) -> pa.DataType:

@@ -20,7 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from itr_deploy.errors import GalleryBusyError, GalleryError, OutputError, UsageError
-from itr_deploy.runtime.gallery.files import OWN
+from itr_deploy.runtime.gallery.files import OWN, address_of, table_root
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds that a writer waits for another one."""
@@ -52,6 +52,25 @@ def checked_timeout(seconds: object) -> float:
     if not number or math.isnan(seconds) or seconds < 0:  # type: ignore[arg-type, operator]
         raise UsageError(f"lock_timeout={seconds!r:.80} must be a number of seconds, at least 0")
     return float(seconds)  # type: ignore[arg-type]
+
+
+@contextmanager
+def replacing(output: Path, timeout: float) -> Iterator[None]:
+    """Hold the lock of a gallery that is about to be replaced, if there is one, damaged or not.
+
+    A writer that is at it would go on into the new gallery.
+
+    Raises:
+        GalleryBusyError: Another writer is at it for longer than ``timeout`` seconds.
+        OutputError: The gallery cannot be written to.
+        UsageError: The timeout is no number of seconds.
+    """
+    seconds, root = checked_timeout(timeout), table_root(address_of(output))
+    if root is None or not root.is_dir():
+        yield
+        return
+    with writer_lock(str(output), root, seconds):
+        yield
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from itr_deploy.runtime.gallery import checksums
 from itr_deploy.runtime.gallery.boundary import check_sound, gallery_errors, replaced_error
 from itr_deploy.runtime.gallery.files import address_of, manifest_digest, table_root
 from itr_deploy.runtime.gallery.filters import filter_sql
+from itr_deploy.runtime.gallery.given import readable
 from itr_deploy.runtime.gallery.layout import (
     ID,
     TABLE,
@@ -290,9 +291,15 @@ class GalleryTable:
             version, layout = int(table.version), table.schema
         gallery_id = own_id(layout)
         identity = Identity(gallery_id, version, manifest_digest(self._root, version, gallery_id))
-        return TableState(
-            identity, layout, describe(layout, self.path), tuple(metadata_columns(layout))
-        )
+        columns = tuple(metadata_columns(layout))
+        state = TableState(identity, layout, describe(layout, self.path), columns)
+        for name in columns:
+            if not readable(name):
+                raise GalleryError(
+                    f"{self.path}: its metadata column {name!r} cannot be read, which an older "
+                    "itr-deploy did not know; index it again with another name"
+                )
+        return state
 
     @contextmanager
     def _errors(self, where: str | None = None) -> Iterator[None]:
