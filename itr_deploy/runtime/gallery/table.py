@@ -204,6 +204,9 @@ class GalleryTable:
             GalleryError: The gallery was replaced, or the version cleaned up.
         """
         identity = self.state.identity
+        # LanceDB would make a directory that is gone.
+        if self._root is not None and not self._root.is_dir():
+            raise replaced_error(self.path)
 
         def at_version(_: Table) -> Table:
             table = lancedb.connect(self._address).open_table(TABLE)

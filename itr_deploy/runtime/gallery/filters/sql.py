@@ -112,7 +112,10 @@ class _Writer:
     def _one_of(self, of: c.OneOf, negated: bool) -> str:
         name, _ = self._comparable(of.column)
         values = ", ".join(self._literal(name, value) for value in of.values)
-        return f"{_quoted(name)} {'NOT ' * negated}IN ({values})"
+        if negated:
+            # DataFusion makes "a NOT IN (1) OR a NOT IN (2)" true, also where a is NULL.
+            return f"({_quoted(name)} IS NOT NULL AND {_quoted(name)} NOT IN ({values}))"
+        return f"{_quoted(name)} IN ({values})"
 
     def _like(self, of: c.Like, negated: bool) -> str:
         name, kind = self._comparable(of.column)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import date, datetime, timezone
 
 import pyarrow as pa
@@ -60,10 +61,14 @@ def pattern(text: str) -> str:
     """A LIKE pattern as SQL.
 
     Raises:
-        FilterError: It is too long.
+        FilterError: It is too long, or has a backslash that escapes nothing.
     """
     if len(text) > PATTERN:
         raise FilterError(f"a LIKE pattern has {len(text)} characters, the most are {PATTERN}")
+    if re.search(r"(?<!\\)(\\\\)*\\(?![%_\\])", text):
+        raise FilterError(
+            f"in the LIKE pattern {text[:40]!r} a backslash stands before neither %, _ nor another one"
+        )
     return _text(text)
 
 
