@@ -28,14 +28,14 @@ DISK_SIGNS = (
 def gallery_errors(
     path: str | Path,
     where: str | None = None,
-    replaced: Callable[[], bool] = lambda: False,
+    diagnose: Callable[[], GalleryError | None] = lambda: None,
 ) -> Iterator[None]:
     """Translate LanceDB's errors and Arrow's; what other code raises in the block passes unchanged.
 
     Args:
         path: The gallery.
         where: The filter that LanceDB is given in the block, if any.
-        replaced: Whether another gallery has taken this one's place, asked after an error.
+        diagnose: Finds what is wrong with the gallery, if anything, after an error.
 
     Raises:
         OutputError: The disk refuses the write.
@@ -48,11 +48,14 @@ def gallery_errors(
     except BaseException as error:
         if not _of_lancedb(error):
             raise
-        raise _translated(path, where, replaced, error) from error
+        raise _translated(path, where, diagnose, error) from error
 
 
 def _translated(
-    path: str | Path, where: str | None, replaced: Callable[[], bool], error: BaseException
+    path: str | Path,
+    where: str | None,
+    diagnose: Callable[[], GalleryError | None],
+    error: BaseException,
 ) -> ItrDeployError:
     text = " ".join(str(error).split()) or type(error).__name__
     for sign in DISK_SIGNS:
@@ -61,8 +64,9 @@ def _translated(
                 f"cannot write {path}: {sign}; free space or choose another place, "
                 "the gallery is as it was"
             )
-    if replaced():
-        return replaced_error(path)
+    found = diagnose()
+    if found is not None:
+        return found
     if where is not None and _of_a_filter(error):
         return GalleryError(
             f"where={where!r} is not understood: {text[:200]}; write it as SQL over the "

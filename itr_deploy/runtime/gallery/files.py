@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -38,10 +39,14 @@ def address_of(path: object) -> str:
     if "://" in text:
         return text
     try:
-        os.fsencode(text)
-        return os.path.abspath(text)  # noqa: PTH100 - unlike Path.absolute, it drops "..".
+        address = os.path.abspath(text)  # noqa: PTH100 - unlike Path.absolute, it drops "..".
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            Path(address).stat()
     except (ValueError, OSError) as error:
-        raise GalleryError(f"{text!r:.80} cannot be a gallery's directory: {error}") from error
+        # Among them a name that is too long, a ring of links and half of a surrogate pair.
+        said = getattr(error, "strerror", None) or error
+        raise GalleryError(f"{text!r:.80} cannot be a gallery's directory: {said}") from error
+    return address
 
 
 def table_root(address: str) -> Path | None:

@@ -306,14 +306,24 @@ class GalleryTable:
 
     @contextmanager
     def _errors(self, where: str | None = None) -> Iterator[None]:
-        with gallery_errors(self.path, where, self._replaced):
+        with gallery_errors(self.path, where, self._diagnosis):
             yield
 
-    def _replaced(self) -> bool:
+    def _diagnosis(self) -> GalleryError | None:
+        """What is wrong with the files, after LanceDB could not answer."""
         identity = self.state.identity
-        return manifest_digest(self._root, identity.version, identity.gallery) != (
-            identity.manifest
-        )
+        digest = manifest_digest(self._root, identity.version, identity.gallery)
+        if digest != identity.manifest:
+            try:
+                checksums.check_sizes(self.path, self._root)
+            except GalleryError as error:
+                return error
+            return replaced_error(self.path)
+        try:
+            self.check_contents()
+        except GalleryError as error:
+            return error
+        return None
 
 
 def _open(path: str, address: str) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -201,7 +200,7 @@ def test_a_gallery_is_not_replaced_while_another_process_writes(
     itr_deploy.index(matcher.bundle.path, **options)
     gallery.refresh()
     assert gallery.count() == 2
-    assert os.listdir(tmp_path / "gallery") == [f"{TABLE}.lance"]
+    assert [entry.name for entry in (tmp_path / "gallery").iterdir()] == [f"{TABLE}.lance"]
     gallery.add(["more"], images(1))
 
 

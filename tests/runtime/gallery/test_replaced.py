@@ -151,9 +151,9 @@ def test_a_gallery_of_another_bundle_or_modality_is_refused_and_the_old_one_stay
             retriever.refresh()
         assert retriever.search("a dog", k=3) == before
         # Nothing of one kind is written into the other.
-        with pytest.raises(GalleryError, match="in (its|the) place"):
+        with pytest.raises(GalleryError, match=r"in (its|the) place"):
             handle.add(["more"], images(1))
-        with pytest.raises(GalleryError, match="in (its|the) place"):
+        with pytest.raises(GalleryError, match=r"in (its|the) place"):
             handle.delete(["old0001"])
 
 

@@ -67,7 +67,8 @@ def pattern(text: str) -> str:
         raise FilterError(f"a LIKE pattern has {len(text)} characters, the most are {PATTERN}")
     if re.search(r"(?<!\\)(\\\\)*\\(?![%_\\])", text):
         raise FilterError(
-            f"in the LIKE pattern {text[:40]!r} a backslash stands before neither %, _ nor another one"
+            f"in the LIKE pattern {text[:40]!r} a backslash stands before neither %, _ nor a "
+            "backslash"
         )
     return _text(text)
 
