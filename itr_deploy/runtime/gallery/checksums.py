@@ -172,8 +172,10 @@ def _compare(path: str, root: Path, chosen: Iterable[str], known: Checksums) -> 
         if found != known.files[name]
     ]
     if wrong:
-        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        raise damaged(path, f"{wrong[0]}{more} is not as it was written")
+        more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        missing = not (root / wrong[0]).exists()
+        what = "is missing" if missing else "is not as it was written"
+        raise damaged(path, f"{wrong[0]} {what}{more}")
 
 
 def _sums(root: Path, files: list[str]) -> list[StoredFile | None]:

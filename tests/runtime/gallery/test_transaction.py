@@ -68,7 +68,7 @@ def test_a_file_that_is_missing_is_not_the_filters_fault(
     with pytest.raises(GalleryError) as caught:
         filtered_ids(opened, "year = 1")
     assert str(caught.value).startswith(f"{tmp_path / 'copy'}: ")
-    assert "not found" in str(caught.value).lower()
+    assert ".lance is missing" in str(caught.value)
     assert "not understood" not in str(caught.value)
 
 
