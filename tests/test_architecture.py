@@ -181,8 +181,8 @@ PUBLIC_METHODS = {
     },
     "Gallery": {
         "add", "build_coarse_index", "check_bundle", "coarse_indexed", "count", "create", "delete",
-        "description", "ids", "metadata_columns", "modality", "open", "refresh", "snapshot",
-        "table", "update", "version",
+        "description", "identity", "ids", "metadata_columns", "modality", "open", "opened", "refresh",
+        "snapshot", "table", "update", "verify", "version", "writing",
     },
     "Hits": {
         "count", "ids", "index", "matcher_ranks", "metadata", "rerank_scores", "scores",

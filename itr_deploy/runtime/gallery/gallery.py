@@ -130,7 +130,7 @@ class Gallery:
 
     @property
     def opened(self) -> GalleryTable:
-        """The table with its errors translated."""
+        """The table with its errors translated, for what reads the gallery within this package."""
         return self._table
 
     def check_bundle(self, matcher: Matcher) -> None:
@@ -266,16 +266,6 @@ class Gallery:
             self._check_modality(state)
 
         self._table.refresh(check)
-
-    def check_contents(self) -> None:
-        """Compare all that a search reads with the checksums of what was written.
-
-        A gallery that an older release made has none, and passes; see `verify`.
-
-        Raises:
-            GalleryError: A file is not as it was written.
-        """
-        self._table.check_contents()
 
     def verify(self) -> Verified:
         """Compare all that a search reads with the checksums of what was written.

@@ -75,6 +75,6 @@ class SearcherCache:
         stages = matcher.prefilter, matcher.projection
         if resident:
             # A fraction of the time that reading takes; on disk it would be all of a load's.
-            gallery.check_contents()
+            gallery.opened.check_contents()
             return ResidentSearcher(gallery, matcher.scorer, *stages)
         return DiskSearcher(gallery, matcher.scorer, self._budget, *stages)
