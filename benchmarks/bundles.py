@@ -2,7 +2,7 @@
 
     python -m benchmarks.bundles bundle/ pruned/ --data DIR --split dev
 
-The first bundle is the base of the ratios. Encoding is left out. Prints a table and writes
+Ratios are relative to the first bundle. Encoding is not timed. Prints a table and writes
 benchmarks/results/bundles.json.
 """
 
@@ -24,7 +24,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
-    """Measure the bundles named."""
+    """Measure the given bundles."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundles", type=Path, nargs="+")
     parser.add_argument("--data", type=Path, required=True)

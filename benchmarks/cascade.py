@@ -1,12 +1,12 @@
-"""One text query over a gallery: the cascade against every item scored.
+"""One text query over a gallery: the cascade against scoring every item.
 
     python -m benchmarks.cascade [--images 1000] [--widths 200:20 1000:60]
 
 IMRAM at its published sizes (see benchmarks/models.py), random weights. The plain PyTorch model
-scores every image, and so does an exhaustive search of a float16 gallery in memory, which the
-cascade searches too. All sides encode the text, the images are encoded beforehand; they take turns
-in one process. A cascade's widths are those of the prefilter's and of the matcher's shortlist; the
-default one is that of a bundle that was not tuned.
+scores every image, and so does an exhaustive search of a float16 gallery in memory. The cascade
+searches the same gallery. All sides encode the text; the images are encoded beforehand. The sides
+take turns in one process. A cascade's widths are those of the prefilter's and the matcher's
+shortlists; the default cascade is that of a bundle that was not tuned.
 Prints a table and writes benchmarks/results/cascade.json.
 """
 
@@ -32,7 +32,7 @@ from itr_deploy.bundle.files import write_json
 from itr_deploy.models.imram.plain import Imram
 
 WORDS = 12
-"""Of the query, 14 tokens with its start and end: the mean of Flickr30K's captions."""
+"""Words in the query; 14 tokens with start and end, the mean of Flickr30K's captions."""
 
 
 def main() -> None:
@@ -63,7 +63,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     assert isinstance(trained.plain, Imram)
     sides = _sides(arguments, matcher, trained.plain, regions, query, folder)
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(1 + arguments.rounds):  # the first loads graphs and galleries
+    for number in range(1 + arguments.rounds):  # the first round loads graphs and galleries
         for name, run in sides.items():
             start = time.perf_counter()
             run()
@@ -88,7 +88,7 @@ def _sides(
     query: str,
     folder: Path,
 ) -> dict[str, Callable[[], object]]:
-    """What is timed; the first is what the others are compared with."""
+    """What is timed, by name; the others are compared with the first."""
     gallery = Gallery.create(folder / "gallery", matcher)
     gallery.add([f"image{number}" for number in range(len(regions))], regions)
     retriever = Retriever(matcher, gallery)

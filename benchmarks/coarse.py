@@ -1,10 +1,11 @@
-"""The coarse stage alone: the best items of very many, exactly and by LanceDB's index.
+"""The coarse stage alone: the best of very many items, exactly and by LanceDB's index.
 
     python -m benchmarks.coarse [--items 100000] [--width 1024] [--shortlist 200]
 
-Random embeddings that lie near a curved sheet of 48 dimensions, as a trained model's lie near
-something of few dimensions; with evenly spread ones no index helps. Prints a table with the share
-of the exact shortlist that is found, and writes benchmarks/results/coarse.json.
+The embeddings are random points near a curved sheet of 48 dimensions, since those of a trained
+model also lie near something of few dimensions; no index helps with evenly spread ones. Prints a
+table with the share of the exact shortlist that is found, and writes
+benchmarks/results/coarse.json.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def main() -> None:
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
-    """Search every way with the same queries."""
+    """Search in each way, with the same queries."""
     sheet = _Sheet(arguments.width)
     embeddings = np.concatenate(list(sheet.batches(arguments.items)))
     queries = sheet.vectors(arguments.queries, 0.1)
@@ -84,7 +85,7 @@ class _Sheet:
         self._lift = self._rng.standard_normal((HIDDEN, width), np.float32) / HIDDEN**0.5
 
     def vectors(self, count: int, noise: float) -> NDArray[np.float32]:
-        """``[count, width]``, ``noise`` in standard deviations."""
+        """Random vectors ``[count, width]``; ``noise`` is in standard deviations."""
         latent = self._rng.standard_normal((count, LATENT), np.float32)
         found = np.tanh(latent @ self._bend) @ self._lift
         found += noise * found.std() * self._rng.standard_normal(found.shape, np.float32)
@@ -92,7 +93,7 @@ class _Sheet:
         return unit
 
     def batches(self, count: int) -> Any:
-        """``count`` vectors, some at a time."""
+        """``count`` vectors, in batches."""
         for start in range(0, count, BATCH):
             yield self.vectors(min(BATCH, count - start), 0.1)
 

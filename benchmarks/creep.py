@@ -1,13 +1,13 @@
-"""Whether memory creeps where no two searches have the same shapes.
+"""Whether memory creeps up when no two searches have the same shapes.
 
     python -m benchmarks.creep [--seconds 20] [--threads 1 8]
 
 IMRAM in text mode at its published sizes, random weights, a gallery of random images and one of
 random captions in memory, one matcher for both. Texts, batches, regions, and widths of prefilter
-and shortlist are drawn anew for every search, and one search of five is by image; beside it the
-same with one shape alone. Each runs in a process of its own, so that its memory can be told, and
-begins with the largest search that can be drawn, on every thread: memory that a search needs is
-taken by then, and what comes after that is creep. Prints a table and writes
+and shortlist are drawn anew for every search, and one search in five is by image. For comparison,
+the same runs with a single shape. Each case runs in a separate process, so that its memory can be
+measured. It begins with the largest search that can be drawn, on every thread: all memory that a
+search needs is taken by then, and any later growth is creep. Prints a table and writes
 benchmarks/results/creep.json.
 """
 
@@ -39,11 +39,11 @@ from itr_deploy.benchmarking.synthetic import synthetic_gallery
 from itr_deploy.bundle.files import write_json
 
 LOOKS = 12
-"""At the memory, over the time."""
+"""Memory samples during a run."""
 BY_IMAGE = 0.2
-"""Of the searches."""
+"""Share of the searches that are by image."""
 MOST_PAIRS = 500, 1000
-"""Of a search that matcher and prefilter score: more would take the time of all other searches."""
+"""Most pairs that matcher and prefilter score per search; more would dominate the run time."""
 MB = 1e6
 
 
@@ -53,9 +53,9 @@ class Shape:
 
     Attributes:
         positions: Words of every text, or regions of every image.
-        queries: In one call.
-        candidates: That the matcher scores.
-        prefilter: That the prefilter scores.
+        queries: Number of queries in one call.
+        candidates: Number of items that the matcher scores.
+        prefilter: Number of items that the prefilter scores.
     """
 
     positions: int
@@ -69,11 +69,11 @@ LARGEST = {
     "text": (Shape(60, 1, 500, 1000), Shape(60, 16, 30, 60)),
     "image": (Shape(100, 1, 500, 1000), Shape(100, 16, 30, 60)),
 }
-"""In pairs, and in queries."""
+"""The largest searches, in pairs and in queries."""
 
 
 def drawn(rng: np.random.Generator, modality: str) -> Shape:
-    """Sizes up to those of `LARGEST`, small ones more often than large ones."""
+    """Random sizes up to those of `LARGEST`, small ones more often than large ones."""
 
     def between(least: int, most: int) -> int:
         return int(np.exp(rng.uniform(np.log(least), np.log(most + 1))))
@@ -86,7 +86,7 @@ def drawn(rng: np.random.Generator, modality: str) -> Shape:
 
 
 def main() -> None:
-    """Measure every case, or in a process of its own one of them."""
+    """Measure every case, or just one when run as a subprocess."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--items", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=20, help="of every case")
@@ -115,7 +115,7 @@ def main() -> None:
 
 
 def in_a_process(arguments: argparse.Namespace, *case: object) -> dict[str, Any]:
-    """The figures of one case."""
+    """The figures of one case, measured in a subprocess."""
     options = ["--seconds", arguments.seconds, "--case", *case]
     command = [sys.executable, "-m", "benchmarks.creep", *map(str, options)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
@@ -136,7 +136,7 @@ class Searches:
         self._words = np.array(matcher.text.words)
 
     def measure(self, shapes: str, threads: int, seconds: float) -> dict[str, Any]:
-        """Memory over the time with ``"one"`` shape or ``"drawn"`` ones."""
+        """Memory over time with ``"one"`` shape or ``"drawn"`` ones."""
         for retriever in self._retrievers.values():
             retriever.warm_up()
         loaded = psutil.Process().memory_info().rss
@@ -174,7 +174,7 @@ class Searches:
         }
 
     def search(self, rng: np.random.Generator, modality: str, shape: Shape) -> None:
-        """One search with random queries of those sizes."""
+        """One search with random queries of the given sizes."""
         widths = {"candidates": shape.candidates, "prefilter": shape.prefilter}
         size = shape.queries, shape.positions
         if modality == "text":
@@ -193,7 +193,7 @@ class Searches:
 
 
 def _together(threads: int, work: Callable[[np.random.Generator], None]) -> None:
-    """The work on several threads at a time, each with random numbers of its own."""
+    """Run the work on several threads at once, each with its own random numbers."""
     workers = [
         threading.Thread(target=work, args=(np.random.default_rng(number),))
         for number in range(threads)

@@ -1,10 +1,10 @@
-"""Build time, size and layers of engines, built here one after the other.
+"""Build time, size and layers of engines, built one after the other.
 
     python -m benchmarks.engines bundle/ half/ --target tensorrt-rtx
     python -m benchmarks.engines --published --target tensorrt-rtx
 
-Engines that are there are built again. ``--published`` takes every family at its published sizes,
-with random weights, in float32 and float16. Prints a table and writes
+Existing engines are built again. ``--published`` takes every family at its published sizes, with
+random weights, in float32 and float16. Prints a table and writes
 benchmarks/results/engines.json.
 """
 
@@ -33,7 +33,7 @@ COLUMNS = ("bundle", "precision", "graph", "layers", "half", "float32", "MB", "s
 
 
 def main() -> None:
-    """Build the engines of the bundles named."""
+    """Build the engines of the given bundles."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundles", type=Path, nargs="*")
     parser.add_argument("--target", choices=get_args(EngineTarget), default="tensorrt-rtx")
@@ -60,7 +60,7 @@ def main() -> None:
 
 @contextmanager
 def published(name: str, precision: Precision) -> Iterator[Bundle]:
-    """A bundle of published sizes while the block runs."""
+    """A bundle of published sizes that exists while the block runs."""
     with tempfile.TemporaryDirectory() as folder:
         yield published_bundle(name, precision, Path(folder))
 
@@ -74,7 +74,7 @@ def build(bundle: Bundle, name: str, target: EngineTarget, table: Table) -> dict
 
 
 def rows(built: BuiltEngines) -> Iterator[tuple[str, ...]]:
-    """Graph, layers, half-precision and float32 matrix layers, megabytes and seconds."""
+    """Per graph: its layers, half-precision and float32 matrix layers, megabytes and seconds."""
     for graph, info in built.directory.record.engines.items():
         counts = dict(info.matrix_layers)
         single = counts.pop("float32", 0)

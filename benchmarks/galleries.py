@@ -4,8 +4,8 @@
 
 IMRAM in text mode at its published sizes, random weights, float16 galleries of random items, one
 text query at a time, the default cascade unless other widths are given. A gallery is made for each
-size and deleted again; every form of it is opened in a process of its own, so that the memory it
-takes can be told. Prints a table and writes benchmarks/results/galleries.json.
+size and deleted afterwards; each form of it is opened in a separate process, so that its memory
+can be measured. Prints a table and writes benchmarks/results/galleries.json.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MB = 1e6
 
 
 def main() -> None:
-    """Measure every size, or in a process of its own one form of one."""
+    """Measure every size, or just one form of one size when run as a subprocess."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--items", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--forms", nargs="+", default=["memory", "disk"])
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def measured(arguments: argparse.Namespace, matcher: Matcher, count: int) -> list[dict[str, Any]]:
-    """The figures of every form of a gallery of so many items."""
+    """The figures of every form of a gallery of the given size."""
     rows = []
     with synthetic_gallery(matcher, "image", count, RandomItems(matcher)) as gallery:
         for form in arguments.forms:
@@ -75,7 +75,7 @@ def searched(arguments: argparse.Namespace, bundle: str, gallery: str, form: str
     matcher = Matcher.load(bundle)
     retriever = Retriever(matcher, Gallery.open(gallery, matcher), resident=form == "memory")
     queries = RandomItems(matcher, seed=1).make("text", arguments.rounds + 1)
-    matcher.encode_texts(queries[:1])  # loads the encoder, which is no part of a gallery
+    matcher.encode_texts(queries[:1])  # loads the encoder, which is not part of a gallery
     before, start = psutil.Process().memory_info().rss, time.perf_counter()
     retriever.search(queries[0])
     loaded, seconds = time.perf_counter() - start, []

@@ -1,12 +1,12 @@
-"""The matcher's arithmetic against what the machine's matrix products reach.
+"""The matcher's arithmetic against the speed of the machine's matrix products.
 
     python -m benchmarks.limit [--family imram] [--mode text_IMRAM]
 
-Full published sizes, random weights, captions of 14 words. Counted are the products of the deployed
-form (2 operations a multiplication and addition), the element-wise work is not. The peak is ONNX
-Runtime's own product of 4096 x 1024 with 1024 x 1024 weights on the same threads, by turns with the
-matcher in one process. Then ONNX Runtime's profile, operator by operator. Prints tables and writes
-benchmarks/results/limit.json.
+Full published sizes, random weights, captions of 14 words. The products of the deployed form are
+counted (2 operations per multiplication and addition), element-wise work is not. The peak is ONNX
+Runtime's own product of 4096 x 1024 with 1024 x 1024 weights on the same threads, alternating with
+the matcher in one process. ONNX Runtime's profile follows, operator by operator. Prints tables and
+writes benchmarks/results/limit.json.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from itr_deploy.runtime.backends.sessions import open_session
 
 WORDS = 14
 ROWS, WIDTH = 4096, 1024
-"""Of the product that sets the peak; larger ones were no faster."""
+"""Sizes of the product that sets the peak; larger ones were no faster."""
 
 
 def main() -> None:
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Time matcher and peak by turns, then profile the matcher."""
+    """Time matcher and peak alternately, then profile the matcher."""
     trained = MODELS[arguments.family](arguments)
     matcher = exported(arguments, trained, folder)
     regions, ids, _ = random_inputs(arguments.images, arguments.texts, trained.deployed.text_length)
@@ -100,7 +100,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def operations(
     trained: TrainedMatcher, regions: np.ndarray, ids: np.ndarray, lengths: np.ndarray
 ) -> float:
-    """Operations of the products of scoring all pairs."""
+    """The number of operations in the products for scoring all pairs."""
     deployed = trained.deployed
     counts = torch.from_numpy(lengths)
     with torch.inference_mode():

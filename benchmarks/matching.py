@@ -1,10 +1,10 @@
-"""Pairs per second of the exported matcher against the model written plainly in PyTorch.
+"""Pairs per second of the exported matcher against the plain PyTorch model.
 
     python -m benchmarks.matching [--family imram] [--images 64] [--texts 32] [--mode text_IMRAM]
         [--quantize int8] [--storages float16,int8]
 
 Full published sizes (see benchmarks/models.py), random weights, all sides timed in turn in one
-process. Encoding is left out on every side. Prints a table and writes
+process. Encoding is not timed on any side. Prints a table and writes
 benchmarks/results/matching_<family>.json.
 """
 
@@ -37,7 +37,7 @@ from itr_deploy.runtime.matcher import Matcher
 
 RESULTS = Path(__file__).parent / "results"
 LENGTHS = (8, 21)
-"""Caption lengths, drawn evenly; their mean of 14 is that of Flickr30K's captions."""
+"""Caption lengths, drawn uniformly; their mean of 14 is that of Flickr30K's captions."""
 
 
 def main() -> None:
@@ -121,7 +121,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
 
 
 def _members(arguments: argparse.Namespace) -> list[TrainedMatcher]:
-    """The models whose mean is measured; one, but for both directions of DIME."""
+    """The models whose mean is measured; just one, except for both directions of DIME."""
     if arguments.family != "dime" or arguments.direction != "both":
         return [MODELS[arguments.family](arguments)]
     one_way = (
@@ -169,7 +169,7 @@ def exported(
 def random_inputs(
     images: int, texts: int, width: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Regions ``[N, 36, 2048]``, token ids and lengths, padded to ``width`` where it is given."""
+    """Regions ``[N, 36, 2048]``, token ids and lengths, padded to ``width`` if that is given."""
     rng = np.random.default_rng(0)
     regions = rng.standard_normal((images, REGIONS, IMAGE_DIM), dtype=np.float32)
     lengths = rng.integers(*LENGTHS, size=texts)
@@ -180,12 +180,12 @@ def random_inputs(
 def plain_matching(
     model: Any, regions: np.ndarray, ids: np.ndarray, lengths: np.ndarray
 ) -> Callable[[], np.ndarray]:
-    """The published loop over captions, on items that are encoded already."""
+    """The published loop over captions, on already encoded items."""
     counts = torch.from_numpy(lengths)
     with torch.inference_mode():
         images = model.encode_images(torch.from_numpy(regions))
         texts = model.encode_texts(torch.from_numpy(ids), counts)
-    # DIME's texts know their lengths, and it gives its gates beside the scores.
+    # DIME's texts know their lengths, and it returns its gates along with the scores.
     arguments = (images, texts) if isinstance(model, Dime) else (images, texts, counts)
 
     def run() -> np.ndarray:

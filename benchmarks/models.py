@@ -23,7 +23,7 @@ from itr_deploy.models.lhsc.plain import Lhsc
 REGIONS, IMAGE_DIM, EMBED_DIM, SIM_DIM, WORD_DIM, VOCAB = 36, 2048, 1024, 256, 300, 1000
 TEMPERATURES = {"i2t": 4.0, "t2i": 9.0}
 WORDPIECES = BertSizes().vocab_size
-"""Of bert-base-uncased."""
+"""The vocabulary size of bert-base-uncased."""
 SMALL_BERT = BertSizes(
     vocab_size=VOCAB,
     hidden_size=64,
@@ -33,7 +33,7 @@ SMALL_BERT = BertSizes(
     max_position_embeddings=64,
 )
 BERTS = {"small": SMALL_BERT, "base": BertSizes(), "shallow": BertSizes(num_hidden_layers=2)}
-"""``shallow`` has two of the twelve equal layers of ``base``."""
+"""BERT sizes by name; ``shallow`` has two of the twelve equal layers of ``base``."""
 
 
 def random_imram(arguments: argparse.Namespace) -> TrainedMatcher:
@@ -68,9 +68,9 @@ def random_lhsc(_: argparse.Namespace) -> TrainedMatcher:
 def random_dime(arguments: argparse.Namespace) -> TrainedMatcher:
     """A DIME of the published sizes with random weights.
 
-    ``bert`` is one of `BERTS`; where matching is what is measured, a small one, as it comes before.
-    Random routers leave about half of the gates open, as they do not in a router that was
-    just initialised.
+    ``bert`` is one of `BERTS`. A small one will do when only matching is measured, since BERT runs
+    before that. The routers' random weights leave about half of the gates open, unlike those of a
+    freshly initialised router.
     """
     bert = BERTS[arguments.bert]
     direction = arguments.direction
@@ -90,7 +90,7 @@ MODELS: dict[str, Callable[[argparse.Namespace], TrainedMatcher]] = {
 
 
 def random_vocabulary(family: str, folder: Path, size: int | None = None) -> BundledText:
-    """Text processing over words that mean nothing, as many as the model has unless said."""
+    """Text processing with meaningless words, by default as many as the model has."""
     special = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
     if family != "dime":
         special = ["<pad>", "<start>", "<end>", "<unk>"]

@@ -29,7 +29,7 @@ def _imram(mode: str) -> TrainedMatcher:
 
 
 def _dime(direction: str) -> TrainedMatcher:
-    # Both have the same text encoder, and tracing twelve layers is a third of an export.
+    # Both directions have the same text encoder, and tracing twelve layers is a third of an export.
     bert = "base" if direction == "t2i" else "shallow"
     return random_dime(argparse.Namespace(direction=direction, bert=bert))
 
@@ -42,17 +42,17 @@ MATCHERS: dict[str, tuple[str, Callable[[], TrainedMatcher]]] = {
     "dime-t2i": ("dime", lambda: _dime("t2i")),
     "lhsc": ("lhsc", lambda: random_lhsc(argparse.Namespace())),
 }
-"""By name: the family, and what makes its model."""
+"""By name: the family, and the function that makes its model."""
 
 RERANKED = "lhsc"
-"""The matcher whose bundle has LeaPRR's graphs too."""
+"""The matcher whose bundle also has LeaPRR's graphs."""
 
 
 def published_bundle(name: str, precision: Precision, root: Path) -> Bundle:
-    """Write the bundle of one of `MATCHERS` below an existing directory.
+    """Write the bundle of one of `MATCHERS` into an existing directory.
 
-    Nothing is compared with PyTorch: random weights at these sizes take minutes, and the golden
-    cases do that.
+    Nothing is compared with PyTorch: at these sizes that takes minutes, and the golden cases
+    already do it.
     """
     family, make = MATCHERS[name]
     checkpoint, trained = root / "checkpoint", make()

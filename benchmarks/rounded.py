@@ -1,4 +1,4 @@
-"""A half-precision bundle as a float32 one that rounds where it rounds, to evaluate on a CPU.
+"""Turn a half-precision bundle into a float32 one that rounds in the same places, for a CPU.
 
 python -m benchmarks.rounded half/ rounded/
 itr-deploy evaluate rounded/ --data build/shapes

@@ -1,9 +1,9 @@
-"""Recall of bundles over galleries of every storage type, and the bytes of an item in each.
+"""Recall of bundles over galleries of every storage type, and the bytes per item of each.
 
     python -m benchmarks.storage imram/ lhsc/ --data DIR --split test
 
-A direction's gallery is what is stored: the images for queries that are captions, the captions for
-those that are images. Prints a table a bundle and writes benchmarks/results/storage.json.
+In each direction the gallery is what is stored: the images when captions are the queries, the
+captions when images are. Prints a table per bundle and writes benchmarks/results/storage.json.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STORAGES: tuple[StorageType, ...] = ("float32", "float16", "int8")
 
 
 def main() -> None:
-    """Measure the bundles named."""
+    """Measure the given bundles."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundles", type=Path, nargs="+")
     parser.add_argument("--data", type=Path, required=True)
@@ -51,7 +51,7 @@ def main() -> None:
 def measure(
     bundle: Path, split: Split, storages: Sequence[StorageType]
 ) -> Iterator[dict[str, str]]:
-    """A row for every storage type."""
+    """One row per storage type."""
     matcher = Matcher.load(bundle)
     images, texts = matcher.encode_images(split.regions), matcher.encode_texts(split.captions)
     for storage in storages:
@@ -71,7 +71,7 @@ def measure(
 
 
 def item_bytes(items: Encoded) -> float:
-    """Mean bytes of an item's tensors, padding within its block included."""
+    """Mean bytes of an item's tensors, including the padding within its block."""
     held = sum(array.nbytes for block in items.blocks for array in block.tensors.values())
     return held / len(items)
 

@@ -1,11 +1,12 @@
-"""One retriever and many threads: throughput, the same hits, flat memory.
+"""One retriever and many threads: throughput, identical hits, flat memory.
 
     python -m benchmarks.threads [--seconds 60] [--threads 16]
 
 IMRAM in text mode at its published sizes, random weights, a gallery of random images in memory, the
-default cascade. First the throughput by number of threads and by queries a call, then all threads
-for the time that is given; every hit is compared with what one thread found alone. Prints tables,
-writes benchmarks/results/threads.json, and ends with 1 if a search failed or its hits differ.
+default cascade. It measures the throughput by number of threads and by queries per call, then runs
+all threads for the given time; every hit is compared with what a single thread found. Prints
+tables, writes benchmarks/results/threads.json, and ends with 1 if a search failed or its hits
+differ.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from itr_deploy.benchmarking.synthetic import synthetic_gallery
 from itr_deploy.bundle.files import write_json
 
 QUERIES = 64
-"""Different ones."""
+"""Number of different queries."""
 SAMPLES = 12
-"""Of the memory, over the time."""
+"""Memory samples during the long run."""
 TOLERANCE = 1e-5
 
 
@@ -61,7 +62,7 @@ def main() -> None:
 
 
 class _Load:
-    """Searches from several threads, compared with those of one."""
+    """Searches from several threads, compared with those of a single thread."""
 
     def __init__(
         self, arguments: argparse.Namespace, retriever: Retriever, queries: list[str]
@@ -85,7 +86,7 @@ class _Load:
         }
 
     def _rate(self, threads: int, seconds: float, memory: list[int] | None = None) -> float:
-        """Queries a second of so many threads."""
+        """Queries per second with that many threads."""
         end, counts = time.perf_counter() + seconds, [0] * threads
 
         def work(number: int) -> None:
@@ -96,7 +97,7 @@ class _Load:
                     found = self._retriever.search(self._queries[place])
                     if not _same(found, self._alone[place]):
                         self._errors.append(f"query {place}: other hits than alone")
-                except Exception as error:  # what a service would see
+                except Exception as error:  # as a service would see it
                     self._errors.append(f"query {place}: {error!r}")
                 counts[number] += 1
 
@@ -112,7 +113,7 @@ class _Load:
         return sum(counts) / (time.perf_counter() - start)
 
     def _batched(self, size: int, seconds: float) -> float:
-        """Queries a second of one thread that gives so many a call."""
+        """Queries per second of one thread that passes ``size`` queries per call."""
         done, start = 0, time.perf_counter()
         while time.perf_counter() < start + seconds:
             self._retriever.search(self._queries[:size])

@@ -1,7 +1,7 @@
 """Deploy fine-grained image-text matchers: ONNX bundles, galleries and search without PyTorch.
 
-The names below load on first use, each from its own module, so that importing the package costs
-nothing and a name costs no more than it needs.
+The names below load on first use, each from its own module, so that importing the package is
+cheap and each name loads only what it needs.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from itr_deploy.runtime.matcher import Matcher
     from itr_deploy.runtime.retriever import Retriever
 
-# Quiet unless the program that imports this configures logging.
+# Silent unless the importing program configures logging.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _MODULES = {

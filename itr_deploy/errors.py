@@ -1,23 +1,23 @@
-"""The package's exceptions, each with the exit code the command line ends with.
+"""The package's exceptions, each with the exit code of the command line.
 
-Every message is one line that says what was wrong, the value, and the remedy.
+Every message is one line with what was wrong, the value, and the remedy.
 """
 
 from __future__ import annotations
 
 
 class ItrDeployError(Exception):
-    """Base of all errors this package raises on purpose."""
+    """Base of all errors that this package raises deliberately."""
 
     exit_code = 1
 
 
 class InputError(ItrDeployError):
-    """What the user gave cannot be used: a caption, regions, a data directory, an id."""
+    """An input cannot be used: a caption, regions, a data directory, an id."""
 
 
 class CheckpointError(InputError):
-    """A checkpoint, or a file that belongs to it, cannot be read or is not what it should be."""
+    """A checkpoint, or a file belonging to it, cannot be read or is not what it should be."""
 
 
 class BundleError(InputError):
@@ -33,7 +33,7 @@ class GalleryBusyError(GalleryError):
 
 
 class OutputError(InputError):
-    """What should be written cannot be: it exists already, or the disk is full or read-only."""
+    """An output cannot be written: it already exists, or the disk is full or read-only."""
 
 
 class UsageError(ItrDeployError):
@@ -49,7 +49,7 @@ class ParityError(ItrDeployError):
 
 
 class SetupError(ItrDeployError):
-    """Something the machine lacks: a package, a provider, a device."""
+    """The machine lacks something: a package, a provider, a device."""
 
     exit_code = 4
 
@@ -61,6 +61,6 @@ class EngineError(ItrDeployError):
 
 
 class InterruptedWorkError(ItrDeployError):
-    """Stopped by the user with something left that the next run goes on from."""
+    """The user stopped the work; the next run resumes it from what was kept."""
 
     exit_code = 130

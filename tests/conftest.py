@@ -1,4 +1,4 @@
-"""Bundles of the golden cases, and matchers of them."""
+"""Bundles of the golden cases, and their matchers."""
 
 from __future__ import annotations
 
@@ -18,29 +18,38 @@ from tests.support.golden import FULL, Case
 
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c() -> None:
-    """Ctrl-C works as at a terminal, also where the tests were started in the background."""
+    """Ctrl-C works as at a terminal, even if the tests were started in the background."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def bundles() -> Iterator[Bundles]:
-    """Exports that the tests share; not to be changed."""
+    """Exports that the tests share; do not change them."""
     shared = Bundles(cache_directory())
     yield shared
     shared.check()
 
 
-LONG = ("test_readme.py", "test_published_sizes.py", "test_shapes.py", "test_doctor.py")
-"""Files that take minutes: begun first, so that no process is left alone with one."""
+LONG = (
+    "tests/test_readme.py",
+    "tests/engines/builder/test_published_sizes.py",
+    "tests/examples/test_shapes.py",
+    "tests/cli/test_doctor.py",
+)
+"""Files that take minutes: started first, so that no process is left alone with one at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+    def place(item: pytest.Item) -> int:
+        file = item.nodeid.split("::")[0]
+        return LONG.index(file) if file in LONG else len(LONG)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
 def bundle(bundles: Bundles) -> Path:
-    """The bundle of the golden case with both branches; not to be changed."""
+    """The bundle of the golden case with both branches; do not change it."""
     return bundles.path(FULL)
 
 
@@ -52,7 +61,7 @@ def bundle_copy(bundle: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def without_prefilter(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle as a family without a prefilter has it; not to be changed."""
+    """The bundle as a family without a prefilter would have it; do not change it."""
     copy = without_graphs(bundle, tmp_path_factory.mktemp("plain") / "bundle", "prefilter_*")
     manifest = read_bundle(copy).manifest
     write_manifest(copy, manifest.model_copy(update={"pipeline": Pipeline()}))
@@ -61,12 +70,12 @@ def without_prefilter(bundle: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def without_int8(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle as it was before there were int8 galleries; not to be changed."""
+    """The bundle as it was before there were int8 galleries; do not change it."""
     return without_graphs(bundle, tmp_path_factory.mktemp("older") / "bundle", "*_int8")
 
 
 def without_graphs(bundle: Path, copy: Path, names: str) -> Path:
-    """A copy of a bundle without the graphs that a pattern fits."""
+    """A copy of a bundle without the graphs that match a pattern."""
     shutil.copytree(bundle, copy)
     for path in (copy / "graphs").glob(f"{names}.onnx"):
         path.unlink()
@@ -84,7 +93,7 @@ def matcher(bundle: Path) -> Matcher:
 
 @pytest.fixture(scope="session")
 def load_matcher(bundles: Bundles) -> Callable[..., Matcher]:
-    """The matcher of a golden case's bundle, loaded once a session."""
+    """The matcher of a golden case's bundle, loaded once per session."""
     loaded: dict[tuple[str, ...], Matcher] = {}
 
     def load(case: Case, *options: str) -> Matcher:

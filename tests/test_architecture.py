@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import inspect
 import pkgutil
 import re
@@ -42,6 +43,33 @@ def test_onnxruntime_sessions_are_created_in_one_place() -> None:
     assert creating == {"itr_deploy/runtime/backends/sessions.py"}
 
 
+FLAG = re.compile(r"--[a-z]")
+COMMANDS = ("engines/fit.py", "engines/library.py", "runtime/backends/tensorrt/")
+"""They write whole commands, for a shell."""
+YET_TO_CHANGE = ("bundle/staging.py", "evaluation/directory.py")
+
+
+def test_the_librarys_messages_name_a_functions_argument_and_the_option_beside_it() -> None:
+    """A function has no options, a command no arguments: ``force=True (--force)`` is for both."""
+    for file in sorted((ROOT / "itr_deploy").rglob("*.py")):
+        name = file.relative_to(ROOT / "itr_deploy").as_posix()
+        if not name.startswith(("cli/", *COMMANDS, *YET_TO_CHANGE)):
+            for line, text in texts(ast.parse(file.read_text())):
+                assert not FLAG.search(re.sub(r"\([^()]*\)", "", text)), f"{name}:{line}: {text}"
+
+
+def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """The strings of a program, but for its docstrings."""
+    if isinstance(tree, ast.JoinedStr):
+        whole = (part.value if isinstance(part, ast.Constant) else "" for part in tree.values)
+        yield tree.lineno, "".join(map(str, whole))
+    elif isinstance(tree, ast.Constant) and isinstance(tree.value, str):
+        yield tree.lineno, tree.value
+    elif not (isinstance(tree, ast.Expr) and isinstance(tree.value, ast.Constant)):
+        for child in ast.iter_child_nodes(tree):
+            yield from texts(child)
+
+
 def holds_arrays(annotation: object, names: Mapping[str, object], depth: int = 0) -> bool:
     """Whether a field's annotation names arrays, by aliases and protocols too."""
     if isinstance(annotation, str):
@@ -74,12 +102,22 @@ def test_what_holds_arrays_is_not_compared_as_a_dataclass_is() -> None:
     assert [name for name, kind in found.items() if kind.__dataclass_params__.eq] == []
 
 
+EVERY_MODULE = """
+import importlib, pkgutil
+import itr_deploy.bundle, itr_deploy.evaluation, itr_deploy.runtime
+for half in (itr_deploy.bundle, itr_deploy.evaluation, itr_deploy.runtime):
+    for module in pkgutil.walk_packages(half.__path__, half.__name__ + "."):
+        importlib.import_module(module.name)
+assert "itr_deploy.runtime.search.coarse" in sys.modules
+"""
+
+
 @pytest.mark.parametrize(
     "program",
     [
-        "import itr_deploy.runtime",
-        "import itr_deploy.runtime, itr_deploy.evaluation.data.split, itr_deploy.deploy.indexing",
-        "import itr_deploy.evaluation.evaluate",
+        EVERY_MODULE,
+        "import itr_deploy.runtime; itr_deploy.runtime.Retriever",
+        "import itr_deploy.deploy.indexing, itr_deploy.deploy.searching",
         "import itr_deploy; itr_deploy.Retriever",
     ],
 )
@@ -181,8 +219,8 @@ PUBLIC_METHODS = {
     },
     "Gallery": {
         "add", "build_coarse_index", "check_bundle", "coarse_indexed", "count", "create", "delete",
-        "description", "identity", "ids", "metadata_columns", "modality", "open", "opened", "refresh",
-        "snapshot", "table", "update", "verify", "version", "writing",
+        "description", "identity", "ids", "metadata_columns", "modality", "open", "opened",
+        "refresh", "snapshot", "table", "update", "verify", "version", "writing",
     },
     "Hits": {
         "count", "ids", "index", "matcher_ranks", "metadata", "rerank_scores", "scores",

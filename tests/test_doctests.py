@@ -1,4 +1,4 @@
-"""The examples in docstrings, run beside a bundle and a gallery as a user has them."""
+"""The examples in docstrings, run next to a bundle and a gallery like a user's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wheel, installed with its CPU runtime alone, searches what the export half made."""
+"""The wheel, installed with only its CPU runtime, searches what the export half made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documentation shows is true: links lead somewhere, code fits the library and runs."""
+"""The documentation is correct: links lead somewhere, code fits the library and runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever the parameters, their values meet two by two, in far fewer cases than there are."""
+"""For any parameters, all pairs of values occur, in far fewer cases than all combinations."""
 
 from __future__ import annotations
 

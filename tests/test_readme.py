@@ -1,4 +1,4 @@
-"""The README's commands and code, run as they stand, in one process."""
+"""The README's commands and code, run unchanged in one process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the package declares of TensorRT, every supported version has; mypy checks its uses."""
+"""Every supported version of TensorRT has what the package declares; mypy checks its uses."""
 
 from __future__ import annotations
 

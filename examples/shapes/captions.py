@@ -1,4 +1,4 @@
-"""Five captions a scene, each telling part of it in its own way."""
+"""Five captions per scene, each describing part of it in its own way."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FULL_STOP = 0.8
 
 
 def describe(scene: Scene, rng: np.random.Generator) -> list[str]:
-    """Five different captions, true of the scene but seldom the whole of it."""
+    """Five different captions, all true of the scene but seldom complete."""
     captions: list[str] = []
     while len(captions) < CAPTIONS_PER_PICTURE:
         caption = _one_caption(scene, rng)
@@ -81,7 +81,7 @@ def _counted(scene: Scene, rng: np.random.Generator) -> str:
 
 
 def _grouped(scene: Scene, rng: np.random.Generator) -> str:
-    """Objects that share a shape or a colour, and another; a list when none do."""
+    """Objects that share a shape or a colour, and another one; a list if there are none."""
     groups = _groups(scene, rng)
     if not groups:
         return _listed(scene, rng)
@@ -109,7 +109,7 @@ def _groups(scene: Scene, rng: np.random.Generator) -> list[tuple[str, list[Obje
 
 
 def _told(scene: Scene, rng: np.random.Generator) -> str:
-    """Two sentences: one object and its place, then another beside it."""
+    """Two sentences: one object and its place, then another next to it."""
     first, second = _some(scene, 2, rng)
     opening = f"{a(noun(first, rng))} is {place(first, rng)}"
     other = a(noun(second, rng))
@@ -117,7 +117,7 @@ def _told(scene: Scene, rng: np.random.Generator) -> str:
 
 
 def _chained(scene: Scene, rng: np.random.Generator) -> str:
-    """Three objects, each related to the next; two when there are no more."""
+    """Three objects, each related to the next; two if there are no more."""
     if len(scene.objects) < 3:
         return _related(scene, rng)
     first, second, third = _some(scene, 3, rng)
@@ -147,7 +147,7 @@ def _some(scene: Scene, count: int, rng: np.random.Generator) -> list[Object]:
 
 
 def _joined(phrases: list[str]) -> str:
-    """Phrases as a list in words; one said twice becomes "another".
+    """Phrases as a list in words; a repeated one becomes "another".
 
     >>> _joined(["a red star", "a ring", "a ring"])
     'a red star, a ring and another ring'

@@ -15,7 +15,7 @@ from examples.shapes.captions import CAPTIONS_PER_PICTURE
 
 @dataclass(frozen=True)
 class Split:
-    """One split: `regions` float32 `[N, 36, Di]` and the `captions` of picture after picture."""
+    """One split: `regions` float32 `[N, 36, Di]` and the `captions`, picture by picture."""
 
     regions: Tensor
     captions: tuple[str, ...]
@@ -30,8 +30,8 @@ def read_split(data: Path, name: str) -> Split:
     """Read a split that `make_data` wrote.
 
     Raises:
-        FileNotFoundError: it has not been made.
-        ValueError: its files do not belong together.
+        FileNotFoundError: The split has not been made.
+        ValueError: Its files do not belong together.
     """
     features, captions = data / f"{name}_ims.npy", data / f"{name}_caps.txt"
     for path in (features, captions):
@@ -53,10 +53,10 @@ def read_split(data: Path, name: str) -> Split:
 def shuffled_pairs(
     pictures: int, batch_size: int, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch over all captions: batches of picture rows `[B]` and of their captions' `[B]`.
+    """One epoch over all captions: batches of picture rows `[B]` and of caption rows `[B]`.
 
-    It goes round the pictures five times, with another caption of each every time, so that no
-    batch holds two captions of one picture: the one would be a false negative of the other.
+    It goes through the pictures five times, each time with another caption of each, so that no
+    batch holds two captions of one picture: each would be a false negative of the other.
     """
     turns = torch.rand(pictures, CAPTIONS_PER_PICTURE, generator=generator).argsort(dim=1)
     for turn in turns.T:
@@ -67,7 +67,7 @@ def shuffled_pairs(
 
 
 def batches_per_epoch(pictures: int, batch_size: int) -> int:
-    """How many batches `shuffled_pairs` gives."""
+    """The number of batches that `shuffled_pairs` yields."""
     return CAPTIONS_PER_PICTURE * (pictures // batch_size)
 
 

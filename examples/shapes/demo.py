@@ -2,7 +2,7 @@
 
     python -m examples.shapes.demo --output demo-output
 
-Runs the commands a user would type, and shows them. The page needs nothing beside it.
+Runs the commands that a user would type, and shows them. The page is a single file.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ DEPTHS = (1, 5, 10)
 
 @dataclass(frozen=True)
 class Shown:
-    """One row of the page: a query, the picture it describes if any, and its hits."""
+    """One row of the page: a query, the picture it describes, if any, and its hits."""
 
     query: str
     truth: str | None
@@ -96,7 +96,7 @@ def run(*words: str | Path, shown: str | None = None) -> None:
 
 
 def recall(retriever: Retriever, split: Split) -> dict[int, float]:
-    """Percent of captions whose picture is among the first k hits, every picture scored."""
+    """Percentage of captions whose picture is among the first k hits, every picture scored."""
     found = retriever.search(split.captions, k=max(DEPTHS), candidates=None)
     ranks = [
         hits.ids.index(truth) if truth in hits.ids else max(DEPTHS)
@@ -106,7 +106,7 @@ def recall(retriever: Retriever, split: Split) -> dict[int, float]:
 
 
 def shown_queries(retriever: Retriever, split: Split) -> list[Shown]:
-    """Our own queries, then captions from all over the split."""
+    """Our own queries, then captions from across the split."""
     places = np.linspace(0, len(split.captions) - 1, CAPTIONS_SHOWN, dtype=int)
     queries = [*OWN_QUERIES, *(split.captions[place] for place in places)]
     truths = [None] * len(OWN_QUERIES) + [split.image_of_caption[place] for place in places]
@@ -115,7 +115,7 @@ def shown_queries(retriever: Retriever, split: Split) -> list[Shown]:
 
 
 def html(shown: list[Shown], recalls: dict[int, float], split: Split, pictures: Path) -> str:
-    """The page, with its pictures inside."""
+    """The page, with its pictures embedded."""
     used = {hit.id for row in shown for hit in row.hits} | {row.truth for row in shown if row.truth}
     files = Pictures(pictures, split.image_ids)
     return render(

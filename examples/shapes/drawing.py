@@ -27,7 +27,7 @@ _PAINTS = {
 }
 _TINTS = {"cream": (250, 243, 226), "blue": (219, 234, 248), "grey": (226, 227, 230)}
 
-# What keeps equal scenes from giving equal pixels.
+# These keep equal scenes from having equal pixels.
 _PAINT_JITTER = 0.07
 _TILT = math.radians(12)
 _LIGHT_SLOPE = 0.06
@@ -42,7 +42,7 @@ _CROSS_ARM = 0.34
 
 
 def draw_scene(scene: Scene, rng: np.random.Generator) -> Image.Image:
-    """An RGB picture of the scene, 120 pixels a side, with slight random variations."""
+    """An RGB picture of the scene, 120 by 120 pixels, with slight random variations."""
     masks = [_mask(obj, float(rng.uniform(-_TILT, _TILT))) for obj in scene.objects]
     picture = Image.new("RGB", (PICTURE_SIDE, PICTURE_SIDE), _TINTS[scene.background])
     picture.paste((40, 44, 60), mask=_shadow(masks))
@@ -96,7 +96,7 @@ def _regular(corners: int, first: float = 0.0) -> NDArray[np.float64]:
 
 
 def _circle() -> NDArray[np.float64]:
-    return _regular(60) * 0.92  # of about the same area as the other shapes
+    return _regular(60) * 0.92  # about the same area as the other shapes
 
 
 def _cross() -> NDArray[np.float64]:
@@ -126,7 +126,7 @@ def _shadow(masks: list[Image.Image]) -> Image.Image:
 
 
 def _mixed_paint(colour: str, rng: np.random.Generator) -> tuple[int, int, int]:
-    """The colour's paint, never mixed twice the same."""
+    """The colour's paint, mixed slightly differently every time."""
     mixed = np.array(_PAINTS[colour]) * (1 + rng.uniform(-_PAINT_JITTER, _PAINT_JITTER, 3))
     red, green, blue = mixed.clip(0, 255).astype(int).tolist()
     return red, green, blue

@@ -1,6 +1,6 @@
 """Region features of a picture, computed from its pixels alone.
 
-A picture is cut into 36 overlapping windows of four scales. Each is described by its colours, the
+A picture is cut into 36 overlapping windows at four scales. Each is described by its colours, the
 directions of its edges, the outline of what stands out from the background, and its place.
 """
 
@@ -16,22 +16,22 @@ from examples.shapes.drawing import PICTURE_SIDE
 
 Floats = NDArray[np.float64]
 
-# A pyramid: shrink the picture this many times, then cut windows of 20 by 20 pixels at these
-# offsets. Thirds of the side 5x5 times, halves 3x3 times, the middle two thirds, and the whole.
+# A pyramid: shrink the picture by this factor, then cut windows of 20 by 20 pixels at these
+# offsets: 5x5 windows of a third of the side, 3x3 of half of it, the middle two thirds, the whole.
 _LEVELS = ((2, (0, 10, 20, 30, 40)), (3, (0, 10, 20)), (4, (5,)), (6, (0,)))
 _WINDOW = 20
 
 REGIONS = sum(len(offsets) ** 2 for _, offsets in _LEVELS)
 FEATURE_DIM = 102
 
-# RGB distances (colours in [0, 1]) from the background: light and shadow reach the first, and
-# what is farther than the second is surely an object.
+# RGB distances (colours in [0, 1]) from the background: light and shadow stay within the first;
+# beyond the second it is surely an object.
 _BACKGROUND_ENDS, _OBJECT_BEGINS = 0.12, 0.32
 
-# Width of the bell, in window sides, by which what a window's edge cuts off counts less.
+# Width of the bell, in window sides, that makes objects cut off by a window's edge count less.
 _BELL = 0.3
 
-# Added to a window's mean foreground before dividing by it: empty windows come out near 0.
+# Added to a window's mean foreground before dividing by it, so that empty windows are near 0.
 _LITTLE = 0.01
 _LEAST_SPREAD = 0.02
 
@@ -39,9 +39,9 @@ _HUES, _DIRECTIONS, _QUADRANT_DIRECTIONS = 12, 16, 8
 _GREYS, _GREY_WIDTH = np.array([0.15, 0.5, 0.85]), 0.2
 _RING_EDGES = np.linspace(0, 2, 7)
 _HARMONICS = range(2, 8)
-_HARMONIC_SCALE = 4.0  # brings them to the size of the histograms
+_HARMONIC_SCALE = 4.0  # scales them to the size of the histograms
 
-# Middles of a window's pixels, across and down.
+# Centres of a window's pixels, across and down.
 _MIDDLES = (np.arange(_WINDOW) + 0.5) / _WINDOW
 _DOWN, _ACROSS = np.meshgrid(_MIDDLES, _MIDDLES, indexing="ij")
 _CENTRE_WEIGHTS = np.exp(-((_DOWN - 0.5) ** 2 + (_ACROSS - 0.5) ** 2) / (2 * _BELL**2))
@@ -51,7 +51,7 @@ def region_features(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The features `[36, FEATURE_DIM]` of an RGB picture `[120, 120, 3]`.
 
     Raises:
-        ValueError: the picture has another size.
+        ValueError: The picture has another size.
     """
     if picture.shape != (PICTURE_SIDE, PICTURE_SIDE, 3):
         raise ValueError(
@@ -89,11 +89,11 @@ class _Foreground:
     """What stands out from the background in each window.
 
     Attributes:
-        weights: How much every pixel does, `[36, 20, 20]`.
-        total: Their sum `[36, 1]`, never 0.
-        centre: Their mean place `[36, 2]` (across, down), in window sides.
-        x: Every pixel's place across from that centre, `[36, 20, 20]`.
-        y: The same downwards.
+        weights: How much each pixel stands out, `[36, 20, 20]`.
+        total: The sum of the weights `[36, 1]`, never 0.
+        centre: Their mean position `[36, 2]` (across, down), in window sides.
+        x: Each pixel's horizontal offset from that centre, `[36, 20, 20]`.
+        y: Each pixel's vertical offset, downwards.
         spread: Root mean square distance from the centre, `[36, 1]`.
     """
 
@@ -131,7 +131,7 @@ def _colours(windows: Floats, foreground: _Foreground) -> Floats:
 
 
 def _edges(foreground: _Foreground) -> Floats:
-    """Directions of the edges `[36, 49]`: in all, in each quadrant, and how much edge there is."""
+    """Directions of the edges `[36, 49]`: overall, per quadrant, and how much edge there is."""
     by_y, by_x = np.gradient(foreground.weights, axis=(1, 2))
     strength, direction = np.hypot(by_x, by_y), np.arctan2(by_y, by_x)
     total = _sum(strength) + _LITTLE * _WINDOW**2
@@ -145,14 +145,14 @@ def _edges(foreground: _Foreground) -> Floats:
 
 
 def _rings(foreground: _Foreground) -> Floats:
-    """Foreground at rising distances from its centre `[36, 6]`: a ring has none near it."""
+    """Foreground at increasing distances from its centre `[36, 6]`: a ring has none near it."""
     radius = np.hypot(foreground.x, foreground.y) / foreground.spread[..., None]
     within = np.hstack([_sum(foreground.weights * (radius < edge)) for edge in _RING_EDGES])
     return np.sqrt(np.diff(within, axis=1) / foreground.total)
 
 
 def _harmonics(foreground: _Foreground) -> Floats:
-    """How the outline repeats round its centre `[36, 12]`: 3 times a triangle, 5 times a star."""
+    """How the outline repeats round its centre `[36, 12]`: 3 times for a triangle, 5 for a star."""
     radius, angle = np.hypot(foreground.x, foreground.y), np.arctan2(foreground.y, foreground.x)
     weights = foreground.weights * (radius / foreground.spread[..., None]) ** 2
     once = np.exp(1j * angle)
@@ -161,7 +161,7 @@ def _harmonics(foreground: _Foreground) -> Floats:
 
 
 def _extent_and_place(foreground: _Foreground, boxes: Floats) -> Floats:
-    """How big the foreground is and where it lies, in the window and in the picture `[36, 14]`."""
+    """How big the foreground is and where it is, in the window and in the picture `[36, 14]`."""
     side = boxes[:, 2:]
     area = _sum(foreground.weights) / _WINDOW**2
     extent = (area, np.sqrt(area), foreground.spread, foreground.spread * side, side)

@@ -1,4 +1,4 @@
-"""Writing files whole: to a temporary name beside the target, then renamed."""
+"""Writing files atomically: under a temporary name next to the target, then renamed."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 file whole."""
+    """Write a UTF-8 file atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")

@@ -1,4 +1,4 @@
-"""The losses the field trains matching models with."""
+"""The losses with which the field trains matching models."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def hinge_loss(scores: Tensor, *, margin: float, hardest: bool) -> Tensor:
     Args:
         scores: Pictures in rows, captions in columns.
         margin: By how much a right pair should beat a wrong one.
-        hardest: Count the worst wrong caption of every picture and the worst wrong picture of
-            every caption (VSE++, Faghri et al. 2018), not the mean of all wrong ones. The
-            hardest alone can stop a fresh model from learning.
+        hardest: Count only the worst wrong caption of every picture and the worst wrong picture
+            of every caption (VSE++, Faghri et al. 2018) instead of the mean of all wrong ones.
+            The hardest alone can keep a fresh model from learning.
     """
     right = scores.diag()
     wrong = ~torch.eye(len(scores), dtype=torch.bool)
@@ -27,7 +27,7 @@ def hinge_loss(scores: Tensor, *, margin: float, hardest: bool) -> Tensor:
 
 
 def contrastive_loss(scores: Tensor, *, temperature: float = 0.05) -> Tensor:
-    """Cross-entropy of finding the right one among all, both ways (InfoNCE).
+    """Cross-entropy of finding the right item among all, both ways (InfoNCE).
 
     Args:
         scores: `[B, B]`, the right pairs on the diagonal.

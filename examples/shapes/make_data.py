@@ -1,8 +1,8 @@
 """Make the world's data in the field's published layout.
 
 For every split: `{split}_ims.npy` (float32 `[pictures, 36, features]`), `{split}_caps.txt` (five
-lines a picture), `{split}_ids.txt` (one line a picture) and `pictures/{id}.png`. The train split
-also gives `shapes_vocab.json`.
+lines per picture), `{split}_ids.txt` (one line per picture) and `pictures/{id}.png`. The train
+split also produces `shapes_vocab.json`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def picture_and_captions(split: str, index: int) -> tuple[Image.Image, list[str]
 
 
 def make_split(split: str, output: Path, *, with_pictures: bool, size: int | None = None) -> None:
-    """Write one split's files; `size` pictures, by default as many as the split has."""
+    """Write one split's files, with `size` pictures; by default as many as the split has."""
     ids, captions, features = [], [], []
     for index in range(SPLIT_SIZES[split] if size is None else size):
         picture, five = picture_and_captions(split, index)
@@ -65,7 +65,7 @@ def _write_lines(lines: Iterable[str], path: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Make the splits asked for."""
+    """Make the requested splits."""
     parser = argparse.ArgumentParser(
         prog="python -m examples.shapes.make_data", description="Make the shapes world's data."
     )

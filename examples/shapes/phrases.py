@@ -8,7 +8,7 @@ import numpy as np
 
 from examples.shapes.scenes import Object, choose
 
-# The first of each is the commonest word in the captions, see `word_for`.
+# The first of each is the most common word in the captions, see `word_for`.
 SHAPE_WORDS = {
     "circle": ("circle", "disc", "dot"),
     "square": ("square", "box", "block"),
@@ -86,7 +86,7 @@ def _shape_word(obj: Object, rng: np.random.Generator) -> str:
 
 
 def a(words: str) -> str:
-    """The words behind their indefinite article.
+    """The words with their indefinite article.
 
     >>> a("orange star"), a("red star")
     ('an orange star', 'a red star')
@@ -129,5 +129,5 @@ def place(obj: Object, rng: np.random.Generator) -> str:
 
 
 def _third(position: float) -> int:
-    """0, 1 or 2: the side's first, middle or last part."""
+    """0, 1 or 2: the first, middle or last third of a side."""
     return int(position > _EDGE) + int(position > 1 - _EDGE)

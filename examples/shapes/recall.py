@@ -1,4 +1,4 @@
-"""Recall at 1, 5 and 10 both ways, with five captions a picture in order."""
+"""Recall at 1, 5 and 10 both ways, with five captions per picture in order."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Recalls:
 def recalls(scores: NDArray[np.float32]) -> Recalls:
     """Recall from the scores `[N, 5 N]` of N pictures and their captions, higher is better.
 
-    A tie counts against the right answer: a model that scores all alike has recalled nothing.
+    A tie counts against the right answer: a model that scores everything alike recalls nothing.
     """
     found = ranks(scores, CAPTIONS_PER_PICTURE)
     return Recalls(

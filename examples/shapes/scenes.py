@@ -17,7 +17,7 @@ RADII = {"small": 0.075, "medium": 0.11, "large": 0.155}
 
 FEWEST_OBJECTS, MOST_OBJECTS = 2, 5
 
-# Every split has its own seed, so making one never depends on another having been made.
+# Every split has its own seed, so making one does not depend on making another.
 SPLIT_SEEDS = {"train": 1101, "dev": 2203, "test": 3307, "rerank": 4409}
 
 Stream = Literal["scene", "captions", "drawing"]
@@ -56,10 +56,10 @@ class Scene:
 
 
 def generator(split: str, index: int, stream: Stream) -> np.random.Generator:
-    """The random generator of one aspect of picture `index`, whatever else has been drawn.
+    """The random generator for one aspect of picture `index`, independent of all other draws.
 
     Raises:
-        ValueError: `split` is none of the three.
+        ValueError: `split` is not one of the three.
     """
     if split not in SPLIT_SEEDS:
         raise ValueError(f"unknown split {split!r}: choose from {', '.join(SPLIT_SEEDS)}")
@@ -78,7 +78,7 @@ def sample_scene(rng: np.random.Generator) -> Scene:
     objects: list[Object] = []
     while len(objects) < wanted:
         placed = _place_object(rng, objects)
-        if placed is None:  # no room left: begin again
+        if placed is None:  # no room left: start over
             objects.clear()
         else:
             objects.append(placed)
@@ -86,7 +86,7 @@ def sample_scene(rng: np.random.Generator) -> Scene:
 
 
 def _place_object(rng: np.random.Generator, others: list[Object]) -> Object | None:
-    """A random object clear of `others`, or None if no free place turns up."""
+    """A random object clear of `others`, or None if no free place is found."""
     shape, colour, size = choose(rng, SHAPES), choose(rng, COLOURS), choose(rng, tuple(RADII))
     margin = RADII[size] + _GAP
     for _ in range(_PLACING_TRIES):

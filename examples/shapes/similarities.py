@@ -37,7 +37,7 @@ class Similarities:
 
 
 def similarity(vectors: NDArray[np.float32]) -> PooledSimilarity:
-    """Cosines between the rows `[N, E]`; of equal ones the lower row comes first."""
+    """Cosines between the rows `[N, E]`; among equal ones the lower row comes first."""
     return PooledSimilarity(np.array([f"{row:06d}" for row in range(len(vectors))]), vectors)
 
 
@@ -46,8 +46,8 @@ def similarities(
 ) -> Similarities:
     """Score some pictures of a split with their captions.
 
-    The result is kept in a file of the folder `kept`, named by what it was made of, and read from
-    there the next time: a million pairs take a minute or two.
+    The result is kept in the folder `kept`, in a file named after its inputs, and read from there
+    the next time: a million pairs take a minute or two.
     """
     encoding = matcher.bundle.manifest.encoding_id[:12]
     path = kept / f"{split_name}-{pictures.start}-{pictures.stop}-{encoding}.npz"

@@ -1,7 +1,7 @@
-"""Train DIME on the shapes world, one direction of it, or evaluate a checkpoint.
+"""Train one direction of DIME on the shapes world, or evaluate a checkpoint.
 
-Its BERT is tiny and learns from nothing, with the rest. The checkpoint has the published form, so
-that what deploys it here deploys a published one too.
+Its BERT is tiny and is trained from scratch with the rest. The checkpoint has the published form,
+so that it is deployed in the same way as a published one.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ VOCABULARY_NAME, BERT_CONFIG_NAME = "vocab.txt", "bert_config.json"
 MAX_WORDS = 32
 TEMPERATURES = {"i2t": 4.0, "t2i": 9.0}
 OPEN = 1.5
-"""The published program starts the last bias of every router here, so that all gates are open."""
+"""Initial last bias of every router in the published program, so that all gates are open."""
 
 
 class Gates:
-    """Collects the gates of every router as it runs."""
+    """Collects the gates of every router while the model runs."""
 
     def __init__(self, model: nn.Module) -> None:
         self._seen: list[Tensor] = []
@@ -47,7 +47,7 @@ class Gates:
                 module.register_forward_hook(lambda _, __, gates: self._seen.append(gates.mean()))
 
     def mean(self) -> Tensor:
-        """Mean of the gates since it was last asked."""
+        """Mean of the gates since the last call."""
         found, self._seen = torch.stack(self._seen).mean(), []
         return found
 
@@ -83,8 +83,8 @@ def build(options: Namespace, split: Split) -> Subject:
     gates = Gates(model)
 
     def score(regions: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
-        # The plain model scores a caption at a time. Where words are refined, the norm would see
-        # those of one caption, and take away what tells captions apart.
+        # The plain model scores one caption at a time. Where words are refined, the norm would see
+        # only those of one caption, and remove what tells captions apart.
         if config.refines_words:
             model.interaction.bn.eval()
         return model.score(regions, ids, lengths)
@@ -109,7 +109,7 @@ def build(options: Namespace, split: Split) -> Subject:
 
 
 def token_ids(pieces: Sequence[str]) -> Callable[[str], list[int]]:
-    """What turns a caption into its token ids, `[CLS]` and `[SEP]` among them."""
+    """A function from a caption to its token ids, including `[CLS]` and `[SEP]`."""
     processor = WordPieceProcessor(pieces, lower_case=True, length=MAX_WORDS)
 
     def ids_of(caption: str) -> list[int]:

@@ -1,6 +1,6 @@
 """Train IMRAM on the shapes world, or evaluate a checkpoint of it.
 
-The checkpoint has the published form, so that what deploys it here deploys a published one too.
+The checkpoint has the published form, so that it is deployed in the same way as a published one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OUTPUT = CHECKPOINTS / "imram"
 
 
 def score_batch(model: ImramDeployment, regions: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
-    """The scores `[N, C]` that `Imram.score` gives, all pairs at once and differentiable."""
+    """The scores `[N, C]` of `Imram.score`, for all pairs at once and differentiable."""
     images = [tensor[None] for tensor in model.encode_images(regions)[:-1]]
     texts = [tensor[None] for tensor in model.encode_texts(ids, lengths)[:-1]]
     return model.match(texts, lengths[None], images)[0].T

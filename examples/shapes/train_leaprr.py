@@ -1,6 +1,6 @@
 """Train a LeaPRR on the rankings of the shapes IMRAM, or measure what one changes.
 
-The checkpoint has the published form; the sizes are small but for K and the number of heads,
+The checkpoint has the published form; the sizes are small except for K and the number of heads,
 which are the published ones.
 """
 
@@ -35,11 +35,11 @@ CHECKPOINT_NAME = "checkpoint_best.pth"
 OUTPUT = CHECKPOINTS / "leaprr"
 FAMILY = reranker_family("leaprr")
 
-_BATCH = 256  # queries that are prepared or measured at once
+_BATCH = 256  # queries prepared or measured at once
 
 
 class Prepared:
-    """All queries of one direction of a split: the network's inputs, and what is right.
+    """All queries of one direction of a split: the network's inputs and the right answers.
 
     Attributes:
         cross_scores: The matcher's scores `[Q, N]`.
@@ -66,7 +66,7 @@ class Prepared:
 
     @torch.no_grad()
     def reranked(self, model: Leaprr) -> NDArray[np.float32]:
-        """Scores `[Q, N]` in whose order a server ranks: the re-ranked above the rest."""
+        """Scores `[Q, N]` that rank as a server does: the re-ranked items above the rest."""
         made = np.array(self.cross_scores, np.float32)
         above = made.max() + 2  # new scores are cosines
         batches = zip(self.affinities.split(_BATCH), self.edges.split(_BATCH), strict=True)
@@ -84,7 +84,7 @@ class Ways:
 
     @classmethod
     def of(cls, data: Similarities, pillars: int) -> Ways:
-        """Prepare them for the published K."""
+        """Prepare both directions for the published K."""
         text, image = (
             Shape(rows, pillars, FAMILY.neighbours, FAMILY.edge_share / rows)
             for rows in FAMILY.rows
@@ -95,7 +95,7 @@ class Ways:
         )
 
     def before(self) -> Recalls:
-        """Recall by the matcher alone."""
+        """Recall of the matcher alone."""
         return recalls(self.by_picture.cross_scores)
 
     def after(self, by_caption: Leaprr, by_picture: Leaprr) -> Recalls:
@@ -134,7 +134,7 @@ class Learner:
         )
 
     def epoch(self, options: Namespace, shuffling: torch.Generator) -> float:
-        """Once round all queries; returns the mean loss."""
+        """Go through all queries once; returns the mean loss."""
         self.model.train()
         losses = []
         order = self.useful[torch.randperm(len(self.useful), generator=shuffling)]
@@ -182,8 +182,8 @@ def train(options: Namespace) -> None:
 def ways(options: Namespace, name: str) -> list[Ways]:
     """A split's queries, scored by the bundle, in groups of about the size of the test split.
 
-    Re-ranking is learned among as many others as it will be used: with more, the candidates are
-    nearer to each other than they will ever be.
+    Re-ranking is learned with as many items as it will be used with: with more, the candidates
+    would be nearer to each other than they will ever be in use.
     """
     matcher = Matcher.load(options.bundle)
     pictures = min(options.pictures, len(read_split(options.data, name).image_ids))
@@ -208,7 +208,7 @@ def save(by_caption: Leaprr, by_picture: Leaprr, epoch: int, found: Recalls, out
     state: dict[str, Tensor] = {}
     for name, model in (("model_i2t", by_picture), ("model_t2i", by_caption)):
         state |= {f"{name}.{key}": value for key, value in model.state_dict().items()}
-        # The published loss has a layer of its own; this one has none, and it is never read.
+        # The published loss has a layer of its own; this one has none, and the entry is never read.
         inputs, width = 2 * model.pillars, model.config.embed_dim
         state[f"{name}.feature_align.layers.0.weight"] = torch.zeros(inputs, width)
         state[f"{name}.feature_align.layers.0.bias"] = torch.zeros(inputs)

@@ -1,6 +1,6 @@
 """Train LHSC on the shapes world, or evaluate a checkpoint of it.
 
-The checkpoint has the published form, so that what deploys it here deploys a published one too.
+The checkpoint has the published form, so that it is deployed in the same way as a published one.
 """
 
 from __future__ import annotations

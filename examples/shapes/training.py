@@ -42,13 +42,13 @@ class Subject:
     """A model to train.
 
     Attributes:
-        model: Its parameters.
+        model: The module whose parameters are trained.
         score: Scores `[N, C]` of all pairs of a batch, differentiable.
-        evaluated: The same while the model is evaluated.
+        evaluated: The same scores when the model is evaluated.
         token_ids: A caption's token ids.
         published: The checkpoint's weights and options, as the published program saves them.
-        files: What lies beside the checkpoint, by name.
-        penalty: Added to the loss of the batch that was scored last.
+        files: The files stored next to the checkpoint, by name.
+        penalty: Added to the loss of the last scored batch.
     """
 
     model: nn.Module
@@ -65,7 +65,7 @@ Build = Callable[[Namespace, Split], Subject]
 
 @torch.no_grad()
 def evaluate(score: Score, split: Split, captions: Sequence[Sequence[int]]) -> Recalls:
-    """Recall of a split under `score(regions, token_ids, lengths) -> [N, C]`."""
+    """Recall of a split with `score(regions, token_ids, lengths) -> [N, C]`."""
     columns = []
     for start in range(0, len(captions), _BLOCK):
         texts = padded(captions[start : start + _BLOCK])
@@ -74,7 +74,7 @@ def evaluate(score: Score, split: Split, captions: Sequence[Sequence[int]]) -> R
 
 
 class Learner:
-    """A model in training: its optimiser and what one step does."""
+    """A model in training: its optimiser and a training step."""
 
     def __init__(self, subject: Subject, options: Namespace, steps: int) -> None:
         self.subject = subject
@@ -86,7 +86,7 @@ class Learner:
         )
 
     def step(self, regions: Tensor, ids: Tensor, lengths: Tensor, *, hardest: bool) -> float:
-        """Learn from pictures and their captions, row by row; returns the loss."""
+        """Learn from pictures and captions that belong together row by row; returns the loss."""
         scores = self.subject.score(regions, ids, lengths)
         if self.options.loss == "contrastive":
             loss = contrastive_loss(scores)
@@ -104,8 +104,8 @@ def train(options: Namespace, build: Build) -> None:
     """Train, and keep the epoch with the best rsum on dev.
 
     Raises:
-        FileNotFoundError: the data has not been made.
-        ValueError: a batch is larger than the training split.
+        FileNotFoundError: The data has not been made.
+        ValueError: A batch is larger than the training split.
     """
     torch.manual_seed(options.seed)
     shuffling = torch.Generator().manual_seed(options.seed)
@@ -143,7 +143,7 @@ def train(options: Namespace, build: Build) -> None:
 
 
 def save_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
-    """Save whole, and the same bytes whatever the file is called."""
+    """Save atomically, with the same bytes whatever the file is called."""
     # Given a path, torch.save writes the file's name into the file.
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
@@ -152,7 +152,7 @@ def save_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
 
 
 def training_options(options: Namespace) -> dict[str, Any]:
-    """The options of every published program's training."""
+    """The training options that every published program saves."""
     return {
         "data_name": "shapes",
         "max_violation": True,
@@ -172,7 +172,7 @@ def report(score: Score, token_ids: TokenIds, data: Path, split_name: str) -> No
 
 
 def parser(name: str, description: str, **defaults: Any) -> argparse.ArgumentParser:
-    """The options of every trainer; its module's name and what it does."""
+    """The parser for the options that all trainers share; ``name`` is the trainer's module."""
     made = argparse.ArgumentParser(
         prog=f"python -m examples.shapes.{name}",
         description=description,
@@ -197,7 +197,7 @@ def parser(name: str, description: str, **defaults: Any) -> argparse.ArgumentPar
 
 
 def run(options: Namespace, work: Callable[[Namespace], None]) -> int:
-    """Do the work with the options' threads; returns the exit code."""
+    """Do the work with the number of threads in the options; returns the exit code."""
     torch.set_num_threads(options.threads)
     torch.use_deterministic_algorithms(True)
     try:

@@ -15,7 +15,7 @@ from examples.shapes.files import write_text
 PAD, START, END, UNKNOWN = 0, 1, 2, 3
 SPECIAL_WORDS = ("<pad>", "<start>", "<end>", "<unk>")
 
-# nltk's word_tokenize, but for its trained list of abbreviations, which has to be downloaded.
+# nltk's word_tokenize without its trained list of abbreviations, which has to be downloaded.
 _SENTENCES = PunktSentenceTokenizer()
 _WORDS = NLTKWordTokenizer()
 
@@ -31,7 +31,7 @@ def words_of(caption: str) -> list[str]:
 
 
 def build_vocabulary(captions: Iterable[str]) -> dict[str, int]:
-    """The id of every word in the captions, the commonest first after the special words."""
+    """The id of every word in the captions, the most common first after the special words."""
     counts = Counter(word for caption in captions for word in words_of(caption))
     by_frequency = sorted(counts, key=lambda word: (-counts[word], word))
     return {word: i for i, word in enumerate((*SPECIAL_WORDS, *by_frequency))}

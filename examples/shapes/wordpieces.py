@@ -15,7 +15,7 @@ LETTERS = string.ascii_lowercase + string.digits
 def build_pieces(captions: Iterable[str]) -> list[str]:
     """The tokens by id: the special ones, the captions' words, then letters.
 
-    A word that no caption had falls into letters, so that it is spelt rather than unknown.
+    A word that no caption had is split into letters, so that it is spelt out rather than unknown.
     """
     counts = Counter(word for caption in captions for word in words_of(caption))
     words = sorted(counts, key=lambda word: (-counts[word], word))

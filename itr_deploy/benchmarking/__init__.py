@@ -1,1 +1,1 @@
-"""How fast a bundle searches, and where the time goes; no PyTorch but for its own baseline."""
+"""How fast a bundle searches, and where the time goes. Only the PyTorch baseline needs PyTorch."""

@@ -1,4 +1,4 @@
-"""A benchmark from beginning to end: gallery, searches, baseline, cold start, profile, files."""
+"""A whole benchmark: gallery, searches, baseline, cold start, profile, files."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ def benchmark(
         bundle: The bundle's directory.
         gallery: A gallery's path, or the number of items of a synthetic one.
         output: Directory to make.
-        options: What is measured.
+        options: What to measure.
         force: Whether an earlier benchmark may be replaced.
         progress: Called with the name of each step as it begins.
 
     Returns:
-        The report, as it is in `REPORT`.
+        The report, which is also written to `REPORT`.
 
     Raises:
-        ItrDeployError: As `Retriever.load` and `Retriever.search` do; the gallery is empty or not
-            of what the queries search, the checkpoints are not the bundle's, the output exists.
+        ItrDeployError: As `Retriever.load` and `Retriever.search` do. Also: the gallery is empty or
+            has the queries' modality, the checkpoints are not the bundle's, or the output exists.
     """
     with staged_directory(
         output, force=force, replaceable=is_only_a_benchmark, kind="benchmark"
@@ -102,7 +102,7 @@ def _measured(
     models: list[PlainMatcher],
     progress: Progress,
 ) -> BenchReport:
-    """Everything that is measured, one thing after the other, each with the machine to itself."""
+    """Measure everything in turn, so that each measurement has the machine to itself."""
     bundle, place = matcher.bundle.path, Path(gallery.path)
     searches: list[SearchFigures] = []
     for threads in options.threads:
@@ -115,7 +115,7 @@ def _measured(
 
         progress("plain model in PyTorch")
         baseline = compared(models, retriever, options.threads[-1], options, items)
-    # Its tensors, before others load them again.
+    # Frees its tensors before other processes load them again.
     del retriever
     progress("cold start in fresh processes")
     first = {"bundle": str(bundle), "gallery": str(place), **options.loading(options.threads[0])}
@@ -141,7 +141,7 @@ def _measured(
 
 
 def _plain_models(matcher: Matcher, options: Options) -> list[PlainMatcher]:
-    """Read first of all, so that a wrong checkpoint is told before minutes have passed."""
+    """The plain models; read first, so that a wrong checkpoint is reported at once."""
     if not options.checkpoints:
         return []
     from itr_deploy.benchmarking.plain import plain_models
@@ -162,15 +162,15 @@ def _gallery(
 
 
 def _settled(options: Options, matcher: Matcher, gallery: Gallery) -> Options:
-    """The options with what the bundle and the gallery decide.
+    """The options, completed by what the bundle and the gallery determine.
 
     Raises:
         GalleryError: The gallery is empty, or of the queries' own modality.
     """
     if gallery.modality == options.query:
         raise GalleryError(
-            f"{gallery.path} holds {gallery.modality}s; search it with --query "
-            f"{other(gallery.modality)}"
+            f"{gallery.path} holds {gallery.modality}s; search it with "
+            f"query={other(gallery.modality)!r} (--query {other(gallery.modality)})"
         )
     if gallery.count() == 0:
         raise GalleryError(f"{gallery.path}: the gallery is empty; add items with itr-deploy index")

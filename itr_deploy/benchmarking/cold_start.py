@@ -16,10 +16,10 @@ from itr_deploy.benchmarking.report import ColdStart
 from itr_deploy.errors import SetupError
 
 STARTS = 3
-"""Processes that are started; the median of each figure is taken."""
+"""Number of processes that are started; the median of each figure is taken."""
 
-# Nothing of the package is imported before the clock runs. The path is the caller's, so that the
-# same packages are found; the last line is the answer, as libraries print to standard output too.
+# Nothing of the package is imported before the clock starts. The path is the caller's, so the same
+# packages are found. The answer is the last line, because libraries also print to standard output.
 CHILD = """
 import json, sys
 from time import perf_counter
@@ -46,12 +46,12 @@ def cold_start(load: dict[str, Any], search: dict[str, Any], query: Any) -> Cold
     """Start `STARTS` processes, one after the other, with the files in the system's cache.
 
     Args:
-        load: Arguments of `Retriever.load`, all of them JSON's.
+        load: Arguments of `Retriever.load`, all of them JSON values.
         search: Arguments of `Retriever.search` besides the query.
         query: A text, or the regions of an image.
 
     Raises:
-        SetupError: The process failed, though this one can load the same.
+        SetupError: The process failed, although this one can load the same.
     """
     with tempfile.TemporaryDirectory(prefix="itr-deploy-bench-") as folder:
         image = None

@@ -11,23 +11,24 @@ from itr_deploy.bundle.modality import Modality
 
 @dataclass(frozen=True)
 class Options:
-    """The settings of a benchmark; every batch is searched with every width on all `threads`.
+    """The settings of a benchmark: every batch with every width and every entry of `threads`.
 
     Attributes:
-        query: What the queries are.
-        batches: Queries a search.
+        query: Modality of the queries.
+        batches: Queries per search.
         widths: Candidates that the coarse embedding leaves for the matcher; None scores all items.
-            Empty for what the bundle's pipeline says.
-        prefilter: Items that it leaves for the prefilter, None for what the bundle says.
+            Empty uses the width of the bundle's pipeline.
+        prefilter: Items that it leaves for the prefilter, None for the bundle's default.
         threads: Threads that compute on the CPU; None for every core.
-        rounds: Searches of every setting.
-        k: Hits a query.
-        device: See `open_backend`.
-        backend: See `open_backend`.
+        rounds: Searches with every setting.
+        k: Hits per query.
+        device: The device, as for `open_backend`.
+        backend: The backend, as for `open_backend`.
         resident: Whether the gallery is in memory; None decides by its size, as a search does.
-        bank: A gallery to re-rank with, None not to re-rank.
+        bank: A gallery to re-rank with, None to search without re-ranking.
         trace: Whether ONNX Runtime profiles its graphs.
-        checkpoints: Of the plain model to compare with, one a member of an ensemble, or none.
+        checkpoints: Checkpoints of the plain model to compare with, one per member of an ensemble;
+            empty for no comparison.
     """
 
     query: Modality

@@ -1,4 +1,4 @@
-"""Where the time of a search goes, as a picture: a bar a setting, a colour a stage."""
+"""Where the time of a search goes, as a picture: one bar per setting, one colour per stage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from itr_deploy.runtime.timing import STAGES
 
 WIDTH, LEFT, RIGHT, TOP, ROW, BAR = 900, 270, 110, 84, 34, 22
 NARROWEST = 0.06
-"""Share of a bar that has room for its figure."""
+"""The smallest share of a bar that has room for its figure."""
 COLOURS = dict(
     zip(
         (*STAGES, REST),
@@ -23,7 +23,7 @@ COLOURS = dict(
 
 
 class Part(NamedTuple):
-    """One stage's part of a bar, in pixels; ``figure`` is empty where it has no room."""
+    """One stage's part of a bar, in pixels; ``figure`` is empty if there is no room for it."""
 
     colour: str
     x: float
@@ -33,11 +33,11 @@ class Part(NamedTuple):
 
 
 def picture(title: str, searches: Sequence[SearchFigures]) -> str:
-    """An SVG document: of every setting the stages' shares of its mean time.
+    """An SVG document with every setting's mean time, divided into stages.
 
     Args:
         title: What was searched.
-        searches: What searches with every setting took.
+        searches: The times of searches with every setting.
     """
     known = {name for entry in searches for name in entry.milliseconds}
     rows = [(entry, entry.milliseconds[TOTAL].mean, list(_parts(entry))) for entry in searches]

@@ -1,4 +1,4 @@
-"""The published model in plain PyTorch, scoring what a search of the bundle scores."""
+"""The published model in plain PyTorch, scoring the same pairs as a search of the bundle."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.retriever import Retriever
 
 ROUNDS = 3
-"""Rounds at most: the plain model may take seconds a query."""
+"""Maximum rounds: the plain model may take seconds per query."""
 ITEMS = 128
-"""Items that the plain model takes at once; more are slower, their activations leave the cache."""
+"""Items that the plain model scores at once; with more, activations no longer fit the cache."""
 
 
 def plain_models(bundle: Bundle, checkpoints: Sequence[Path]) -> list[PlainMatcher]:
-    """The models that a bundle was made of, one or the members of an ensemble.
+    """The models from which a bundle was made: one, or the members of an ensemble.
 
     Raises:
         CheckpointError: A checkpoint cannot be read, or is not the bundle's.
-        UsageError: There are too few or too many.
+        UsageError: There are too few or too many checkpoints.
     """
     made: tuple[Manifest | Member, ...] = bundle.manifest.members or (bundle.manifest,)
     if len(checkpoints) != len(made):
         names = ", ".join(entry.provenance.checkpoint for entry in made)
         raise UsageError(
-            f"{bundle.path} was made from {len(made)} checkpoints ({names}); give --checkpoint "
-            f"once for each, in this order, not {len(checkpoints)} times"
+            f"{bundle.path} was made from {len(made)} checkpoints ({names}); give each in this "
+            f"order as checkpoints= (--checkpoint), not {len(checkpoints)} of them"
         )
     return [
         read_trained(entry, bundle.path, file).plain
@@ -58,9 +58,9 @@ def compared(
     options: Options,
     items: RandomItems,
 ) -> PlainFigures:
-    """Time the plain model and searches in turn, one query over as many items as the gallery has.
+    """Time the plain model and searches in turn, for one query over as many items as the gallery.
 
-    The plain model keeps nothing between two calls: scoring a query encodes every item.
+    The plain model keeps nothing between calls, so scoring a query encodes every item.
     """
     count = retriever.gallery.count()
     query = items.make(options.query, 1)
@@ -94,7 +94,7 @@ def _batches(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Regions, token ids and lengths of the query and of ``count`` items, `ITEMS` at a time.
 
-    It makes no difference to the time that the items are the same ones every time.
+    The items are the same every time, which makes no difference to the time.
     """
     gallery = items.make(other(options.query), min(ITEMS, count))
     for start in range(0, count, ITEMS):

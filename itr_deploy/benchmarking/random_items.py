@@ -1,4 +1,4 @@
-"""Random queries and items that a bundle takes."""
+"""Random queries and items that a bundle accepts."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from itr_deploy.errors import BundleError
 from itr_deploy.runtime.matcher import Matcher
 
 REGIONS = 36
-"""Of an image, where the model does not fix them: what the published features have."""
+"""Regions per image if the model does not fix them: as many as in the published features."""
 WORDS = (8, 16)
-"""Of a caption, from and to: the usual lengths of Flickr30K and MS-COCO."""
+"""Minimum and maximum words per caption: the usual lengths in Flickr30K and MS-COCO."""
 MARGIN, HALVINGS = 4, 12
 
 
 class RandomItems:
-    """Captions out of the words that a model knows, and regions that it does not overflow on."""
+    """Captions of words that a model knows, and regions that do not make it overflow."""
 
     def __init__(self, matcher: Matcher, seed: int = 0) -> None:
         """Read the vocabulary and the sizes.
@@ -34,7 +34,7 @@ class RandomItems:
             raise BundleError(
                 f"{matcher.bundle.path}: its vocabulary has no word to make queries of"
             )
-        # Start and end are tokens too.
+        # The start and end markers are tokens too.
         most = max(1, manifest.texts.max_tokens - 2)
         self._lengths = min(WORDS[0], most), min(WORDS[1], most)
         self._shape = manifest.images.regions or REGIONS, manifest.images.feature_dim
@@ -45,7 +45,7 @@ class RandomItems:
         return self.regions(count) if modality == "image" else self.captions(count)
 
     def captions(self, count: int) -> list[str]:
-        """Texts of 8 to 16 words; fewer where the model takes fewer tokens."""
+        """Texts of 8 to 16 words; fewer if the model takes fewer tokens."""
         lengths = self._rng.integers(*self._lengths, size=count, endpoint=True)
         return [" ".join(self._rng.choice(self._words, length)) for length in lengths]
 
@@ -54,10 +54,10 @@ class RandomItems:
         return self._scale * self._rng.standard_normal((count, *self._shape), np.float32)
 
     def _bearable(self, matcher: Matcher) -> np.float32:
-        """Size of features that the encoder can take: 1, or less where it would overflow.
+        """Scale of features that the encoder can take: 1, or less if it would overflow.
 
-        Some models' layers multiply what they get, so that large features become NaN, which no
-        search takes. Features of `MARGIN` times the size must pass.
+        Some models have layers that multiply their inputs, so large features become NaN, which no
+        search accepts. Features of `MARGIN` times the scale must pass.
         """
         sample = self._rng.standard_normal((2, *self._shape), np.float32)
         for halvings in range(HALVINGS):

@@ -1,6 +1,6 @@
 """The report of a benchmark: what `bench` returns and `bench.json` holds.
 
-Times of searches are in milliseconds, sizes in bytes.
+Search times are in milliseconds, sizes in bytes.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from itr_deploy.bundle.record import Record, SparseRecord
 
 
 class BenchedBundle(Record):
-    """Which bundle searched.
+    """Which bundle was benchmarked.
 
     Attributes:
         path: Its directory, as it was given.
         family: The matcher's family.
         precision: Type of its matrix products.
-        encoding_id: What its galleries are made with, a hexadecimal SHA-256.
+        encoding_id: Identifies the encoding of its galleries, a hexadecimal SHA-256.
     """
 
     path: str
@@ -34,9 +34,9 @@ class BenchedGallery(Record):
     Attributes:
         path: Its directory, as it was given; None for a synthetic one.
         modality: What its items are.
-        items: How many it has.
-        storage: Type that its tensors are stored as.
-        resident: Whether they were in memory.
+        items: Number of items.
+        storage: Type as which its tensors are stored.
+        resident: Whether the tensors were in memory.
         stored_bytes: Their size.
     """
 
@@ -49,17 +49,17 @@ class BenchedGallery(Record):
 
     @property
     def place(self) -> str:
-        """Where its tensors were, for people."""
+        """Where its tensors were, in words."""
         return "in memory" if self.resident else "on disk"
 
 
 class Machine(Record):
-    """Where it ran.
+    """The machine on which the benchmark ran.
 
     Attributes:
         system: The operating system, as Python's `platform` names it.
         processor: Kind of processor, for example ``"x86_64"``.
-        cores: How many it has, None where the system does not say.
+        cores: Number of cores, None if the system does not report it.
         python: Python's version.
     """
 
@@ -82,19 +82,19 @@ class Milliseconds(Record):
 
 
 class SearchFigures(Record):
-    """What searches with one setting took.
+    """How long searches with one setting took.
 
     Attributes:
-        batch: Queries a search.
-        candidates: Items that the matcher scores a query, None for all of them.
-        threads: Threads that computed on the CPU, None for one a core.
+        batch: Queries per search.
+        candidates: Items that the matcher scores per query, None for all of them.
+        threads: Threads that computed on the CPU, None for one per core.
         backend: What ran the graphs.
-        searches: How many searches were measured.
+        searches: Number of searches that were measured.
         pairs: Pairs that the matcher scored in each.
-        milliseconds: Of every stage that a search came to, of the rest and of the total. The means
-            of the stages and the rest add up to the total's.
-        queries_per_second: Of whole searches.
-        pairs_per_second: Of the matcher alone.
+        milliseconds: Times of every stage that a search reached, of the rest and of the total. The
+            means of the stages and of the rest add up to the total's mean.
+        queries_per_second: Throughput of whole searches.
+        pairs_per_second: Throughput of the matcher alone.
     """
 
     batch: int
@@ -109,7 +109,7 @@ class SearchFigures(Record):
 
     @property
     def setting(self) -> str:
-        """What its setting is called: batch, candidates and threads."""
+        """The name of its setting: batch, candidates and threads."""
         queries = "1 query" if self.batch == 1 else f"{self.batch} queries"
         width = "all items" if self.candidates is None else f"{self.candidates} candidates"
         threads = "" if self.threads is None else f", threads {self.threads}"
@@ -120,7 +120,7 @@ class PlainTimes(Record):
     """One query over all items, medians in milliseconds.
 
     Attributes:
-        plain: The model in PyTorch, which encodes the items as well.
+        plain: The model in PyTorch, which also encodes the items.
         search: A search with the first width.
         exhaustive: A search that scores every item.
     """
@@ -138,14 +138,14 @@ class PlainRatios(Record):
 
 
 class PlainFigures(Record):
-    """The plain model in PyTorch beside searches of the bundle.
+    """The plain model in PyTorch compared with searches of the bundle.
 
     Attributes:
         backend: PyTorch's version and threads.
         items: Items that each query was compared with.
         rounds: How often each was timed.
-        milliseconds: What they took.
-        ratios: The plain model's time by theirs.
+        milliseconds: The times.
+        ratios: The plain model's time divided by each search's.
     """
 
     backend: str
@@ -159,11 +159,11 @@ class ColdStart(Record):
     """From nothing to the first hits, in fresh processes.
 
     Attributes:
-        processes: How many were started.
-        seconds: Median seconds of the import, of loading (nothing of a gallery is read yet), of the
-            first search, and of all of them.
-        hits: Hits of the search.
-        peak_memory: Median of their peak memory in bytes, None where the system does not say.
+        processes: Number of processes that were started.
+        seconds: Median seconds of the import, of loading (which reads nothing of a gallery), of the
+            first search, and of all three together.
+        hits: Number of hits of the search.
+        peak_memory: Median of their peak memory in bytes, None if the system does not report it.
     """
 
     processes: int
@@ -177,8 +177,8 @@ class OperatorFigures(Record):
 
     Attributes:
         operator: The type.
-        calls: How many there were.
-        milliseconds: What they took together.
+        calls: Number of calls.
+        milliseconds: Their time in total.
         share: Their share of the time of all operators, from 0 to 1.
     """
 
@@ -192,8 +192,8 @@ class Trace(Record):
     """ONNX Runtime's own profile.
 
     Attributes:
-        searches: Searches that were profiled.
-        operators: Of every graph of the matcher that they ran its operators, those that take the
+        searches: Number of searches that were profiled.
+        operators: The operators of every matcher graph that was run, by graph, those that take the
             most time first.
     """
 
@@ -204,23 +204,23 @@ class Trace(Record):
 class BenchReport(SparseRecord):
     """What a benchmark found.
 
-    ``model_dump_json()`` gives what `bench.json` holds, without the parts that were not asked for;
-    ``BenchReport.model_validate_json(path.read_text())`` reads it.
+    ``model_dump_json()`` returns what `bench.json` holds, without the parts that were not
+    requested; ``BenchReport.model_validate_json(path.read_text())`` reads it.
 
     Attributes:
-        bundle: Which bundle searched.
+        bundle: Which bundle was benchmarked.
         gallery: Which gallery was searched.
-        machine: Where it ran.
-        query: What the queries are.
-        rounds: Searches of every setting.
-        k: Hits a query.
+        machine: The machine on which it ran.
+        query: Modality of the queries.
+        rounds: Searches with every setting.
+        k: Hits per query.
         rerank: Whether the hits were re-ranked.
-        searches: Of every setting what its searches took.
-        peak_memory: The process's peak memory in bytes with all of this, None where the system
-            does not say.
-        baseline: The plain model in PyTorch, None where it was not asked for.
+        searches: The times of searches with every setting.
+        peak_memory: The process's peak memory in bytes after these searches, None if the system
+            does not report it.
+        baseline: The plain model in PyTorch, None if not requested.
         cold_start: From nothing to the first hits.
-        trace: ONNX Runtime's profile, None where it was not asked for.
+        trace: ONNX Runtime's profile, None if not requested.
     """
 
     bundle: BenchedBundle

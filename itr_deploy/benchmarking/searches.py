@@ -1,4 +1,4 @@
-"""Searching with every setting in turn, each stage on the clock."""
+"""Searches with every setting in turn and times each stage."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from itr_deploy.runtime.retriever import Retriever
 from itr_deploy.runtime.timing import STAGES, StageTimes, timed_stages
 
 WARM_UPS = 1
-"""Searches of each setting before it is measured: graphs are loaded, the gallery is read."""
+"""Searches with each setting before it is measured: they load the graphs and read the gallery."""
 REST, TOTAL = "rest", "total"
-"""What belongs to no stage, and the whole search."""
+"""Names of the time outside all stages and of the whole search's time."""
 
 
 def search(retriever: Retriever, options: Options, query: Any, width: int | None) -> StageTimes:
-    """One search on the clock; the queries are captions, or regions ``[n, R, Di]``."""
+    """Time one search; the queries are captions, or regions ``[n, R, Di]``."""
     given = {"query" if options.query == "text" else "image": query}
     with timed_stages() as times:
         retriever.search(**given, **options.searching(width))
@@ -31,9 +31,9 @@ def search(retriever: Retriever, options: Options, query: Any, width: int | None
 def measured(
     retriever: Retriever, threads: int | None, options: Options, items: RandomItems
 ) -> list[SearchFigures]:
-    """Search with every batch and width, in rounds, so that what else the machine does meets all.
+    """Search with every batch and width, in rounds, so that other load on the machine affects all.
 
-    Every search has new random queries, made off the clock.
+    Every search has new random queries; the time to make them is not measured.
     """
     settings = list(product(options.batches, options.widths))
     for batch, width in settings * WARM_UPS:
@@ -65,15 +65,15 @@ def figures_of(
     backend: str,
     matched: int,
 ) -> SearchFigures:
-    """What many searches of one setting say.
+    """The figures of many searches with one setting.
 
     Args:
-        times: One a search.
-        batch: Queries a search.
-        candidates: Width of the shortlist, None for none.
-        threads: Threads that computed on the CPU, None for one a core.
+        times: The times of each search.
+        batch: Queries per search.
+        candidates: Width of the shortlist, None for no shortlist.
+        threads: Threads that computed on the CPU, None for one per core.
         backend: What ran the graphs.
-        matched: Items that the matcher scored a query.
+        matched: Items that the matcher scored per query.
     """
     stages = [name for name in STAGES if any(name in each.seconds for each in times)]
     figures: dict[str, Milliseconds] = {

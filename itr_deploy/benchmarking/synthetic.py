@@ -1,9 +1,9 @@
-"""Galleries of random items, as large as is asked for.
+"""Galleries of random items, of any size.
 
-The first `ENCODED` items are random ones that the bundle's own encoder encoded, so that the stored
-tensors are of the kind that a search meets. Those after them are the same again, each moved by
-noise of its own: no two are equal, and the memory that making them takes does not grow with their
-number, nor the time with the encoder's.
+The first `ENCODED` items are random and encoded by the bundle's own encoder, so the stored tensors
+are realistic. The items after them repeat these, each with noise of its own. So no two are equal,
+the memory to make them does not grow with their number, and the time does not depend on the
+encoder's speed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from itr_deploy.runtime.matcher import Matcher
 
 ENCODED = 256
 NOISE = 0.05
-"""Of the noise, in standard deviations of what it moves."""
+"""Strength of the noise, in standard deviations of the values that it changes."""
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def synthetic_gallery(
     """A gallery of ``count`` items in float16, in a temporary directory until the block ends.
 
     Raises:
-        OutputError: The disk of temporary files is too small.
+        OutputError: The disk for temporary files is too small.
     """
     made = items.make(modality, min(count, ENCODED))
     encoded = matcher.encode_images(made) if modality == "image" else matcher.encode_texts(made)
@@ -54,7 +54,7 @@ def synthetic_gallery(
 
 
 class NoisyCopies(SlicedSource):
-    """Encoded items, again and again with noise until there are enough."""
+    """Encoded items, repeated with noise until there are enough."""
 
     def __init__(self, matcher: Matcher, encoded: Encoded, count: int) -> None:
         super().__init__(matcher)
@@ -64,7 +64,7 @@ class NoisyCopies(SlicedSource):
         self.positions = max(block.positions for block in encoded.blocks)
 
     def encode(self, part: slice) -> Encoded:
-        """See `Source.encode`; a slice is always the same."""
+        """The encoding of a slice of the items; the same slice always gives the same values."""
         rows = np.arange(self.count)[part]
         rng = np.random.default_rng(int(rows[0]))
         known = self._encoded.take(rows % len(self._encoded))
@@ -87,7 +87,7 @@ class NoisyCopies(SlicedSource):
 def _moved(
     values: NDArray[np.floating], strength: NDArray[np.float32], rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """``[n, .., width]``, each item moved along one random direction of ``width``."""
+    """``[n, .., width]``, each item moved along a random direction of its own in the last axis."""
     direction = rng.standard_normal((len(values), values.shape[-1]), np.float32)
     direction *= strength[:, None] * values.std()
     moved: NDArray[np.float32] = values + (direction[:, None] if values.ndim == 3 else direction)

@@ -1,4 +1,4 @@
-"""ONNX Runtime's own profile of the matcher, and which operators its time goes to."""
+"""ONNX Runtime's own profile of the matcher, and which operators take the time."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.retriever import Retriever
 
 SEARCHES = 5
-"""Searches that are profiled."""
+"""Number of searches that are profiled."""
 FOLDER = "trace"
 KERNEL = "_kernel_time"
-"""What the event of a kernel's run is called, after the name of its node."""
+"""The suffix, after the node's name, of the name of an event for a kernel's run."""
 
 
 def check_traceable(backend: Backend) -> OnnxRuntimeBackend:
     """The backend, if it can write ONNX Runtime's profile.
 
     Raises:
-        UsageError: It runs engines.
+        UsageError: It is not the ONNX Runtime backend.
     """
     if not isinstance(backend, OnnxRuntimeBackend):
         raise UsageError(
-            f"--trace is ONNX Runtime's profile, and this would run on {backend.description}; "
-            "give --backend onnxruntime with it"
+            f"trace=True (--trace) is ONNX Runtime's profile, and this would run on "
+            f"{backend.description}; "
+            "give backend='onnxruntime' (--backend onnxruntime) with it"
         )
     return backend
 
@@ -42,15 +43,15 @@ def check_traceable(backend: Backend) -> OnnxRuntimeBackend:
 def trace(
     matcher: Matcher, gallery: Path, root: Path, options: Options, items: RandomItems
 ) -> Trace:
-    """Search with the first setting, profiled, and keep the profile of every graph.
+    """Search with the first setting under the profiler and keep the profile of every graph.
 
-    Profiling slows a graph, so that nothing of what it measures is among the stages' times.
+    Profiling slows a graph, so these searches do not count for the stages' times.
 
     Args:
-        matcher: A new one: of its graphs none may be loaded yet.
-        gallery: What is searched.
-        root: Directory for `FOLDER`, the profiles.
-        options: The benchmark's.
+        matcher: A new matcher that has loaded none of its graphs yet.
+        gallery: The gallery to search.
+        root: Directory in which `FOLDER` is made for the profiles.
+        options: The benchmark's options.
         items: Makes the queries.
     """
     backend = check_traceable(matcher.backend)
@@ -75,10 +76,10 @@ def trace(
 
 
 def operators(events: Iterable[Mapping[str, Any]]) -> tuple[OperatorFigures, ...]:
-    """What a profile says of the operators, by type, those that take the most time first.
+    """A profile's operators by type, those that take the most time first.
 
     Args:
-        events: ONNX Runtime's, of Chrome's trace format, durations in microseconds.
+        events: ONNX Runtime's events in Chrome's trace format, durations in microseconds.
     """
     durations: defaultdict[str, list[float]] = defaultdict(list)
     for event in events:

@@ -1,1 +1,1 @@
-"""The bundle on disk: the only thing the export half and the runtime half share."""
+"""The bundle on disk: all that the export half and the runtime half share."""

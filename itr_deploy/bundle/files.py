@@ -1,4 +1,4 @@
-"""Files of the package's outputs: written whole or not at all, named relative to their root."""
+"""The package's output files: written whole or not at all, named relative to their root."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def inside(root: Path, name: str) -> Path:
     """The path of ``name`` below ``root``.
 
     Raises:
-        BundleError: ``name`` is absolute, has ``..`` in it, or leads out through a link.
+        BundleError: ``name`` is absolute, contains ``..``, or leads outside through a link.
     """
     parts = PurePosixPath(name.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts or not parts.parts or ":" in parts.parts[0]:
@@ -61,7 +61,7 @@ def write_file(path: Path, content: bytes | str) -> None:
     """Write a file under a temporary name beside it, then rename it.
 
     Raises:
-        OutputError: It cannot be written; what was there before is untouched.
+        OutputError: The file cannot be written; an earlier one is left unchanged.
     """
     data = content.encode() if isinstance(content, str) else content
     with output_errors(path):
@@ -81,5 +81,5 @@ def write_file(path: Path, content: bytes | str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """`write_file` of indented JSON."""
+    """Write indented JSON with `write_file`."""
     write_file(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -1,6 +1,6 @@
 """`manifest.json` of a bundle, as pydantic models.
 
-Unknown fields are refused: a bundle of a newer schema is recognised by its version before that.
+Unknown fields are refused. A newer schema is recognised by its version before that.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from itr_deploy.bundle.record import Record
 SCHEMA_VERSION: Literal[1] = 1
 
 StorageType = Literal["float16", "float32", "int8"]
-"""What a gallery stores its tensors in; int8 has a scale a vector beside them."""
+"""The type in which a gallery stores its tensors; int8 also stores one scale per vector."""
 Precision = Literal["float32", "float16", "bfloat16"]
-"""Type of a bundle's matrix products; what half precision breaks stays float32."""
+"""Type of a bundle's matrix products; steps that half precision would break stay float32."""
 Quantization = Literal["int8"]
 """What the matchers' products with constant weights are rounded to, for a CPU."""
 IntraSimilarityKind = Literal["pooled_cosine", "neighbour_lists"]
@@ -29,7 +29,7 @@ class StoredTensor(Record):
     Attributes:
         name: Its name among the tensors of its modality.
         width: Size of its last axis.
-        per_position: True for one row a region or word, False for one row an item.
+        per_position: True for one row per region or word, False for one row per item.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -38,11 +38,11 @@ class StoredTensor(Record):
 
 
 class Workspace(Record):
-    """Scratch memory of the matcher in float32 values a pair.
+    """Scratch memory of the matcher in float32 values per pair.
 
     ``per_word * L + per_region * R + per_word_region * L * R``; an estimate, for tiling. L or R is
-    1 where a gallery stores nothing of a word or region.
-    ``cpu_pairs`` is how many pairs a CPU scores at once at most, where more are slower: their
+    1 if a gallery stores nothing per word or region.
+    ``cpu_pairs`` is the most pairs that a CPU should score at once, set if more are slower: their
     activations no longer fit its cache.
     """
 
@@ -66,7 +66,7 @@ class TensorInfo(Record):
 
 
 class GraphInfo(Record):
-    """One ONNX graph. ``storage`` is the type of the gallery tensors a matcher takes."""
+    """One ONNX graph. ``storage`` is the type of the gallery tensors that a matcher reads."""
 
     role: GraphRole
     file: str
@@ -84,7 +84,7 @@ class FileInfo(Record):
 
 
 class ImageItems(Record):
-    """What an image is: its region features, and what is stored of it."""
+    """The form of an image: its region features, and what is stored for it."""
 
     feature_dim: int
     regions: int | None = None
@@ -92,15 +92,15 @@ class ImageItems(Record):
 
     @property
     def positions(self) -> int | None:
-        """How many regions an image has, where the model fixes that."""
+        """How many regions an image has, if the model fixes that."""
         return self.regions
 
 
 class TextItems(Record):
-    """What a text is: its words, its length limit, and what is stored of it.
+    """The form of a text: its words, its length limit, and what is stored for it.
 
-    ``length`` is the padded length where the model fixes one. ``padded_together`` is set where
-    padding takes part in the encoding: so many consecutive texts are padded to their longest.
+    ``length`` is the padded length if the model fixes one. ``padded_together`` is set if padding
+    takes part in the encoding: that many consecutive texts are padded to the longest of them.
     """
 
     vocab_size: int
@@ -111,15 +111,15 @@ class TextItems(Record):
 
     @property
     def positions(self) -> int | None:
-        """How many positions a text is padded to, where the model fixes that."""
+        """How many positions a text is padded to, if the model fixes that."""
         return self.length
 
 
 class NltkWords(Record):
     """nltk's word tokenisation of the lower-cased text, looked up in a vocabulary file.
 
-    ``sentence_splitter`` says which Punkt splits sentences: ``trained`` has its parameters in the
-    file ``punkt``; ``untrained`` is nltk's splitter without any.
+    ``sentence_splitter`` says which Punkt splits sentences: ``trained`` uses the parameters in the
+    file ``punkt``; ``untrained`` is nltk's splitter without parameters.
     """
 
     kind: Literal["nltk_words"] = "nltk_words"
@@ -150,15 +150,15 @@ TextProcessing = Annotated[NltkWords | WordPiece, Field(discriminator="kind")]
 
 
 class Pipeline(Record):
-    """Defaults of a search; every one can be given per call.
+    """Defaults of a search; each can be overridden per call.
 
-    ``candidates`` is the shortlist's width, None for every item; ``image_query_candidates`` is
-    another one for queries that are images, where `tune` found that they need it. ``prefilter``
-    and ``image_query_prefilter`` are the same of the wider shortlist that the bundle's prefilter
-    cuts down to ``candidates``; one that is not wider is left out, and so is any with None.
-    ``text_query_projection`` and ``image_query_projection`` name the file of a bilinear form that
-    takes the place of the coarse embeddings' dot product, where `tune` found one that shortlists
-    better.
+    ``candidates`` is the shortlist's width, None for every item; ``image_query_candidates``
+    replaces it for image queries, if `tune` found that they need another width. ``prefilter`` and
+    ``image_query_prefilter`` are the widths of the wider shortlist that the bundle's prefilter
+    narrows to ``candidates``; a query skips the prefilter if one of its two widths is None or the
+    prefilter's is not the larger. ``text_query_projection`` and ``image_query_projection`` name the
+    file of a bilinear form that replaces the coarse embeddings' dot product, if `tune` found one
+    that shortlists better.
     """
 
     candidates: int | None = Field(default=200, ge=1)
@@ -198,9 +198,9 @@ class Provenance(Record):
 
 
 class ProfileEvidence(Record):
-    """The data that a profile was made on, and the checkpoint it was made of.
+    """The data that a profile was made on, and the checkpoint it was made from.
 
-    ``data_sha256`` is that of the features and captions, see `Split.digest`.
+    ``data_sha256`` is the checksum of the features and captions, see `Split.digest`.
     """
 
     checkpoint_sha256: str
@@ -211,10 +211,10 @@ class ProfileEvidence(Record):
 
 
 class Pruning(Record):
-    """What a profile left out of the graphs, in the names that the family gives its parts.
+    """What was left out of the graphs because of a profile, by the family's names for its parts.
 
-    ``closed`` is what is held at 0, ``removed`` what is not computed, since nothing else led to it.
-    At threshold 0 scores are exact on the data of the evidence.
+    ``closed`` parts are held at 0; ``removed`` parts are not computed, as only closed ones led to
+    them. At threshold 0 scores are exact on the data of the evidence.
     """
 
     threshold: float = Field(ge=0, lt=1)
@@ -227,8 +227,8 @@ class RerankDirection(Record):
     """How one direction is re-ranked.
 
     Attributes:
-        rows: K, the query and the candidates that are re-scored.
-        threshold: Edges whose share of their row is not above it are left out.
+        rows: K, the query plus the candidates that are re-scored.
+        threshold: Edges are left out unless their share of their row is above it.
     """
 
     rows: int = Field(ge=2)
@@ -242,13 +242,13 @@ class Reranker(Record):
         family: Its name.
         text_to_image: For a text query over images.
         image_to_text: For an image query over texts.
-        pillars: L, the query and its pillars, the width of a block of affinities.
-        neighbours: C, the length of the neighbour lists whose overlap makes the edges.
-        heads: Of its attention; the weights do not say.
-        intra_similarity: How the similarity within a modality is made: the cosine of the bundle's
-            pooled embeddings, or lists that the user gives with the gallery. ``pi`` in the file,
-            LeaPRR's name of it.
-        base_encoding_id: Of the matcher whose rankings it re-ranks.
+        pillars: L, the query plus its pillars, the width of a block of affinities.
+        neighbours: C, the length of the neighbour lists whose overlap defines the edges.
+        heads: Number of attention heads, which the weights do not show.
+        intra_similarity: How the similarity within a modality is computed: the cosine of the
+            bundle's pooled embeddings, or lists that the user gives with the gallery. Called
+            ``pi`` in the file, LeaPRR's name for it.
+        base_encoding_id: ``encoding_id`` of the matcher whose rankings it re-ranks.
         provenance: Where it came from.
     """
 
@@ -265,11 +265,11 @@ class Reranker(Record):
     provenance: Provenance
 
     def direction(self, query: Modality) -> RerankDirection:
-        """The direction of queries of this modality."""
+        """The settings for queries of this modality."""
         return self.text_to_image if query == "text" else self.image_to_text
 
     def depth(self, query: Modality) -> int:
-        """How many of the matcher's hits re-ranking needs at least."""
+        """The least number of the matcher's hits that re-ranking needs."""
         return max(self.direction(query).rows - 1, self.pillars - 1, self.neighbours)
 
 
@@ -286,9 +286,9 @@ class Member(Record):
 class Manifest(Record):
     """The whole manifest.
 
-    ``encoding_id`` names what decides the stored tensors (weights, options, text processing):
-    a gallery fits every bundle with the same one, whatever its ``precision``
-    and ``quantization``: the encoders are not quantised.
+    ``encoding_id`` identifies what determines the stored tensors (weights, options, text
+    processing). A gallery fits every bundle with the same one, whatever its ``precision`` and
+    ``quantization``, as encoders are not quantised.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -312,14 +312,14 @@ class Manifest(Record):
 
     @property
     def matching(self) -> Precision | Quantization:
-        """What the matchers' products are computed in."""
+        """The type in which the matchers' products are computed."""
         return self.quantization or self.precision
 
     def graph(self, role: GraphRole, storage: StorageType | None = None) -> str:
         """Name of the graph with this role and storage type.
 
         Raises:
-            KeyError: The bundle has none.
+            KeyError: The bundle has no such graph.
         """
         for name, graph in self.graphs.items():
             if graph.role == role and graph.storage == storage:
@@ -327,12 +327,12 @@ class Manifest(Record):
         raise KeyError(f"{role} ({storage})")
 
     def items(self, modality: Modality) -> ImageItems | TextItems:
-        """What an item of a modality is."""
+        """The form of a modality's items."""
         return self.images if modality == "image" else self.texts
 
     @property
     def storages(self) -> tuple[StorageType, ...]:
-        """What a gallery of this bundle may store its tensors in."""
+        """The types in which a gallery of this bundle may store its tensors."""
         found = (graph.storage for graph in self.graphs.values())
         return tuple(dict.fromkeys(storage for storage in found if storage is not None))
 

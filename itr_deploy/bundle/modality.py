@@ -1,6 +1,6 @@
 """The two modalities, the two directions of a search, and the graphs that serve each.
 
-A direction is named by its query's modality wherever there is a choice: ``"text"`` searches images.
+Where possible, a direction is named by its query's modality: ``"text"`` searches images.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ GraphRole = Literal[
 ]
 
 DIRECTIONS: Mapping[Modality, Direction] = {"image": "image_to_text", "text": "text_to_image"}
-"""The direction of a query's modality, in the order in which the field reports them."""
+"""The direction for each query modality, in the order usual in the literature."""
 
 MODALITIES: tuple[Modality, ...] = tuple(DIRECTIONS)
 
 Roles = Mapping[Modality, GraphRole]
-"""The graph of each direction, by the query's modality, in the order in which they are exported."""
+"""The graph of each direction, by the query's modality, in the order of export."""
 
 MATCHERS: Roles = {"text": "match_text_to_image", "image": "match_image_to_text"}
 PREFILTERS: Roles = {"text": "prefilter_text_to_image", "image": "prefilter_image_to_text"}
@@ -36,12 +36,12 @@ ENCODERS: frozenset[GraphRole] = frozenset({"image_encoder", "text_encoder"})
 
 
 def other(modality: Modality) -> Modality:
-    """The modality of the items that a query of this one searches."""
+    """The modality of the items that a query of this modality searches."""
     return "image" if modality == "text" else "text"
 
 
 def direction_title(query: Modality) -> str:
-    """The direction for people, for example ``text to image``."""
+    """The direction in human-readable form, for example ``text to image``."""
     return DIRECTIONS[query].replace("_", " ")
 
 

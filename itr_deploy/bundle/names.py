@@ -1,4 +1,4 @@
-"""Names: what is made of one, and checks on lists of them."""
+"""Names: deriving one from another, and checking lists of them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 
 def scale_name(tensor: str) -> str:
-    """Name of the scales beside a stored tensor of int8, or beside a graph's input of one."""
+    """Name of the scales of an int8 tensor, whether stored or an input of a graph."""
     return f"{tensor}_scale"
 
 
 def first_repeated(names: Iterable[str]) -> str | None:
-    """The first name that was seen before, None if all differ."""
+    """The first name that occurs a second time, None if all differ."""
     seen: set[str] = set()
     for name in names:
         if name in seen:

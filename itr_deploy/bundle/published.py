@@ -1,4 +1,4 @@
-"""Figures that a family's paper gives, to stand beside measured ones. None was measured here."""
+"""Figures from the families' papers, shown beside measured ones. None was measured here."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ class Published:
     """One row of a paper's table.
 
     Attributes:
-        model: As the paper names it.
-        data: What it was measured on.
-        image_to_text: R@1, R@5, R@10, None where they are not at hand.
-        text_to_image: The same.
-        rsum: Their sum, as the paper gives it or added up.
+        model: The paper's name for it.
+        data: The data it was measured on.
+        image_to_text: R@1, R@5 and R@10, None if not available.
+        text_to_image: The same for the other direction.
+        rsum: Their sum, as the paper gives it or added up here.
         source: The paper.
     """
 
@@ -27,5 +27,5 @@ class Published:
 
     @property
     def title(self) -> str:
-        """What a row of these figures is called."""
+        """The title of a row of these figures."""
         return f"{self.model} in the paper, {self.data} ({self.source})"

@@ -1,4 +1,4 @@
-"""What every record of ours on disk is: unchangeable, and nothing in it is unknown."""
+"""The base of all our records on disk: immutable and without unknown fields."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model
 
 
 class Record(BaseModel):
-    """A record; fields that it does not know are refused."""
+    """A record; unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class SparseRecord(Record):
-    """A record with parts that may be missing: None by default, and then absent from its JSON.
+    """A record with optional fields: None by default, and then absent from its JSON.
 
-    A field without a default is always there; None in it is written as null.
+    A field without a default is always written; None becomes null.
     """
 
     @model_serializer(mode="wrap")

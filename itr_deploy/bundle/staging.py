@@ -16,10 +16,10 @@ from itr_deploy.errors import OutputError
 def staged_directory(
     output: Path, *, force: bool, replaceable: Callable[[Path], bool], kind: str
 ) -> Iterator[Path]:
-    """Give a temporary directory beside ``output`` that becomes it when the block ends well.
+    """Provide a temporary directory that becomes ``output`` when the block succeeds.
 
     Args:
-        output: The directory to make.
+        output: The directory to make; the temporary one is beside it.
         force: Whether an existing one may be replaced; it stays until the new one is complete.
         replaceable: Says whether an existing directory is one of ours, which ``force`` may replace.
         kind: What it is, for messages.
@@ -38,7 +38,7 @@ def staged_directory(
             yield staging
             _swap(staging, output)
     except OutputError as error:
-        # What a user knows is the output; the staging directory is gone when they read this.
+        # Users know only the output; the staging directory is gone when they read the message.
         raise OutputError(str(error).replace(str(staging), str(output))) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -47,10 +47,10 @@ def staged_directory(
 def check_output(
     output: Path, *, force: bool, replaceable: Callable[[Path], bool], kind: str
 ) -> None:
-    """Refuse an output that exists, before any work is done.
+    """Refuse an existing output before any work is done.
 
     Raises:
-        OutputError: It exists and may not be replaced.
+        OutputError: The output exists and may not be replaced.
     """
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
@@ -65,7 +65,7 @@ def check_output(
 
 
 def _swap(staging: Path, output: Path) -> None:
-    """Put ``staging`` in the place of ``output``; an old one is removed last."""
+    """Move ``staging`` to ``output``; an old directory there is removed last."""
     if not output.exists():
         staging.rename(output)
         return

@@ -1,4 +1,4 @@
-"""Reading and writing a bundle's manifest, with everything checked on the way in."""
+"""Reading and writing a bundle's manifest; everything is checked when it is read."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ MANIFEST = "manifest.json"
 PARITY = "parity.json"
 RERANKER_PARITY = "parity-reranker.json"
 UNLISTED = frozenset({MANIFEST, PARITY, RERANKER_PARITY})
-"""Files without a checksum in the manifest: itself, and the reports that `verify` renews."""
+"""Files without a checksum in the manifest: the manifest, and the reports that `verify` renews."""
 ENGINES = "engines"
-"""Directory of what is built from the graphs (`itr_deploy.engines.files`); not listed either."""
+"""Directory of the engines built from the graphs (`itr_deploy.engines.files`), also unlisted."""
 PROJECTION = "coarse_projection-*.npy"
-"""What the files of a projection are called; a killed `tune` may leave one that is not listed."""
+"""Name pattern of projection files; a killed `tune` may leave one that is not listed."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Bundle:
     manifest: Manifest
 
     def file(self, name: str) -> Path:
-        """Path of a file that the manifest names."""
+        """Path of a file named in the manifest."""
         return inside(self.path, name)
 
 
@@ -56,7 +56,8 @@ def read_bundle(path: str | Path) -> Bundle:
     """Open a bundle and check its manifest and every file's size and checksum.
 
     Raises:
-        BundleError: It is missing, damaged, of a newer schema, or names a path outside itself.
+        BundleError: The bundle is missing, damaged, of a newer schema, or names a path outside
+            itself.
     """
     root = Path(path)
     content = _read_manifest(root)
@@ -88,7 +89,7 @@ def write_manifest(root: Path, manifest: Manifest) -> None:
     """Write ``manifest`` with its checksum, replacing an older one.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The manifest cannot be written.
     """
     content = manifest.model_dump(mode="json", by_alias=True)
     write_json(root / MANIFEST, {**content, "checksum": _checksum(content)})

@@ -86,6 +86,10 @@ def index(
     old_job = bank is not None or coarse_index
     if data is None and (not old_job or append or force or metadata is not None):
         raise UsageError("--data is missing; give the directory of the split to index")
+    if bank is not None:
+        from itr_deploy.deploy.banks import check_bank
+
+        check_bank(bundle, bank, modality)
     result: dict[str, Any] = {}
     if data is not None:
         with counted(f"indexing {modality}s") as progress:
@@ -108,6 +112,7 @@ def index(
         result = indexed.to_json()
     elif coarse_index:
         log.warning("index without --data is deprecated; use itr-deploy index-coarse %s", output)
+        itr_deploy.Gallery.open(output, itr_deploy.Matcher.load(bundle))
         with steps() as begin:
             begin("building the coarse index")
             result = itr_deploy.index_coarse(output, lock_timeout=lock_timeout).to_json()

@@ -10,9 +10,10 @@ import typer
 
 from itr_deploy.cli.interrupts import end_at_once, exit_code_of
 from itr_deploy.cli.logs import shown_logs
+from itr_deploy.cli.output import drop_output
 from itr_deploy.cli.usage import explain
 from itr_deploy.cli.verbs import Verbs
-from itr_deploy.errors import InterruptedWorkError, ItrDeployError, UsageError
+from itr_deploy.errors import InterruptedWorkError, ItrDeployError, OutputError, UsageError
 
 NAME = "itr-deploy"
 log = logging.getLogger(__name__)
@@ -71,9 +72,18 @@ def _run() -> int:
     except ItrDeployError as error:
         log.error("%s", error)
         return error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
+    except (BrokenPipeError, SystemExit) as error:
+        # Typer and Rich end the process themselves, with the exit code of bad input.
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
+        # Who reads the output has had enough of it, as `head` has.
+        drop_output()
         return 0
+    except OSError as error:
+        # Verbs turn the errors of files into the package's own: this is standard output's.
+        log.error("cannot write the result: %s", error.strerror or error)
+        drop_output()
+        return OutputError.exit_code
     if code == InterruptedWorkError.exit_code:
         raise KeyboardInterrupt
     return code

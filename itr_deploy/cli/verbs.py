@@ -53,4 +53,14 @@ class Verbs(TyperGroup):
         if name is not None and command is not None:
             module = import_module(f"itr_deploy.cli.{name.replace('-', '_')}")
             command = typer.main.get_command(module.app)
+            hide_types_of_flags(command)
         return name, command, rest
+
+
+def hide_types_of_flags(command: Any) -> None:
+    """A flag takes no value, so that help must not show the type of one."""
+    for parameter in command.params:
+        if getattr(parameter, "is_flag", False) and parameter.metavar is None:
+            parameter.metavar = ""
+    for inner in getattr(command, "commands", {}).values():
+        hide_types_of_flags(inner)

@@ -1,4 +1,4 @@
-"""`index_bank`: what re-ranking a gallery with a bank needs, computed once and kept with it."""
+"""`index_bank`: what re-ranking a gallery with a bank needs, computed once and stored with it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from itr_deploy.errors import GalleryError, OutputError
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.runtime.rerank.reranking import check_bank, reranker_of
+from itr_deploy.runtime.rerank import reranking
 from itr_deploy.runtime.rerank.store import FOLDER, is_store, write_store
 from itr_deploy.runtime.retriever import DEFAULT_BUDGET
 from itr_deploy.runtime.search.cached import SearcherCache
+from itr_deploy.values import FUNCTION, PATH, SECONDS, TEXT, checked, whole
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,11 @@ class IndexedBank:
 
     Attributes:
         gallery: Its directory.
-        modality: What its items are.
-        items: How many it has.
+        modality: Modality of its items.
+        items: Number of its items.
         bank: The bank's directory or address.
-        all_scores_kept: Whether all scores fitted the limit, or only every item's best bank items
-            were kept.
+        all_scores_kept: Whether all scores were kept, or only every item's best bank items as all
+            scores exceeded the limit.
     """
 
     gallery: str
@@ -39,10 +40,20 @@ class IndexedBank:
     all_scores_kept: bool
 
     def to_json(self) -> dict[str, Any]:
-        """For a report."""
+        """JSON values for a report."""
         return dict(vars(self))
 
 
+@checked(
+    bundle=PATH,
+    gallery=PATH,
+    bank=PATH,
+    limit=whole(0),
+    lock_timeout=SECONDS,
+    device=TEXT,
+    backend=TEXT,
+    progress=FUNCTION,
+)
 def index_bank(
     bundle: str | Path,
     *,
@@ -54,28 +65,29 @@ def index_bank(
     backend: str = "auto",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> IndexedBank:
-    """Score a gallery with a bank, so that searches that re-rank need not.
+    """Score a gallery with a bank, so that re-ranking searches do not have to.
 
     Every item's best bank items are kept in the gallery's directory and, where they fit, all
-    scores. They fit the gallery and the bank as they are: call it again when either has changed.
+    scores. They are valid for the gallery and the bank as they are now: call this again when either
+    has changed.
 
     Args:
         bundle: A bundle with a re-ranker.
         gallery: The gallery, in a local directory.
         bank: A gallery of the other modality.
-        limit: Bytes that all scores of gallery and bank may take; with more, only every item's
-            best bank items are kept, taken from the bundle's shortlist.
+        limit: Bytes that all scores of gallery and bank may take; if they need more, only every
+            item's best bank items are kept, taken from the bundle's shortlist.
         lock_timeout: Seconds to wait for another writer of the gallery to finish.
         device: ``"cpu"`` or ``"cuda"``.
-        backend: See `Matcher.load`.
-        progress: Told how many items are scored, and how many there are.
+        backend: The backend that runs the graphs, see `Matcher.load`.
+        progress: Called with the number of items scored so far and the total.
 
     Raises:
         BundleError: The bundle is damaged, or has no re-ranker.
         GalleryBusyError: Another writer is at the gallery for longer than ``lock_timeout``.
         GalleryError: The gallery is empty, or the bank is missing, of another bundle, of the
             gallery's modality or too small.
-        OutputError: The disk refuses, or the gallery is no local directory.
+        OutputError: Writing fails, or the gallery is not a local directory.
     """
     matcher = Matcher.load(bundle, device=device, backend=backend)
     opened = Gallery.open(gallery, matcher, lock_timeout=lock_timeout)
@@ -102,7 +114,7 @@ def index_bank(
             SearcherCache(opened, matcher, DEFAULT_BUDGET, None).searcher(),
             others.searcher(),
             matcher.scorer,
-            depth=reranker_of(matcher).neighbours + 1,
+            depth=reranking.reranker_of(matcher).neighbours + 1,
             pipeline=matcher.bundle.manifest.pipeline,
             limit=limit,
             progress=lambda done: progress(done, count),
@@ -110,18 +122,28 @@ def index_bank(
     return IndexedBank(opened.path, opened.modality, count, str(bank), made.complete)
 
 
+def check_bank(bundle: str | Path, bank: str | Path, modality: Modality) -> None:
+    """Refuse a bank that a gallery of ``modality`` cannot be re-ranked with.
+
+    Raises:
+        BundleError: The bundle is damaged, or has no re-ranker.
+        GalleryError: The bank is missing, of another bundle, of this modality or too small.
+    """
+    _open_bank(Matcher.load(bundle), Path(bank), modality)
+
+
 def _open_bank(matcher: Matcher, path: Path, modality: Modality) -> SearcherCache:
-    """The bank of a gallery of ``modality``.
+    """Open the bank of a gallery of ``modality``.
 
     Raises:
         BundleError: The bundle has no re-ranker.
         GalleryError: The bank is missing, of another bundle, of the gallery's modality or too
             small.
     """
-    record = reranker_of(matcher)
+    record = reranking.reranker_of(matcher)
     opened = Gallery.open(path, matcher)
     bank = SearcherCache(opened, matcher, DEFAULT_BUDGET, None)
-    check_bank(modality, bank)
+    reranking.check_bank(modality, bank)
     needed = max(record.pillars, record.neighbours + 1)
     if bank.gallery.count() < needed:
         raise GalleryError(

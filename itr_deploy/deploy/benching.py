@@ -12,8 +12,30 @@ from itr_deploy.bundle.modality import Modality, other
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.errors import UsageError
 from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice, each, or_none, whole
 
 
+@checked(
+    bundle=PATH,
+    gallery=PATH,
+    synthetic=whole(1),
+    query=choice(Modality),
+    batch=each(whole(1), least=1),
+    candidates=each(or_none(whole(1))),
+    prefilter=whole(1),
+    threads=each(or_none(whole(1)), least=1),
+    rounds=whole(1),
+    k=whole(1),
+    resident=FLAG,
+    bank=PATH,
+    checkpoints=each(PATH),
+    trace=FLAG,
+    output=PATH,
+    force=FLAG,
+    device=TEXT,
+    backend=TEXT,
+    progress=FUNCTION,
+)
 def bench(
     bundle: str | Path,
     *,
@@ -41,44 +63,50 @@ def bench(
     Args:
         bundle: The bundle's directory.
         gallery: The gallery to search.
-        synthetic: Search a temporary gallery of so many random items instead.
-        query: What the random queries are; by default what the gallery takes, text for
-            ``synthetic``.
-        batch: Queries a search, each size in turn.
+        synthetic: Search a temporary gallery of this many random items instead.
+        query: Modality of the random queries; by default what the gallery is searched with, text
+            for ``synthetic``.
+        batch: Queries per search, each size in turn.
         candidates: Widths of the shortlist, None for every item; the bundle's by default.
         prefilter: Width of the shortlist that the prefilter reads; the bundle's by default.
-        threads: Threads that compute on the CPU, each number in turn; None for one a core.
-        rounds: Searches of every setting.
-        k: Hits a query.
-        resident: Keep the gallery in memory, or read candidates from disk; by its size by default.
+        threads: Threads that compute on the CPU, each number in turn; None for one per core.
+        rounds: Searches per setting.
+        k: Hits per query.
+        resident: True keeps the gallery in memory, False reads candidates from disk; by default its
+            size decides.
         bank: A gallery of the queries' modality, to re-rank with.
         checkpoints: Also time the plain PyTorch model of these checkpoints over as many items.
         trace: Also keep ONNX Runtime's profile and list its operators.
-        output: Directory of the report, its picture and the profiles.
+        output: Directory for the report, its picture and the profiles.
         force: Replace an earlier benchmark.
         device: ``"cpu"`` or ``"cuda"``.
-        backend: See `Matcher.load`.
+        backend: The backend that runs the graphs, see `Matcher.load`.
         progress: Called with the name of each step as it begins.
 
     Returns:
-        The report, which `bench.json` holds too. Times are in milliseconds, sizes in bytes.
+        The report, also written to `bench.json`. Times are in milliseconds, sizes in bytes.
 
     Raises:
         BundleError: The bundle is damaged.
         CheckpointError: A checkpoint is not the bundle's.
-        GalleryError: The gallery is empty, or not of what the queries search.
-        OutputError: The output exists, or the disk refuses.
+        GalleryError: The gallery is empty, or its items are not what the queries search.
+        OutputError: The output exists, or writing fails.
         SetupError: PyTorch is not installed, for ``checkpoints``.
         UsageError: Options exclude each other.
     """
     searched = _one_of(gallery, synthetic)
     if checkpoints and device != "cpu":
-        raise UsageError("--baseline torch computes on the CPU; leave out --device")
+        raise UsageError(
+            f"checkpoints= (--baseline torch) are timed on the CPU; leave out device={device!r} "
+            "(--device)"
+        )
     if checkpoints and bank is not None:
-        raise UsageError("--baseline torch does not re-rank; leave out --rerank")
+        raise UsageError(
+            "checkpoints= (--baseline torch) do not re-rank; leave out bank= (--rerank, --bank)"
+        )
     if checkpoints:
         with export_half():
-            import itr_deploy.benchmarking.plain  # noqa: F401  # told before all work
+            import itr_deploy.benchmarking.plain  # noqa: F401  # fails before any work
     options = Options(
         query=query or _taken_by(searched),
         batches=tuple(batch),
@@ -102,9 +130,9 @@ def _one_of(gallery: str | Path | None, synthetic: int | None) -> Path | int:
         return Path(gallery)
     if synthetic is not None and gallery is None:
         return synthetic
-    raise UsageError("give --gallery or --synthetic, one of them")
+    raise UsageError("give gallery= or synthetic= (--gallery, --synthetic), one of them")
 
 
 def _taken_by(searched: Path | int) -> Modality:
-    """What a gallery is searched with; a synthetic one is of images unless asked otherwise."""
+    """The modality that a gallery is searched with; a synthetic one is of images by default."""
     return other(Gallery.open(searched).modality) if isinstance(searched, Path) else "text"

@@ -10,6 +10,7 @@ from itr_deploy.bundle.store import read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.engines.files import EngineTarget
 from itr_deploy.engines.library import import_library, installed
+from itr_deploy.values import PATH, checked, choice
 
 if TYPE_CHECKING:
     from itr_deploy.engines.preflight import Finding
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check of a bundle's graphs found.
+    """The result of checking a bundle's graphs.
 
     Attributes:
-        target: Whose builder the engines would be for.
-        parsed_by: The library whose parser read every graph, None where it is not installed.
-        graphs: How many graphs were read.
-        rules: How many rules they were held against.
-        findings: What keeps the target from taking them; empty where nothing does.
+        target: Target of the engines to build.
+        parsed_by: The library whose parser read every graph, None if it is not installed.
+        graphs: Number of graphs that were read.
+        rules: Number of rules that they were checked against.
+        findings: What the target would refuse; empty if it accepts everything.
     """
 
     target: EngineTarget
@@ -34,15 +35,19 @@ class Checked:
     findings: tuple[Finding, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """For a report."""
+        """JSON values for a report."""
         findings = [finding.to_json() for finding in self.findings]
         return {"target": self.target, "parsed_by": self.parsed_by, "findings": findings}
 
 
+@checked(
+    bundle=PATH,
+    target=choice(EngineTarget),
+)
 def check(bundle: str | Path, *, target: EngineTarget = "tensorrt") -> Checked:
     """Check a bundle's graphs against what TensorRT is known to refuse.
 
-    Where the target's library is installed its parser reads every graph too; no GPU is needed.
+    If the target's library is installed, its parser also reads every graph; no GPU is needed.
 
     Args:
         bundle: The bundle's directory.
@@ -50,7 +55,7 @@ def check(bundle: str | Path, *, target: EngineTarget = "tensorrt") -> Checked:
 
     Raises:
         BundleError: The bundle is damaged.
-        SetupError: onnx is not installed, or the target's library is and does not load.
+        SetupError: onnx is not installed, or the target's library is installed but does not load.
     """
     opened = read_bundle(Path(bundle))
     with export_half():

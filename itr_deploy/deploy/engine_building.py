@@ -1,4 +1,4 @@
-"""`build_engine`: TensorRT engines out of a bundle's graphs."""
+"""`build_engine`: TensorRT engines from a bundle's graphs."""
 
 from __future__ import annotations
 
@@ -8,16 +8,32 @@ from typing import TYPE_CHECKING
 
 from itr_deploy.bundle.manifest import Precision
 from itr_deploy.bundle.store import read_bundle
-from itr_deploy.engines.files import EngineTarget
+from itr_deploy.engines.files import EngineTarget, HardwareCompatibility
 from itr_deploy.engines.library import default_target
 from itr_deploy.engines.shapes import Overrides
-from itr_deploy.errors import UsageError
+from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice, each, each_by_name, whole
 
 if TYPE_CHECKING:
     from itr_deploy.engines.builder import BuiltEngines
-    from itr_deploy.engines.builder.build import HardwareCompatibility
 
 
+@checked(
+    bundle=PATH,
+    target=choice(EngineTarget),
+    precision=choice(Precision),
+    graphs=each(TEXT),
+    min_shapes=each_by_name(whole(1)),
+    opt_shapes=each_by_name(whole(1)),
+    max_shapes=each_by_name(whole(1)),
+    workspace=whole(1),
+    optimization_level=whole(0, 5),
+    hardware_compatibility=choice(HardwareCompatibility),
+    compute_capability=each(TEXT),
+    timing_cache=PATH,
+    version_compatible=FLAG,
+    force=FLAG,
+    progress=FUNCTION,
+)
 def build_engine(
     bundle: str | Path,
     *,
@@ -36,37 +52,36 @@ def build_engine(
     force: bool = False,
     progress: Callable[[str, str, int, int], None] = lambda graph, phase, done, total: None,
 ) -> BuiltEngines:
-    """Build TensorRT engines out of a bundle's graphs, into its directory ``engines/``.
+    """Build TensorRT engines from a bundle's graphs, in its directory ``engines/``.
 
     Engines that are up to date stay. The record is written after each engine, so that an
-    interrupted call keeps what it has finished. TensorRT for RTX needs no GPU.
+    interrupted call keeps the finished ones. TensorRT for RTX needs no GPU.
 
     Args:
         bundle: The bundle's directory.
-        target: Whose engines; by default TensorRT's where it is installed, else RTX's.
-        precision: Asserts the graphs' precision; the engines' layers are inspected to prove it.
-        graphs: Names of the graphs to build, all but those of int8 galleries by default.
+        target: Target of the engines; by default TensorRT if it is installed, else RTX.
+        precision: The precision that the graphs must have; the engines' layers are inspected to
+            prove it.
+        graphs: Names of the graphs to build; by default all but those for int8 galleries.
         min_shapes: Smallest sizes by axis, such as ``{"candidates": 1}``.
         opt_shapes: Sizes that the engines are fastest at.
         max_shapes: Largest sizes.
-        workspace: Bytes of scratch memory that a layer may take; by default all there are.
-        optimization_level: 0 to 5, how long the builder searches; by default the library's.
-        hardware_compatibility: Which GPUs run the engines besides those they are built for.
-        compute_capability: GPUs to build for, such as ``"8.6"``, RTX alone.
-        timing_cache: File of timings to read and add to.
-        version_compatible: Later versions of the library load the engines too.
-        force: Build engines again that are up to date.
-        progress: Told of every graph its phase, and how much of that is done.
+        workspace: Bytes of scratch memory that a layer may take; by default no limit.
+        optimization_level: 0 to 5, how long the builder searches; by default the library's level.
+        hardware_compatibility: Which GPUs can run the engines besides those they are built for.
+        compute_capability: GPUs to build for, such as ``"8.6"``; RTX only.
+        timing_cache: File of timings to read and extend.
+        version_compatible: Let later versions of the library load the engines too.
+        force: Rebuild engines that are up to date.
+        progress: Called with the graph, the phase of its build, the steps done and their total.
 
     Raises:
-        BundleError: The bundle is damaged, quantised, or of another precision.
-        EngineError: A graph is refused, or its engine is not of the bundle's precision.
+        BundleError: The bundle is damaged, quantised, or has another precision.
+        EngineError: A graph is refused, or its engine does not have the bundle's precision.
         OutputError: An engine cannot be written; those before it stay.
         SetupError: The library is missing, or the GPU that it builds on.
-        UsageError: What is asked for is not there.
+        UsageError: The request names something that does not exist.
     """
-    if workspace is not None and workspace < 1:
-        raise UsageError(f"workspace={workspace}: must be a size above 0, such as 4GiB")
     from itr_deploy.engines.builder import BuildRequest, build_engines
     from itr_deploy.engines.builder.build import BuildOptions
 

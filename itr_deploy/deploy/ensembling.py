@@ -1,4 +1,4 @@
-"""`ensemble`: several bundles become one that scores with all of them."""
+"""`ensemble`: joins several bundles into one that scores with all of them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,16 @@ from itr_deploy.bundle.store import PARITY, is_only_a_bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.deploy.exported import Exported
 from itr_deploy.errors import ParityError
+from itr_deploy.values import FLAG, FUNCTION, PATH, checked, each, real
 
 
+@checked(
+    bundles=each(PATH),
+    output=PATH,
+    weights=each(real("a number above 0", above=0), least=1),
+    force=FLAG,
+    progress=FUNCTION,
+)
 def ensemble(
     bundles: Sequence[str | Path],
     *,
@@ -24,19 +32,19 @@ def ensemble(
 ) -> Exported:
     """Join bundles into one whose score is the weighted mean of theirs.
 
-    The members take the same region features and the same text processing. One gallery stores
+    The members must take the same region features and the same text processing. One gallery stores
     what all of them need. The result is compared with its members before it appears.
 
     Args:
         bundles: The members' directories.
         output: Directory of the ensemble; must not exist unless ``force`` is given.
-        weights: One a member, positive; equal by default.
+        weights: One per member, positive; equal by default.
         force: Replace an existing bundle.
         progress: Called with the name of each step as it begins.
 
     Raises:
         BundleError: A member is damaged, or the members take different inputs.
-        OutputError: The output exists, or the disk refuses.
+        OutputError: The output exists, or writing fails.
         ParityError: The ensemble differs from its members; nothing is left.
         SetupError: PyTorch or onnx is not installed.
         UsageError: Fewer than two members, or weights that do not fit.

@@ -1,4 +1,4 @@
-"""`evaluate`: the field's protocol on a split."""
+"""`evaluate`: the standard retrieval protocol on a split."""
 
 from __future__ import annotations
 
@@ -13,14 +13,35 @@ from itr_deploy.evaluation.evaluate import evaluate as evaluate_split
 from itr_deploy.evaluation.measures.baseline import Baseline
 from itr_deploy.evaluation.measures.reranking import MergeKind
 from itr_deploy.evaluation.options import Options, RerankOptions
-from itr_deploy.evaluation.progress import QUIET, Bar
+from itr_deploy.evaluation.progress import BAR, QUIET, Bar
 from itr_deploy.evaluation.report.model import EvaluationReport
 from itr_deploy.models.registry import FAMILIES, published
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists
 from itr_deploy.runtime.rerank.reranking import reranker_of
+from itr_deploy.values import FLAG, PATH, TEXT, checked, choice, each, whole
 
 
+@checked(
+    bundle=PATH,
+    data=PATH,
+    split=TEXT,
+    output=PATH,
+    candidates=whole(1),
+    steps=FLAG,
+    rerank=FLAG,
+    merge=choice(MergeKind),
+    image_neighbours=PATH,
+    text_neighbours=PATH,
+    checkpoints=each(PATH),
+    images=PATH,
+    folds=whole(1),
+    save_scores=FLAG,
+    force=FLAG,
+    device=TEXT,
+    backend=TEXT,
+    bar=BAR,
+)
 def evaluate(
     bundle: str | Path,
     *,
@@ -42,47 +63,47 @@ def evaluate(
     backend: str = "auto",
     bar: Bar = QUIET,
 ) -> EvaluationReport:
-    """Score the images of a split with its captions and report Recall@K both ways.
+    """Score the images of a split with its captions and report Recall@K in both directions.
 
-    Stopped or killed, the same call goes on where it was.
+    If it is stopped or killed, the same call resumes.
 
     Args:
         bundle: The bundle's directory.
         data: Directory with ``{split}_ims.npy`` or ``_feat.npy``, ``_caps.txt`` and ``_ids.txt``.
-        split: Which split.
+        split: Name of the split.
         output: Directory of the report; an unfinished evaluation there is continued.
-        candidates: Score only so many items a query, shortlisted by the coarse embedding; every
-            pair by default.
-        steps: Also the Recall@K of every matching step, where the bundle's graphs give its part of
-            a score.
-        rerank: Re-rank the best of every query and merge both directions, as the published
+        candidates: Score only this many items per query, shortlisted by the coarse embedding; by
+            default every pair.
+        steps: Also report the Recall@K of every matching step, if the bundle's graphs output each
+            step's part of a score.
+        rerank: Re-rank the best hits of every query and merge both directions, as the published
             evaluation of re-rankers does.
         merge: For ``rerank``: ``"published"``, the default, writes the new scores into the
-            matcher's as they are; ``"order"`` hands the matcher's out anew in the new order.
+            matcher's unchanged; ``"order"`` reassigns the matcher's scores in the new order.
         image_neighbours: For ``rerank``: neighbour lists of the images (.npz) instead of pooled
             embeddings.
-        text_neighbours: The same of the captions.
+        text_neighbours: The same for the captions.
         checkpoints: Also score with the PyTorch model of these checkpoints and report the
-            difference of every figure: one, or of an ensemble one a member; with ``rerank`` the
-            re-ranker's last.
-        images: Directory of pictures called as the split's ids, for the page's examples.
-        folds: Also average over so many folds of the images: 5 for MS-COCO's 1K figures.
+            difference of every figure: one checkpoint, or one per member of an ensemble; with
+            ``rerank``, the re-ranker's last.
+        images: Directory of pictures named by the split's ids, for the page's examples.
+        folds: Also average over this many folds of the images: 5 for MS-COCO's 1K figures.
         save_scores: Keep the score matrix, ``scores/scores.npy``.
         force: Replace a finished evaluation.
         device: ``"cpu"`` or ``"cuda"``.
-        backend: See `Matcher.load`.
-        bar: Told of the progress, in pairs.
+        backend: The backend that runs the graphs, see `Matcher.load`.
+        bar: Shows the progress, in pairs.
 
     Returns:
-        The report, which `evaluation.json` holds too.
+        The report, also written to `evaluation.json`.
 
     Raises:
         BundleError: The bundle is damaged, or has no re-ranker for ``rerank``.
         CheckpointError: A checkpoint is not the bundle's.
         InputError: The data cannot be read or does not fit the bundle.
-        OutputError: The output is finished, or not an evaluation; the disk refuses.
+        OutputError: The output is finished or is not an evaluation, or writing fails.
         SetupError: PyTorch is not installed, for ``checkpoints``.
-        UsageError: Options exclude each other, or the bundle's graphs do not give the steps.
+        UsageError: Options exclude each other, or the bundle's graphs do not output the steps.
     """
     given: dict[Modality, str | Path | None] = {
         "image": image_neighbours,
@@ -90,7 +111,9 @@ def evaluate(
     }
     lists = {modality: Path(path) for modality, path in given.items() if path is not None}
     if not rerank and (merge is not None or lists):
-        raise UsageError("--merge and the neighbour lists go with --rerank")
+        raise UsageError(
+            "merge= and neighbour lists are for re-ranking; give rerank=True (--rerank) with them"
+        )
     matcher = Matcher.load(bundle, device=device, backend=backend)
     read = read_split(Path(data), split)
     options = Options(
@@ -108,17 +131,17 @@ def evaluate(
 
 
 def _families(matcher: Matcher, rerank: bool) -> set[str]:
-    """The families that take part in a bundle's scores, and its re-ranker's where it does too."""
+    """The families that contribute to a bundle's scores, including the re-ranker's if used."""
     manifest = matcher.bundle.manifest
     reranker = {reranker_of(matcher).family} if rerank else set[str]()
     return {manifest.family, *(member.family for member in manifest.members), *reranker}
 
 
 def _step_output(matcher: Matcher) -> str:
-    """The output of a bundle's matcher graphs with every matching step's part of a score.
+    """Name of the matcher graphs' output with every matching step's part of a score.
 
     Raises:
-        UsageError: Its graphs do not give one.
+        UsageError: The bundle's graphs have no such output.
     """
     manifest, steps = matcher.bundle.manifest, {entry.name: entry.steps for entry in FAMILIES}
     graph = manifest.graphs[manifest.graph(MATCHERS["text"], "float32")]
@@ -138,7 +161,8 @@ def _rerank_options(
     if reranker_of(matcher).intra_similarity == "neighbour_lists" and len(lists) < 2:
         raise UsageError(
             "this re-ranker was trained with neighbour lists for the similarity within a "
-            "modality; give --image-neighbours and --text-neighbours"
+            "modality; give image_neighbours= and text_neighbours= (--image-neighbours, "
+            "--text-neighbours)"
         )
     return RerankOptions({m: NeighbourLists.read(path) for m, path in lists.items()}, merge)
 

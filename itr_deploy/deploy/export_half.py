@@ -1,4 +1,4 @@
-"""What only the export half can do, and the extra that brings it."""
+"""The error for work that needs the export half, naming the extra that installs it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itr_deploy.errors import SetupError
 
 @contextmanager
 def export_half() -> Iterator[None]:
-    """Name the extra where torch or onnx is missing.
+    """Name the extra to install if torch or onnx is missing.
 
     Raises:
         SetupError: A package of the export half is not installed.

@@ -1,4 +1,4 @@
-"""A bundle that was made."""
+"""The result of an export: a bundle that was made."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Exported:
-    """A bundle that was made and compared with what it was made from.
+    """A bundle that was made and compared with its sources.
 
     Attributes:
         path: Its directory.
-        encoding_id: What its galleries are bound to.
-        report: What parity measured.
+        encoding_id: Identifies the encoding that its galleries must have.
+        report: The parity report.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""`export`: a trained checkpoint becomes a bundle that agrees with PyTorch."""
+"""`export`: turns a trained checkpoint into a bundle that agrees with PyTorch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,24 @@ from itr_deploy.bundle.staging import check_output, staged_directory
 from itr_deploy.bundle.store import PARITY, is_only_a_bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.deploy.exported import Exported
+from itr_deploy.deploy.families import family_named
 from itr_deploy.errors import ParityError, UsageError
 from itr_deploy.models import registry
-from itr_deploy.models.family import Family
-from itr_deploy.models.registry import DEFAULT_OPSET
+from itr_deploy.models.registry import DEFAULT_OPSET, OPSETS
+from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice, whole
 
 
+@checked(
+    family=TEXT,
+    checkpoint=PATH,
+    vocab=PATH,
+    output=PATH,
+    opset=whole(OPSETS[0], OPSETS[-1]),
+    dtype=choice(Precision),
+    quantize=choice(Quantization),
+    force=FLAG,
+    progress=FUNCTION,
+)
 def export(
     family: str,
     *,
@@ -38,34 +50,34 @@ def export(
     Args:
         family: A family of `itr_deploy.models.registry`, for example ``"imram"``.
         checkpoint: The published program's checkpoint.
-        vocab: The vocabulary file of its training.
+        vocab: The vocabulary file used in its training.
         output: Directory of the bundle; must not exist unless ``force`` is given.
-        opset: ONNX operator set; 20 is the highest that every TensorRT takes.
+        opset: ONNX operator set; 20 is the highest that every supported TensorRT accepts.
         dtype: Type of the graphs' matrix products. Half precision is for a GPU.
-        quantize: ``"int8"`` rounds the products that remain for every pair, for a CPU; goes with
-            ``dtype="float32"`` alone.
+        quantize: ``"int8"`` rounds the products that remain per pair, for a CPU; only with
+            ``dtype="float32"``.
         force: Replace an existing bundle, once the new one is complete and verified.
         progress: Called with the name of each step as it begins.
-        **options: The family's own, the fields of its `Family.options`; files by their paths.
+        **options: The family's own options, the fields of its `Family.options`; files as paths.
 
     Raises:
         CheckpointError: The checkpoint or vocabulary cannot be used.
-        InputError: A file of an option cannot be used, or the data that a changed model must be
-            compared on is not there.
-        OutputError: The output exists, or the disk refuses.
+        InputError: A file of an option cannot be used, or the data for comparing a changed model
+            is missing.
+        OutputError: The output exists, or writing fails.
         ParityError: The bundle differs from PyTorch; nothing is left.
         SetupError: PyTorch or onnx is not installed.
-        UsageError: The family or an option of it is not known, an option cannot have its value, or
-            half precision, which is for a GPU, was asked for together with int8, which is for a
-            CPU.
+        UsageError: The family or one of its options is unknown, an option has an invalid value, or
+            half precision, which is for a GPU, is combined with int8, which is for a CPU.
     """
     checkpoint, vocab, output = Path(checkpoint), Path(vocab), Path(output)
-    entry = _family(family)
+    entry = family_named(family, registry.FAMILIES)
     chosen = entry.options.checked(family, options)
     if quantize is not None and dtype != "float32":
         raise UsageError(
-            f"--quantize {quantize} goes with --dtype float32, not {dtype}: int8 is for a "
-            "CPU, half precision for a GPU; leave one of them out"
+            f"quantize={quantize!r} (--quantize) goes with dtype='float32', not {dtype!r} "
+            "(--dtype): "
+            "int8 is for a CPU, half precision for a GPU; leave one of them out"
         )
     kind = {"replaceable": is_only_a_bundle, "kind": "bundle"}
     check_output(output, force=force, **kind)  # type: ignore[arg-type]
@@ -92,7 +104,7 @@ def export(
         bundle = read_bundle(root)
         with parity_backend(bundle) as backend:
             matcher = Matcher(bundle, backend)
-            report = compare(trained, matcher, progress=progress)
+            report = compare(trained, matcher, progress=progress, whole=True)
             if origin is not None and data is not None:
                 report = compare_changed(origin, matcher, data, progress).added_to(report)
         manifest, report = leave_out_missed(root, manifest, report)
@@ -100,16 +112,3 @@ def export(
             raise ParityError(missed(report, "no bundle was written"))
         write_json(root / PARITY, report.to_json())
     return Exported(output, manifest.encoding_id, report)
-
-
-def _family(name: str) -> Family:
-    """The family of this name.
-
-    Raises:
-        UsageError: There is none.
-    """
-    try:
-        return registry.family(name)
-    except KeyError as error:
-        known = ", ".join(entry.name for entry in registry.FAMILIES)
-        raise UsageError(f"family {name!r} is not known; there are {known}") from error

@@ -1,4 +1,4 @@
-"""`index` and `index_coarse`: a split becomes a gallery, and a large gallery gets its index."""
+"""`index` and `index_coarse`: make a gallery from a split, and the index of a large gallery."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.staging import staged_directory
-from itr_deploy.deploy.metadata import metadata_columns
 from itr_deploy.errors import UsageError
+from itr_deploy.evaluation.data.metadata import metadata_columns
 from itr_deploy.evaluation.data.split import Split, read_split
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.coarse_index import FROM
@@ -21,6 +21,7 @@ from itr_deploy.runtime.gallery.layout import TABLE
 from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT, replacing
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.store import FOLDER, is_store
+from itr_deploy.values import FLAG, FUNCTION, PATH, SECONDS, TEXT, checked, choice
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +32,10 @@ class Indexed:
 
     Attributes:
         gallery: Its directory or address.
-        modality: What its items are.
-        added: Items that this call added.
-        items: Items that it has now.
-        coarse_indexed: How many of them the coarse index holds, 0 where there is none.
+        modality: Modality of its items.
+        added: Number of items that this call added.
+        items: Number of items that it has now.
+        coarse_indexed: Number of items in the coarse index, 0 if there is none.
     """
 
     gallery: str
@@ -44,10 +45,26 @@ class Indexed:
     coarse_indexed: int
 
     def to_json(self) -> dict[str, Any]:
-        """For a report."""
+        """JSON values for a report."""
         return dict(vars(self))
 
 
+@checked(
+    bundle=PATH,
+    data=PATH,
+    output=PATH,
+    split=TEXT,
+    modality=choice(Modality),
+    storage=choice(StorageType),
+    metadata=PATH,
+    coarse_index=FLAG,
+    append=FLAG,
+    force=FLAG,
+    lock_timeout=SECONDS,
+    device=TEXT,
+    backend=TEXT,
+    progress=FUNCTION,
+)
 def index(
     bundle: str | Path,
     *,
@@ -73,29 +90,32 @@ def index(
     Args:
         bundle: The bundle's directory.
         data: Directory with ``{split}_ims.npy`` or ``_feat.npy``, ``_caps.txt`` and ``_ids.txt``.
-        output: Directory of the gallery to make, or with ``append`` to extend.
-        split: Which split.
-        modality: Index its images, or its captions.
+        output: Directory of the gallery to make or, with ``append``, to extend.
+        split: Name of the split.
+        modality: Whether to index its images or its captions.
         storage: Type of the stored tensors; int8 takes half of float16's space.
         metadata: CSV file with a column ``id`` and user columns for the gallery.
-        coarse_index: Build the coarse index; by default from 500,000 items on.
+        coarse_index: Build the coarse index; by default for 500,000 items or more.
         append: Add to an existing gallery.
         force: Replace an existing gallery.
         lock_timeout: Seconds to wait for another writer of the gallery to finish.
         device: ``"cpu"`` or ``"cuda"``.
-        backend: See `Matcher.load`.
-        progress: Told how many items are encoded, and how many there are.
+        backend: The backend that runs the graphs, see `Matcher.load`.
+        progress: Called with the number of items encoded so far and the total.
 
     Raises:
         BundleError: The bundle is damaged.
         GalleryBusyError: Another writer is at the gallery for longer than ``lock_timeout``.
-        GalleryError: The gallery to extend is not one of this bundle's.
-        InputError: What is wrong with the data or the metadata.
-        OutputError: The output exists, or the disk refuses.
-        UsageError: ``force`` and ``append`` exclude each other.
+        GalleryError: The gallery to extend does not belong to this bundle.
+        InputError: The data or the metadata cannot be used; the message says why.
+        OutputError: The output exists, or writing fails.
+        UsageError: Both ``force`` and ``append`` were given.
     """
     if force and append:
-        raise UsageError("--force replaces a gallery and --append extends it; give one")
+        raise UsageError(
+            "force=True (--force) replaces a gallery and append=True (--append) extends it; "
+            "give one"
+        )
     output = Path(output)
     matcher = Matcher.load(bundle, device=device, backend=backend)
     read = read_split(Path(data), split)
@@ -119,10 +139,14 @@ def index(
     return _indexed(gallery, len(ids))
 
 
+@checked(
+    gallery=PATH,
+    lock_timeout=SECONDS,
+)
 def index_coarse(gallery: str | Path, *, lock_timeout: float = DEFAULT_TIMEOUT) -> Indexed:
-    """Build the index of a gallery's coarse embeddings, or build it again over all items.
+    """Build the index of a gallery's coarse embeddings, or rebuild it over all items.
 
-    For galleries too large to keep those embeddings in memory. Searches then shortlist
+    This is for galleries too large to keep those embeddings in memory. Searches then shortlist
     approximately.
 
     Args:
@@ -131,7 +155,7 @@ def index_coarse(gallery: str | Path, *, lock_timeout: float = DEFAULT_TIMEOUT) 
 
     Raises:
         GalleryBusyError: Another writer is at it for longer than ``lock_timeout``.
-        GalleryError: It is missing or cannot be indexed.
+        GalleryError: The gallery is missing or cannot be indexed.
     """
     opened = Gallery.open(gallery, lock_timeout=lock_timeout)
     opened.build_coarse_index()
@@ -139,14 +163,14 @@ def index_coarse(gallery: str | Path, *, lock_timeout: float = DEFAULT_TIMEOUT) 
 
 
 def is_gallery(path: Path) -> bool:
-    """Whether a directory holds a gallery's table, with its scores of a bank or none, alone."""
+    """Whether a directory holds only a gallery's table, with or without its scores of a bank."""
     names = {entry.name for entry in path.iterdir()}
     stored = FOLDER in names and is_store(path / FOLDER)
     return names - ({FOLDER} if stored else set()) == {f"{TABLE}.lance"}
 
 
 def _items(split: Split, modality: Modality) -> tuple[Sequence[str], Any, dict[str, Sequence[Any]]]:
-    """Ids, items and own columns of a split's images or captions."""
+    """The ids, items and extra columns of a split's images or captions."""
     if modality == "image":
         return split.image_ids, split.regions, {}
     columns: dict[str, Sequence[Any]] = {"text": split.captions, "image_id": split.image_of_caption}

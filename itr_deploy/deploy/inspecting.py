@@ -1,4 +1,4 @@
-"""`inspect`: what a bundle or a gallery holds."""
+"""`inspect`: shows what a bundle or a gallery holds."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ from itr_deploy.errors import BundleError
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.read import stored_bytes
 from itr_deploy.runtime.rerank.store import verify_store
+from itr_deploy.values import FLAG, PATH, checked
 
 
+@checked(
+    path=PATH,
+    verify=FLAG,
+)
 def inspect(path: str | Path, *, verify: bool = False) -> dict[str, Any]:
     """Show what is in a bundle or a gallery.
 
@@ -28,8 +33,8 @@ def inspect(path: str | Path, *, verify: bool = False) -> dict[str, Any]:
 
     Raises:
         BundleError: The bundle is damaged.
-        GalleryError: There is neither a bundle nor a gallery; or with ``verify`` a gallery's file
-            is not as it was written, or has no checksum.
+        GalleryError: The directory is neither a bundle nor a gallery; or with ``verify`` a
+            gallery's file is not as it was written, or has no checksum.
     """
     path = Path(path)
     return _bundle(path, verify) if (path / MANIFEST).is_file() else _gallery(path, verify)
@@ -105,7 +110,7 @@ def _bundle(path: Path, verify: bool) -> dict[str, Any]:
 
 
 def _parity(path: Path) -> bool | None:
-    """The verdict of a bundle's parity report, None where there is no report."""
+    """The verdict of a bundle's parity report, None without a report."""
     if not path.is_file():
         return None
     try:

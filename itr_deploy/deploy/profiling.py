@@ -1,4 +1,4 @@
-"""`profile_routes`: how much a model uses its routes on real data."""
+"""`profile_routes`: measures how much a model uses its routes on real data."""
 
 from __future__ import annotations
 
@@ -13,8 +13,18 @@ from itr_deploy.evaluation.scores.pairs import observe_pairs
 from itr_deploy.models.family import Profile, Profiler
 from itr_deploy.models.registry import FAMILIES
 from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, whole
 
 
+@checked(
+    bundle=PATH,
+    data=PATH,
+    split=TEXT,
+    images=whole(1),
+    output=PATH,
+    force=FLAG,
+    progress=FUNCTION,
+)
 def profile_routes(
     bundle: str | Path,
     *,
@@ -25,34 +35,39 @@ def profile_routes(
     force: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Profile:
-    """Count how much the model of a bundle uses its routes, over all pairs of a split.
+    """Count how much a bundle's model uses its routes, over all pairs of a split.
 
-    The graphs must give what is counted; where they do not, the error says how to export them. The
-    profile is what an export of the family prunes by.
+    The graphs must output what is counted; if they do not, the error says how to export them. An
+    export of the family can prune routes by this profile.
 
     Args:
         bundle: The bundle's directory.
         data: Directory with ``{split}_ims.npy`` or ``_feat.npy``, and ``_caps.txt``.
-        split: Which split.
-        images: How many of its images, with all their captions; all by default.
-        output: The profile to write; its picture lies beside it, with the ending ``.svg``.
+        split: Name of the split.
+        images: Number of its images to use, with all their captions; all by default.
+        output: The profile to write; its picture is written beside it, with the suffix ``.svg``.
         force: Replace an existing profile.
-        progress: Told how many pairs are scored, and how many there are.
+        progress: Called with the number of pairs scored so far and the total.
 
     Raises:
         BundleError: The bundle is damaged.
-        InputError: The data cannot be read, the family has no routes, or the graphs do not give
+        InputError: The data cannot be read, the family has no routes, or the graphs do not output
             their use.
-        OutputError: The profile exists, or the disk refuses.
+        OutputError: The profile exists, or writing fails.
         UsageError: ``output`` is the picture's name.
     """
     bundle, data, output = Path(bundle), Path(data), Path(output)
     drawing = output.with_suffix(".svg")
     if drawing == output:
-        raise UsageError(f"--output {output} is the picture's name; give the profile another one")
+        raise UsageError(
+            f"output={str(output)!r} (--output) is the picture's name; give the profile another one"
+        )
     existing = next((path for path in (output, drawing) if path.exists()), None)
     if existing is not None and not force:
-        raise OutputError(f"{existing} exists; give --force to replace it, or another --output")
+        raise OutputError(
+            f"{existing} exists; give force=True (--force) to replace it, or another output "
+            "(--output)"
+        )
     read = read_split(data, split).first(images)
     matcher = Matcher.load(bundle)
     manifest = matcher.bundle.manifest
@@ -73,10 +88,10 @@ def profile_routes(
 
 
 def _profiler(path: Path, manifest: Manifest) -> Profiler:
-    """What counts the routes of this bundle's family.
+    """The profiler of the routes of this bundle's family.
 
     Raises:
-        InputError: The family has no routes, or the graphs do not give their use.
+        InputError: The family has no routes, or the graphs do not output their use.
     """
     entry = {known.name: known for known in FAMILIES}.get(manifest.family)
     if entry is None or entry.profiler is None:

@@ -1,4 +1,4 @@
-"""`export_reranker`: a re-ranker's checkpoint is added to a matcher's bundle."""
+"""`export_reranker`: adds a re-ranker's checkpoint to a matcher's bundle."""
 
 from __future__ import annotations
 
@@ -12,10 +12,28 @@ from itr_deploy.bundle.staging import check_output, staged_directory
 from itr_deploy.bundle.store import PARITY, RERANKER_PARITY, is_only_a_bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.deploy.exported import Exported
-from itr_deploy.errors import ParityError, UsageError
-from itr_deploy.models.registry import RERANKERS, RerankerFamily
+from itr_deploy.deploy.families import family_named
+from itr_deploy.errors import ParityError
+from itr_deploy.models import registry
+from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice, whole
+
+EdgeThresholds = Literal["rows", "published"]
+IntraSimilarity = Literal["pooled", "lists"]
 
 
+@checked(
+    family=TEXT,
+    checkpoint=PATH,
+    base=PATH,
+    output=PATH,
+    heads=whole(1),
+    rows_text_to_image=whole(2),
+    rows_image_to_text=whole(2),
+    edge_thresholds=choice(EdgeThresholds),
+    intra_similarity=choice(IntraSimilarity),
+    force=FLAG,
+    progress=FUNCTION,
+)
 def export_reranker(
     family: str,
     *,
@@ -25,8 +43,8 @@ def export_reranker(
     heads: int | None = None,
     rows_text_to_image: int | None = None,
     rows_image_to_text: int | None = None,
-    edge_thresholds: Literal["rows", "published"] = "rows",
-    intra_similarity: Literal["pooled", "lists"] = "pooled",
+    edge_thresholds: EdgeThresholds = "rows",
+    intra_similarity: IntraSimilarity = "pooled",
     force: bool = False,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Exported:
@@ -38,27 +56,29 @@ def export_reranker(
         base: The bundle of the matcher whose rankings it was trained on.
         output: Directory of the new bundle; the base's galleries open with it. Must not exist
             unless ``force`` is given.
-        heads: Heads of its attention, which the weights do not say; the published ones by default.
-        rows_text_to_image: K of a text query: itself and the K-1 images that are re-scored; the
+        heads: Number of attention heads, which the weights do not show; by default the published
+            number.
+        rows_text_to_image: K of a text query: the query and the K-1 images that are re-scored; the
             published K by default.
-        rows_image_to_text: K of an image query: itself and the K-1 texts that are re-scored.
-        edge_thresholds: What an edge must exceed: a share of 1 / K, or the published program's
-            constants whatever K is. The same at the published K.
+        rows_image_to_text: K of an image query: the query and the K-1 texts that are re-scored; the
+            published K by default.
+        edge_thresholds: What an edge must exceed: ``"rows"`` is a share of 1 / K, ``"published"``
+            the published program's constants, whatever K is. Both agree at the published K.
         intra_similarity: Similarity within a modality in training: the cosine of the base's
-            ``"pooled"`` embeddings, or ``"lists"`` of your own that are given with the gallery.
+            ``"pooled"`` embeddings, or your own ``"lists"``, which are given with the gallery.
         force: Replace an existing bundle.
         progress: Called with the name of each step as it begins.
 
     Raises:
         CheckpointError: The checkpoint cannot be used.
-        BundleError: The base is damaged, or has a re-ranker.
-        OutputError: The output exists, or the disk refuses.
+        BundleError: The base is damaged, or already has a re-ranker.
+        OutputError: The output exists, or writing fails.
         ParityError: The graphs differ from PyTorch; nothing is left.
         SetupError: PyTorch or onnx is not installed.
-        UsageError: The family is not known, or the settings make no sense.
+        UsageError: The family is unknown, or the settings make no sense.
     """
     checkpoint, base, output = Path(checkpoint), Path(base), Path(output)
-    entry = _family(family)
+    entry = family_named(family, registry.RERANKERS)
     kind = {"replaceable": is_only_a_bundle, "kind": "bundle"}
     check_output(output, force=force, **kind)  # type: ignore[arg-type]
     opened = read_bundle(base)
@@ -85,15 +105,3 @@ def export_reranker(
             raise ParityError(missed(report, "no bundle was written"))
         write_json(root / RERANKER_PARITY, report.to_json())
     return Exported(output, manifest.encoding_id, report)
-
-
-def _family(name: str) -> RerankerFamily:
-    """The re-ranker family of this name.
-
-    Raises:
-        UsageError: There is none.
-    """
-    known = {entry.name: entry for entry in RERANKERS}
-    if name not in known:
-        raise UsageError(f"re-ranker {name!r} is not known; there is {', '.join(known)}")
-    return known[name]

@@ -1,4 +1,4 @@
-"""`search`: one search of a gallery, from nothing to hits."""
+"""`search`: a single search of a gallery, from loading to hits."""
 
 from __future__ import annotations
 
@@ -13,13 +13,29 @@ from numpy.typing import ArrayLike
 from itr_deploy.errors import GalleryError, InputError, UsageError
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.retriever import FROM_BUNDLE, Default, Retriever
+from itr_deploy.values import FLAG, PATH, TEXT, checked, one_or_each, or_none, whole
 
 log = logging.getLogger(__name__)
 
 SHOWN_WORDS = 10
-"""Unknown words of a query that a warning names."""
+"""Most unknown words of a query that a warning names."""
 
 
+@checked(
+    bundle=PATH,
+    queries=one_or_each(TEXT),
+    gallery=PATH,
+    k=whole(1),
+    where=TEXT,
+    candidates=or_none(whole(1)),
+    prefilter=or_none(whole(1)),
+    rerank=FLAG,
+    bank=PATH,
+    gallery_neighbours=PATH,
+    bank_neighbours=PATH,
+    device=TEXT,
+    backend=TEXT,
+)
 def search(
     bundle: str | Path,
     queries: str | Sequence[str] = (),
@@ -37,40 +53,40 @@ def search(
     device: str = "cpu",
     backend: str = "auto",
 ) -> list[Hits]:
-    """Search a gallery once: texts over images, or images over texts.
+    """Search a gallery once: with texts over images, or with images over texts.
 
-    Loads the bundle and the gallery for this call alone; a program that searches more than once
-    keeps a `Retriever`.
+    Loads the bundle and the gallery for this call only; a program that searches more than once
+    should keep a `Retriever`.
 
     Args:
         bundle: The bundle's directory.
         queries: Texts.
         gallery: The gallery.
-        image: Regions ``[R, Di]`` or ``[N, R, Di]`` in place of texts, or a .npy file of them.
-        k: Hits a query.
+        image: Regions ``[R, Di]`` or ``[N, R, Di]`` instead of texts, or a .npy file of them.
+        k: Hits per query.
         where: SQL over the gallery's columns, for example ``"split = 'test'"``.
         candidates: Width of the shortlist, None for every item; the bundle's by default.
         prefilter: Width of the shortlist that the prefilter reads; the bundle's by default.
         rerank: Put the best hits in the re-ranker's order; needs ``bank``.
-        bank: A gallery of the other modality than the gallery's.
-        gallery_neighbours: For ``rerank`` with a similarity of your own within a modality: an .npz
-            file of the gallery's items.
-        bank_neighbours: The same of the bank's items.
+        bank: A gallery of the other modality.
+        gallery_neighbours: For ``rerank`` with your own similarity within a modality: an .npz file
+            for the gallery's items.
+        bank_neighbours: The same for the bank's items.
         device: ``"cpu"`` or ``"cuda"``.
-        backend: See `Matcher.load`.
+        backend: The backend that runs the graphs, see `Matcher.load`.
 
     Returns:
-        The hits of every query, in their order.
+        The hits of every query, in the order of the queries.
 
     Raises:
         BundleError: The bundle is damaged.
-        GalleryError: The gallery is missing, empty or of another bundle.
+        GalleryError: The gallery is missing, empty or belongs to another bundle.
         InputError: A query cannot be used.
         UsageError: Both queries and an image were given, or neither.
     """
     texts = [queries] if isinstance(queries, str) else list(queries)
     if bool(texts) == (image is not None):
-        raise UsageError("give queries, or --image, one of them")
+        raise UsageError("give queries or image= (--image), one of them")
     retriever = Retriever.load(
         bundle,
         gallery,
@@ -97,7 +113,7 @@ def read_regions(path: str | Path) -> Any:
     """The array of a .npy file.
 
     Raises:
-        InputError: It cannot be read.
+        InputError: The file cannot be read.
     """
     try:
         return np.load(path, allow_pickle=False)

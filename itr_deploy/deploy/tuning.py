@@ -1,18 +1,30 @@
-"""`tune`: a projection and the widths of a search, written into the bundle."""
+"""`tune`: finds a projection and the widths of a search, and writes them into the bundle."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from itr_deploy.bundle.modality import Modality
-from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.split import read_split
-from itr_deploy.evaluation.progress import QUIET, Bar
+from itr_deploy.evaluation.progress import BAR, QUIET, Bar
 from itr_deploy.evaluation.tuning.tune import ProjectionChoice, Tuned
 from itr_deploy.evaluation.tuning.tune import tune as tune_split
 from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.values import PATH, TEXT, checked, choice, real
 
 
+@checked(
+    bundle=PATH,
+    data=PATH,
+    split=TEXT,
+    target=real("a share above 0, of 1 at most; 0.99 is usual", above=0, at_most=1),
+    growth=real("a finite number of at least 1", at_least=1),
+    projection=choice(ProjectionChoice),
+    work=PATH,
+    device=TEXT,
+    backend=TEXT,
+    bar=BAR,
+)
 def tune(
     bundle: str | Path,
     *,
@@ -28,36 +40,34 @@ def tune(
 ) -> dict[Modality, Tuned]:
     """Write the cheapest shortlists that keep ``target`` of the exhaustive top 10 into a bundle.
 
-    They are a projection of the coarse embeddings, where one is clearly better than none, and the
-    widths: where the bundle has a prefilter, the width that it reads and the width that it leaves
-    for the matcher. Stopped or killed, the same call goes on where it was.
+    This writes a projection of the coarse embeddings, if one is clearly better than none, and the
+    shortlist's width; if the bundle has a prefilter, both the width that it reads and the width
+    that it leaves for the matcher. If it is stopped or killed, the same call resumes.
 
     Args:
         bundle: The bundle's directory.
         data: Directory with ``{split}_ims.npy`` or ``_feat.npy``, ``_caps.txt`` and ``_ids.txt``.
-        split: Which split to measure on; not the one whose figures are reported.
-        target: Share of the exhaustive top 10 to keep, above 0 to 1.
-        growth: How many times the split's items the galleries have that will be searched; the
-            widths grow in proportion.
-        projection: ``"auto"`` fits one and takes it where it shortlists clearly better;
-            ``"none"`` leaves the coarse embeddings as they are.
-        work: Directory of the scores while they are computed, or of an evaluation of the same
+        split: The split to measure on; should not be the one whose figures are reported.
+        target: Share of the exhaustive top 10 to keep, above 0 and at most 1.
+        growth: Size of the galleries to be searched, as a multiple of the split's items; the widths
+            grow in proportion.
+        projection: ``"auto"`` fits one and uses it if it shortlists clearly better; ``"none"``
+            leaves the coarse embeddings as they are.
+        work: Directory for the scores while they are computed, or of an evaluation of the same
             split made with ``save_scores``.
         device: ``"cpu"`` or ``"cuda"``.
-        backend: See `Matcher.load`.
-        bar: Told of the progress, in pairs.
+        backend: The backend that runs the graphs, see `Matcher.load`.
+        bar: Shows the progress, in pairs.
 
     Returns:
-        What was found, by the modality of the query.
+        The result for each query modality.
 
     Raises:
         BundleError: The bundle is damaged.
         InputError: The data cannot be read or does not fit the bundle.
-        OutputError: ``work`` holds other files; the bundle or the disk refuses.
-        UsageError: ``target`` is no share, or ``growth`` is below 1 or not finite.
+        OutputError: ``work`` holds other files, or the bundle or ``work`` cannot be written.
+        UsageError: ``target`` is not a share, or ``growth`` is below 1 or not finite.
     """
-    if not 0 < target <= 1:
-        raise UsageError(f"target={target}: must be a share above 0, of 1 at most; 0.99 is usual")
     matcher = Matcher.load(bundle, device=device, backend=backend)
     read = read_split(Path(data), split)
     return tune_split(matcher, read, target, Path(work), bar, projection, growth)

@@ -1,4 +1,4 @@
-"""`verify`: a bundle that exists is compared with its checkpoint again."""
+"""`verify`: compares an existing bundle with its checkpoint again."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from itr_deploy.bundle.store import PARITY, RERANKER_PARITY, Bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.errors import OutputError, UsageError
 from itr_deploy.evaluation.data.split import read_split
+from itr_deploy.values import FUNCTION, PATH, TEXT, checked, real, whole
 
 if TYPE_CHECKING:
     from itr_deploy.parity.report import ParityReport
@@ -26,6 +27,16 @@ log = logging.getLogger(__name__)
 Progress = Callable[[str], None]
 
 
+@checked(
+    bundle=PATH,
+    checkpoint=PATH,
+    tolerance=real("a number above 0", above=0),
+    storage_tolerance=real("a number above 0", above=0),
+    data=PATH,
+    split=TEXT,
+    images=whole(2),
+    progress=FUNCTION,
+)
 def verify(
     bundle: str | Path,
     *,
@@ -39,21 +50,21 @@ def verify(
 ) -> ParityReport:
     """Compare a bundle, or its re-ranker, with the checkpoint it was made from.
 
-    The report is written into the bundle, where the disk takes it.
+    The report is written into the bundle, if the bundle is writable.
 
     Args:
         bundle: The bundle's directory.
         checkpoint: The checkpoint that the bundle, or its re-ranker, was made from.
         tolerance: Largest error of a score, on ``|a - b| / (1 + |b|)``; by default 1e-4 for float32
             bundles, 1e-2 for float16 and 5e-2 for bfloat16.
-        storage_tolerance: The same over float16 galleries, at least 1e-2.
-        data: Directory of real data to rank, random inputs where it is None.
-        split: Its split.
-        images: How many of its images, with all their captions.
+        storage_tolerance: The same over float16 galleries; by default at least 1e-2.
+        data: Directory of real data to rank; None for random inputs.
+        split: Name of its split.
+        images: Number of its images to use, with all their captions.
         progress: Called with the name of each step as it begins.
 
     Returns:
-        The report; ``passed`` says whether every tolerance was kept.
+        The report; ``passed`` says whether everything was within its tolerance.
 
     Raises:
         BundleError: The bundle is damaged.
@@ -62,14 +73,11 @@ def verify(
         SetupError: PyTorch or onnx is not installed.
         UsageError: The bundle is an ensemble, or a tolerance is not above 0.
     """
-    for name, allowed in (("tolerance", tolerance), ("storage_tolerance", storage_tolerance)):
-        if allowed is not None and not allowed > 0:
-            raise UsageError(f"{name}={allowed}: must be above 0")
     bundle, checkpoint = Path(bundle), Path(checkpoint)
     opened = read_bundle(bundle)
     progress("loading PyTorch")
     with export_half():
-        import torch  # noqa: F401  # told before all work where it is missing
+        import torch  # noqa: F401  # fails before any work
     if _is_rerankers(opened, checkpoint):
         report, name = _verify_reranker(opened, checkpoint, tolerance, progress), RERANKER_PARITY
     else:

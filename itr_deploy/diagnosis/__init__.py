@@ -1,1 +1,1 @@
-"""What this machine has, what truly loads, and the remedy for what does not."""
+"""What this machine has, what actually loads, and the remedy for what does not."""

@@ -1,4 +1,4 @@
-"""Checks of bundles: each is whole, and each directory of its engines fits this machine."""
+"""Checks of bundles: whether each is undamaged, and whether its engines fit this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from itr_deploy.errors import BundleError, EngineError
 
 
 def check_bundle(machine: Machine, path: Path) -> Iterator[Check]:
-    """A bundle, and the engines that were built from it."""
+    """Check a bundle and the engines that were built from it."""
     try:
         bundle = read_bundle(path)
     except BundleError as error:
@@ -35,7 +35,7 @@ def _check_engines(machine: Machine, bundle: Bundle, directory: EngineDirectory)
     engines = directory.record.engines
     if not engines:
         return Check(name, "info", "none in it")
-    # One build wrote them all.
+    # One build wrote them all, so one stands for all.
     one = next(iter(engines.values()))
     built = one.fingerprint
     remedy = rebuild(bundle, one, gpus=[gpu.capability for gpu in machine.cuda.gpus])

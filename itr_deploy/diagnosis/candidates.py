@@ -1,4 +1,4 @@
-"""The backends of the self-test: building and measuring one, each in a process of its own."""
+"""The backends of the self-test: building and measuring each, in a separate process."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Candidate:
         backend: The backend's name.
         device: ``"cpu"`` or ``"cuda"``.
         provider: The provider of ONNX Runtime that it uses.
-        target: Whose engines it runs, where it is not ONNX Runtime.
+        target: Target of the engines that it runs, if it is not ONNX Runtime.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Candidate:
         """The bundle's matcher on this backend.
 
         Raises:
-            SetupError: It is not there after all.
+            SetupError: The backend is not available after all.
             EngineError: The bundle has no engine that fits.
         """
         if self.target is not None:
@@ -56,14 +56,14 @@ class Candidate:
         return Matcher(bundle, open_backend(bundle, self.device, self.backend))
 
     def builds(self, machine: Machine) -> bool:
-        """Whether its engines can be built on a machine, though nothing may be there to run them.
+        """Whether its engines can be built on a machine, even if they cannot be run there.
 
         TensorRT times layers on a GPU; TensorRT for RTX needs none to build.
         """
         return self.target == "tensorrt-rtx" and check_library(machine, self.target).state == "ok"
 
     def absent(self, machine: Machine) -> str | None:
-        """Why it cannot be used on a machine, None if it can."""
+        """Why the backend cannot be used on a machine, None if it can."""
         if self.device == "cuda" and machine.no_gpu is not None:
             return "no GPU"
         if self.target == "tensorrt-rtx" and machine.cuda.gpus:
@@ -87,12 +87,12 @@ CANDIDATES = (
 
 
 def build(bundle: str, target: EngineTarget, capability: str) -> dict[str, Any]:
-    """Build a bundle's engines; what their layers compute in is proven on the way.
+    """Build a bundle's engines; the build also proves the types that their layers compute in.
 
     Args:
         bundle: The bundle's directory.
-        target: Whose engines.
-        capability: Of the GPU, empty where there is none.
+        target: Target of the engines.
+        capability: Compute capability of the GPU, empty without one.
 
     Returns:
         The number of engines, and their matrix layers by type.
@@ -101,7 +101,7 @@ def build(bundle: str, target: EngineTarget, capability: str) -> dict[str, Any]:
     request = BuildRequest(
         target=target,
         precision=opened.manifest.precision,
-        # TensorRT builds for the GPU that is there without being told.
+        # TensorRT builds for this machine's GPU without being told.
         capabilities=(capability,) if capability and target == "tensorrt-rtx" else (),
     )
     built = build_engines(opened, request, lambda graph, phase, done, total: None)
@@ -116,10 +116,10 @@ def measure(number: int, bundle: str, items: str, scores: str) -> dict[str, Any]
     """Encode and score on one of `CANDIDATES`.
 
     Args:
-        number: Its place.
+        number: Its position.
         bundle: The bundle's directory.
-        items: A file with the arrays of a `itr_deploy.parity.samples.Sample` by their names.
-        scores: The file to write the scores to, every direction and storage by `key`.
+        items: A file with the arrays of an `itr_deploy.parity.samples.Sample`, by their names.
+        scores: The file for the scores of every direction and storage, named by `key`.
 
     Returns:
         What it ran on, and the median milliseconds of scoring all pairs over a float16 gallery.
@@ -133,7 +133,7 @@ def measure(number: int, bundle: str, items: str, scores: str) -> dict[str, Any]
         stored = images.stored_as(storage), texts.stored_as(storage)
         found[key("text", storage)] = matcher.scorer.score_all(texts, stored[0])
         found[key("image", storage)] = matcher.scorer.score_all(images, stored[1])
-    np.savez(Path(scores), **found)  # type: ignore[arg-type]  # its stubs mistake the arrays
+    np.savez(Path(scores), **found)  # type: ignore[arg-type]  # numpy's stubs mistake the arrays
     gallery, seconds = images.stored_as("float16"), []
     for _ in range(REPEATS):
         begun = time.perf_counter()
@@ -143,5 +143,5 @@ def measure(number: int, bundle: str, items: str, scores: str) -> dict[str, Any]
 
 
 def key(query: Modality, storage: StorageType) -> str:
-    """Name of the scores ``[queries, items]`` of a direction and a storage."""
+    """Name of the scores ``[queries, items]`` for a direction and a storage type."""
     return f"{query}_{storage}"

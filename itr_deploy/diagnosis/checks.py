@@ -1,4 +1,4 @@
-"""The checks of this machine, each one line of the doctor: what was found, and its remedy."""
+"""The checks of this machine, each a line of the doctor: what was found, and its remedy."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Check:
     """One line of the doctor.
 
     Attributes:
-        name: What was looked at.
-        state: ``ok``; ``info`` for what is good to know; ``missing`` for what is not there and
-            needed by some only; ``problem`` for what does not work as it stands.
+        name: What was checked.
+        state: ``ok``; ``info`` for what is good to know; ``missing`` for what is absent and only
+            some users need; ``problem`` for what does not work as it is.
         found: What was found.
-        remedy: What to do about it, None where nothing is to be done.
+        remedy: What to do about it, None if nothing needs doing.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Check:
     remedy: str | None = None
 
     def to_json(self) -> dict[str, str | None]:
-        """For a report."""
+        """JSON values for a report."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -54,7 +54,7 @@ class Check:
 
 
 def problem_of(name: str, error: ItrDeployError) -> Check:
-    """A problem that an error tells of: first what is wrong, then its remedy."""
+    """A problem made from an error's message: first what is wrong, then its remedy."""
     found, _, remedy = str(error).partition("; ")
     return Check(name, "problem", found, remedy or None)
 
@@ -65,7 +65,7 @@ def check_itr_deploy() -> Check:
 
 
 def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Check:
-    """Python's version, and what it runs on."""
+    """Python's version and platform."""
     number = ".".join(map(str, version))
     found = f"{number} on {platform.system()} {platform.machine()}"
     if version < LEAST:
@@ -89,7 +89,7 @@ def check_export_half() -> Check:
 
 
 def check_onnxruntime(machine: Machine) -> Check:
-    """Which build is installed; two of them overwrite each other's files."""
+    """Which build of ONNX Runtime is installed; two builds overwrite each other's files."""
     builds = {name: installed(name) for name in packages_distributions().get("onnxruntime", ())}
     names = " and ".join(f"{name} {version}" for name, version in sorted(builds.items()))
     if len(builds) > 1:
@@ -109,7 +109,7 @@ def check_onnxruntime(machine: Machine) -> Check:
 
 
 def check_provider(machine: Machine, provider: str) -> Check:
-    """A provider that a backend of ours uses, started on a small graph."""
+    """A provider that one of our backends uses, started on a small graph."""
     if provider not in machine.providers:
         return _not_listed(machine, provider)
     problem = machine.why_not_started(provider)
@@ -137,7 +137,7 @@ def _not_listed(machine: Machine, provider: str) -> Check:
 
 
 def _without_tensorrt(problem: str) -> Check:
-    """Builds for GPUs list the provider, whether or not its libraries are installed."""
+    """The check if TensorRT is missing: GPU builds list the provider even without its libraries."""
     version = installed("tensorrt")
     if version is None:
         found = f"does not load without the libraries of TensorRT 10: {problem}"
@@ -150,7 +150,7 @@ def _without_tensorrt(problem: str) -> Check:
 
 
 def check_library(machine: Machine, target: EngineTarget) -> Check:
-    """A target's library: its version."""
+    """The version of a target's library."""
     tried = machine.library(target)
     if tried is None:
         found = "not installed (only needed to build and run its engines)"
@@ -167,7 +167,7 @@ def install(target: EngineTarget) -> str:
 
 
 def check_cuda(machine: Machine) -> Iterator[Check]:
-    """What CUDA there is; no GPU is in order too."""
+    """The CUDA driver and GPUs; a machine without a GPU is fine too."""
     bindings = installed("cuda-bindings")
     if bindings is None:
         remedy = "pip install cuda-bindings"
@@ -191,10 +191,10 @@ def check_cuda(machine: Machine) -> Iterator[Check]:
 
 
 def check_cache() -> Check:
-    """Where it is, its size, and whether it can be written. It is not made."""
+    """The cache's location and size, and whether it can be written. It is not created."""
     name, path = "cache directory", cache_directory()
     try:
-        # Permissions do not tell of a read-only or full disk: a file does.
+        # Permissions do not reveal a read-only or full disk; writing a file does.
         with tempfile.TemporaryFile(dir=_nearest(path)) as file:
             file.write(b"\0")
     except OSError as error:
@@ -204,7 +204,7 @@ def check_cache() -> Check:
 
 
 def _nearest(path: Path) -> Path:
-    """The path, or the nearest directory above it that is there."""
+    """The path, or the nearest existing directory above it."""
     return next(place for place in (path, *path.parents) if os.path.lexists(place))
 
 
@@ -213,7 +213,7 @@ def _size(path: Path) -> int:
 
 
 def in_words(size: int) -> str:
-    """A number of bytes for people."""
+    """A number of bytes in human-readable form."""
     for unit, bits in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
         if size >= 1 << bits:
             return f"{size / (1 << bits):.1f} {unit}"

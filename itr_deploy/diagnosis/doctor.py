@@ -1,4 +1,4 @@
-"""`doctor`: what this machine has, what truly loads, and the remedy for the rest."""
+"""`doctor`: what this machine has, what actually loads, and the remedy for the rest."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from itr_deploy.diagnosis.checks import (
     check_python,
 )
 from itr_deploy.diagnosis.machine import PROVIDERS, Machine
+from itr_deploy.values import FLAG, FUNCTION, PATH, checked, each
 
 if TYPE_CHECKING:
     from itr_deploy.diagnosis.selftest import Row
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What `doctor` found.
+    """The findings of `doctor`.
 
     Attributes:
-        checks: What was looked at, in this order.
-        self_test: What came of every backend; empty where no self-test was asked for.
+        checks: The checks, in order.
+        self_test: The result of every backend; empty without a self-test.
     """
 
     checks: tuple[Check, ...]
@@ -40,37 +41,43 @@ class Diagnosis:
 
     @property
     def problems(self) -> int:
-        """How many checks and backends have a problem."""
+        """Number of checks and backends with a problem."""
         states = [check.state for check in self.checks] + [row.state for row in self.self_test]
         return states.count("problem")
 
     def to_json(self) -> dict[str, Any]:
-        """For a report."""
+        """JSON values for a report."""
         found: dict[str, Any] = {"checks": [check.to_json() for check in self.checks]}
         if self.self_test:
             found["self_test"] = [row.to_json() for row in self.self_test]
         return {**found, "problems": self.problems}
 
 
+@checked(
+    bundles=each(PATH),
+    self_test=FLAG,
+    on_check=FUNCTION,
+    progress=FUNCTION,
+)
 def doctor(
     *bundles: str | Path,
     self_test: bool = False,
     on_check: Callable[[Check], object] = lambda check: None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Diagnosis:
-    """Look at this machine: what is installed, what truly loads, and the remedy for what does not.
+    """Examine this machine: what is installed, what actually loads, and remedies for the rest.
 
-    A machine without a GPU is in order.
+    A machine without a GPU is fine.
 
     Args:
-        *bundles: Directories of bundles: whether each is whole, and which of its engines fit.
-        self_test: Also export a small model and compare every backend that is there with PyTorch.
-        on_check: Told of every check as it is made.
+        *bundles: Directories of bundles: whether each is undamaged, and which of its engines fit.
+        self_test: Also export a small model and compare every available backend with PyTorch.
+        on_check: Called with every check as it is made.
         progress: Called with the name of each step of the self-test as it begins.
 
     Raises:
         SetupError: PyTorch or onnx is not installed, for the self-test.
-        ParityError: The self-test's bundle differs from PyTorch on the CPU already.
+        ParityError: The self-test's bundle already differs from PyTorch on the CPU.
     """
     machine, checks = Machine(), []
     for check in examine(machine, map(Path, bundles)):
@@ -85,10 +92,10 @@ def doctor(
 
 
 def examine(machine: Machine, bundles: Iterable[Path] = ()) -> Iterator[Check]:
-    """Look at the machine and at bundles; each check is made when it is asked for.
+    """Examine the machine and bundles; each check is made when it is requested.
 
     Args:
-        machine: What there is.
+        machine: The machine.
         bundles: Directories of bundles, to see which of their engines fit.
     """
     yield check_itr_deploy()

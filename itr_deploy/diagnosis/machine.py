@@ -1,6 +1,6 @@
-"""What there is on this machine, each asked for once.
+"""What this machine has; each thing is queried once.
 
-What may crash is loaded in a process of its own: ONNX Runtime, its providers, TensorRT.
+Whatever may crash is loaded in a separate process: ONNX Runtime, its providers, TensorRT.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from itr_deploy.runtime.isolated import TIMEOUT, Outcome, isolated
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 PROVIDERS = (CPU, CUDA, TENSORRT)
-"""Those that a backend of ours uses."""
+"""The providers that our backends use."""
 
-# By onnx.helper: make_model(make_graph([make_node("Add", ["x", "x"], ["y"])], "d", ...),
+# Made by onnx.helper: make_model(make_graph([make_node("Add", ["x", "x"], ["y"])], "d", ...),
 # opset_imports=[make_opsetid("", 20)], ir_version=9), with x and y float32 [4].
 DOUBLING = base64.b64decode(
     "CAk6NQoOCgF4CgF4EgF5IgNBZGQSAWRaDwoBeBIKCggIARIECgIIBGIPCgF5EgoKCAgBEgQKAggEQgQKABAU"
@@ -34,35 +34,35 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Machine:
-    """Driver, GPUs and libraries. What may crash is loaded in another process."""
+    """Driver, GPUs and libraries. Whatever may crash is loaded in another process."""
 
     def __init__(self, timeout: float = TIMEOUT) -> None:
-        """Take the seconds that a library may need to load."""
+        """Set the seconds that a library may take to load."""
         self.timeout = timeout
         self._libraries: dict[EngineTarget, Outcome[str] | None] = {}
         self._providers: dict[str, str | None] = {}
 
     @cached_property
     def cuda(self) -> CudaState:
-        """What the CUDA driver says."""
+        """What the CUDA driver reports."""
         return probe()
 
     @property
     def no_gpu(self) -> str | None:
-        """Why there is no GPU to use; None where there is one, or where it cannot be known."""
+        """Why no GPU can be used; None if one can, or if that is unknown."""
         known = installed("cuda-bindings") is not None
         return self.cuda.problem if known else None
 
     @cached_property
     def onnxruntime(self) -> Outcome[dict[str, Any]] | None:
-        """Its ``version`` and ``providers``, those it lists; None where it is not installed."""
+        """Its ``version`` and the ``providers`` that it lists; None if it is not installed."""
         if find_spec("onnxruntime") is None:
             return None
         return isolated(describe_onnxruntime, timeout=self.timeout)
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """The providers that ONNX Runtime lists; none where it does not load."""
+        """The providers that ONNX Runtime lists; empty if it does not load."""
         told = self.onnxruntime
         return () if told is None or told.answer is None else tuple(told.answer["providers"])
 
@@ -73,7 +73,7 @@ class Machine:
         return self._providers[provider]
 
     def library(self, target: EngineTarget) -> Outcome[str] | None:
-        """The version of a target's library; None where it is not installed."""
+        """The version of a target's library; None if it is not installed."""
         if target not in self._libraries:
             name = MODULES[target]
             there = find_spec(name) is not None
@@ -83,7 +83,7 @@ class Machine:
 
 
 def installed(distribution: str) -> str | None:
-    """Version of an installed distribution, None without one. Nothing of it is imported."""
+    """Version of a distribution, None if it is not installed. Nothing of it is imported."""
     try:
         return version(distribution)
     except PackageNotFoundError:
@@ -91,7 +91,7 @@ def installed(distribution: str) -> str | None:
 
 
 def describe_onnxruntime() -> dict[str, Any]:
-    """Import ONNX Runtime; its ``version``, and the ``providers`` that it lists."""
+    """Import ONNX Runtime and return its ``version`` and the ``providers`` that it lists."""
     import onnxruntime
 
     return {
@@ -101,12 +101,12 @@ def describe_onnxruntime() -> dict[str, Any]:
 
 
 def version_of(module: str) -> str:
-    """Import a module; its version."""
+    """Import a module and return its version."""
     return str(import_module(module).__version__)
 
 
 def why_not_started(provider: str, timeout: float) -> str | None:
-    """Start a provider in another process; None if it computes, or why it does not."""
+    """Start a provider in another process; None if it computes correctly, else why not."""
     tried = isolated(doubled, provider, timeout=timeout)
     if tried.answer is None:
         return tried.problem
@@ -120,7 +120,7 @@ def why_not_started(provider: str, timeout: float) -> str | None:
 
 
 def doubled(provider: str) -> tuple[list[str], list[float]]:
-    """The providers of a session that asked for one, and what it makes of `GIVEN`."""
+    """The providers of a session that requested ``provider``, and its result for `GIVEN`."""
     import numpy as np
 
     from itr_deploy.engines.library import import_library, installed
@@ -138,7 +138,7 @@ def doubled(provider: str) -> tuple[list[str], list[float]]:
 
 
 def _first_error(log: str) -> str:
-    """ONNX Runtime's first error, without colours, time and place in its source."""
+    """ONNX Runtime's first error, without colours, time and source location."""
     lines = [COLOUR.sub("", line).strip() for line in log.splitlines()]
     errors = [line for line in lines if "[E:onnxruntime" in line]
     first = next(filter(None, errors or lines), "onnxruntime does not say why")

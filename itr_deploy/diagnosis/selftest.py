@@ -1,4 +1,4 @@
-"""The self-test: a small model, exported and run on every backend, beside PyTorch."""
+"""The self-test: a small model, exported, run on every backend and compared with PyTorch."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from itr_deploy.runtime.isolated import isolated
 Progress = Callable[[str], None]
 
 TIMEOUT = 900.0
-"""Seconds for a backend; ONNX Runtime's TensorRT provider builds its engines in that time."""
+"""Seconds for a backend; includes ONNX Runtime's TensorRT provider building its engines."""
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16")
 
 
-# GPUs compute half precision in multiples of 8.
+# GPUs compute half precision in multiples of 8, so all widths are multiples of 8.
 CONFIG = ImramConfig(
     image_dim=64, embed_dim=64, word_dim=32, vocab_size=64, mode="text_IMRAM", steps=2
 )
@@ -46,16 +46,16 @@ CONFIG = ImramConfig(
 
 @dataclass(frozen=True)
 class Row:
-    """What came of one backend.
+    """The result of one backend.
 
     Attributes:
         backend: Its name.
         device: ``"cpu"`` or ``"cuda"``.
-        precision: Of the bundle that it ran.
-        state: ``missing`` where it is not there.
-        said: What it ran on, why it is not there, or what is wrong.
-        error: Largest error of a score against the plain model in PyTorch, float32 tensors stored.
-        same_ranking: Whether every ranking is PyTorch's, but for what lies within the tolerance.
+        precision: Precision of the bundle that it ran.
+        state: ``missing`` if it is not available.
+        said: What it ran on, why it is not available, or what is wrong.
+        error: Largest error of a score compared with the plain PyTorch model; float32 storage.
+        same_ranking: Whether every ranking equals PyTorch's, except within the tolerance.
         milliseconds: Median time of scoring all pairs.
     """
 
@@ -69,7 +69,7 @@ class Row:
     milliseconds: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """For a report."""
+        """JSON values for a report."""
         return asdict(self)
 
 
@@ -86,15 +86,15 @@ class Trial:
 
 
 def self_test(machine: Machine, progress: Progress = lambda step: None) -> list[Row]:
-    """Export a small model, run it on every backend that is there, and compare with PyTorch.
+    """Export a small model, run it on every available backend, and compare with PyTorch.
 
     Args:
-        machine: What there is.
+        machine: The machine.
         progress: Called with the name of each step as it begins.
 
     Raises:
         OutputError: The system's directory for temporary files cannot be written.
-        ParityError: The bundle differs from PyTorch on the CPU already.
+        ParityError: The bundle already differs from PyTorch on the CPU.
     """
     with output_errors(Path(tempfile.gettempdir())):
         place = tempfile.TemporaryDirectory(prefix="itr-deploy-")
@@ -130,7 +130,7 @@ def _prepare(root: Path, precision: Precision, progress: Progress) -> Trial:
 def run_candidate(
     number: int, trial: Trial, machine: Machine, progress: Progress = lambda step: None
 ) -> Row:
-    """Run one of `CANDIDATES`, given by its place, if it is there, and compare it with PyTorch."""
+    """Run one of `CANDIDATES`, given by its position, if available; compare it with PyTorch."""
     candidate = CANDIDATES[number]
     precision = trial.bundle.manifest.precision
     row = (candidate.name, candidate.device, precision)
@@ -174,7 +174,7 @@ def _engines(built: dict[str, Any]) -> str:
 def _compare(
     file: Path, reference: NDArray[np.floating], allowed: Tolerances
 ) -> tuple[float, bool, bool]:
-    """The largest error over float32 tensors, whether rankings agree, whether all is finite."""
+    """The largest error over float32 tensors, whether rankings agree, and whether all is finite."""
     by_query = {"text": reference.T, "image": reference}
     with np.load(file) as scores:
         given = {name: scores[name] for name in scores.files}
@@ -203,13 +203,13 @@ def write_small_model(root: Path) -> SmallModel:
     """Write a model with the same weights every time.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The model cannot be written.
     """
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
         weights = Imram(CONFIG).state_dict()
     content = {
-        # The published program trains on several GPUs, which adds the prefix.
+        # The published program trains on several GPUs, which adds the prefix ``module.``.
         "model": {f"module.{name}": value for name, value in weights.items()},
         "opt": _published_options(CONFIG),
     }
@@ -224,7 +224,7 @@ def write_small_model(root: Path) -> SmallModel:
 
 
 def _published_options(config: ImramConfig) -> Namespace:
-    """The options by the names that the published program gives them."""
+    """The options under the names that the published program gives them."""
     return Namespace(
         img_dim=config.image_dim,
         embed_size=config.embed_dim,

@@ -1,1 +1,1 @@
-"""All that knows engines: files, fit, shapes, libraries, the builder and the preflight."""
+"""Engines: their files, fit, shapes and libraries, the builder and the preflight."""

@@ -1,4 +1,4 @@
-"""What CUDA there is on this machine, asked of the driver; safe to ask where there is none."""
+"""This machine's CUDA driver and GPUs, as the driver reports them; safe without a driver."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Gpu:
 
 @dataclass(frozen=True)
 class CudaState:
-    """What the CUDA driver says.
+    """What the CUDA driver reports.
 
     Attributes:
-        driver: Newest CUDA version that the driver serves, such as ``"13.0"``; None without one.
-        gpus: The GPUs this process may use, by their number.
-        problem: Why there is none to use, in words; None where there is one.
-        fails: Whether there is a driver that does not work, rather than no GPU.
+        driver: Newest CUDA version that the driver supports, such as ``"13.0"``; None without one.
+        gpus: The GPUs this process may use, in the order of their numbers.
+        problem: Why no GPU can be used, in words; None if one can.
+        fails: Whether a driver is there but does not work, rather than no GPU.
     """
 
     driver: str | None
@@ -36,7 +36,7 @@ class CudaState:
 
 
 def probe() -> CudaState:
-    """Ask for driver and GPUs without starting a CUDA context. Never raises."""
+    """Query the driver and GPUs without starting a CUDA context. Never raises."""
     try:
         from cuda.bindings import driver
     except ImportError:
@@ -45,12 +45,12 @@ def probe() -> CudaState:
         return _ask(driver)
     except _CallError as error:
         return CudaState(None, (), str(error), error.code != NO_GPU)
-    except Exception as error:  # the bindings raise where no driver's library is found
+    except Exception as error:  # the bindings raise if they find no driver library
         return CudaState(None, (), f"no CUDA driver: {str(error).splitlines()[0].rstrip('.')}")
 
 
 class _CallError(Exception):
-    """A call of the driver that did not succeed, with its code."""
+    """A failed call of the driver, with its code."""
 
     def __init__(self, code: str) -> None:
         super().__init__(f"the CUDA driver does not start: {code}")

@@ -1,8 +1,8 @@
-"""Engines built from a bundle's graphs: where they lie, and what each was built from and for.
+"""Engines built from a bundle's graphs: where they are, and what each was built from and for.
 
-``engines/<target>-<precision>-<capability>/`` holds one file a graph and `RECORD`. A bundle's
-manifest does not list them: an engine can always be built again from the graphs, and belongs to one
-machine. What an engine was built for is its fingerprint; it is checked before an engine is loaded.
+``engines/<target>-<precision>-<capability>/`` holds one file per graph and `RECORD`. A bundle's
+manifest does not list them: an engine can always be rebuilt from the graphs, and belongs to one
+machine. An engine's fingerprint says what it was built for; it is checked before loading.
 """
 
 from __future__ import annotations
@@ -26,16 +26,18 @@ RECORD = "engines.json"
 ENGINE_SCHEMA: Literal[1] = 1
 
 RTX_RUNS_ON = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
-"""Compute capabilities of the GPUs that TensorRT for RTX is for; Hopper's is not among them."""
+"""Compute capabilities of the GPUs that TensorRT for RTX supports; Hopper is not among them."""
 RTX_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")
-"""What TensorRT for RTX builds for unless told otherwise: Ampere, Ada and Blackwell."""
+"""What TensorRT for RTX builds for by default: Ampere, Ada and Blackwell."""
 
 EngineTarget = Literal["tensorrt", "tensorrt-rtx"]
+HardwareCompatibility = Literal["none", "ampere-plus", "same-compute-capability"]
+"""Which GPUs can run an engine besides those it is built for."""
 Shape = tuple[int, ...]
 
 
 class ShapeRange(Record):
-    """The shapes of one input that an engine takes, and the one it is fastest at."""
+    """The shapes that an engine accepts for one input, and the one it is fastest at."""
 
     min: Shape
     opt: Shape
@@ -43,19 +45,19 @@ class ShapeRange(Record):
 
 
 class Fingerprint(Record):
-    """What decides whether an engine may be loaded, and whether it is worth building again.
+    """What decides whether an engine may be loaded, and whether it must be rebuilt.
 
     Attributes:
-        target: Whose runtime loads it.
-        version: Of the library that built it.
-        precision: Of its matrix layers.
+        target: The target whose runtime loads it.
+        version: Version of the library that built it.
+        precision: Precision of its matrix layers.
         capabilities: Compute capabilities of the GPUs that it runs on, such as ``"8.6"``.
         hardware_compatibility: The builder's level, ``"none"`` for these capabilities alone.
         version_compatible: Whether other versions of the library load it too.
         driver: CUDA version of the driver that it was built under, None without a GPU.
-        graph_sha256: Of the ONNX graph and the weights that it reads.
+        graph_sha256: Checksum of the ONNX graph and the weights that it reads.
         profile: Shapes of every input.
-        optimization_level: The builder's, None for its default.
+        optimization_level: The builder's level, None for its default.
         workspace: Bytes of scratch memory it may take, None for no limit.
     """
 
@@ -73,7 +75,7 @@ class Fingerprint(Record):
 
 
 class GivenSizes(Record):
-    """Sizes of axes that were given for a build in place of the defaults, by axis."""
+    """Sizes given for a build in place of the defaults, by axis."""
 
     min: dict[str, int] = Field(default_factory=dict)
     opt: dict[str, int] = Field(default_factory=dict)
@@ -88,9 +90,9 @@ class EngineInfo(Record):
         bytes: Its size.
         sha256: Its checksum.
         fingerprint: What it was built from and for.
-        given: Sizes of its profile that were asked for.
+        given: Sizes of its profile that the user gave.
         layers: Number of layers after the builder's fusions.
-        matrix_layers: Number of its layers with matrix products, by the type they compute in.
+        matrix_layers: Number of layers with matrix products, by the type they compute in.
         seconds: How long the build took.
     """
 
@@ -126,12 +128,12 @@ class EngineDirectory:
 def engine_directory(
     bundle: Bundle, target: EngineTarget, precision: Precision, capability: str
 ) -> Path:
-    """Where engines for a capability lie; ``capability`` is ``"sm86"``, or several joined."""
+    """Directory of the engines for a capability, such as ``"sm86"``, or several joined."""
     return bundle.path / ENGINES / f"{target}-{precision}-{capability}"
 
 
 def graph_digest(bundle: Bundle, graph: str) -> str:
-    """What an engine's ``graph_sha256`` must be: the checksums of a graph and of its weights."""
+    """The ``graph_sha256`` that an engine must have, from the checksums of graph and weights."""
     files = bundle.manifest.files
     own = bundle.manifest.graphs[graph].file
     weights = sorted(name for name in files if name.endswith(".bin"))
@@ -140,15 +142,15 @@ def graph_digest(bundle: Bundle, graph: str) -> str:
 
 
 def built_by_default(manifest: Manifest) -> tuple[str, ...]:
-    """The graphs that have engines unless others are named: all but those of int8 galleries.
+    """The graphs built when none are named: all but those for int8 galleries.
 
-    Those are every third graph that scores pairs, and a GPU gains little from them.
+    Those are a third of the graphs that score pairs, and a GPU gains little from them.
     """
     return tuple(name for name, graph in manifest.graphs.items() if graph.storage != "int8")
 
 
 def engine_directories(bundle: Bundle) -> Iterator[EngineDirectory]:
-    """Every directory of engines of a bundle, by name.
+    """Every directory of engines of a bundle, sorted by name.
 
     Raises:
         EngineError: A record cannot be read.
@@ -163,7 +165,7 @@ def read_record(path: Path) -> EngineRecord:
     """The record of a directory of engines.
 
     Raises:
-        EngineError: It cannot be read, or is of a newer version.
+        EngineError: The record cannot be read, or has a newer version.
     """
     file = path / RECORD
     try:
@@ -180,7 +182,7 @@ def write_record(path: Path, record: EngineRecord) -> None:
     """Write the record of a directory of engines.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The record cannot be written.
     """
     write_json(path / RECORD, record.model_dump(mode="json"))
 
@@ -189,7 +191,7 @@ def check_engine_file(directory: EngineDirectory, graph: str) -> None:
     """Compare an engine's file with its record.
 
     Raises:
-        EngineError: It is missing or damaged.
+        EngineError: The file is missing or damaged.
     """
     info, path = directory.record.engines[graph], directory.file(graph)
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Whether an engine runs here, and the command that builds one that does."""
+"""Whether an engine runs on this machine, and the command that builds one that does."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from itr_deploy.errors import EngineError
 
 @dataclass(frozen=True)
 class EngineHost:
-    """What is to load an engine and run it.
+    """The library, GPU and driver that are to run an engine.
 
     Attributes:
-        version: Of the library.
+        version: Version of the library.
         capability: Compute capability of the GPU, such as ``"8.6"``.
-        driver: Newest CUDA version that the driver serves, None where there is no driver.
+        driver: Newest CUDA version that the driver supports, None without a driver.
     """
 
     version: str
@@ -35,17 +35,17 @@ class EngineHost:
 
 
 def check_fit(bundle: Bundle, directory: EngineDirectory, graph: str, host: EngineHost) -> None:
-    """Compare what an engine was built for with what is here, before it is loaded.
+    """Compare what an engine was built for with this machine, before it is loaded.
 
     Args:
         bundle: The bundle that the engine belongs to.
-        directory: Where the engine lies.
+        directory: The engine's directory.
         graph: Its graph.
-        host: What is here.
+        host: What would run it.
 
     Raises:
-        EngineError: There is none of this graph, or it does not fit; names what differs and the
-            command that builds it again.
+        EngineError: The graph has no engine, or it does not fit; the message names what differs
+            and the command that rebuilds it.
     """
     info = directory.record.engines.get(graph)
     if info is None:
@@ -81,8 +81,8 @@ def rebuild(
     Args:
         bundle: The bundle.
         like: An engine whose options are kept.
-        target: Whose engines, where it is not that of ``like``.
-        gpus: Compute capabilities that they are to run on, where they are not those of ``like``.
+        target: Target of the engines, if it is not that of ``like``.
+        gpus: Compute capabilities they are to run on, if they are not those of ``like``.
     """
     words = ["itr-deploy", "build-engine", str(bundle.path)]
     if like is None:
@@ -99,7 +99,7 @@ def rebuild(
 
 
 def _options(like: EngineInfo) -> Iterator[str]:
-    """What the engine was built with besides its target."""
+    """The options that the engine was built with, besides its target."""
     made = like.fingerprint
     if made.hardware_compatibility != "none":
         yield from ("--hardware-compatibility", made.hardware_compatibility)
@@ -117,7 +117,7 @@ def _options(like: EngineInfo) -> Iterator[str]:
 
 
 def _loads(made: Fingerprint, version: str) -> bool:
-    """Whether a library takes an engine: its own, or a later one of the same major version."""
+    """Whether a library loads an engine: the same version, or a later one of the same major."""
     if made.version == version:
         return True
     built, here = (_numbers(text) for text in (made.version, version))
@@ -125,7 +125,7 @@ def _loads(made: Fingerprint, version: str) -> bool:
 
 
 def _numbers(version: str) -> list[int]:
-    """``"10.13.3.9"`` as numbers; what follows a release, as in ``"11.4.0.dev1"``, is left out."""
+    """``"10.13.3.9"`` as numbers; suffixes such as that of ``"11.4.0.dev1"`` are dropped."""
     return [int(part) if part.isdigit() else 0 for part in version.split(".")]
 
 

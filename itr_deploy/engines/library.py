@@ -1,7 +1,7 @@
 """The libraries of the engine targets, TensorRT and TensorRT for RTX: one API, two modules.
 
-Our code keeps to what both have, from TensorRT 10.3 to 11.4; enums are used by name, their numbers
-differ between versions.
+Our code uses only what both have, from TensorRT 10.3 to 11.4. Enums are used by name, as their
+numbers differ between versions.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from itr_deploy.engines.tensorrt_api import TensorRT
 from itr_deploy.errors import SetupError
 
 MODULES: dict[EngineTarget, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
-"""The Python module of a target."""
+"""The Python module of each target."""
 LAYERS = "Layers:\n"
-"""How the message begins in which a builder tells the layers of the engine it has made."""
+"""Prefix of the message in which a builder lists the layers of the engine it has made."""
 REMEMBERED = 100
-"""Warnings, and errors, that are kept: a service may run for months."""
+"""How many warnings and how many errors are kept: a service may run for months."""
 
 _loggers: dict[str, Any] = {}
 
@@ -37,7 +37,7 @@ def import_library(target: EngineTarget) -> TensorRT:
     """The module of a target.
 
     Raises:
-        SetupError: It is not installed, or its libraries do not load.
+        SetupError: The module is not installed, or its libraries do not load.
     """
     name = MODULES[target]
     if not installed(target):
@@ -52,10 +52,10 @@ def import_library(target: EngineTarget) -> TensorRT:
 
 
 def default_target() -> EngineTarget:
-    """TensorRT where it is installed, else TensorRT for RTX.
+    """TensorRT if it is installed, else TensorRT for RTX.
 
     Raises:
-        SetupError: Neither is.
+        SetupError: Neither is installed.
     """
     for target in MODULES:
         if installed(target):
@@ -68,7 +68,7 @@ def default_target() -> EngineTarget:
 
 @dataclass
 class Heard:
-    """What a library said last: its warnings and errors, one line each, and an engine's layers."""
+    """A library's last warnings and errors, one line each, and an engine's layers."""
 
     warnings: deque[str] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     errors: deque[str] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
@@ -76,10 +76,10 @@ class Heard:
 
 
 def logger(trt: TensorRT) -> Any:
-    """The logger of a library. It prints nothing; `hearing` has what was said.
+    """The logger of a library. It prints nothing; `hearing` collects its messages.
 
-    It is one for the whole process: TensorRT keeps the first that it is given and never tells a
-    later one anything.
+    There is one for the whole process: TensorRT keeps the first that it is given and ignores later
+    ones.
     """
     if trt.__name__ not in _loggers:
         _loggers[trt.__name__] = _make_logger(trt)
@@ -88,7 +88,7 @@ def logger(trt: TensorRT) -> Any:
 
 @contextmanager
 def hearing(trt: TensorRT) -> Iterator[Heard]:
-    """Keep what a library says while the block runs."""
+    """Collect a library's messages while the block runs."""
     log = logger(trt)
     before, log.heard = log.heard, Heard()
     try:

@@ -1,4 +1,4 @@
-"""Which shapes an engine takes: a range for every axis that a graph leaves open."""
+"""The shapes that an engine accepts: a range for every dynamic axis of a graph."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from itr_deploy.engines.files import ShapeRange
 from itr_deploy.errors import EngineError, UsageError
 
 MOST_ELEMENTS = 2**31 - 1
-"""Of a tensor, as TensorRT counts them."""
+"""Most elements of a tensor that TensorRT accepts."""
 SCRATCH = 4 << 30
 """Bytes that all pairs of a matcher's largest call may take, by the manifest's estimate.
 
@@ -34,26 +34,28 @@ class Range:
 
 @dataclass(frozen=True)
 class Overrides:
-    """Sizes that the user gives, by axis."""
+    """Sizes given by the user, by axis."""
 
     min: Mapping[str, int] = field(default_factory=dict)
     opt: Mapping[str, int] = field(default_factory=dict)
     max: Mapping[str, int] = field(default_factory=dict)
 
     def check_axes(self, manifest: Manifest, graphs: Iterable[str]) -> None:
-        """See that every axis is one of these graphs.
+        """Check that every axis belongs to one of these graphs.
 
         Raises:
-            UsageError: One is not; names those that are.
+            UsageError: One does not; the message names the axes that do.
         """
         known = {axis for name in graphs for axis in _axes(manifest.graphs[name])}
         for bound, sizes in self.bounds():
             for axis in sizes.keys() - known:
                 there = ", ".join(sorted(known))
-                raise UsageError(f"--{bound}-shapes: no axis {axis!r}; the graphs have {there}")
+                raise UsageError(
+                    f"{bound}_shapes= (--{bound}-shapes): no axis {axis!r}; the graphs have {there}"
+                )
 
     def apply(self, axis: str, default: Range) -> Range:
-        """A default range with what is given in its place; what is not given makes way.
+        """A default range with the given sizes; the other bounds adjust to them.
 
         Raises:
             UsageError: The sizes given for this axis contradict each other.
@@ -68,16 +70,16 @@ class Overrides:
         return Range(least, given.get("opt", min(max(default.opt, least), most)), most)
 
     def bounds(self) -> Iterator[tuple[str, Mapping[str, int]]]:
-        """The sizes with the name of what they bound."""
+        """The sizes of each bound: ``min``, ``opt`` and ``max``."""
         yield from (("min", self.min), ("opt", self.opt), ("max", self.max))
 
 
 def largest(axis: str, shapes: Iterable[tuple[Sequence[int | str], Sequence[int]]]) -> int | None:
-    """Largest size of an axis that all inputs take, None where none has it.
+    """Largest size of an axis that all inputs accept, None if none has the axis.
 
     Args:
-        axis: Its name.
-        shapes: Of every input, the axes and their largest sizes.
+        axis: The axis's name.
+        shapes: The axes of every input and their largest sizes.
     """
     sizes = (
         size for axes, most in shapes for name, size in zip(axes, most, strict=True) if name == axis
@@ -86,15 +88,15 @@ def largest(axis: str, shapes: Iterable[tuple[Sequence[int | str], Sequence[int]
 
 
 def profile_of(manifest: Manifest, graph: str, overrides: Overrides) -> dict[str, ShapeRange]:
-    """Shapes of every input of a graph, by its name.
+    """Shapes of every input of a graph, by the input's name.
 
     Args:
-        manifest: The bundle's.
+        manifest: The bundle's manifest.
         graph: Name of the graph.
-        overrides: What replaces the defaults.
+        overrides: Sizes that replace the defaults.
 
     Raises:
-        EngineError: The graph has an axis that this version knows no sizes of.
+        EngineError: The graph has an axis that this version has no sizes for.
         UsageError: The overrides contradict each other or the model, or make a tensor too large.
     """
     info = manifest.graphs[graph]
@@ -114,14 +116,14 @@ def profile_of(manifest: Manifest, graph: str, overrides: Overrides) -> dict[str
             )
             raise UsageError(
                 f"{graph}: {given.name} of {named} has {math.prod(most):,} elements, TensorRT "
-                f"takes {MOST_ELEMENTS:,} in a tensor; give a smaller --max-shapes"
+                f"takes {MOST_ELEMENTS:,} in a tensor; give a smaller max_shapes= (--max-shapes)"
             )
         profile[given.name] = ShapeRange(min=least, opt=best, max=most)
     return profile
 
 
 class _Defaults:
-    """The ranges of one graph; one that depends on another follows what the user gave for it."""
+    """The ranges of one graph; one that depends on another uses the user's sizes for that one."""
 
     def __init__(self, manifest: Manifest, info: GraphInfo, overrides: Overrides) -> None:
         self._manifest, self._info, self._overrides = manifest, info, overrides
@@ -169,7 +171,7 @@ class _Defaults:
         )
 
     def _width(self) -> int:
-        """The shortlist's, or as much as a call takes where a search scores every item."""
+        """The shortlist's width, or a full call's if a search scores every item."""
         pipeline, role = self._manifest.pipeline, self._info.role
         query = query_of(role)
         assert query is not None, f"{role} scores no candidates"
@@ -181,26 +183,26 @@ class _Defaults:
         return self._range(axis).max if axis in _axes(self._info) else 1
 
     def _most_pairs(self) -> int:
-        """How many pairs of the longest texts and the most regions fit `SCRATCH`."""
+        """How many pairs with the longest texts and the most regions fit into `SCRATCH`."""
         texts, images = self._manifest.texts, self._manifest.images
         words = self._positions("length", texts.tensors, texts.length or WORDS)
         regions = self._positions("regions", images.tensors, images.regions or REGIONS)
-        # A pair also takes its item, gathered from the gallery, in float32.
+        # Each pair also needs its item, gathered from the gallery, in float32.
         item = 4 * sum(map(math.prod, self._gallery_rows()))
         return SCRATCH // (self._manifest.workspace.pair_bytes(words, regions) + item)
 
     def _positions(self, axis: str, tensors: Sequence[StoredTensor], most: int) -> int:
-        """The largest size of an axis in the workspace's estimate, whether the graph has it."""
+        """The largest size of an axis for the workspace's estimate; the graph may lack the axis."""
         if not any(tensor.per_position for tensor in tensors):
             return 1
         return self._range(axis).max if axis in _axes(self._info) else most
 
     def _widest(self) -> int:
-        """Elements of an item in the widest gallery tensor."""
+        """Number of elements per item in the widest gallery tensor."""
         return max(map(math.prod, self._gallery_rows()))
 
     def _gallery_rows(self) -> Iterator[tuple[int, ...]]:
-        """The largest shape of an item in every gallery tensor."""
+        """The largest shape of an item, for every gallery tensor."""
         for given in self._info.inputs:
             if given.shape[0] == "gallery":
                 yield tuple(

@@ -1,13 +1,13 @@
-"""What the package uses of TensorRT's Python API, for the type checker.
+"""The part of TensorRT's Python API that the package uses, for the type checker.
 
-The bindings come without types, and under two names. Whatever holds the library is annotated
-`TensorRT`, and whatever the library made with one of its classes, so that mypy finds what is not
-declared here. ``tests/test_tensorrt_api.py`` compares these declarations with those of every
-supported version, which ``tools/tensorrt_api.py`` has recorded.
+The bindings come without types and under two names. A variable for the library is annotated
+`TensorRT`, and an object that the library made with one of its classes, so that mypy finds any use
+that is not declared here. ``tests/test_tensorrt_api.py`` compares these declarations with those of
+every supported version, which ``tools/tensorrt_api.py`` has recorded.
 
-A method has the bindings' arguments, without optional ones that the package does not give. Of
-several types the first is the bindings'; the others are those that they convert, or None where
-they refuse. What is no property may be set.
+A method has the bindings' arguments, without optional ones that the package never passes. Where a
+union of types is declared, the first is the bindings'; the others are types that they convert, or
+None where they refuse. Attributes that are not properties may be set.
 """
 
 # mypy: disable-error-code="empty-body"
@@ -52,7 +52,7 @@ class TensorRT:
         VERSION_COMPATIBLE: TensorRT.BuilderFlag
 
     class ComputeCapability(Enumeration):
-        """Of TensorRT for RTX alone; its members are looked up by name."""
+        """Only in TensorRT for RTX; its members are looked up by name."""
 
     class DataType(Enumeration):
         BF16: TensorRT.DataType

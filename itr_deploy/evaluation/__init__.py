@@ -1,1 +1,1 @@
-"""The field's data on disk, and its measures."""
+"""Evaluation: the field's data on disk and its measures."""

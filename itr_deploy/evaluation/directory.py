@@ -16,10 +16,10 @@ PREFILTER = "prefilter"
 
 
 def check_unfinished(output: Path, *, force: bool) -> None:
-    """Refuse an output that is finished, or not an evaluation's.
+    """Check that an output is new or an unfinished evaluation, or that it may be replaced.
 
     Raises:
-        OutputError: It is.
+        OutputError: It is finished and ``force`` is not set, or it is not an evaluation's.
     """
     unfinished = is_only_an_evaluation(output) and not (output / REPORT).exists()
     if not unfinished:
@@ -38,6 +38,6 @@ def is_only_an_evaluation(path: Path) -> bool:
 
 
 def remove_embeddings(root: Path) -> None:
-    """Remove the coarse embeddings, which are as quickly made again."""
+    """Remove the coarse embeddings; they are quick to make again."""
     for name in EMBEDDINGS.values():
         (root / name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""One evaluation: the scores of a split, the field's figures of them, and their report."""
+"""One evaluation: the scores of a split, the field's figures for them, and the report."""
 
 from __future__ import annotations
 
@@ -68,25 +68,26 @@ def evaluate(
 ) -> EvaluationReport:
     """Score a split's images with its captions and write the figures.
 
-    Stopped or killed, it leaves the tiles it has finished, and the same call goes on from there.
-    Memory is bounded by the matcher's budget, whatever the split's size; what grows with it are
-    the captions, their token ids and some ranks a query.
+    If stopped or killed, it leaves its finished tiles, and the same call resumes there. Memory is
+    bounded by the matcher's budget, whatever the split's size; only the captions, their token ids
+    and a few ranks per query grow with it.
 
     Args:
         matcher: The bundle, loaded.
         split: The data.
         output: Directory of the report; `REPORT` appears in it last.
-        options: What to compute and leave.
-        bar: Told of the progress, in pairs.
+        options: What to compute and what to keep.
+        bar: Receives the progress, in pairs.
 
     Returns:
-        The report, which `REPORT` holds too.
+        The report, which is also written to `REPORT`.
 
     Raises:
         InputError: The data does not fit the bundle, or ``output`` has scores of something else.
-        OutputError: ``output`` is there and finished, or not an evaluation; the disk refuses.
-        UsageError: The folds do not divide the images, or go with a shortlist; the bundle's graphs
-            do not give the steps.
+        OutputError: ``output`` is a finished evaluation or not an evaluation, or the disk cannot be
+            written.
+        UsageError: The folds do not divide the images, options exclude each other, or the bundle's
+            graphs do not output the steps.
     """
     _check(matcher, split, options)
     images, answers = len(split.regions), split.answers
@@ -149,10 +150,10 @@ def evaluate(
 
 
 def _check(matcher: Matcher, split: Split, options: Options) -> None:
-    """Refuse what cannot be evaluated, before anything is scored.
+    """Check that the evaluation is possible, before anything is scored.
 
     Raises:
-        InputError: The split is too small for the re-ranker, or its neighbour lists do not serve.
+        InputError: The split is too small for the re-ranker, or the neighbour lists do not fit it.
         UsageError: The folds do not divide the images, or options exclude each other.
     """
     if options.folds > 1 and options.candidates is not None:
@@ -170,7 +171,7 @@ def _check(matcher: Matcher, split: Split, options: Options) -> None:
 
 
 class _Rankings:
-    """By which scores a split is ranked: a matcher's own, or a re-ranker's of them."""
+    """The scores by which a split is ranked: a matcher's own, or a re-ranker's."""
 
     def __init__(
         self, matcher: Matcher, split: Split, coarse: Coarse, options: Options, bar: Bar
@@ -182,11 +183,11 @@ class _Rankings:
         self._matcher = matcher
 
     def bundle(self, query: Modality, inputs: Inputs) -> NDArray[np.float32]:
-        """The bundle's re-ranker."""
+        """New scores by the bundle's re-ranker."""
         return network_scores(self._matcher, query, inputs.affinities, inputs.edges)
 
     def of(self, matrix: ScoreMatrix, network: Network | None) -> Ranking:
-        """The ranking by a matrix, re-ranked where that was asked for."""
+        """The ranking by a matrix, re-ranked if requested."""
 
         def plain(images: slice, captions: slice) -> Scores:
             return matrix.plane().part(images, captions)
@@ -204,7 +205,7 @@ class _Rankings:
 def split_scores(
     items: SplitItems, root: Path, options: Options, bar: Bar
 ) -> tuple[ScoreMatrix, Coarse, int]:
-    """A split's scores and coarse embeddings in ``root``, and how many pairs were scored now."""
+    """A split's scores and coarse embeddings in ``root``, and how many pairs this call scored."""
     bar.step("reading the data")
     manifest = items.matcher.bundle.manifest
     identity = {

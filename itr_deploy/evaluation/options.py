@@ -1,4 +1,4 @@
-"""What an evaluation is asked for."""
+"""The options of an evaluation."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from itr_deploy.runtime.rerank.neighbours import NeighbourLists
 
 @dataclass(frozen=True)
 class Options:
-    """What an evaluation computes, and what it leaves.
+    """What an evaluation computes, and what it keeps.
 
     Attributes:
-        candidates: Score only the pairs that the coarse embedding shortlists, so many items a
+        candidates: Score only the pairs that the coarse embedding shortlists, this many items per
             query; None scores every pair.
-        folds: Equal folds of consecutive images to average over as well, 1 for none.
-        steps: Also the recall of the matcher's single steps, by this output of its graphs: every
-            step's part of the score on the last axis.
-        images: Directory of the split's pictures, named by their ids, for the page.
+        folds: Number of equal folds of consecutive images to average over as well, 1 for none.
+        steps: Also report the recall of the matcher's single steps, by this output of its graphs;
+            its last axis holds every step's part of the score.
+        images: Directory of the split's pictures, named by the images' ids, for the page.
         save_scores: Keep the score matrix; another evaluation of the same bundle and data, with
-            ``force``, then takes it as it is.
+            ``force``, then reuses it.
         force: Replace a finished evaluation.
-        rerank: Re-rank every query's best and merge both directions; what the re-ranker needs
-            besides the bundle.
-        baseline: Score the split with this as well and report the difference of every figure.
-        published: What the papers give, to stand beside the figures on the page.
+        rerank: Re-rank every query's best and merge both directions, with these options; None does
+            not re-rank.
+        baseline: Also score the split with this and report the difference of every figure.
+        published: Published figures to show next to the measured ones on the page.
     """
 
     candidates: int | None = None
@@ -49,11 +49,11 @@ class RerankOptions:
     """How a re-ranker is evaluated.
 
     Attributes:
-        lists: Similarity within a modality as the user gives it, by modality; none where pooled
-            embeddings serve.
-        merge: ``"published"`` writes the new scores, cosines, into the matcher's matrix as they
-            are, which takes a matcher whose scores are cosines too; ``"order"`` hands the
-            matcher's own scores of a query's candidates out anew, in the new order.
+        lists: The user's neighbour lists, by modality; a modality without them uses pooled
+            embeddings.
+        merge: ``"published"`` writes the new scores, which are cosines, into the matcher's matrix;
+            this needs a matcher whose scores are cosines too. ``"order"`` reassigns the matcher's
+            own scores of a query's candidates in the new order.
     """
 
     lists: dict[Modality, NeighbourLists] = field(default_factory=dict)

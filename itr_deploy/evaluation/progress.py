@@ -1,19 +1,21 @@
-"""Whom an evaluation tells of its progress."""
+"""The callbacks that receive an evaluation's progress."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from itr_deploy.values import satisfying
+
 
 @dataclass(frozen=True)
 class Bar:
-    """What a progress bar is told.
+    """Callbacks of a progress bar.
 
     Attributes:
-        step: What begins now.
-        start: What the pairs are for, how many there are, and how many are done already.
-        update: How many are done.
+        step: Called with the step that begins.
+        start: Called with what the pairs are for, their number, and how many are already done.
+        update: Called with the number of pairs that are done.
     """
 
     step: Callable[[str], object] = lambda name: None
@@ -22,4 +24,6 @@ class Bar:
 
 
 QUIET = Bar()
-"""Told, and says nothing."""
+"""Shows nothing."""
+
+BAR = satisfying("a Bar of itr_deploy.evaluation.progress", lambda value: isinstance(value, Bar))

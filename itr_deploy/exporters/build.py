@@ -1,4 +1,4 @@
-"""From a checkpoint that was read to the files of a bundle."""
+"""From a loaded checkpoint to the files of a bundle."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from itr_deploy.bundle.manifest import (
 from itr_deploy.bundle.names import scale_name
 from itr_deploy.bundle.store import list_files, write_manifest
 from itr_deploy.engines.preflight import GraphView, lint_graph
+from itr_deploy.errors import SetupError
 from itr_deploy.exporters.casts import cancel_casts
 from itr_deploy.exporters.graphs import traced_graphs
 from itr_deploy.exporters.specs import GraphSpec
@@ -39,7 +40,7 @@ from itr_deploy.models.contract import TrainedMatcher
 GRAPHS = "graphs"
 WEIGHTS = "weights.bin"
 MAX_TOKENS = 256
-"""Longest text a bundle takes: several times the field's longest captions."""
+"""Longest text a bundle takes: several times as long as the data sets' longest captions."""
 
 _TOOLS = ("itr-deploy", "torch", "onnx", "onnx-ir", "onnxscript")
 _DTYPES = {torch.float32: "float32", torch.int64: "int64"}
@@ -51,7 +52,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Source:
-    """What is exported: the family's name, the checkpoint file and what was read from it."""
+    """What is exported: the family's name, the checkpoint file and its contents."""
 
     family: str
     checkpoint: Path
@@ -80,6 +81,9 @@ def build_bundle(
 
     Returns:
         The manifest that was written.
+
+    Raises:
+        SetupError: A graph cannot be had in this operator set.
     """
     for name, content in source.text.files.items():
         if isinstance(content, str):
@@ -94,7 +98,7 @@ def build_bundle(
 
 
 def tool_versions() -> dict[str, str]:
-    """Versions of what takes part in an export, for the manifest."""
+    """Versions of the packages that take part in an export, for the manifest."""
     return {tool: version(tool) for tool in _TOOLS}
 
 
@@ -110,10 +114,10 @@ def _write_graphs(
     (root / GRAPHS).mkdir()
     with WeightsFile(root / GRAPHS / WEIGHTS) as weights:
 
-        def save(name: str, model: ir.Model, info: GraphInfo) -> None:
-            infos[name] = info
+        def save(name: str, model: ir.Model, spec: GraphSpec, storage: StorageType | None) -> None:
+            info = infos[name] = graph_info(spec, checked_opset(name, model, opset), name, storage)
             save_graph(model, root / info.file, precision, weights)
-            # Quantised matchers are for a CPU: what TensorRT would refuse in them is no matter.
+            # Quantised matchers are for a CPU, so what TensorRT would refuse is irrelevant.
             if not (info.storage and quantization):
                 warn_of_findings(name, root / info.file)
 
@@ -126,10 +130,27 @@ def _write_graphs(
                 }
                 for storage, form in forms.items():
                     name = spec.role if storage == "float16" else f"{spec.role}_{storage}"
-                    save(name, form, graph_info(spec, opset, name, storage))
+                    save(name, form, spec, storage)
             else:
-                save(spec.role, model, graph_info(spec, opset, spec.role, None))
+                save(spec.role, model, spec, None)
     return infos
+
+
+def checked_opset(name: str, model: ir.Model, asked: int) -> int:
+    """A graph's operator set, which must be the one that was asked for.
+
+    PyTorch traces to one and converts to the others; where that fails, it only logs it.
+
+    Raises:
+        SetupError: The graph has another one.
+    """
+    found = model.opset_imports.get("", 0)
+    if found != asked:
+        raise SetupError(
+            f"graph {name}: torch {version('torch')} made operator set {found} of it, not "
+            f"opset={asked}; give opset={found} (--opset {found}), or upgrade onnxscript and torch"
+        )
+    return found
 
 
 def save_graph(
@@ -138,13 +159,13 @@ def save_graph(
     precision: Precision,
     weights: WeightsFile,
 ) -> None:
-    """Write a graph, its weights among those of others.
+    """Write a graph, and its weights into the file shared with other graphs.
 
     Args:
-        model: The graph; it is used up.
-        file: Where it goes.
-        precision: Of its matrix products.
-        weights: Takes its weights.
+        model: The graph; it cannot be used afterwards.
+        file: Where to write it.
+        precision: Precision of its matrix products.
+        weights: The file that its weights are added to.
     """
     if precision != "float32":
         cancel_casts(model)
@@ -155,13 +176,13 @@ def save_graph(
 
 
 def warn_of_findings(name: str, file: Path) -> None:
-    """Log what TensorRT would refuse in a graph that was written."""
+    """Log what TensorRT would refuse in a written graph."""
     for finding in lint_graph(name, GraphView.read(file), "tensorrt"):
         log.warning("TensorRT: %s", finding)
 
 
 def graph_info(spec: GraphSpec, opset: int, name: str, storage: StorageType | None) -> GraphInfo:
-    """What the manifest says of a graph."""
+    """The manifest's entry for a graph."""
 
     def inputs() -> Iterator[TensorInfo]:
         for t in spec.inputs:
@@ -184,7 +205,7 @@ def graph_info(spec: GraphSpec, opset: int, name: str, storage: StorageType | No
 
 
 def drop_traces(model: ir.Model) -> None:
-    """Remove the exporter's notes: they hold source paths of the machine that exported."""
+    """Remove the exporter's notes: they contain source paths of the exporting machine."""
     model.metadata_props.clear()
     model.graph.metadata_props.clear()
     for node in model.graph.all_nodes():

@@ -1,4 +1,4 @@
-"""Casts: making one, and those that cancel out, widening a value only to narrow it again."""
+"""Casts: making one, and removing those that widen a value only to narrow it again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LAYOUT = ("Expand", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 
 
 def cast_of(value: ir.Value, dtype: ir.DataType, suffix: str) -> ir.Node:
-    """A node, in no graph yet, that gives a value in another type, called with a suffix."""
+    """A node, not yet in a graph, that casts a value; its output's name gets the suffix."""
     cast = ir.node("Cast", [value], attributes={"to": dtype.value})
     out = cast.outputs[0]
     out.name, out.shape, out.type = f"{value.name}_{suffix}", value.shape, ir.TensorType(dtype)
@@ -18,11 +18,11 @@ def cast_of(value: ir.Value, dtype: ir.DataType, suffix: str) -> ir.Node:
 
 
 def cancel_casts(model: ir.Model) -> None:
-    """Let a product read a half-precision value as it is stored, in place.
+    """Let products read stored half-precision values directly; changes the model in place.
 
-    A gallery's rows are widened after the gather because sums and norms need them so; a product
-    narrows them again, exactly. Between the two casts there may be changes of layout: they are made
-    of the narrow value too.
+    A gallery's rows are widened after the gather because sums and norms need float32; a product
+    narrows them again without loss. Changes of layout between the two casts are applied to the
+    narrow value instead.
     """
     for node in list(model.graph):
         if node.op_type == "Cast" and node.inputs[0] is not None:
@@ -37,7 +37,7 @@ def cancel_casts(model: ir.Model) -> None:
 
 
 def _narrow(graph: ir.Graph, value: ir.Value, target: ir.DataType) -> ir.Value | None:
-    """The same values in type ``target``, if they were of that type before a cast."""
+    """The same values in type ``target``, if they had that type before a cast."""
     node = value.producer()
     if node is None or node.inputs[0] is None:
         return None

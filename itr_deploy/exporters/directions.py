@@ -1,10 +1,10 @@
-"""All graphs that score pairs from one trace.
+"""All graphs that score pairs, made from one trace.
 
-The model is traced as it computes: ``groups`` of texts and of images, every text of a group with
-every image of it, the prefilter beside the matcher. A part has some of the outputs. A direction is
-what stands around a part: its queries come in one axis, as many as there are rows of candidates or
-a multiple, and the candidates are gathered from a gallery. Tracing is most of what an export takes,
-and shapes that depend on a quotient take it half as long again.
+The model is traced in the form it computes in: ``groups`` of texts and images, every text of a
+group with every image of it, the prefilter together with the matcher. A part has some of the
+outputs. A direction wraps a part: its queries come in one axis, their number equal to the rows of
+candidates or a multiple of it, and the candidates are gathered from a gallery. Tracing is most of
+an export's time, and shapes that depend on a quotient would make it take half as long again.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ INT64 = ir.TensorType(ir.DataType.INT64)
 
 
 def part(pairs: ir.Model, tensors: PairTensors, outputs: slice) -> ir.Model:
-    """A copy of a traced model that gives some of its outputs, and takes what they need.
+    """A copy of a traced model with some of its outputs and only the inputs that they need.
 
     Args:
         pairs: The traced model.
-        tensors: What the part takes.
-        outputs: Which of the model's outputs are its own. By their places: one output may be
-            another's value, or be computed from it.
+        tensors: The part's inputs.
+        outputs: Positions of the outputs that the part keeps. Positions, because one output may be
+            the same value as another or be computed from it.
 
     Raises:
-        ValueError: It needs more than it takes.
+        ValueError: The outputs need an input that the part does not have.
     """
     model = pairs.clone()
     graph = model.graph
     names = {tensor.name for tensor in (*tensors.texts, tensors.lengths, *tensors.images)}
     own = list(graph.outputs)[outputs]
     for value in graph.outputs:
-        if value not in own:  # its name is taken by the part's
+        if value not in own:  # the part's own output may need its name
             value.name = f"{value.name}_inside"
     graph.outputs[:] = own
     RemoveUnusedNodesPass()(model)
@@ -53,9 +53,9 @@ def part(pairs: ir.Model, tensors: PairTensors, outputs: slice) -> ir.Model:
 
 
 def _of_the_same_size(node: ir.Node, left: ir.Value, taken: Sequence[ir.Value]) -> ir.Value:
-    """An input that has the sizes which a node reads of one that is left out.
+    """A remaining input with the sizes that a node reads from an input that is left out.
 
-    The exporter takes a size from whichever input has it.
+    The exporter reads a size from any input that has it.
     """
     if node.op_type == "Shape":
         axes = _read_axes(node, left)
@@ -76,8 +76,8 @@ def directed(pairs: ir.Model, spec: GraphSpec, query: Modality) -> ir.Model:
 
     Args:
         pairs: The traced model: items ``[groups, texts or images, ...]`` in, pairs
-            ``[groups, texts, images, ...]`` out. It is left as it is.
-        spec: The graph's inputs, called as the model's, and ``candidates``; its outputs.
+            ``[groups, texts, images, ...]`` out. It is not changed.
+        spec: The graph's inputs, named as the model's, and ``candidates``; its outputs.
         query: Modality of the queries.
     """
     # Types and shapes are replaced, never changed in place: a clone shares them.

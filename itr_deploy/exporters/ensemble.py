@@ -48,7 +48,7 @@ def build_ensemble(
 
     Args:
         members: The bundles, of matchers that take the same inputs.
-        weights: One a member, positive; they are divided by their sum.
+        weights: One per member, positive; they are divided by their sum.
         root: The directory.
         progress: Called with the name of each step as it begins.
 
@@ -64,7 +64,7 @@ def build_ensemble(
     (root / GRAPHS).mkdir()
     with WeightsFile(root / GRAPHS / WEIGHTS) as shared:
         for name, info in members[0].manifest.graphs.items():
-            if info.role in RERANK_GRAPHS.values():  # of one member's scores, not of the mean
+            if info.role in RERANK_GRAPHS.values():  # fits one member's scores, not the mean
                 continue
             if not all(name in member.manifest.graphs for member in members):
                 continue  # a prefilter that not every member has
@@ -83,7 +83,7 @@ def check_same_inputs(members: Sequence[Bundle]) -> None:
     """Refuse members that cannot share a gallery and a query.
 
     Raises:
-        BundleError: Names the first difference.
+        BundleError: The members differ; the message names the first difference.
     """
     first = members[0]
     for other in members[1:]:
@@ -179,10 +179,10 @@ def _encoder_outputs(
     renamed: Sequence[dict[str, str]],
     shares: Sequence[float],
 ) -> None:
-    """Every member's stored tensors, and their embeddings end to end.
+    """Every member's stored tensors, and their embeddings concatenated.
 
-    The image's embeddings carry the shares, so that the dot product of two ensemble embeddings
-    is the weighted mean of the members' dot products.
+    The image embeddings are scaled by the shares, so that the dot product of two ensemble
+    embeddings is the weighted mean of the members' dot products.
     """
     embeddings = []
     for number, (found, names) in enumerate(zip(outputs, renamed, strict=True)):
@@ -204,7 +204,7 @@ def _unique(
     tensors: Sequence[tuple[TensorInfo, ...]],
     renamed: Sequence[dict[str, str]],
 ) -> tuple[TensorInfo, ...]:
-    """All members' tensors under their new names, those they share once."""
+    """All members' tensors under their new names; shared tensors appear once."""
     found: dict[str, TensorInfo] = {}
     for entries, names in zip(tensors, renamed, strict=True):
         for entry in entries:
@@ -218,7 +218,7 @@ def _outputs(
 ) -> tuple[TensorInfo, ...]:
     scores = [entry for entry in infos[0].outputs if entry.name == "scores"]
     if scores:
-        # What a member tells of a pair besides its score is its own and has no mean.
+        # A member's other outputs per pair are its own and have no mean.
         return tuple(scores)
     listed = _unique([graph.outputs for graph in infos], renamed)
     widths = [
@@ -288,11 +288,11 @@ def _manifest(
 
 
 def _pipeline(first: Pipeline, graphs: Mapping[str, GraphInfo]) -> Pipeline:
-    """The first member's widths, unless they count on a prefilter that the ensemble has not."""
+    """The first member's widths, unless they rely on a prefilter that the ensemble lacks."""
     has_prefilter = any(info.role in PREFILTERS.values() for info in graphs.values())
     if not has_prefilter and any(first.prefilter_width(query) for query in PREFILTERS):
         return Pipeline()
-    # A form is one between a member's embeddings; tune fits the ensemble's own.
+    # A projection is specific to one member's embeddings; `tune` fits one for the ensemble.
     return first.model_copy(update={"text_query_projection": None, "image_query_projection": None})
 
 
@@ -305,7 +305,7 @@ def _stored(tensors: Sequence[tuple[StoredTensor, ...]]) -> tuple[StoredTensor, 
 
 
 def _workspace(manifests: Sequence[Manifest]) -> Workspace:
-    """Scratch memory of all members: their graphs are one and may run side by side."""
+    """Scratch memory of all members: in the merged graph they may run in parallel."""
     most = [manifest.workspace.cpu_pairs for manifest in manifests]
     return Workspace(
         per_word=sum(manifest.workspace.per_word for manifest in manifests),

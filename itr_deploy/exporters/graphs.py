@@ -1,4 +1,4 @@
-"""The graphs of a matcher's bundle, each as it is made."""
+"""The graphs of a matcher's bundle, made one by one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def traced_graphs(
         trained: The matcher.
         opset: ONNX operator set.
         precision: Type of the matrix products; inputs and outputs keep their types.
-        quantization: What the matcher's Linears are rounded to; encoders have float32's.
+        quantization: What the matcher's Linears are rounded to; encoders are not quantised.
         progress: Called with the name of each step as it begins.
 
     Raises:
@@ -67,7 +67,7 @@ def traced_graphs(
 def _scorers(
     deployed: DeployedMatcher, opset: int, precision: Precision, quantization: Quantization | None
 ) -> Iterator[tuple[Roles, PairTensors, ir.Model]]:
-    """The matcher, and the prefilter that some families have, out of one trace."""
+    """The matcher, and the prefilter that some families have, from one trace."""
     pairs = pair_tensors(deployed)
     inputs, outputs = (pairs.texts, pairs.lengths, pairs.images), pairs.outputs
     if deployed.prefilter_image_tensors:

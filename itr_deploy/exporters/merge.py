@@ -1,4 +1,4 @@
-"""Several graphs as one: shared inputs once, everything else under a member's prefix."""
+"""Several graphs as one: shared inputs appear once, all else gets its member's prefix."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ def merge(
     """Put the graphs of several models side by side.
 
     Args:
-        models: The models; they are used up.
-        inputs: For each model, the new name of every input. Inputs of one new name become one.
-        prefixes: For each model, what goes before the names of its nodes and values.
+        models: The models; they cannot be used afterwards.
+        inputs: For each model, the new name of every input. Inputs with the same new name become
+            one.
+        prefixes: For each model, the prefix of the names of its nodes and values.
 
     Returns:
-        A graph without outputs, and for each model its outputs by their old names.
+        A graph without outputs, and each model's outputs by their old names.
 
     Raises:
-        ValueError: Two inputs of one name differ in type, or the operator sets differ.
+        ValueError: Two inputs with the same name differ in type, or the operator sets differ.
     """
     opsets = models[0].graph.opset_imports
     if any(model.graph.opset_imports != opsets for model in models):
@@ -52,7 +53,7 @@ def merge(
 
 
 def add_output(graph: ir.Graph, value: ir.Value, name: str, like: ir.Value) -> None:
-    """Make ``value`` an output called ``name``, of the type and shape of ``like``."""
+    """Make ``value`` an output called ``name``, with the type and shape of ``like``."""
     value.name = name
     value.type = like.type
     value.shape = like.shape
@@ -60,7 +61,7 @@ def add_output(graph: ir.Graph, value: ir.Value, name: str, like: ir.Value) -> N
 
 
 def scaled(graph: ir.Graph, value: ir.Value, factor: float, name: str) -> ir.Value:
-    """``value * factor`` in the type float32."""
+    """``value * factor`` in float32."""
     tensor = ir.tensor(np.array(factor, np.float32), name=f"{name}_factor")
     constant = ir.Value(
         name=f"{name}_factor",

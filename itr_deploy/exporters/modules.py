@@ -21,7 +21,7 @@ class Quantised(nn.Module):
         self.module = module
 
     def forward(self, *inputs: Any) -> Any:
-        """As the module's."""
+        """Run the module with its Linears in int8."""
         with quantised_products():
             return self.module(*inputs)
 
@@ -35,7 +35,7 @@ class InPrecision(nn.Module):
         self.precision = precision
 
     def forward(self, *inputs: Any) -> Any:
-        """As the module's."""
+        """Run the module with its matrix products in the given precision."""
         with matrix_precision(self.precision):
             return self.module(*inputs)
 
@@ -48,7 +48,7 @@ class ImageEncoderModule(nn.Module):
         self.deployed = deployed
 
     def forward(self, regions: Tensor) -> tuple[Tensor, ...]:
-        """See `DeployedMatcher.encode_images`."""
+        """``float32 [B, R, Di]`` -> the outputs of `DeployedMatcher.encode_images`."""
         return self.deployed.encode_images(regions)
 
 
@@ -60,14 +60,14 @@ class TextEncoderModule(nn.Module):
         self.deployed = deployed
 
     def forward(self, token_ids: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
-        """See `DeployedMatcher.encode_texts`."""
+        """``int64 [B, L], int64 [B]`` -> the outputs of `DeployedMatcher.encode_texts`."""
         return self.deployed.encode_texts(token_ids, lengths)
 
 
 class ScorersModule(nn.Module):
-    """The matcher, and where the family has one the prefilter, in one.
+    """The matcher, together with the prefilter if the family has one.
 
-    Every text of a group with every image of it, for `itr_deploy.exporters.directions`.
+    Scores every text of a group with every image of it, for `itr_deploy.exporters.directions`.
     """
 
     def __init__(self, deployed: DeployedMatcher) -> None:
@@ -77,7 +77,7 @@ class ScorersModule(nn.Module):
     def forward(
         self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """See `DeployedMatcher.match_and_prefilter`, or else `match_outputs`."""
+        """The outputs of `match_and_prefilter`, or of `match_outputs` without a prefilter."""
         if self.deployed.prefilter_image_tensors:
             return self.deployed.match_and_prefilter(texts, lengths, images)
         return self.deployed.match_outputs(texts, lengths, images)

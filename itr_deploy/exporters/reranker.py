@@ -1,4 +1,4 @@
-"""A re-ranker added to a matcher's bundle: the base's files as they are, and two graphs more."""
+"""A re-ranker added to a matcher's bundle: the base's files unchanged, plus two graphs."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from itr_deploy.bundle.store import Bundle, list_files, write_manifest
 from itr_deploy.errors import BundleError, UsageError
 from itr_deploy.exporters.build import (
     GRAPHS,
+    checked_opset,
     graph_info,
     save_graph,
     tool_versions,
@@ -40,13 +41,13 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class RerankSettings:
-    """What a re-ranker's checkpoint does not say.
+    """Settings that a re-ranker's checkpoint does not contain.
 
     Attributes:
-        rows: K for text queries and for image queries, the query counted.
+        rows: K for text queries and for image queries, including the query.
         published_thresholds: Whether the edge thresholds are the published program's constants,
-            whatever K is; they are made from K otherwise, which is the same at the published K.
-        intra_similarity: How the similarity within a modality was made in training.
+            whatever K is. Otherwise they are derived from K; both agree at the published K.
+        intra_similarity: How the similarity within a modality was computed in training.
     """
 
     rows: tuple[int, int]
@@ -75,14 +76,14 @@ class RerankSettings:
             raise UsageError(
                 f"K={rows} for {modality} queries is too large for the published threshold "
                 f"{family.edge_share} / {constant}: a row could lose all its edges; "
-                "use --edge-thresholds rows"
+                "give edge_thresholds='rows' (--edge-thresholds rows)"
             )
         return RerankDirection(rows=rows, threshold=family.edge_share / divisor)
 
 
 @dataclass(frozen=True)
 class RerankSource:
-    """What is added: the re-ranker's family, its checkpoint, what was read, and the settings."""
+    """What is added: the re-ranker's family, checkpoint file, loaded networks and settings."""
 
     family: RerankerFamily
     checkpoint: Path
@@ -110,7 +111,8 @@ def build_reranked(
     directions = source.settings.directions(source.family)
     if base.manifest.reranker is not None:
         raise BundleError(
-            f"{base.path} has a re-ranker already; give the bundle it was made from as --base"
+            f"{base.path} has a re-ranker already; give the bundle it was made from as base= "
+            "(--base)"
         )
     progress("copying the base")
     for name in base.manifest.files:
@@ -125,8 +127,8 @@ def build_reranked(
             progress(f"graph {role}")
             network = network_of(source.trained, modality)
             spec = rerank_spec(role, network, directions[modality].rows)
-            info = graphs[role] = graph_info(spec, opset, role, None)
             model = to_onnx(network, spec.inputs, spec.outputs, opset, precision)
+            info = graphs[role] = graph_info(spec, checked_opset(role, model, opset), role, None)
             save_graph(model, root / info.file, precision, weights)
             warn_of_findings(role, root / info.file)
     progress("checksums and manifest")

@@ -1,4 +1,4 @@
-"""Inputs and outputs of a bundle's graphs: names, types, axes."""
+"""Inputs and outputs of a bundle's graphs: names, types and axes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class GraphTensor:
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """What a graph takes and gives."""
+    """A graph's role, inputs and outputs."""
 
     role: GraphRole
     inputs: tuple[GraphTensor, ...]
@@ -43,7 +43,7 @@ class GraphSpec:
 
 @dataclass(frozen=True)
 class PairTensors:
-    """What scoring pairs takes and gives, before it has a direction.
+    """Inputs and outputs of scoring pairs, before a direction is chosen.
 
     Attributes:
         texts: ``[groups, texts, ...]``.
@@ -75,7 +75,7 @@ def text_encoder_spec(trained: TrainedMatcher) -> GraphSpec:
 
 
 def pair_tensors(deployed: DeployedMatcher) -> PairTensors:
-    """Of the matcher: the score of every pair, then its `DeployedMatcher.pair_outputs`."""
+    """The matcher's tensors; outputs are the scores, then `DeployedMatcher.pair_outputs`."""
     pairs = ("groups", "texts", "images")
     told = (
         GraphTensor(output.name, torch.float32, (*pairs, *output.shape))
@@ -90,7 +90,7 @@ def pair_tensors(deployed: DeployedMatcher) -> PairTensors:
 
 
 def prefilter_tensors(deployed: DeployedMatcher) -> PairTensors:
-    """Of the prefilter: it reads some of the stored tensors, and tells the score alone."""
+    """The prefilter's tensors: it reads some of the stored ones and returns only the score."""
     pairs = pair_tensors(deployed)
     texts = {f"text_{name}" for name in deployed.prefilter_text_tensors}
     images = {f"image_{name}" for name in deployed.prefilter_image_tensors}
@@ -103,7 +103,7 @@ def prefilter_tensors(deployed: DeployedMatcher) -> PairTensors:
 
 
 def direction_spec(role: GraphRole, query: Modality, pairs: PairTensors) -> GraphSpec:
-    """One direction of what scores pairs: queries, and the candidates they name in a gallery."""
+    """One direction of scoring pairs: queries, and their candidates as rows of a gallery."""
     queries, gallery = (*pairs.texts, pairs.lengths), pairs.images
     if query == "image":
         queries, gallery = gallery, queries

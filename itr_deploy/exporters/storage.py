@@ -1,7 +1,7 @@
 """Matcher graphs for float16 and int8 galleries, made from the float32 one.
 
-What widens a gallery's rows follows the gather, so that only the candidates' rows are converted,
-never the gallery.
+A gallery's rows are widened after the gather, so that only the candidates' rows are converted,
+never the whole gallery.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def with_float16_gallery(model: ir.Model, gallery_inputs: list[str]) -> ir.Model
 def with_int8_gallery(model: ir.Model, gallery_inputs: list[str]) -> ir.Model:
     """A copy of ``model`` whose gallery inputs are int8, each followed by an input of its scales.
 
-    The candidates' rows are cast to float32 and multiplied by their scales, one a vector
+    The candidates' rows are cast to float32 and multiplied by their scales, one per vector
     (`itr_deploy.runtime.encoding.storage`): an input ``[gallery, positions, width]`` has scales
     ``[gallery, positions]``, one of ``[gallery, width]`` has ``[gallery]``.
 
@@ -70,13 +70,13 @@ def _inputs(model: ir.Model, names: list[str]) -> list[ir.Value]:
 
 
 def _store(value: ir.Value, dtype: ir.DataType, widen: Callable[[ir.Node], list[ir.Node]]) -> None:
-    """Let an input be of a type, and what is gathered from it of float32 by the nodes given."""
+    """Change an input's type, and cast what is gathered from it to float32 with ``widen``."""
     # Types are replaced, never changed in place: a clone shares them with its original.
     value.type = ir.TensorType(dtype)
     for node, _ in value.uses():
         if node.op_type == "Gather":
             gathered = node.outputs[0]
-            # A shape is the same as stored, and would keep what nothing else reads.
+            # The stored value has the same shape; a Shape of the widened one would keep it alive.
             consumers = tuple(use for use in gathered.uses() if use.node.op_type != "Shape")
             gathered.type = ir.TensorType(dtype)
             added = widen(node)

@@ -1,4 +1,4 @@
-"""What a bundle carries of a model's text processing."""
+"""The part of a model's text processing that a bundle contains."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def nltk_words(vocabulary: Path, vocab_size: int) -> BundledText:
         vocab_size: Rows of the model's word embedding.
 
     Raises:
-        CheckpointError: The file is not a vocabulary or not the one of this checkpoint.
+        CheckpointError: The file is not a vocabulary, or belongs to another checkpoint.
     """
     words = _read_vocabulary(vocabulary)
     if len(words) != vocab_size:
@@ -80,7 +80,7 @@ def _read_vocabulary(path: Path) -> dict[str, int]:
 
 
 def trained_punkt() -> dict[str, Any] | None:
-    """The parameters of nltk's English Punkt as JSON, None where ``punkt_tab`` is not installed.
+    """The parameters of nltk's English Punkt as JSON, None if ``punkt_tab`` is not installed.
 
     Nothing is ever downloaded.
     """
@@ -103,12 +103,12 @@ def wordpiece(vocabulary: Path, vocab_size: int, *, lower_case: bool) -> Bundled
     """Text processing by BERT's WordPiece over its ``vocab.txt``.
 
     Args:
-        vocabulary: One token a line; its id is the number of its line, from 0.
+        vocabulary: One token per line; its id is its line number, from 0.
         vocab_size: Rows of the model's word embedding.
         lower_case: Whether the model was trained on lower-cased text.
 
     Raises:
-        CheckpointError: The file is not a vocabulary or not the one of this checkpoint.
+        CheckpointError: The file is not a vocabulary, or belongs to another checkpoint.
     """
     try:
         tokens = _pieces(vocabulary.read_bytes().decode("utf-8"))
@@ -136,9 +136,9 @@ def wordpiece(vocabulary: Path, vocab_size: int, *, lower_case: bool) -> Bundled
 
 
 def _pieces(content: str) -> list[str]:
-    """Tokens of a ``vocab.txt``, one a line.
+    """Tokens of a ``vocab.txt``, one per line.
 
-    Not by `str.splitlines`: it would split at characters that are tokens themselves.
+    `str.splitlines` is not used: it would split at characters that are tokens themselves.
     """
     lines = re.split("\r\n|\r|\n", content)
     if not lines[-1]:
@@ -153,5 +153,5 @@ BUILDERS: dict[str, Callable[..., BundledText]] = {
 
 
 def bundled_text(kind: str, vocabulary: Path, vocab_size: int, **options: Any) -> BundledText:
-    """The text processing of a family's kind, see the functions of that name."""
+    """The text processing of this kind, from the builder of the same name."""
     return BUILDERS[kind](vocabulary, vocab_size, **options)

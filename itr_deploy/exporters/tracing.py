@@ -19,12 +19,12 @@ from itr_deploy.exporters.modules import InPrecision
 from itr_deploy.exporters.specs import GraphTensor
 
 LARGEST_CONSTANT = 1 << 31
-"""Constant folding stops at weights of this many bytes; below it nothing is left to run time."""
+"""Constant folding stops at weights of this many bytes; everything smaller is folded."""
 
 _EXAMPLE = {"batch": 3, "groups": 3, "texts": 2, "images": 4, "regions": 7, "length": 8}
 
 Inputs = Sequence[GraphTensor | Sequence[GraphTensor]]
-"""In the nesting that a module's forward takes."""
+"""Inputs nested as a module's forward takes them."""
 
 
 def to_onnx(
@@ -37,9 +37,9 @@ def to_onnx(
     """Translate a module, fold its constants and name its axes.
 
     Args:
-        module: What is translated.
-        inputs: Of its forward.
-        outputs: What it gives.
+        module: The module to translate.
+        inputs: Inputs of its forward.
+        outputs: Its outputs.
         opset: ONNX operator set.
         precision: Type of its matrix products; inputs and outputs keep their types.
 
@@ -60,7 +60,7 @@ def to_onnx(
             input_names=[tensor.name for tensor in flat],
             output_names=[tensor.name for tensor in outputs],
             dynamic_shapes={"inputs": tuple(_nested(entry, _dynamic) for entry in inputs)},
-            optimize=False,  # below, with larger constants; twice would take as long again
+            optimize=False,  # done below with larger constants; a second pass would double the time
             verbose=False,
         )
         assert program is not None
@@ -77,7 +77,7 @@ def name_axes(
 ) -> None:
     """Give a graph's inputs and outputs their names and axes, in place.
 
-    The optimiser calls one of two equal outputs as it likes.
+    If two outputs are equal, the optimiser may rename one of them.
     """
     for value, tensor in zip(model.graph.inputs, inputs, strict=True):
         value.shape = ir.Shape(tensor.axes)
@@ -91,7 +91,7 @@ def _nested(entry: GraphTensor | Sequence[GraphTensor], make: Any) -> Any:
 
 
 def _example(tensor: GraphTensor) -> Tensor:
-    """A small input; sizes differ between axes, so that none is taken for another."""
+    """A small input; sizes differ between axes, so that none is confused with another."""
     shape = [_EXAMPLE[axis] if isinstance(axis, str) else axis for axis in tensor.axes]
     if tensor.dtype == torch.float32:
         return torch.rand(shape)
@@ -108,7 +108,7 @@ def _dynamic(tensor: GraphTensor) -> dict[int, Any]:
 
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Do not look for garbage among the millions of objects of a trace: a seventh of its time."""
+    """Disable garbage collection, which takes a seventh of a trace's time (millions of objects)."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -120,7 +120,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Hold back the exporter's remarks on packages it can do without."""
+    """Suppress the exporter's warnings about packages it can do without."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

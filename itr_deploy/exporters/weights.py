@@ -1,4 +1,4 @@
-"""One weights file for all graphs of a bundle: a matrix that several graphs use is kept once."""
+"""One weights file for all graphs of a bundle: a matrix used by several graphs is stored once."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from types import TracebackType
 import onnx_ir as ir
 
 ALIGNMENT = 4096
-"""Memory maps begin at page boundaries."""
+"""Bytes to which weights are aligned: memory maps begin at page boundaries."""
 
 INLINE_BYTES = 1024
-"""Smaller constants stay in the graph."""
+"""Constants of at most this many bytes stay in the graph."""
 
 
 class WeightsFile:

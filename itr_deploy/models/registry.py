@@ -12,6 +12,7 @@ from itr_deploy.models.family import Family, RerankerFamily
 __all__ = [
     "DEFAULT_OPSET",
     "FAMILIES",
+    "OPSETS",
     "RERANKERS",
     "Family",
     "RerankerFamily",
@@ -20,6 +21,8 @@ __all__ = [
     "reranker_family",
 ]
 
+OPSETS = range(18, 23)
+"""ONNX operator sets that an export can have."""
 DEFAULT_OPSET = 20
 """Opset 23 has an Attention operator that TensorRT does not build; 20 works everywhere."""
 

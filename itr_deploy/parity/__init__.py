@@ -1,6 +1,6 @@
 """Parity: the bundle, run by the runtime, against the model in PyTorch.
 
-The one place above both halves: the checkpoint is read as for export, the bundle is run as in
+The only place that uses both halves: the checkpoint is read as for export, the bundle is run as in
 production.
 """
 

@@ -27,23 +27,23 @@ from itr_deploy.runtime.rerank.matrices import Inputs
 from itr_deploy.runtime.rerank.reranking import reranker_of
 
 IMAGES, CAPTIONS = 128, 100
-"""Images and captions of a tile; captions go in the batches of the published evaluations."""
+"""Images and captions per tile; captions are batched as in the published evaluations."""
 
 
 def torch_baseline(
     matcher: Matcher, split: Split, checkpoints: Sequence[Path], *, rerank: bool = False
 ) -> Baseline:
-    """Read the checkpoints of a bundle, one a member if it is an ensemble.
+    """Read the checkpoints of a bundle, one per member if it is an ensemble.
 
     Args:
         matcher: The bundle, loaded; its text processing is used.
         split: The data.
-        checkpoints: In the order of the members, then the re-ranker's.
-        rerank: Whether there is one of the re-ranker, whose network then comes with the baseline.
+        checkpoints: The members' in their order, then the re-ranker's.
+        rerank: Whether the last is the re-ranker's, whose network is then part of the baseline.
 
     Raises:
-        CheckpointError: One cannot be read, or is not the bundle's.
-        UsageError: There are too few or too many.
+        CheckpointError: A checkpoint cannot be read, or is not the bundle's.
+        UsageError: There are too few or too many checkpoints.
     """
     manifest, path = matcher.bundle.manifest, matcher.bundle.path
     made: tuple[Manifest | Member, ...] = manifest.members or (manifest,)
@@ -54,7 +54,8 @@ def torch_baseline(
         names = ", ".join(source.checkpoint for source in sources)
         raise UsageError(
             f"{path} was made from {len(sources)} checkpoints ({names}); "
-            f"give --checkpoint once for each, in this order, not {len(checkpoints)} times"
+            f"give each in this order as checkpoints= (--checkpoint), not {len(checkpoints)} of "
+            "them"
         )
     trained = [
         read_trained(entry, path, file) for entry, file in zip(made, checkpoints, strict=False)
@@ -91,7 +92,7 @@ def _network(matcher: Matcher, checkpoint: Path) -> Network:
 
 
 class TorchScorer:
-    """Scores tiles as the published programs do, each encoded anew, in float32 on the CPU."""
+    """Scores tiles as the published programs do, encoding each anew, in float32 on the CPU."""
 
     planes = 1
 
@@ -110,17 +111,17 @@ class TorchScorer:
 
     @property
     def grid(self) -> Grid:
-        """See `TileScorer.grid`."""
+        """The tiles of the score matrix, see `TileScorer.grid`."""
         images, captions = len(self._split.regions), len(self._lengths)
-        # What is padded together stays together.
+        # Captions that are padded together must stay in one tile.
         batch = max(model.deployed.padded_together or CAPTIONS for model in self._models)
         return Grid(images, captions, min(IMAGES, images), min(batch, captions))
 
     def score(self, images: slice, captions: slice) -> NDArray[np.float32]:
-        """See `TileScorer.score`.
+        """Score a tile, ``float32 [1, images, captions]``, see `TileScorer.score`.
 
         Raises:
-            InputError: Regions that are not finite.
+            InputError: Some regions are not finite.
         """
         part = np.array(self._split.regions[images])
         regions = torch.from_numpy(finite_batch(part, images.start))

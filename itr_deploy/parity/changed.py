@@ -1,4 +1,4 @@
-"""A bundle of a model that its export changed, against the model before, on the data it names."""
+"""Compares a bundle whose export changed the model with the model before, on real data."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from itr_deploy.parity.tolerances import DEFAULTS
 from itr_deploy.runtime.matcher import Matcher
 
 BATCH = 64
-"""Items that PyTorch encodes at once."""
+"""Number of items that PyTorch encodes at once."""
 
 PAIRS = 2048
-"""Pairs that PyTorch scores at once."""
+"""Number of pairs that PyTorch scores at once."""
 
 
 @dataclass(frozen=True)
 class ChangedParity:
-    """What the data shows.
+    """The result of the comparison.
 
     Attributes:
-        outputs: Scores compared, where they must be equal.
-        ranks: Rankings compared, where they must be equal.
-        changes: What became of both directions' rankings.
+        outputs: Compared scores, if they must be equal.
+        ranks: Compared rankings, if they must be equal.
+        changes: How both directions' rankings changed.
     """
 
     outputs: tuple[Comparison, ...]
@@ -46,7 +46,7 @@ class ChangedParity:
     changes: tuple[RankChange, ...]
 
     def added_to(self, report: ParityReport) -> ParityReport:
-        """The bundle's report with this in it."""
+        """The bundle's report with these results added."""
         return replace(
             report,
             outputs=(*report.outputs, *self.outputs),
@@ -56,10 +56,10 @@ class ChangedParity:
 
 
 def evidence_split(origin: ChangedFrom) -> Split:
-    """The data that the change was chosen on.
+    """The data on which the change was chosen.
 
     Raises:
-        InputError: It is not where it should be, or has changed since.
+        InputError: The data is not where it should be, or has changed since.
     """
     evidence, remedy = origin.pruning.evidence, origin.remedy
     if origin.data is None:

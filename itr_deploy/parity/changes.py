@@ -1,4 +1,4 @@
-"""How far two score matrices of the same data rank differently."""
+"""How differently two score matrices rank the same data."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class RankChange:
 
     Attributes:
         name: The direction.
-        queries: How many rankings.
+        queries: Number of rankings.
         items: Items in each.
         before: Recall at 1, 5 and 10 before, in percent.
         after: The same after.
-        moved: Share of the queries whose right item has another rank.
+        moved: Share of the queries whose right item has a different rank.
         mean_move: Mean distance that it moved, in ranks.
         top_overlap: Mean share of the top 10 before that is in the top 10 after.
-        same_order: Share of the rankings that are equal, but for items with equal scores.
+        same_order: Share of the rankings that are equal, except for items with equal scores.
     """
 
     name: str
@@ -45,7 +45,7 @@ class RankChange:
 def rank_change(
     got: NDArray[np.float32], reference: NDArray[np.float32], per: int
 ) -> tuple[RankChange, RankChange]:
-    """Both directions of two matrices ``[images, texts]``, an image's ``per`` texts together."""
+    """Changes in both directions of ``[images, texts]``; an image's ``per`` texts are adjacent."""
     after, before = ranks(got, per), ranks(reference, per)
     return (
         _change(
@@ -78,7 +78,7 @@ def _change(
 
 
 def top_overlap(got: NDArray[np.floating], reference: NDArray[np.floating]) -> float:
-    """Mean share of the reference's top 10 that is in the other's, by rows ``[queries, items]``."""
+    """Mean share of the reference's top 10 that ``got``'s holds, both ``[queries, items]``."""
     top = min(TOP, got.shape[1])
     orders = (np.argsort(-scores, axis=1, kind="stable")[:, :top] for scores in (got, reference))
     return float(np.mean([len(set(a) & set(b)) / top for a, b in zip(*orders, strict=True)]))
@@ -87,8 +87,8 @@ def top_overlap(got: NDArray[np.floating], reference: NDArray[np.floating]) -> f
 def swaps(got: NDArray[np.floating], reference: NDArray[np.floating]) -> NDArray[np.floating]:
     """By how much the reference's scores rise where they should fall, ``[queries, items]``.
 
-    Read in the order of ``got``, the reference's scores should only fall; where one rises above
-    the lowest before it, two items have changed places.
+    In the order of ``got``, the reference's scores should only fall. If one rises above the lowest
+    before it, two items have changed places.
     """
     order = np.argsort(-got, axis=1, kind="stable")
     ordered = np.take_along_axis(reference, order, axis=1)

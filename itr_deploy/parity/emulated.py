@@ -1,8 +1,7 @@
-"""A half-precision bundle in float32 operators, which round where the half-precision ones do.
+"""A half-precision bundle in float32 operators that round where the half-precision ones do.
 
-ONNX Runtime has no half-precision products on a CPU. It refuses those of bfloat16, and computes
-those of float16 in float32 without rounding their operands: what half precision breaks would not be
-seen.
+ONNX Runtime has no half-precision products on a CPU. It refuses bfloat16 ones, and computes float16
+ones in float32 without rounding their operands, which would hide the errors of half precision.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ HALVES: dict[Precision, ir.DataType] = {
 def write_emulated(bundle: Bundle, root: Path) -> None:
     """Write a float32 bundle that computes what a half-precision one does.
 
-    Every operator with a half-precision result becomes the float32 one, and its result is rounded
-    to half precision: the graphs are the exported ones in everything else.
+    Every operator with a half-precision result is replaced by the float32 one, and its result is
+    rounded to half precision. In all else the graphs are the exported ones.
 
     Args:
         bundle: A bundle in half precision.
@@ -63,7 +62,7 @@ def _emulate(graph: ir.Graph, half: ir.DataType) -> None:
             if value.dtype == half:
                 _round(graph, node, value, half)
     for value in graph.inputs:
-        # A gallery's tensors keep their type.
+        # The gallery's tensors keep their type.
         if value.dtype == half:
             users = tuple(value.uses())
             wide_input = cast_of(value, FLOAT, "wide")
@@ -72,7 +71,7 @@ def _emulate(graph: ir.Graph, half: ir.DataType) -> None:
 
 
 def _round(graph: ir.Graph, node: ir.Node, value: ir.Value, half: ir.DataType) -> None:
-    """Let a node give float32, and round what it gives."""
+    """Make a node compute in float32, and round its result."""
     value.type = ir.TensorType(FLOAT)
     if node.op_type == "Cast":
         node.attributes["to"] = ir.AttrInt64("to", FLOAT.value)

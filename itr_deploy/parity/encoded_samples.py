@@ -1,4 +1,4 @@
-"""Samples as the bundle encodes them."""
+"""Samples encoded by the bundle."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from itr_deploy.runtime.matcher import Matcher
 
 
 class EncodedSample(NamedTuple):
-    """A sample's images and texts, encoded in one of two ways; the name says of what and how."""
+    """A sample's images and texts, encoded in one of two ways; the name says which and how."""
 
     name: str
     images: Encoded
@@ -24,23 +24,23 @@ class EncodedSample(NamedTuple):
 
     @property
     def directions(self) -> tuple[tuple[Encoded, Encoded], ...]:
-        """Queries, and what they search, both ways."""
+        """Queries and the items that they search, in both directions."""
         return (self.texts, self.images), (self.images, self.texts)
 
 
 class SampleEncoder:
-    """Encodes samples with a bundle: as a search does, and as its graphs also must be able to."""
+    """Encodes samples with a bundle: as a search does, and in one block as its graphs allow."""
 
     def __init__(self, deployed: DeployedMatcher, matcher: Matcher) -> None:
-        """Take the form that was exported, and the bundle made of it."""
+        """Store the exported form and the bundle made from it."""
         self._deployed = deployed
         self._matcher = matcher
 
     def forms(self, sample: Sample) -> list[EncodedSample]:
-        """As a search encodes it, then with texts of all lengths in one block.
+        """The sample as a search encodes it, then with texts of all lengths in one block.
 
-        The second is left out where it would be the first, as the model fixes the padded length,
-        and where padding takes part in the encoding and only the runtime knows how much.
+        The second is left out if the model fixes the padded length, as it would equal the first,
+        or if padding takes part in the encoding, as only the runtime knows how much.
         """
         searched = self.as_searched(sample)
         if self._deployed.text_length is not None or self._deployed.padded_together is not None:
@@ -49,13 +49,13 @@ class SampleEncoder:
         return [searched, EncodedSample(name, searched.images, self.padded_together(sample))]
 
     def as_searched(self, sample: Sample) -> EncodedSample:
-        """By the functions that a search calls: texts lie in blocks of similar lengths."""
+        """Encode as a search does: texts are in blocks of similar lengths."""
         images = self._matcher.encode_images(sample.regions)
         texts = self._matcher.encode_token_ids(sample.token_ids, sample.lengths)
         return EncodedSample(sample.name, images, texts)
 
     def padded_together(self, sample: Sample) -> Encoded:
-        """Its texts in one block, with the sample's own padding."""
+        """The sample's texts in one block, with the sample's own padding."""
         found = self.outputs("text", sample)
         tensors = {name: found[f"text_{name}"] for name in self.stored("text")}
         block = Block(np.arange(len(sample.lengths)), tensors, sample.lengths)
@@ -63,7 +63,7 @@ class SampleEncoder:
         return Encoded("text", found["text_embedding"], (block,), encoding_id)
 
     def outputs(self, modality: Modality, sample: Sample) -> dict[str, NDArray[np.float32]]:
-        """All that an encoder's graph gives, padding too, from one call."""
+        """All outputs of an encoder's graph from one call, including padding."""
         run = self._matcher.backend.run
         if modality == "image":
             return run("image_encoder", {"regions": sample.regions})

@@ -1,4 +1,4 @@
-"""Ensembles with a gate behind them: one appears only if it scores as its members do."""
+"""The gate for ensembles: one appears only if it scores as its members do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHAPES = ((5, 7, 3), (2, 36, 9))
 def compare_ensemble(
     ensemble: Matcher, members: Sequence[Matcher], weights: Sequence[float]
 ) -> ParityReport:
-    """Every matcher graph, and the coarse product, against the members' weighted mean."""
+    """Compare every matcher graph and the coarse product with the members' weighted mean."""
     rng = np.random.default_rng(0)
     pairs: dict[str, Pairs] = {}
     ranks: list[RankComparison] = []
@@ -45,7 +45,7 @@ def _figures(
     ids: NDArray[np.int64],
     lengths: NDArray[np.int64],
 ) -> dict[str, NDArray[np.float32]]:
-    """Scores ``[queries, items]`` of every graph that gives some, and the coarse product."""
+    """Scores ``[queries, items]`` of every graph that scores, and the coarse product."""
     images, texts = matcher.encode_images(regions), matcher.encode_token_ids(ids, lengths)
     figures = {"coarse product": texts.embedding @ images.embedding.T}
     for storage in matcher.bundle.manifest.storages:

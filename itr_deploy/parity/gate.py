@@ -1,4 +1,4 @@
-"""The gate: every graph output, independence of batch and padding, and ranks."""
+"""The gate: checks every graph output, independence of batch and padding, and ranks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from itr_deploy.bundle.manifest import StorageType, StoredTensor
 from itr_deploy.bundle.modality import MATCHERS, MODALITIES, PREFILTERS, Roles
+from itr_deploy.errors import ParityError
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.parity.encoded_samples import SampleEncoder
 from itr_deploy.parity.report import (
@@ -37,17 +38,23 @@ def verify(
     *,
     tolerances: Tolerances | None = None,
     sample: Sample | None = None,
+    whole: bool = False,
     progress: Progress = lambda step: None,
 ) -> ParityReport:
     """Compare a bundle with the model it was made from.
 
     Args:
-        trained: The checkpoint, read.
-        matcher: The bundle, loaded.
-        tolerances: What is allowed, on ``|a - b| / (1 + |b|)``; by default that of
+        trained: The loaded checkpoint.
+        matcher: The loaded bundle.
+        tolerances: Allowed errors, on ``|a - b| / (1 + |b|)``; by default those for the type of
             its matchers' products.
         sample: Real images and texts to rank; random ones by default.
         progress: Called with the name of each step as it begins.
+        whole: Whether every graph of the model must be there, as after an export; the bundles of
+            older versions may lack a prefilter.
+
+    Raises:
+        ParityError: A graph is missing from a bundle that must be whole.
     """
     if tolerances is None:
         tolerances = Tolerances.of(matcher.bundle.manifest.matching)
@@ -61,6 +68,8 @@ def verify(
     ]
     invariance, unchecked = list[Comparison](), list[str]()
     if trained.deployed.prefilter_image_tensors and matcher.prefilter is None:
+        if whole:
+            raise ParityError("the bundle lacks the model's prefilter; no bundle was written")
         unchecked.append("the prefilter: the bundle has none, an older itr-deploy exported it")
     if trained.deployed.padded_together is None:
         progress("independence of batch and padding")
@@ -78,7 +87,7 @@ def verify(
 
 
 class _Gate:
-    """Scores come from what a search calls: `Matcher.encode_...` and `PairScorer`."""
+    """The checks; scores come from what a search calls: `Matcher.encode_...` and `PairScorer`."""
 
     def __init__(
         self, trained: TrainedMatcher, matcher: Matcher, tolerances: Tolerances, given: list[Sample]
@@ -108,7 +117,7 @@ class _Gate:
                     key = f"{modality}_{name}"
                     pair = (sample.name, got[key], reference.numpy())
                     outputs.setdefault(key, []).append(pair)
-        # A shortlist reads the embedding, and no score does.
+        # No score depends on the embedding, but shortlists do: it is always compared.
         stored = self._tolerances.encoders
         embedding = self._tolerances.scores["float32"] if stored is None else stored
         return [
@@ -117,12 +126,12 @@ class _Gate:
         ]
 
     def matcher_outputs(self) -> list[Comparison]:
-        """Scores of every matcher graph, against the published computation."""
+        """Scores of every matcher graph, compared with the published computation."""
         references = [self._plain_scores(sample) for sample in self._samples]
         return self._scores(self._matcher.scorer, MATCHERS, references)
 
     def prefilter_outputs(self) -> list[Comparison]:
-        """Scores of every prefilter graph, against PyTorch's form."""
+        """Scores of every prefilter graph, compared with the exported form in PyTorch."""
         scorer = self._matcher.prefilter
         if scorer is None:
             return []
@@ -132,7 +141,7 @@ class _Gate:
     def _scores(
         self, scorer: PairScorer, roles: Roles, references: list[NDArray[np.floating]]
     ) -> list[Comparison]:
-        """With shared candidates and with each query's own; a reference is ``[images, texts]``."""
+        """Scores of shared and of own candidates per query; references are ``[images, texts]``."""
         outputs: dict[tuple[str, StorageType], Pairs] = {}
         for forms, reference in zip(self._forms, references, strict=True):
             for form in forms:
@@ -149,7 +158,7 @@ class _Gate:
         ]
 
     def pair_outputs(self) -> list[Comparison]:
-        """What the matcher graphs tell of a pair besides its score, against PyTorch's form."""
+        """The matcher graphs' other outputs per pair, compared with PyTorch's exported form."""
         deployed, outputs = self._trained.deployed, dict[str, Pairs]()
         for sample, forms in zip(self._samples, self._forms, strict=True):
             if not deployed.pair_outputs:
@@ -172,7 +181,7 @@ class _Gate:
         return [compare(name, pairs, tolerance) for name, pairs in outputs.items()]
 
     def invariance(self, place: int) -> list[Comparison]:
-        """Scores with more padding, and of every pair alone, against the batch's."""
+        """Scores with more padding and of every pair alone, compared with the batch's."""
         sample, forms = self._samples[place], self._forms[place]
         score = self._matcher.scorer.score_all
         batch = score(forms[-1].texts, forms[-1].images)
@@ -197,7 +206,7 @@ class _Gate:
         return [compare(name, pairs, tolerance) for name, pairs in comparisons.items()]
 
     def ranks(self, sample: Sample) -> tuple[RankComparison, ...]:
-        """Rankings both ways, for every storage type, against the plain model's."""
+        """Rankings in both directions, per storage type, compared with the plain model's."""
         reference, allowed = self._plain_scores(sample), self._tolerances
         form, found = self._encoder.as_searched(sample), []
         for storage in self._storages:
@@ -235,7 +244,7 @@ def _candidate_pairs(
     reference: NDArray[np.floating],
     name: str,
 ) -> Pairs:
-    """Scores of every item, which queries share, and of three items of each query's own."""
+    """Scores of all items, shared by the queries, and of three items of each query's own."""
     count, items = reference.shape
     own = (np.arange(count)[:, None] + np.arange(min(items, 3))[::-1]) % items
     chosen = scorer.score_candidates(queries, gallery, own)
@@ -246,5 +255,5 @@ def _candidate_pairs(
 
 
 def _named(specs: Sequence[StoredTensor], encoded: Sequence[Tensor]) -> dict[str, Tensor]:
-    """What an encoder gives, by the names of what is stored of it."""
+    """An encoder's outputs, by the names of the stored tensors."""
     return {spec.name: tensor for spec, tensor in zip(specs, encoded, strict=False)}

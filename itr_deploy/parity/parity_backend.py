@@ -1,4 +1,4 @@
-"""What runs a bundle for the gate: ONNX Runtime, in a way that shows what half precision does."""
+"""The backend of the gate: ONNX Runtime, with the effects of half precision emulated."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from itr_deploy.runtime.backends.isolated import IsolatedBackend
 
 @contextmanager
 def parity_backend(bundle: Bundle) -> Iterator[Backend]:
-    """A backend on the CPU: a float32 bundle as it is, half precision with its rounding emulated.
+    """A backend on the CPU; a half-precision bundle runs with its rounding emulated.
 
-    A float16 bundle is also loaded as it is, in a process of its own: ONNX Runtime can crash on
-    such graphs, and then nobody could use it on a CPU.
+    A float16 bundle is also loaded unchanged, in a separate process: ONNX Runtime can crash on such
+    graphs, and then the bundle would be unusable on a CPU.
 
     Raises:
-        SetupError: onnxruntime is not there, or does not take a graph.
+        SetupError: onnxruntime is not installed, or refuses a graph.
     """
     if bundle.manifest.precision == "float32":
         yield OnnxRuntimeBackend(bundle)

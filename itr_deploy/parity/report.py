@@ -1,4 +1,4 @@
-"""What parity measured, and whether it is enough."""
+"""The measurements of parity, and whether they pass."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.parity.changes import RankChange, swaps, top_overlap
 
 RANKS = (1, 5, 10)
-"""The K of Recall@K."""
+"""The values of K in Recall@K."""
 
 LEAST_OVERLAP = 0.9
 """Share of PyTorch's top 10 that a bundle judged by its ranks must keep."""
@@ -21,7 +21,7 @@ LEAST_OVERLAP = 0.9
 
 @dataclass(frozen=True)
 class Comparison:
-    """One output of the bundle against its reference, over all samples.
+    """One output of the bundle compared with its reference, over all samples.
 
     Attributes:
         name: Graph and output, or what was varied.
@@ -29,9 +29,9 @@ class Comparison:
         max_absolute: Largest ``|a - b|``.
         max_relative: Largest ``|a - b| / |b|`` where ``|b|`` is above 1e-3.
         needed: The tolerance that would have been needed, the largest ``|a - b| / (1 + |b|)``.
-        tolerance: The tolerance that was asked for, None where the error is only reported.
-        finite: Whether every value is a number.
-        storage: What the gallery stored, where one took part.
+        tolerance: The required tolerance, None if the error is only reported.
+        finite: Whether every value is finite.
+        storage: The gallery's storage type, if one took part.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Comparison:
 
     @property
     def passed(self) -> bool:
-        """Whether the tolerance was kept and every value is finite."""
+        """Whether the error is within the tolerance and every value is finite."""
         return self.finite and (self.tolerance is None or self.needed <= self.tolerance)
 
     @property
@@ -56,21 +56,22 @@ class Comparison:
 
 @dataclass(frozen=True)
 class RankComparison:
-    """Rankings by the bundle against those by PyTorch.
+    """The bundle's rankings compared with PyTorch's.
 
     Attributes:
         name: Direction and storage.
-        queries: How many rankings.
+        queries: Number of rankings.
         items: Items in each.
         top_overlap: Mean share of the reference's top 10 that the bundle's top 10 holds.
-        same_order: Share of rankings that are equal throughout.
-        largest_swap: Largest reference score gap between two items in exchanged order.
+        same_order: Share of rankings that are completely equal.
+        largest_swap: Largest gap in reference score between two items in exchanged order.
         best_kept: Share of rankings whose best item by the reference is among the bundle's first
             1, 5 and 10.
-        tolerance: What that gap may be.
-        finite: Whether every score is a number.
-        keep_within: Rank that the reference's best item must keep in every ranking, or None.
-        storage: What the gallery stored, where that is told.
+        tolerance: Largest gap allowed.
+        finite: Whether every score is finite.
+        keep_within: Rank within which the reference's best item must stay in every ranking, or
+            None.
+        storage: The gallery's storage type, if given.
     """
 
     name: str
@@ -87,7 +88,7 @@ class RankComparison:
 
     @property
     def passed(self) -> bool:
-        """Whether only items within the tolerance changed places, and the best ones stayed."""
+        """Whether only items within the tolerance changed places and the best items were kept."""
         return self.finite and self.largest_swap <= self.tolerance and not self._lost
 
     @property
@@ -99,7 +100,7 @@ class RankComparison:
 
     @property
     def _lost(self) -> str:
-        """Which of the best items were lost, nothing where they are kept or need not be."""
+        """Which of the best items were lost; empty if they are kept or need not be."""
         if self.keep_within is None:
             return ""
         kept = self.best_kept[RANKS.index(self.keep_within)]
@@ -119,8 +120,8 @@ class ParityReport:
         outputs: Outputs of the graphs.
         invariance: Scores in other batches and with other padding.
         ranks: Rankings.
-        unchecked: What does not hold of the model, or could not be checked here, and why.
-        changes: What an option of the export changed of the published model, for people to judge.
+        unchecked: What does not hold for the model or could not be checked here, and why.
+        changes: How an option of the export changed rankings; for the reader to judge.
     """
 
     backend: str
@@ -141,7 +142,7 @@ class ParityReport:
         return [*self.outputs, *self.invariance, *self.ranks]
 
     def without(self, storage: StorageType, why: str) -> ParityReport:
-        """The report of the bundle without its graphs for a storage type, and why it has none."""
+        """The report without the graphs for a storage type, with the reason ``why`` added."""
         return replace(
             self,
             outputs=tuple(entry for entry in self.outputs if entry.storage != storage),
@@ -167,7 +168,7 @@ class ParityReport:
 
 
 def _finite(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields with null for what JSON has no number for."""
+    """The fields with null for numbers that JSON cannot represent."""
     return {
         name: None if isinstance(value, float) and not np.isfinite(value) else value
         for name, value in fields.items()
@@ -225,7 +226,7 @@ def compare_ranks(
 
 
 def missed(report: ParityReport, consequence: str) -> str:
-    """The message of a failed gate: the first comparison that missed, and its figures."""
+    """The message of a failed gate: the first comparison that failed, and its figures."""
     worst = next(entry for entry in report.entries if not entry.passed)
     count = sum(not entry.passed for entry in report.entries)
     found = worst.shortfall

@@ -1,4 +1,4 @@
-"""A re-ranker's graphs against PyTorch: when it is added to a bundle, and again later."""
+"""Compares a re-ranker's graphs with PyTorch, when it is added to a bundle or later."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from itr_deploy.parity.tolerances import Tolerances
 from itr_deploy.runtime.backends import Backend
 
 BATCHES = (1, 3, 17)
-"""Queries of the samples; none is the export's."""
+"""Numbers of queries in the samples; all differ from the export's."""
 
 Progress = Callable[[str], None]
 
@@ -29,9 +29,9 @@ def compare_reranker(
     """Compare the graphs of a bundle's re-ranker with PyTorch.
 
     Args:
-        trained: The checkpoint, read.
+        trained: The loaded checkpoint.
         bundle: The bundle, which has a re-ranker.
-        tolerance: Largest error of a score, by default that of the bundle's precision.
+        tolerance: Largest error of a score; by default that for the bundle's precision.
     """
     allowed = Tolerances.of(bundle.manifest.precision, tolerance)
     with parity_backend(bundle) as backend:
@@ -69,7 +69,7 @@ def _compared(
 def _sample(
     rng: np.random.Generator, batch: int, rows: int, pillars: int
 ) -> dict[str, NDArray[np.float32]]:
-    """Affinities like similarities, and edges whose rows add up to 1, as the runtime makes them."""
+    """Affinities in the range of similarities, and edges whose rows sum to 1, as at run time."""
     affinities = rng.uniform(-1, 1, (batch, rows, 2 * pillars)).astype(np.float32)
     counts = rng.integers(0, 21, (batch, rows, rows)).astype(np.float64)
     counts[:, np.arange(rows), np.arange(rows)] = 20

@@ -1,4 +1,4 @@
-"""Inputs to compare on: random ones of many shapes, none of them that of the export."""
+"""Inputs for comparisons: random ones in many shapes, all different from the export's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from itr_deploy.models.contract import TrainedMatcher
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Images and texts to score with each other.
+    """Images and texts to score against each other.
 
     Attributes:
         regions: ``float32 [N, R, Di]``.
@@ -27,7 +27,7 @@ class Sample:
 
     @property
     def name(self) -> str:
-        """Its shapes, for the report."""
+        """The sample's shapes, for the report."""
         images, regions = self.regions.shape[:2]
         texts, padded = self.token_ids.shape
         low, high = self.lengths.min(), self.lengths.max()
@@ -43,7 +43,7 @@ class Sample:
 
 
 def random_samples(trained: TrainedMatcher, seed: int = 0) -> list[Sample]:
-    """Small samples: one item, several, other region counts, lengths from 1 with padding."""
+    """Small samples: one or several items, various region counts, lengths from 1 with padding."""
     rng = np.random.default_rng(seed)
     shapes = ((1, 36, 1, (3, 3), 0), (2, 5, 9, (1, 19), 4), (11, 36, 4, (2, 7), 0))
     return [random_sample(trained, rng, *shape) for shape in shapes]
@@ -63,7 +63,7 @@ def random_sample(
     length_range: tuple[int, int],
     extra_padding: int,
 ) -> Sample:
-    """One random sample; what the model fixes (regions, padded length) overrides the shape."""
+    """One random sample; if the model fixes the regions or padded length, that takes precedence."""
     deployed = trained.deployed
     regions = deployed.regions or regions
     low, high = length_range
@@ -81,9 +81,9 @@ def random_sample(
 def feature_scale(trained: TrainedMatcher) -> np.float32:
     """Size of random features that the model can take: 1, or less where it would overflow.
 
-    A model's layers may multiply what they get, several times over: weights that suit a data set
-    of small features turn larger ones into NaN, which compare with nothing. Features of four times
-    the size must pass.
+    A model's layers may amplify their inputs repeatedly: weights made for a data set of small
+    features turn larger ones into NaN, which cannot be compared. Features four times as large must
+    still work.
     """
     deployed = trained.deployed
     shape = (2, deployed.regions or 36, trained.image_dim)

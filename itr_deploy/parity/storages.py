@@ -1,4 +1,4 @@
-"""Storage types that a bundle can do without: those that its model does not bear are left out."""
+"""Optional storage types of a bundle: those whose errors are too large are left out."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ OPTIONAL: tuple[StorageType, ...] = ("int8",)
 def leave_out_missed(
     root: Path, manifest: Manifest, report: ParityReport
 ) -> tuple[Manifest, ParityReport]:
-    """Remove the graphs of the optional storage types whose comparisons missed, with a warning.
+    """Remove the graphs of optional storage types whose comparisons failed, with a warning.
 
     Args:
         root: The bundle's directory.
-        manifest: Its manifest, written again where something is removed.
-        report: What was compared.
+        manifest: Its manifest, rewritten if something is removed.
+        report: The comparisons.
 
     Returns:
-        The manifest and the report of what is left.
+        The manifest and the report without what was removed.
 
     Raises:
         OutputError: The manifest cannot be written.

@@ -16,34 +16,33 @@ DEFAULTS: dict[Precision | Quantization, float] = {
 """Largest error of a score or a coarse embedding, on ``|a - b| / (1 + |b|)``."""
 
 STORAGE = 1e-2
-"""Largest error of a score where the gallery's tensors are float16: what rounding them costs."""
+"""Largest error of a score over a float16 gallery, to allow for the rounding of its tensors."""
 
 INT8_STORAGE = 1e-1
-"""The same where they are int8: random models of 24 numbers a vector need it for single pairs.
+"""The same over an int8 gallery: random models with 24 numbers per vector need it for some pairs.
 
-Trained models need a tenth of it. What an int8 gallery is good for is said by its ranks.
+Trained models need a tenth of it. Ranks show how good an int8 gallery is.
 """
 
 INVARIANCE_SHARE = 0.1
-"""Part of the tolerance that batch and padding may use: only the order of additions differs."""
+"""Share of the tolerance allowed for batch and padding: only the order of additions differs."""
 
 
 @dataclass(frozen=True)
 class Tolerances:
-    """What the gate allows.
+    """The errors that the gate allows.
 
-    Half precision is judged by its scores, ranks and coarse embeddings: what else an encoder gives
-    may jump where a model does (the sign of a number next to 0), so of that only finite values are
-    asked. So is whatever else a matcher tells of a pair. The encoders of an int8 bundle
-    are float32.
+    Half precision is judged by its scores, ranks and coarse embeddings. An encoder's other outputs
+    may jump where the model is discontinuous (the sign of a number near 0), so they only have to be
+    finite; so do a matcher's other outputs per pair. The encoders of an int8 bundle are float32.
 
     Attributes:
-        encoders: For an encoder's outputs; None where its stored tensors are judged by the scores.
-        pairs: For what a matcher tells of a pair besides its score, None likewise.
+        encoders: For an encoder's outputs; None if its stored tensors are judged by the scores.
+        pairs: For a matcher's outputs per pair besides the score; None likewise.
         scores: For scores, by the type of the gallery's tensors.
         invariance: For scores in other batches and with other padding.
-        best_kept: Rank that the best item by PyTorch must keep, by the type of the gallery's
-            tensors; where there is none no more is asked than that only items within the tolerance
+        best_kept: Rank within which PyTorch's best item must stay, by the type of the gallery's
+            tensors; for types without an entry it is enough that only items within the tolerance
             change places.
     """
 
@@ -60,7 +59,7 @@ class Tolerances:
         tolerance: float | None = None,
         storage: float | None = None,
     ) -> Tolerances:
-        """The tolerances for what matchers compute in, or others that the user gave."""
+        """The tolerances for the type that matchers compute in; the user's take precedence."""
         own = DEFAULTS[matching] if tolerance is None else tolerance
         stored = max(own, STORAGE) if storage is None else storage
         full = matching == "float32"

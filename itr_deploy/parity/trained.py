@@ -1,4 +1,4 @@
-"""The trained models that a bundle was made from, read with the options it was made with."""
+"""The trained models that a bundle was made from, read with the bundle's options."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def read_trained(made: Manifest | Member, bundle: Path, checkpoint: Path) -> Tra
         checkpoint: The checkpoint.
 
     Raises:
-        BundleError: The family, or an option or its value, is not known here.
-        CheckpointError: The checkpoint cannot be read, or is another one.
+        BundleError: The family, an option or its value is unknown to this version.
+        CheckpointError: The checkpoint cannot be read, or is a different one.
     """
     try:
         entry = family(made.family)
@@ -49,8 +49,8 @@ def read_reranker(bundle: Bundle, checkpoint: Path) -> TrainedReranker:
     """Read the checkpoint of a bundle's re-ranker.
 
     Raises:
-        BundleError: The bundle has no re-ranker known here.
-        CheckpointError: The checkpoint cannot be read, or is of other sizes.
+        BundleError: The bundle has no re-ranker, or one unknown to this version.
+        CheckpointError: The checkpoint cannot be read, or has other sizes.
     """
     record = bundle.manifest.reranker
     if record is None:

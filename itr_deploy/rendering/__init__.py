@@ -1,18 +1,18 @@
-"""Pages and pictures from templates: HTML and SVG that need nothing beside them."""
+"""Pages and pictures from templates, as self-contained HTML and SVG."""
 
 from __future__ import annotations
 
 
 def render(package: str, name: str, **values: object) -> str:
-    """Render a template; text that is put into it is escaped.
+    """Render a template; text inserted into it is escaped.
 
     Args:
         package: A package with a directory ``templates``. Its templates can also extend and include
             those of this package.
         name: The template's name.
-        values: What the template knows.
+        values: The template's variables.
     """
-    # Loaded here: only who writes a page or a picture needs it.
+    # Imported here because only pages and pictures need it.
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

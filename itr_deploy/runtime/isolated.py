@@ -90,6 +90,9 @@ class IsolatedProcess:
             raise IsolationError(f"no answer within {timeout:.0f} s") from None
         except BrokenProcessPool as broken:
             raise IsolationError(_ended(str(broken))) from None
+        except Exception as failed:
+            # The system gives no process, or something cannot be pickled.
+            raise IsolationError(_one_line(failed)) from failed
         if error is not None:
             raise error
         result: T = answer
@@ -123,7 +126,7 @@ def isolated(function: Callable[..., T], *arguments: Any, timeout: float = TIMEO
         with IsolatedProcess() as process:
             answer, log = process.call(_logged, function, arguments, timeout=timeout)
     except (IsolationError, ItrDeployError) as error:
-        return Outcome(None, str(error))
+        return Outcome(None, " ".join(str(error).split()))
     return Outcome(answer, None, log)
 
 
@@ -151,8 +154,12 @@ def _answer(
         return None, error
     except BaseException as error:
         # Its class may belong to a library that the parent must not load.
-        first = f"{type(error).__name__}: {error}".split("\n")[0]
-        return None, IsolationError(" ".join(first.split()))
+        return None, IsolationError(_one_line(error))
+
+
+def _one_line(error: BaseException) -> str:
+    first = f"{type(error).__name__}: {error}".split("\n")[0]
+    return " ".join(first.split())
 
 
 def _logged(function: Callable[..., T], arguments: tuple[Any, ...]) -> tuple[T, str]:

@@ -18,6 +18,7 @@ from itr_deploy.runtime.encoding.sources import ImageSource, TextSource, source
 from itr_deploy.runtime.pair_scorer import PairScorer
 from itr_deploy.runtime.projection import read_projection
 from itr_deploy.runtime.text import TextProcessor, text_processor
+from itr_deploy.values import PATH, TEXT, checked, satisfying, whole
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,11 @@ PREFILTER_CALL = 16 << 20
 little from what it gathers, which should therefore still be in the cache (docs/performance.md)."""
 
 ALL = slice(None)
+
+BACKEND = satisfying(
+    "a backend or the name of one",
+    lambda value: isinstance(value, str) or hasattr(value, "run_all"),
+)
 
 
 class Matcher:
@@ -67,6 +73,7 @@ class Matcher:
         self._text: TextProcessor | None = None
 
     @classmethod
+    @checked(bundle=PATH, device=TEXT, memory_budget=whole(0), backend=BACKEND)
     def load(
         cls,
         bundle: str | Path,

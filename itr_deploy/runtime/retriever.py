@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Final, overload
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from itr_deploy.bundle.modality import Modality
@@ -18,11 +18,12 @@ from itr_deploy.runtime.encoding.checks import as_array
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.hits import Hits
-from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.runtime.matcher import BACKEND, Matcher
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists, QueryNeighbours
 from itr_deploy.runtime.rerank.reranking import Reranking, check_bank, no_bank
 from itr_deploy.runtime.search.cached import SearcherCache
 from itr_deploy.runtime.timing import stage
+from itr_deploy.values import FLAG, PATH, TEXT, checked, or_none, satisfying, whole
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,17 @@ FROM_BUNDLE: Final = Default.BUNDLE
 
 DEFAULT_BUDGET = 4 << 30
 """Bytes of gallery tensors kept in memory."""
+
+_COUNT = whole(1)
+_WIDTH = or_none(_COUNT, "None for all items")
+_PREFILTER = or_none(_COUNT, "None for no prefilter")
+_FILTER = or_none(TEXT)
+_GALLERY = satisfying(
+    "a path or a Gallery", lambda value: isinstance(value, (str, os.PathLike, Gallery))
+)
+_LISTS = satisfying(
+    "a path or NeighbourLists", lambda value: isinstance(value, (str, os.PathLike, NeighbourLists))
+)
 
 
 class Retriever:
@@ -70,6 +82,17 @@ class Retriever:
         self._reranking = reranking
 
     @classmethod
+    @checked(
+        bundle=PATH,
+        gallery=_GALLERY,
+        device=TEXT,
+        memory_budget=whole(0),
+        resident=FLAG,
+        backend=BACKEND,
+        bank=_GALLERY,
+        gallery_neighbours=_LISTS,
+        bank_neighbours=_LISTS,
+    )
     def load(
         cls,
         bundle: str | Path,
@@ -207,25 +230,22 @@ class Retriever:
             UsageError: ``k``, ``candidates`` or ``prefilter`` is not positive, not exactly one of
                 ``query`` and ``image`` is given, or there is no bank to re-rank with.
         """
-        if rerank and self._reranking is None:
+        if FLAG("rerank", rerank) and self._reranking is None:
             raise no_bank(self.gallery.modality)
         if query_neighbours is not None and not rerank:
             raise UsageError("query_neighbours= is for re-ranking; give rerank=True too")
-        if not _is_positive(k):
-            raise UsageError(f"k={k!r} must be a whole number, at least 1")
+        k = _COUNT("k", k)
+        _FILTER("where", where)
         pipeline = self.matcher.bundle.manifest.pipeline
         modality: Modality = "text" if image is None else "image"
-        if candidates is FROM_BUNDLE:
-            candidates = pipeline.width(modality)
-        if candidates is not None and not _is_positive(candidates):
-            raise UsageError(
-                f"candidates={candidates!r} must be a whole number, at least 1, "
-                "or None for all items"
-            )
-        if prefilter is FROM_BUNDLE:
-            prefilter = pipeline.prefilter_width(modality)
-        elif prefilter is not None:
-            self._check_prefilter(prefilter)
+        narrow: int | None = pipeline.width(modality)
+        if candidates is not FROM_BUNDLE:
+            narrow = _WIDTH("candidates", candidates)
+        wide: int | None = pipeline.prefilter_width(modality)
+        if prefilter is not FROM_BUNDLE:
+            wide = _PREFILTER("prefilter", prefilter)
+            if wide is not None:
+                self._check_prefilter()
         with stage("encode"):
             queries, single = self._encode(query, image)
         found: list[Hits] = []
@@ -233,14 +253,14 @@ class Retriever:
             searcher = self._searchers.searcher()
             log.debug(
                 "%d %s queries: k %d, prefilter %s, candidates %s, re-ranked: %s",
-                *(len(queries), modality, k, prefilter, candidates, rerank),
+                *(len(queries), modality, k, wide, narrow, rerank),
             )
             if rerank and self._reranking is not None:
                 found = self._reranking.search(
-                    searcher, queries, k, candidates, where, query_neighbours, prefilter
+                    searcher, queries, k, narrow, where, query_neighbours, wide
                 )
             else:
-                found = searcher.search(queries, k, candidates, where, prefilter)
+                found = searcher.search(queries, k, narrow, where, wide)
         return found[0] if single else found
 
     def refresh(self) -> None:
@@ -263,11 +283,7 @@ class Retriever:
         if self._reranking is not None:
             self._reranking.neighbourhood(searcher)
 
-    def _check_prefilter(self, width: object) -> None:
-        if not _is_positive(width):
-            raise UsageError(
-                f"prefilter={width!r} must be a whole number, at least 1, or None for no prefilter"
-            )
+    def _check_prefilter(self) -> None:
         if self.matcher.prefilter is None:
             raise BundleError(
                 f"{self.matcher.bundle.path} has no prefilter: its family has none, or an older "
@@ -290,8 +306,3 @@ class Retriever:
         regions = as_array(image, "regions")
         single = regions.ndim == 2
         return self.matcher.encode_images(regions[None] if single else regions), single
-
-
-def _is_positive(number: object) -> bool:
-    whole = isinstance(number, (int, np.integer)) and not isinstance(number, bool)
-    return whole and number >= 1  # type: ignore[operator]

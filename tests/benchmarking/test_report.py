@@ -1,4 +1,4 @@
-"""A benchmark's report as a record is the one on disk, as it always was."""
+"""A benchmark's report as a record equals the one on disk, whose form has not changed."""
 
 from __future__ import annotations
 

@@ -35,5 +35,7 @@ def test_a_profile_without_kernels_has_no_operators() -> None:
 
 def test_engines_have_no_profile_of_onnx_runtime() -> None:
     backend: Any = SimpleNamespace(description="TensorRT 10.3")
-    with pytest.raises(UsageError, match=r"would run on TensorRT 10\.3; give --backend"):
+    with pytest.raises(
+        UsageError, match=r"would run on TensorRT 10\.3; give backend='onnxruntime'"
+    ):
         check_traceable(backend)

@@ -1,4 +1,4 @@
-"""Damage to an exported bundle, seen by the public command."""
+"""Damage to an exported bundle is detected by the public command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""bench: what it reports; how fast anything was is not looked at."""
+"""bench: what it reports; speeds are not checked."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_queries_of_the_gallerys_own_modality_are_refused(
 ) -> None:
     outcome = bench(bundle, tmp_path / "out", "--gallery", captions_gallery, "--query", "text")
     assert outcome.code == 1
-    assert outcome.error.endswith("holds texts; search it with --query image")
+    assert outcome.error.endswith("holds texts; search it with query='image' (--query image)")
 
 
 def test_a_bundle_without_a_re_ranker_is_refused(

@@ -1,4 +1,4 @@
-"""build-engine: a bundle's engines, by the command."""
+"""build-engine: a bundle's engines, built by the command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""doctor: what this machine has; run as a user runs it."""
+"""doctor: what this machine has; run as a user would run it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""evaluate, killed or interrupted between two tiles, in a process of its own.
+"""evaluate, killed or interrupted between two tiles, in a separate process.
 
-That a kill at any other place loses one tile at most is in tests/evaluation/scores/test_matrix.py.
+tests/evaluation/scores/test_matrix.py shows that a kill anywhere else loses at most one tile.
 """
 
 from __future__ import annotations
@@ -77,10 +77,11 @@ def test_a_killed_evaluation_goes_on_where_it_was(words: tuple, tmp_path: Path) 
     check_resumed(words, tmp_path / "out", 10)
 
 
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_evaluation_says_that_it_can_go_on_and_does(
-    words: tuple, tmp_path: Path
+    sent: signal.Signals, words: tuple, tmp_path: Path
 ) -> None:
-    outcome = stopped(words, 2, signal.SIGINT)
+    outcome = stopped(words, 2, sent)
     assert outcome.code == 130, outcome.err
     said = " ".join(outcome.err.split())
     assert f"of {PAIRS:,} pairs; the same command goes on from there" in said

@@ -1,7 +1,8 @@
-"""export of a family that is only registered: no function of the command line knows it."""
+"""export of what is only registered: the command line has no function for it."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from itr_deploy.models.imram.options import ImramOptions
 from itr_deploy.models.options import TextFile
 from tests.support.command import itr_deploy
 from tests.support.golden import TEXT
+from tests.support.leaprr import SMALL
 from tests.support.threads import one_torch_thread
 
 FILES = ("--checkpoint", TEXT.checkpoint, "--vocab", TEXT.vocab)
@@ -70,6 +72,7 @@ def test_it_becomes_a_bundle_with_its_options(tmp_path: Path) -> None:
         ),
         ("share=much", 2, "share='much' cannot be used with mine: input should be a valid number"),
         ("words=/nowhere", 1, "/nowhere: cannot be read as text"),
+        ("opset=18", 2, "mine has no option 'opset'; it has precompute, step_scores, words, share"),
         ("colour=red", 2, "mine has no option 'colour'; it has precompute, step_scores, words, sh"),
     ],
 )
@@ -80,3 +83,40 @@ def test_an_option_that_makes_no_sense_is_one_line(
     assert outcome.code == code
     assert said in outcome.error
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def my_reranker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LeaPRR under a name of its own, with other defaults."""
+    leaprr = registry.reranker_family("leaprr")
+    own = replace(leaprr, name="order", title="A re-ranker of my own (2026)", heads=4, rows=(5, 6))
+    monkeypatch.setattr(registry, "RERANKERS", (*registry.RERANKERS, own))
+
+
+@pytest.mark.usefixtures("my_reranker")
+def test_a_re_ranker_is_listed_and_has_its_own_defaults() -> None:
+    assert "│ order   A re-ranker of my own (2026)" in itr_deploy("export", "--help").out
+    told = " ".join(itr_deploy("export", "order", "--help").out.split())
+    for option, default in (("heads", 4), ("rows-text-to-image", 5), ("rows-image-to-text", 6)):
+        assert re.search(rf"--{option} .*?\[default: {default}\]", told), option
+
+
+@pytest.mark.usefixtures("my_reranker")
+def test_a_re_ranker_is_added_to_a_bundle(bundle: Path, tmp_path: Path) -> None:
+    family, *words = SMALL.words(bundle)
+    with one_torch_thread():
+        outcome = itr_deploy("export", "order", *words, "--output", tmp_path / "bundle")
+    assert family == "leaprr"
+    assert outcome.code == 0, outcome.err
+    reranker = read_bundle(tmp_path / "bundle").manifest.reranker
+    assert (reranker.family, reranker.heads) == ("order", 4)
+
+
+def test_the_old_spelling_of_intra_similarity_still_works_and_tells_the_new(tmp_path: Path) -> None:
+    files = ("--checkpoint", tmp_path / "c", "--base", tmp_path / "b", "--output", tmp_path / "o")
+    outcome = itr_deploy("export", "leaprr", *files, "--pi", "lists")
+    assert outcome.code == 1
+    assert "warning: --pi is deprecated; use --intra-similarity lists" in outcome.err
+    told = itr_deploy("export", "leaprr", "--help").out
+    assert "--intra-similarity" in told
+    assert "--pi" not in told

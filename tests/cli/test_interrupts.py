@@ -1,4 +1,4 @@
-"""Interruptions that Python or a library loses are not lost."""
+"""Interruptions that Python or a library swallows still end the command."""
 
 from __future__ import annotations
 

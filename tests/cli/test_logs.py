@@ -1,4 +1,4 @@
-"""What goes to standard error: records as text or JSON, progress; and that the library is quiet."""
+"""Standard error gets records as text or JSON, and progress; the library itself is quiet."""
 
 from __future__ import annotations
 

@@ -194,19 +194,35 @@ def test_without_onnxruntime_the_error_names_the_command_that_installs_it(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_closed_pipe_ends_quietly(bundle: Path) -> None:
+@pytest.mark.parametrize(
+    "words", [("inspect", "BUNDLE", "--json"), ("inspect", "BUNDLE"), ("search", "--help")]
+)
+def test_a_closed_pipe_ends_quietly(words: tuple[str, ...], bundle: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-c", RUN, "inspect", bundle, "--json"],
+        [sys.executable, "-c", RUN, *(bundle if word == "BUNDLE" else word for word in words)],
         stdout=writing,
         stderr=subprocess.PIPE,
         text=True,
         check=False,
     )
     os.close(writing)
-    assert "Traceback" not in done.stderr
-    assert "Exception ignored" not in done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_an_output_that_cannot_be_written_is_one_line(bundle: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", RUN, "inspect", bundle, "--json"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "error: cannot write the result: No space left on device\n"
 
 
 @pytest.mark.slow

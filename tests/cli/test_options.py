@@ -13,8 +13,7 @@ import itr_deploy
 from itr_deploy.bundle import manifest
 from itr_deploy.cli import build_engine, evaluate, export, options, tune
 from itr_deploy.cli.verbs import VERBS
-from itr_deploy.engines.builder.build import HardwareCompatibility
-from itr_deploy.engines.files import EngineTarget
+from itr_deploy.engines.files import EngineTarget, HardwareCompatibility
 from itr_deploy.evaluation.measures.reranking import MergeKind
 from itr_deploy.evaluation.tuning.tune import ProjectionChoice
 from itr_deploy.models.registry import FAMILIES, RERANKERS, Family
@@ -75,11 +74,8 @@ def test_a_familys_options_are_those_of_its_registration(family: Family) -> None
 @pytest.mark.parametrize("family", RERANKERS, ids=lambda family: family.name)
 def test_a_re_rankers_options_have_the_published_defaults(family: Any) -> None:
     parameters = _parameters(getattr(export, family.name))
-    own = set(parameters) - PRINTING - {"pi"}
-    assert own == set(_parameters(itr_deploy.export_reranker)) - TOLD - {
-        "family",
-        "intra_similarity",
-    }
+    own = set(parameters) - PRINTING - {"pi"}  # an old spelling of intra_similarity
+    assert own == set(_parameters(itr_deploy.export_reranker)) - TOLD - {"family"}
     rows = (parameters["rows_text_to_image"].default, parameters["rows_image_to_text"].default)
     assert (parameters["heads"].default, rows) == (family.heads, family.rows)
 

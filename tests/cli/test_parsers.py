@@ -1,4 +1,4 @@
-"""What the words of options mean."""
+"""How the values of options are parsed."""
 
 from __future__ import annotations
 

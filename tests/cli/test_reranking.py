@@ -201,6 +201,17 @@ def test_the_old_spelling_makes_a_gallery_and_its_store_and_names_the_new_one(
     assert not (tmp_path / "g" / FOLDER).exists()
 
 
+def test_the_old_spelling_checks_the_bank_before_it_replaces_a_gallery(
+    world: Path, copies: tuple[Path, Path]
+) -> None:
+    before = tree(copies[0])
+    given = ("index", world / "bundle", "--data", world / "data", "--output", copies[0], "--force")
+    for bank in (world / "absent", world / "image"):
+        outcome = itr_deploy(*given, "--bank", bank)
+        assert outcome.code == 1
+        assert tree(copies[0]) == before
+
+
 def test_a_full_disk_leaves_the_gallery_and_the_old_store(world: Path, copies: tuple) -> None:
     images, texts = copies
     assert index_bank(world, images, texts).code == 0
@@ -390,7 +401,7 @@ def test_merge_goes_with_rerank(world: Path, tmp_path: Path) -> None:
     data = ("--data", world / "data", "--output", tmp_path / "out", "--merge", "order")
     outcome = itr_deploy("evaluate", world / "bundle", *data)
     assert outcome.code == 2
-    assert "go with --rerank" in outcome.err
+    assert "give rerank=True (--rerank) with them" in outcome.err
 
 
 def test_a_benchmark_has_re_ranking_among_its_stages(world: Path, tmp_path: Path) -> None:

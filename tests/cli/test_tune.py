@@ -129,6 +129,16 @@ def test_nothing_but_the_pipeline_changes_and_galleries_stay_valid(
     assert len(Retriever.load(bundle_copy, tmp_path / "g").search(CAPTIONS[0], k=3)) == 3
 
 
+def test_an_evaluation_without_scores_is_as_it_was_after_tuning_beside_it(
+    bundle_copy: Path, split: Path, tmp_path: Path
+) -> None:
+    options = ("--data", split, "--split", "dev", "--output", tmp_path / "out")
+    assert itr_deploy("evaluate", bundle_copy, *options).code == 0
+    before = tree(tmp_path / "out")
+    tune(bundle_copy, split, tmp_path / "out")
+    assert tree(tmp_path / "out") == before
+
+
 def test_the_scores_of_a_saved_evaluation_are_taken_and_stay(
     bundle_copy: Path, split: Path, tmp_path: Path
 ) -> None:

@@ -25,7 +25,7 @@ def attempt(family: str, folder: Path, **options: Any) -> None:
         ("dime", {"threshold": 1.5}, "less than 1"),
         ("dime", {"threshold": 0.5}, "--prune-routes"),
         ("lhsc", {"gates": "yes"}, "lhsc has no option 'gates'; it has text_padding"),
-        ("other", {}, "family 'other' is not known; there are imram, lhsc, dime"),
+        ("other", {}, "family='other' must be 'imram', 'lhsc' or 'dime'"),
     ],
 )
 def test_an_option_that_cannot_be_used_is_refused_before_the_checkpoint_is_looked_for(

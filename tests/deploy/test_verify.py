@@ -1,4 +1,4 @@
-"""``itr-deploy verify`` on bundles that are whole, and on bundles whose numbers are wrong."""
+"""``itr-deploy verify`` on intact bundles, and on bundles whose numbers are wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bundles, and whether their engines fit: records written by hand, libraries that are fakes."""
+"""Bundles, and whether their engines fit, with handwritten records and fake libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checks of a machine; fakes of libraries are loaded as the real ones are."""
+"""The checks of a machine; fake libraries are loaded in the same way as real ones."""
 
 from __future__ import annotations
 

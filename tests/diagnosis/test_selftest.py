@@ -1,4 +1,4 @@
-"""What a backend of the self-test comes to; all of it runs in tests/cli/test_doctor.py."""
+"""The self-test's result for a backend; tests/cli/test_doctor.py runs the whole self-test."""
 
 from __future__ import annotations
 

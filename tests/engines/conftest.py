@@ -1,4 +1,4 @@
-"""The bundle without a model, which the tests of bundles have too."""
+"""The bundle without a model, shared with the tests of bundles."""
 
 from tests.bundle.conftest import opened, small
 

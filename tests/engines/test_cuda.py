@@ -1,4 +1,4 @@
-"""What the driver says, on a machine with or without one: the bindings are the real ones."""
+"""What the driver reports, with the real bindings, on machines with and without a driver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Engines of a bundle: where they lie, and their record."""
+"""Engines of a bundle: where they are stored, and their record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether an engine runs here, and the command that builds one that does."""
+"""Whether an engine runs on this machine, and the command that builds one that does."""
 
 from __future__ import annotations
 

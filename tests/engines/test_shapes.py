@@ -1,4 +1,4 @@
-"""Which shapes engines take: the manifest's defaults, and what the user gives in their place."""
+"""Which shapes engines accept: the manifest's defaults, and the user's values instead."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_an_axis_that_no_graph_has_is_refused_with_those_there_are(manifest: Man
     with pytest.raises(UsageError) as caught:
         Overrides(opt={"lenght": 4}).check_axes(manifest, ["text_encoder", "image_encoder"])
     assert str(caught.value) == (
-        "--opt-shapes: no axis 'lenght'; the graphs have batch, length, regions"
+        "opt_shapes= (--opt-shapes): no axis 'lenght'; the graphs have batch, length, regions"
     )
 
 

@@ -1,4 +1,4 @@
-"""The shapes world: the same every time, laid out as the field expects, seen from pixels only."""
+"""The shapes world: always the same, in the field's layout, with features from pixels alone."""
 
 from __future__ import annotations
 

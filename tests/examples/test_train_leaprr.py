@@ -1,4 +1,4 @@
-"""The trainer of LeaPRR, on a few pictures, and the checkpoint that it made."""
+"""The trainer of LeaPRR, on a few pictures, and the checkpoint that it writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trainers of DIME and LHSC, and the checkpoints they made."""
+"""The trainers of DIME and LHSC, and the checkpoints that they made."""
 
 from __future__ import annotations
 

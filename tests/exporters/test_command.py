@@ -1,4 +1,4 @@
-"""``itr-deploy export``: what it refuses, and that a failure leaves everything as it was."""
+"""``itr-deploy export``: what it refuses, and that a failure changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts and directions of a traced model, on one of three nodes."""
+"""Parts and directions of a traced model, on a model of three nodes."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def test_what_families_keep_in_full_precision_is_not_rounded(bundles: Bundles) -
 def test_half_precision_and_int8_do_not_go_together(tmp_path: Path) -> None:
     outcome = export(IMAGE, tmp_path / "bundle", *INT8, "--dtype", "float16")
     assert outcome.code == 2
-    assert "--quantize int8 goes with --dtype float32, not float16" in outcome.error
+    assert "quantize='int8' (--quantize) goes with dtype='float32', not 'float16'" in outcome.error
     assert not (tmp_path / "bundle").exists()
 
 

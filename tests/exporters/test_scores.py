@@ -1,4 +1,4 @@
-"""The exported bundles, run by the runtime, against the published program's scores."""
+"""The exported bundles, run by the runtime, compared with the published program's scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small bundle of every family: of the registered ones, and of the toys."""
+"""A small bundle of every family: the registered ones and the toys."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def _lhsc(padding: str, bundles: Bundles) -> tuple[Path, Path]:
 
 
 def _toy(family: Family, bundles: Bundles) -> tuple[Path, Path]:
-    bundle = bundles.once(family.name, partial(_export_toy, family), Path(toys.__file__))
+    bundle = bundles.once(
+        family.name, partial(_export_toy, family), Path(toys.__file__), Path(__file__)
+    )
     return bundle, bundle.with_suffix(".pth")
 
 

@@ -1,6 +1,6 @@
-"""What every family goes through, from the gate to a tuned bundle.
+"""Tests that every family must pass, from the gate to a tuned bundle.
 
-A family that is new gets a case in `cases`; nothing here knows which one it is looking at.
+A new family gets a case in `cases`; nothing here depends on which family is tested.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Two families that no published one is like: items of which nothing is stored by position.
+"""Two families unlike any published one: nothing about an item is stored by position.
 
-They are written as a family's author would write them, over the contract alone.
+They are written as a family's author would write them, using only the contract.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checkpoints that must be refused: each with one line that says what is wrong with which file."""
+"""Checkpoints that must be refused, each with one line that names the file and the fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DIME in PyTorch against the published program's numbers, both directions."""
+"""DIME in PyTorch compared with the published program's results, in both directions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DIME's prefilter is the published network without its dear cells."""
+"""DIME's prefilter is the published network without its expensive cells."""
 
 from __future__ import annotations
 

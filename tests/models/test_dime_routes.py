@@ -1,4 +1,4 @@
-"""Routes that are held closed, and the profile that says which."""
+"""Routes that are held closed, and the profile that selects them."""
 
 from __future__ import annotations
 
@@ -212,11 +212,11 @@ def test_the_picture_is_an_svg_of_every_cell_and_route() -> None:
 
 class TestRefusals:
     def test_a_threshold_without_a_profile(self) -> None:
-        with pytest.raises(UsageError, match=r"--threshold.*--prune-routes"):
+        with pytest.raises(UsageError, match=r"threshold=.*prune_routes="):
             load_case("i2t", threshold=0.1)
 
     def test_data_without_a_profile(self) -> None:
-        with pytest.raises(UsageError, match=r"--profiled-data.*--prune-routes"):
+        with pytest.raises(UsageError, match=r"profiled_data=.*prune_routes="):
             load_case("i2t", profiled_data="data")
 
     def test_the_profile_of_another_checkpoint(self, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The options of a family: what is refused, and what a manifest keeps of them."""
+"""The options of a family: which are refused, and which a manifest keeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""int8 products, as ONNX Runtime computes what is exported of them."""
+"""int8 products, computed by ONNX Runtime from their exported form."""
 
 from __future__ import annotations
 

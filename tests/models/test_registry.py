@@ -1,4 +1,4 @@
-"""What the registered families say of themselves."""
+"""What the registered families declare about themselves."""
 
 from __future__ import annotations
 

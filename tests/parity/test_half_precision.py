@@ -1,4 +1,4 @@
-"""What the gate sees of a half-precision bundle."""
+"""What the gate detects in a half-precision bundle."""
 
 from __future__ import annotations
 

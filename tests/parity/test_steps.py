@@ -1,4 +1,4 @@
-"""IMRAM's single steps, from the bundle, against the published form with fewer steps."""
+"""IMRAM's single steps from the bundle, compared with the published form with fewer steps."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_bundle_without_steps_says_how_to_get_them(
 ) -> None:
     outcome = evaluate(bundle, data, tmp_path / "out", "--steps")
     assert outcome.code == 2
-    assert "exported with --step-scores yes" in outcome.error
+    assert "exported with step_scores='yes' (--step-scores yes)" in outcome.error
     assert not (tmp_path / "out").exists()
 
 

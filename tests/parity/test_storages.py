@@ -1,4 +1,4 @@
-"""A storage type that a model does not bear is left out of its bundle."""
+"""A storage type with which a model misses the gate is left out of its bundle."""
 
 from __future__ import annotations
 

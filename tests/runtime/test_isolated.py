@@ -1,4 +1,4 @@
-"""Calls in processes of their own; everything here crashes, hangs and is killed for real."""
+"""Calls in separate processes; everything here really crashes, hangs or is killed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from loky import ProcessPoolExecutor
 
 from itr_deploy.errors import SetupError
 from itr_deploy.runtime.isolated import IsolatedProcess, IsolationError, _logged, isolated
@@ -61,6 +62,23 @@ def test_what_is_raised_is_one_line() -> None:
 def test_an_error_whose_class_is_not_here_is_one_line() -> None:
     problem = isolated(calls.raises_what_is_unknown_elsewhere).problem
     assert problem == "OnlyThereError: it is broken"
+
+
+def test_a_result_that_cannot_be_sent_is_a_problem() -> None:
+    problem = isolated(calls.returns_what_cannot_be_sent).problem
+    assert problem is not None
+    assert "pickle" in problem
+    assert "\n" not in problem
+
+
+def test_a_system_that_gives_no_process_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/dev/shm")
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", refused)
+    assert isolated(calls.told, "a", 0.5).problem == (
+        "PermissionError: [Errno 13] Permission denied: '/dev/shm'"
+    )
 
 
 def test_a_crash_is_named() -> None:

@@ -1,4 +1,4 @@
-"""What the library tells whoever listens; nobody hears anything by default."""
+"""What the library logs when logging is on; by default it is silent."""
 
 from __future__ import annotations
 

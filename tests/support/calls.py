@@ -1,10 +1,11 @@
-"""Functions for a process of its own: they print, fail, crash and hang."""
+"""Functions to run in a separate process: they print, fail, crash and hang."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,10 @@ def raises(kind: str) -> None:
     raise ValueError("the first line\nthe second")
 
 
+def returns_what_cannot_be_sent() -> Any:
+    return threading.Lock()
+
+
 def raises_what_is_unknown_elsewhere() -> None:
     class OnlyThereError(Exception):
         def __init__(self, first: int, second: int) -> None:
@@ -45,7 +50,7 @@ def leaves(code: int) -> None:
 
 
 def hangs(ids: str, with_child: bool) -> None:
-    """Hang, with the process's number in a file, and that of a process it started."""
+    """Hang, after writing the ids of this process and of one that it started to a file."""
     numbers = [os.getpid()]
     if with_child:
         numbers.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(99)"]).pid)

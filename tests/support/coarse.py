@@ -1,4 +1,4 @@
-"""Coarse embeddings of a split that no model made."""
+"""Coarse embeddings of a split, made without a model."""
 
 from __future__ import annotations
 

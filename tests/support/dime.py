@@ -52,4 +52,4 @@ class DimeCase:
 I2T, T2I = DimeCase("i2t"), DimeCase("t2i")
 DIRECTIONS = [I2T, T2I]
 GATES = ("--gates", "yes")
-"""Of the bundles that most tests look at."""
+"""Options of the bundles that most tests use."""

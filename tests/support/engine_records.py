@@ -1,4 +1,4 @@
-"""Directories of engines whose record is true and whose plans are none."""
+"""Directories of engines with a real record and dummy plans."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GRAPH = "image_encoder"
 def directory_of(
     bundle: Bundle, given: GivenSizes | None = None, **differing: object
 ) -> EngineDirectory:
-    """A directory with an engine of RTX 1.7.1.116 for 8.0 and 8.6, but for what differs."""
+    """A directory with an engine of RTX 1.7.1.116 for 8.0 and 8.6, with the given differences."""
     fingerprint = Fingerprint.model_validate(
         {
             "target": "tensorrt-rtx",

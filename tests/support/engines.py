@@ -1,4 +1,4 @@
-"""Small graphs that builders turn into engines in a blink, and bundles that hold them."""
+"""Small graphs that builders turn into engines quickly, and bundles that hold them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RTX = pytest.mark.skipif(
 )
 GRAPH = "image_encoder"
 WIDTH = 32
-"""Of the golden models' regions, which these graphs take too."""
+"""Width of the golden models' regions, which these graphs take too."""
 TYPES: dict[Precision, int] = {
     "float32": TensorProto.FLOAT,
     "float16": TensorProto.FLOAT16,
@@ -52,7 +52,7 @@ class GraphMaker:
         return self.add("Cast", to=TYPES[precision])
 
     def linear(self, precision: Precision | None = None) -> GraphMaker:
-        """A product with a weight."""
+        """A product with a constant weight."""
         kind = precision or self._precision
         weight = self._weight((WIDTH, WIDTH), kind)
         return self.cast(kind).add("MatMul", weight)
@@ -94,7 +94,7 @@ class GraphMaker:
 
 
 def rewrite_manifest(bundle: Path, **updates: object) -> Path:
-    """Change a bundle's manifest, and have it list the files as they are."""
+    """Change a bundle's manifest, and let it list the files as they are now."""
     content = json.loads((bundle / "manifest.json").read_bytes())
     del content["checksum"]
     files = {name: info.model_dump() for name, info in list_files(bundle).items()}
@@ -104,7 +104,7 @@ def rewrite_manifest(bundle: Path, **updates: object) -> Path:
 
 
 def put_graph(bundle: Path, model: onnx.ModelProto, precision: Precision = "float32") -> Path:
-    """Put a graph in the place of the image encoder's, the only graph that is left."""
+    """Replace the image encoder's graph, and remove all other graphs."""
     onnx.save(model, bundle / "graphs" / f"{GRAPH}.onnx")
     graphs = json.loads((bundle / "manifest.json").read_bytes())["graphs"]
     return rewrite_manifest(bundle, graphs={GRAPH: graphs[GRAPH]}, precision=precision)

@@ -1,4 +1,4 @@
-"""Bundles that tests share: exported once for a state of the code, and kept between runs."""
+"""Bundles that tests share: exported once per state of the code, and kept between runs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import nltk.data
 import pytest
 from filelock import FileLock
 
@@ -33,15 +34,29 @@ NOT_IN_A_BUNDLE = (
     "cli/",
     "diagnosis/",
     "engines/builder/",
-    "evaluation/",
-    "runtime/",
+    "evaluation/measures/",
+    "evaluation/report/",
+    "evaluation/scores/",
+    "evaluation/tuning/",
 )
-"""Rooms of the package that no file of a bundle depends on: the gate runs `runtime`, and says yes
-or no. A room that is not named here is part of the key."""
+"""Parts of the package that no file of a bundle depends on. `runtime` is not among them: the gate
+runs it, and what the gate finds is in the parity report and decides which graphs are kept. Any part
+that is not named here is part of the key."""
 
-TOOLS = ("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy", "nltk", "transformers")
+TOOLS = (
+    "torch",
+    "onnx",
+    "onnx-ir",
+    "onnxscript",
+    "onnxruntime",
+    "numpy",
+    "nltk",
+    "pydantic",
+    "tokenizers",
+    "transformers",
+)
 KEPT = 4
-"""States of the code whose bundles stay: those used last."""
+"""How many states of the code keep their bundles: the most recently used ones."""
 
 
 class Exportable(Protocol):
@@ -53,7 +68,7 @@ class Exportable(Protocol):
 
 
 def run_export(words: Sequence[object], output: Path) -> Outcome:
-    """``itr-deploy export``, which has to succeed."""
+    """Run ``itr-deploy export``, which must succeed."""
     with one_torch_thread():
         outcome = itr_deploy("export", *words, "--output", output)
     assert outcome.code == 0, outcome.err
@@ -61,13 +76,13 @@ def run_export(words: Sequence[object], output: Path) -> Outcome:
 
 
 def export(case: Exportable, output: Path, *options: object) -> Outcome:
-    """A golden case exported for this once; later options win."""
+    """Export a golden case without the cache; later options win."""
     with one_torch_thread():
         return itr_deploy("export", *case.export_words, "--output", output, *options)
 
 
 def take_graphs_of(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exports write the files of a bundle instead of tracing; the gate compares them as ever."""
+    """Make exports copy a bundle's files instead of tracing; the gate compares as usual."""
 
     def copy(source: Source, root: Path, **options: Any) -> Manifest:
         shutil.copytree(bundle, root, dirs_exist_ok=True)
@@ -83,10 +98,10 @@ def cache_directory() -> Path:
 
 
 class Bundles:
-    """Exports what is asked for, by the public command, where the cache does not have it.
+    """Exports requested bundles with the public command if the cache does not have them.
 
-    The bundles are never changed: take copies. `check` finds a test that did not. Processes that
-    share the tests share the bundles.
+    The bundles must never be changed: take copies. `check` finds out if a test did not. Processes
+    that share the tests share the bundles.
     """
 
     def __init__(self, root: Path) -> None:
@@ -100,16 +115,16 @@ class Bundles:
         return self.of(*case.export_words, *options)
 
     def of(self, *words: object) -> Path:
-        """What ``itr-deploy export`` makes of these words, its output aside."""
+        """What ``itr-deploy export`` makes with these words, which do not include its output."""
         return self.once(str(words[0]), partial(run_export, words), *words)
 
     def once(self, name: str, make: Callable[[Path], object], *depends_on: object) -> Path:
-        """What ``make`` writes as the directory that it is called with.
+        """What ``make`` writes to the directory that it is called with.
 
         Args:
-            name: Of the entry, for people.
-            make: Called where the cache does not have it.
-            depends_on: All that it depends on, but for the package: words, and paths of files.
+            name: The entry's human-readable name.
+            make: Called if the cache does not have the entry.
+            depends_on: All that it depends on except the package: words, and paths of files.
         """
         name = f"{name}-{digest_of(depends_on)}"
         if name not in self._found:
@@ -125,29 +140,38 @@ class Bundles:
         return self._found[name]
 
     def check(self) -> None:
-        """Assert that every bundle that was asked for is as it was exported."""
+        """Assert that every requested bundle is as it was exported."""
         for path in self._found.values():
             assert is_whole(path.parent), f"a test changed a shared bundle: {path}"
 
 
 def is_whole(entry: Path) -> bool:
-    """Whether an entry is there, and its bundle is the one that was exported."""
+    """Whether an entry exists and its bundle is the one that was exported."""
     known = entry / "known.json"
     return known.is_file() and json.loads(known.read_bytes())["files"] == tree(entry / "bundle")
 
 
 def code_digest() -> str:
-    """What makes two exports of the same words two bundles: the code and its tools."""
+    """What makes exports with the same words differ: a digest of the code and its tools."""
     found = hashlib.sha256(repr(sys.version_info[:2]).encode())
     for tool in TOOLS:
         found.update(f"{tool} {version(tool)}\n".encode())
+    found.update(f"{sentence_splitter()}\n".encode())
     for path in code_of_a_bundle():
         found.update(f"{path.relative_to(PACKAGE)}\n".encode() + path.read_bytes())
     return found.hexdigest()[:16]
 
 
+def sentence_splitter() -> str:
+    """Where nltk's data is on this machine; an export copies it into the bundle."""
+    try:
+        return str(nltk.data.find("tokenizers/punkt_tab/english"))
+    except LookupError:
+        return ""
+
+
 def code_of_a_bundle() -> Iterator[Path]:
-    """The modules of the package that the key is made of."""
+    """The modules of the package that make up the key."""
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE).as_posix()
         if name.startswith("cli/export") or not name.startswith(NOT_IN_A_BUNDLE):
@@ -155,7 +179,7 @@ def code_of_a_bundle() -> Iterator[Path]:
 
 
 def digest_of(depends_on: Sequence[object]) -> str:
-    """Of words and files; a file stands for its name and content, whatever place it is in."""
+    """A digest of words and files; a file counts by name and content, wherever it is."""
     meant = json.dumps([_meant(word) for word in depends_on])
     return hashlib.sha256(meant.encode()).hexdigest()[:16]
 
@@ -169,7 +193,7 @@ def _meant(word: object) -> object:
 
 
 def forget_old_code(root: Path, current: Path) -> None:
-    """Remove the bundles of all states of the code but the `KEPT` that were used last."""
+    """Remove the bundles of all states of the code except the `KEPT` most recently used."""
     with FileLock(root / "prune.lock"):
         current.touch()
         states = sorted((p for p in root.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime)

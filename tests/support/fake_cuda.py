@@ -1,6 +1,6 @@
 """A GPU in host memory, behind the CUDA bindings' names.
 
-What is given to a stream happens when the stream is synchronised, not before: what does not wait
+Work given to a stream happens when the stream is synchronised, not before: whoever does not wait
 reads nothing but zeros. Memory is checked at every access.
 """
 
@@ -35,7 +35,7 @@ class CaptureMode(enum.IntEnum):
 
 
 class Stream:
-    """As the bindings' handle: a number only by `int`."""
+    """Like the bindings' handle, it becomes a number only through `int`."""
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
@@ -49,7 +49,7 @@ class IllegalAddressError(Exception):
 
 
 class FakeGpu:
-    """Memory, streams, and what was done with them that must not be."""
+    """Memory, streams, and a record of forbidden uses of them."""
 
     def __init__(self, memory: int = 1 << 30, capability: tuple[int, int] = (8, 6)) -> None:
         self.memory = memory
@@ -126,7 +126,7 @@ class FakeGpu:
             work.clear()
 
     def assert_clean(self) -> None:
-        """Nothing is left on the device, and nothing was done that must not be."""
+        """Assert that nothing is left on the device and nothing forbidden was done."""
         assert self.violations == []
         assert self.blocks == {}
         assert self.streams == {}
@@ -153,7 +153,7 @@ def _runtime(gpu: FakeGpu) -> ModuleType:
         if int(stream) not in gpu.streams:
             return (CudaError.cudaErrorInvalidResourceHandle,)
         if kind == MemcpyKind.cudaMemcpyHostToDevice:
-            # As the driver: what is not pinned has been read when the call returns.
+            # As with the driver, memory that is not pinned has been read when the call returns.
             staged = np.frombuffer(ctypes.string_at(src, count), np.uint8)
             gpu.uploads.append(count)
 

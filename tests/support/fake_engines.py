@@ -1,4 +1,4 @@
-"""Engines of a bundle that the stand-in for TensorRT runs, with a real record and fingerprint."""
+"""Engines of a bundle for the stand-in for TensorRT, with a real record and fingerprint."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def write_engines(
     capability: str = "8.6",
     plan: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write engines of a bundle's graphs for axes from 1 to ``sizes``; their directory.
+    """Write engines of a bundle's graphs for axes from 1 to ``sizes``; returns their directory.
 
-    ``plan`` goes into their files, see `write_plan`.
+    ``plan`` goes into the engine files, see `write_plan`.
     """
     bundle = read_bundle(path)
     target: EngineTarget = "tensorrt-rtx" if version.startswith("rtx") else "tensorrt"

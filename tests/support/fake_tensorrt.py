@@ -1,9 +1,9 @@
 """A stand-in for TensorRT's runtime, with the part of its API that the package declares.
 
-What is not declared in `itr_deploy.engines.tensorrt_api`, or what the record of a version lacks, is
-an AttributeError; wrong arguments are a TypeError, as with the real bindings. What the real library
-forbids raises `ForbiddenError`. An "engine" names an ONNX graph, which ONNX Runtime computes on the
-fake GPU's memory.
+Using what is not declared in `itr_deploy.engines.tensorrt_api`, or what the record of a version
+lacks, is an AttributeError; wrong arguments are a TypeError, as with the real bindings. What the
+real library forbids raises `ForbiddenError`. An "engine" names an ONNX graph, which ONNX Runtime
+computes in the fake GPU's memory.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ TYPES = {
     "tensor(int8)": ("INT8", np.int8),
 }
 OTHERS = {"TensorIOMode": ("OUTPUT",), "TensorLocation": ("DEVICE",)}
-"""Members of enums that the stand-in gives, and the package does not speak of."""
+"""Enum members that the stand-in returns but the package does not declare."""
 ARGUMENTS = {"int": int, "str": str, "bytes": (bytes, bytearray), "tuple[int, ...]": tuple}
 
 
 class ForbiddenError(Exception):
-    """What crashes the real library, or is undefined there."""
+    """A use that crashes the real library, or is undefined there."""
 
 
 def fake_tensorrt(version: str, gpu: FakeGpu) -> ModuleType:
-    """The module of a version, over a GPU."""
+    """The module of a TensorRT version, running on the given fake GPU."""
     module = ModuleType("tensorrt_rtx" if version.startswith("rtx") else "tensorrt")
     module.__spec__ = ModuleSpec(module.__name__, None)
     library = vars(module)
@@ -63,7 +63,7 @@ FAKES: dict[str, type] = {}
 
 
 def stands_in(declared: type) -> Callable[[type], type]:
-    """Decorates a stand-in for a class: it has what that declares, takes that, and nothing else."""
+    """Decorate a class's stand-in: it has the declared members and arguments, and no others."""
 
     def decorate(fake: type) -> type:
         known = vars(declared) | inspect.get_annotations(declared)
@@ -104,7 +104,7 @@ class _Object:
 
 @stands_in(TensorRT.Dims)
 class _Dims(_Object):
-    """No tuple, as the real ones."""
+    """Not a tuple, like the real ones."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self._shape = shape
@@ -310,9 +310,10 @@ def write_plan(
     profile: dict[str, Any],
     more: Mapping[str, Any] | None = None,
 ) -> None:
-    """An engine's file that the fake of a version loads.
+    """An engine's file that the fake of a version can load.
 
-    ``more`` may say ``fails``: it fails when it runs; and ``lean``: a version-compatible engine.
+    ``more`` may contain ``fails``, for an engine that fails when it runs, and ``lean``, for a
+    version-compatible one.
     """
     about = {"version": f"{version.removeprefix('rtx-')}.0", "graph": str(graph.resolve())}
     path.write_text(json.dumps({**about, "profile": profile, **(more or {})}), encoding="utf-8")

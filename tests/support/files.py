@@ -1,4 +1,4 @@
-"""Looking at directories, and making disks refuse."""
+"""Inspecting directories, and making disks appear full."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def tree(root: Path) -> dict[str, str]:
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """No file of this process grows past ``size`` bytes: writing more fails as a full disk does.
+    """No file of this process grows past ``size`` bytes: writing more fails as on a full disk.
 
     The kernel refuses with EFBIG; Python ignores the signal that comes with it.
     """

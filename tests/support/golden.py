@@ -1,4 +1,4 @@
-"""Golden cases: numbers of the published program on small random weights."""
+"""Golden cases: results of the published program with small random weights."""
 
 from __future__ import annotations
 

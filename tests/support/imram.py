@@ -16,7 +16,7 @@ from tests.support.golden import FULL, Case
 
 
 def random_model(config: ImramConfig, seed: int = 0) -> Imram:
-    """A model in float64: what is left of a difference is the arithmetic's form."""
+    """A model in float64, so that any difference comes from the form of the arithmetic."""
     torch.manual_seed(seed)
     return Imram(config).double().eval()
 
@@ -35,7 +35,7 @@ def random_items(
 def deployed_scores(
     deployed: DeployedMatcher, regions: torch.Tensor, ids: torch.Tensor, lengths: torch.Tensor
 ) -> torch.Tensor:
-    """All pairs through the exported form, ``[N, C]``."""
+    """The scores of all pairs by the exported form, ``[N, C]``."""
     images = [tensor.unsqueeze(0) for tensor in deployed.encode_images(regions)[:-1]]
     texts = [tensor.unsqueeze(0) for tensor in deployed.encode_texts(ids, lengths)[:-1]]
     return deployed.match(texts, lengths.unsqueeze(0), images)[0].T
@@ -73,8 +73,8 @@ def score_of_pair(
 ) -> float:
     """The score of one image and one unpadded caption, word by word, from their embeddings.
 
-    The published norm adds 1e-8 to its denominator; ``clamped`` takes at least 1e-8 instead, as
-    the exported graphs do. They differ where a norm is tiny.
+    The published norm adds 1e-8 to its denominator; with ``clamped`` the denominator is at least
+    1e-8 instead, as in the exported graphs. They differ where a norm is tiny.
     """
     paper = _Paper(model, clamped)
     total = 0.0

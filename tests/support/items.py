@@ -1,4 +1,4 @@
-"""Random images and texts of the golden models' sizes."""
+"""Random images and texts in the golden models' sizes."""
 
 from __future__ import annotations
 

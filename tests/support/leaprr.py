@@ -1,4 +1,4 @@
-"""Golden cases of LeaPRR: numbers of the published program on small random weights."""
+"""Golden cases of LeaPRR: results of the published program with small random weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from tests.support.golden import DATA
 
 DIRECTIONS = {"text": "t2i", "image": "i2t"}
-"""The published program's names of the directions, by the query's modality."""
+"""The published program's names for the directions, by the query's modality."""
 
 PUBLISHED_ROWS = {"text": 8, "image": 32}
 
@@ -64,7 +64,7 @@ class RerankCase:
         return self.expected[f"scores_{DIRECTIONS[query]}"]
 
     def edges(self, query: str) -> np.ndarray:
-        """Of every query, from `similarities`."""
+        """The edges of every query, from `similarities`."""
         return self.graph[f"adjacency_{DIRECTIONS[query]}"]
 
     def similarities(self, query: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -73,7 +73,7 @@ class RerankCase:
         return (cross_scores.T, texts, images) if query == "text" else (cross_scores, images, texts)
 
     def words(self, base: Path) -> tuple[object, ...]:
-        """What adds it to a bundle, as ``itr-deploy export`` takes it."""
+        """The arguments of ``itr-deploy export`` that add the re-ranker to a bundle."""
         files = ("--checkpoint", self.checkpoint, "--base", base)
         return "leaprr", *files, *self.export_options
 

@@ -1,4 +1,4 @@
-"""LHSC's golden case: numbers of the published program on small random weights."""
+"""LHSC's golden case: results of the published program with small random weights."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ PADDINGS = ("true-length", "published")
 
 
 def arrays(name: str) -> dict[str, np.ndarray]:
-    """``inputs`` or ``expected``."""
+    """The arrays of the file ``inputs`` or ``expected``."""
     with np.load(FOLDER / f"{name}.npz") as stored:
         return dict(stored)

@@ -1,4 +1,4 @@
-"""Packages that are not what they seem: fakes to put on `sys.path`, and places without some."""
+"""Fake packages to put on `sys.path`, and environments without certain packages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class InferenceSession:
 def fake_onnxruntime(
     site: Path, *, starting: str = "pass", listed: tuple[str, ...] = (), factor: int = 2
 ) -> Path:
-    """An onnxruntime whose sessions do ``starting`` when they start on anything but the CPU."""
+    """An onnxruntime whose sessions run ``starting`` when they start on anything but the CPU."""
     content = FAKE_ONNXRUNTIME.format(
         starting=starting, listed=[*listed, "CPUExecutionProvider"], factor=factor
     )
@@ -42,7 +42,7 @@ def fake_module(site: Path, name: str, content: str) -> Path:
 
 
 def fake_distribution(site: Path, name: str, version: str, module: str) -> Path:
-    """What pip notes of an installed distribution."""
+    """The metadata that pip keeps about an installed distribution."""
     info = site / f"{name.replace('-', '_')}-{version}.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
@@ -51,7 +51,7 @@ def fake_distribution(site: Path, name: str, version: str, module: str) -> Path:
 
 
 def site_without(place: Path, *names: str) -> Path:
-    """This environment's packages, but for those whose name starts so."""
+    """This environment's packages, except those whose name starts with one of the given ones."""
     place.mkdir()
     for entry in Path(sysconfig.get_path("purelib")).iterdir():
         if not entry.name.startswith(names) and entry.suffix != ".pth":

@@ -16,7 +16,7 @@ def name_of(page: Path) -> str:
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    """The fenced blocks of a language, those with a title too."""
+    """The fenced blocks of a language, including those with a title."""
     found = re.findall(
         rf"^( *)```{language}\b[^\n]*\n(.*?)^\1```", page.read_text("utf-8"), re.DOTALL | re.M
     )
@@ -24,14 +24,14 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def titled(page: Path, title: str) -> str:
-    """The block that is the content of a file."""
+    """The block with the content of the named file."""
     found = re.search(rf'```python title="{title}"\n(.*?)```', page.read_text("utf-8"), re.DOTALL)
     assert found is not None, title
     return found[1]
 
 
 def commands(page: Path) -> list[list[str]]:
-    """Lines that begin with itr-deploy, indented or after a prompt, as words."""
+    """Lines that begin with itr-deploy, indented or after a prompt, split into words."""
     text = page.read_text("utf-8").replace("\\\n", " ")
     lines = re.findall(r"^(?:    |\$ )(itr-deploy .*)$", text, re.M)
     return [shlex.split(line, comments=True) for line in lines]

@@ -1,4 +1,4 @@
-"""Few cases of many parameters, in which every two values still meet."""
+"""A few cases of many parameters that still combine every two values."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ Case = tuple[Any, ...]
 
 
 def pairwise(*parameters: Sequence[Any]) -> list[Case]:
-    """Cases such that each two values of different parameters occur together in one of them.
+    """Cases such that any two values of different parameters occur together in one of them.
 
-    Of all combinations it takes, again and again, the first that has most pairs which no case has
-    yet; so the cases are the same every time. A fault that needs three certain values may be
-    missed, one that needs two is not.
+    It repeatedly takes the first combination with the most pairs that no case has yet, so the
+    cases are the same every time. A fault that needs three particular values may be missed, but
+    not one that needs two.
 
     Args:
-        parameters: The values of each.
+        parameters: The values of each parameter.
     """
     combinations = list(itertools.product(*(range(len(values)) for values in parameters)))
     missing = {pair for combination in combinations for pair in pairs(combination)}
@@ -33,5 +33,5 @@ def pairwise(*parameters: Sequence[Any]) -> list[Case]:
 
 
 def pairs(case: Iterable[Any]) -> Iterable[tuple[tuple[int, Any], tuple[int, Any]]]:
-    """Every two values of a case, each with the number of its parameter."""
+    """All pairs of values of a case, each value with the number of its parameter."""
     return itertools.combinations(enumerate(case), 2)

@@ -1,4 +1,4 @@
-"""Bundles with a coarse projection of random forms."""
+"""Bundles with a coarse projection made of random forms."""
 
 from __future__ import annotations
 

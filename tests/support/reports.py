@@ -1,4 +1,4 @@
-"""Reports that were written before they were records, and the form of any report."""
+"""Reports from before they became records, and the structure of any report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ REPORTS = DATA / "reports"
 
 
 def structure(value: Any) -> Any:
-    """Keys in their order and types of values; of a list its first entry's."""
+    """Keys in order and the types of their values; for a list, those of its first entry."""
     if isinstance(value, dict):
         return [(key, structure(entry)) for key, entry in value.items()]
     if isinstance(value, list):

@@ -42,7 +42,7 @@ BOTH = pytest.mark.parametrize("form", [resident, on_disk])
 
 
 def search(retriever: Retriever, **options: Any) -> list[Hits]:
-    """Four queries of the modality that the gallery takes."""
+    """Search with four queries of the modality that the gallery takes."""
     if retriever.gallery.modality == "image":
         return retriever.search(QUERIES, **options)
     return retriever.search(image=IMAGES, **options)

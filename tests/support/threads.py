@@ -1,4 +1,4 @@
-"""PyTorch on one thread: models this small are many times faster without a thread pool."""
+"""PyTorch on one thread: such small models run many times faster without a thread pool."""
 
 from __future__ import annotations
 

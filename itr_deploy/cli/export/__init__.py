@@ -15,19 +15,22 @@ from itr_deploy.cli.export.dime import dime
 from itr_deploy.cli.export.imram import imram
 from itr_deploy.cli.export.leaprr import leaprr
 from itr_deploy.cli.export.lhsc import lhsc
-from itr_deploy.cli.export.registered import registered_command
+from itr_deploy.cli.export.registered import registered_command, registered_reranker_command
 from itr_deploy.errors import UsageError
 from itr_deploy.models import registry
 
 
 class Families(TyperGroup):
-    """The families with a function of their own, then all others that are registered."""
+    """The families with a function of their own, then all others and re-rankers registered."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         for family in registry.FAMILIES:
             if family.name not in self.commands:
                 self.add_command(registered_command(family))
+        for reranker in registry.RERANKERS:
+            if reranker.name not in self.commands:
+                self.add_command(registered_reranker_command(reranker))
 
 
 app = typer.Typer(cls=Families, add_completion=False)

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-import itr_deploy
 from itr_deploy.cli.export.options import FAMILY_PANEL, Dtype, Opset, Quantize, Vocab
+from itr_deploy.cli.export.run import export_matcher
 from itr_deploy.cli.options import (
     Checkpoint,
     Force,
@@ -18,8 +18,6 @@ from itr_deploy.cli.options import (
     Quiet,
     Verbose,
 )
-from itr_deploy.cli.parity_table import print_made
-from itr_deploy.cli.progress import steps
 from itr_deploy.models.registry import DEFAULT_OPSET
 
 
@@ -75,21 +73,13 @@ def dime(
     log_format: LogFormat = "text",
 ) -> None:
     """Dynamic Modality Interaction Modeling (SIGIR 2021)."""
-    with steps() as begin:
-        made = itr_deploy.export(
-            "dime",
-            checkpoint=checkpoint,
-            vocab=vocab,
-            output=output,
-            opset=opset,
-            dtype=dtype,
-            quantize=quantize,
-            force=force,
-            progress=begin,
-            bert_config=bert_config,
-            gates=gates,
-            prune_routes=prune_routes,
-            threshold=threshold,
-            profiled_data=profiled_data,
-        )
-    print_made(made, as_json)
+    common = (checkpoint, vocab, output, opset, dtype, quantize, force, as_json)
+    export_matcher(
+        "dime",
+        *common,
+        bert_config=bert_config,
+        gates=gates,
+        prune_routes=prune_routes,
+        threshold=threshold,
+        profiled_data=profiled_data,
+    )

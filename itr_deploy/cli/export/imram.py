@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-import itr_deploy
 from itr_deploy.cli.export.options import FAMILY_PANEL, Dtype, Opset, Quantize, Vocab
+from itr_deploy.cli.export.run import export_matcher
 from itr_deploy.cli.options import (
     Checkpoint,
     Force,
@@ -17,8 +17,6 @@ from itr_deploy.cli.options import (
     Quiet,
     Verbose,
 )
-from itr_deploy.cli.parity_table import print_made
-from itr_deploy.cli.progress import steps
 from itr_deploy.models.registry import DEFAULT_OPSET
 
 
@@ -53,18 +51,5 @@ def imram(
     log_format: LogFormat = "text",
 ) -> None:
     """Iterative Matching with Recurrent Attention Memory (CVPR 2020)."""
-    with steps() as begin:
-        made = itr_deploy.export(
-            "imram",
-            checkpoint=checkpoint,
-            vocab=vocab,
-            output=output,
-            opset=opset,
-            dtype=dtype,
-            quantize=quantize,
-            force=force,
-            progress=begin,
-            precompute=precompute,
-            step_scores=step_scores,
-        )
-    print_made(made, as_json)
+    common = (checkpoint, vocab, output, opset, dtype, quantize, force, as_json)
+    export_matcher("imram", *common, precompute=precompute, step_scores=step_scores)

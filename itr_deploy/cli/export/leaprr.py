@@ -2,72 +2,38 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal
+import logging
+from typing import Annotated
 
 import typer
 
-import itr_deploy
-from itr_deploy.cli.export.options import FAMILY_PANEL
+from itr_deploy.cli.export.options import (
+    Base,
+    Heads,
+    IntraSimilarity,
+    RerankerCheckpoint,
+    RowsImageToText,
+    RowsTextToImage,
+    Similarity,
+    Thresholds,
+)
+from itr_deploy.cli.export.run import export_reranker
 from itr_deploy.cli.options import Force, Json, LogFormat, NewBundle, Quiet, Verbose
-from itr_deploy.cli.parity_table import print_made
-from itr_deploy.cli.progress import steps
+
+log = logging.getLogger(__name__)
 
 
 def leaprr(
     *,
-    checkpoint: Annotated[
-        Path,
-        typer.Option(help="The published program's checkpoint, for example checkpoint_best.pth."),
-    ],
-    base: Annotated[
-        Path,
-        typer.Option(
-            help="The bundle of the matcher whose rankings it was trained on; its galleries open "
-            "with the new bundle."
-        ),
-    ],
+    checkpoint: RerankerCheckpoint,
+    base: Base,
     output: NewBundle,
-    heads: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            help="Heads of its attention, which the weights do not say.",
-            rich_help_panel=FAMILY_PANEL,
-        ),
-    ] = 24,
-    rows_text_to_image: Annotated[
-        int,
-        typer.Option(
-            min=2,
-            help="K of a text query: itself and the K-1 images that are re-scored.",
-            rich_help_panel=FAMILY_PANEL,
-        ),
-    ] = 8,
-    rows_image_to_text: Annotated[
-        int,
-        typer.Option(
-            min=2,
-            help="K of an image query: itself and the K-1 texts that are re-scored.",
-            rich_help_panel=FAMILY_PANEL,
-        ),
-    ] = 32,
-    edge_thresholds: Annotated[
-        Literal["rows", "published"],
-        typer.Option(
-            help="What an edge must exceed: 0.8 / K, or the published program's 0.8 / 8 and "
-            "0.8 / 32 whatever K is. The same at the published K.",
-            rich_help_panel=FAMILY_PANEL,
-        ),
-    ] = "rows",
-    pi: Annotated[
-        Literal["pooled", "lists"],
-        typer.Option(
-            help="Similarity within a modality in training: the cosine of the base's pooled "
-            "embeddings, or lists of your own that are given with the gallery.",
-            rich_help_panel=FAMILY_PANEL,
-        ),
-    ] = "pooled",
+    heads: Heads = 24,
+    rows_text_to_image: RowsTextToImage = 8,
+    rows_image_to_text: RowsImageToText = 32,
+    edge_thresholds: Thresholds = "rows",
+    intra_similarity: Similarity = "pooled",
+    pi: Annotated[IntraSimilarity | None, typer.Option(hidden=True)] = None,
     force: Force = False,
     as_json: Json = False,
     verbose: Verbose = 0,
@@ -75,18 +41,8 @@ def leaprr(
     log_format: LogFormat = "text",
 ) -> None:
     """Learnable Pillar-based Re-ranking (SIGIR 2023), added to a matcher's bundle."""
-    with steps() as begin:
-        made = itr_deploy.export_reranker(
-            "leaprr",
-            checkpoint=checkpoint,
-            base=base,
-            output=output,
-            heads=heads,
-            rows_text_to_image=rows_text_to_image,
-            rows_image_to_text=rows_image_to_text,
-            edge_thresholds=edge_thresholds,
-            intra_similarity=pi,
-            force=force,
-            progress=begin,
-        )
-    print_made(made, as_json)
+    if pi is not None:
+        log.warning("--pi is deprecated; use --intra-similarity %s", pi)
+    rows, similarity = (rows_text_to_image, rows_image_to_text), pi or intra_similarity
+    common = (checkpoint, base, output, heads, rows, edge_thresholds, similarity, force, as_json)
+    export_reranker("leaprr", *common)

@@ -1,4 +1,4 @@
-"""``itr-deploy export FAMILY`` for a registered family that has no function here."""
+"""``itr-deploy export FAMILY`` for a registered family or re-ranker without a function here."""
 
 from __future__ import annotations
 
@@ -6,8 +6,21 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-import itr_deploy
-from itr_deploy.cli.export.options import FAMILY_PANEL, Dtype, Opset, Quantize, Vocab
+from itr_deploy.cli.export.options import (
+    FAMILY_PANEL,
+    Base,
+    Dtype,
+    Heads,
+    Opset,
+    Quantize,
+    RerankerCheckpoint,
+    RowsImageToText,
+    RowsTextToImage,
+    Similarity,
+    Thresholds,
+    Vocab,
+)
+from itr_deploy.cli.export.run import export_matcher, export_reranker
 from itr_deploy.cli.options import (
     Checkpoint,
     Force,
@@ -17,10 +30,8 @@ from itr_deploy.cli.options import (
     Quiet,
     Verbose,
 )
-from itr_deploy.cli.parity_table import print_made
-from itr_deploy.cli.progress import steps
 from itr_deploy.errors import UsageError
-from itr_deploy.models.registry import DEFAULT_OPSET, Family
+from itr_deploy.models.registry import DEFAULT_OPSET, Family, RerankerFamily
 
 
 def registered_command(family: Family) -> Any:
@@ -50,20 +61,39 @@ def registered_command(family: Family) -> Any:
         quiet: Quiet = False,
         log_format: LogFormat = "text",
     ) -> None:
-        with steps() as begin:
-            made = itr_deploy.export(
-                family.name,
-                checkpoint=checkpoint,
-                vocab=vocab,
-                output=output,
-                opset=opset,
-                dtype=dtype,
-                quantize=quantize,
-                force=force,
-                progress=begin,
-                **_named(option or []),
-            )
-        print_made(made, as_json)
+        options = _named(option or [])
+        # Refused here: a name that is another argument's would make two of it.
+        family.options.checked(family.name, options)
+        common = (checkpoint, vocab, output, opset, dtype, quantize, force, as_json)
+        export_matcher(family.name, *common, **options)
+
+    return typer.main.get_command(app)
+
+
+def registered_reranker_command(family: RerankerFamily) -> Any:
+    """The command that exports a re-ranker, with its registration's defaults."""
+    app = typer.Typer(add_completion=False)
+
+    @app.command(family.name, help=family.title)
+    def export(
+        *,
+        checkpoint: RerankerCheckpoint,
+        base: Base,
+        output: NewBundle,
+        heads: Heads = family.heads,
+        rows_text_to_image: RowsTextToImage = family.rows[0],
+        rows_image_to_text: RowsImageToText = family.rows[1],
+        edge_thresholds: Thresholds = "rows",
+        intra_similarity: Similarity = "pooled",
+        force: Force = False,
+        as_json: Json = False,
+        verbose: Verbose = 0,
+        quiet: Quiet = False,
+        log_format: LogFormat = "text",
+    ) -> None:
+        rows = (rows_text_to_image, rows_image_to_text)
+        common = (checkpoint, base, output, heads, rows, edge_thresholds, intra_similarity)
+        export_reranker(family.name, *common, force, as_json)
 
     return typer.main.get_command(app)
 
@@ -80,7 +110,7 @@ def _values(annotation: Any) -> str:
     return "|".join(get_args(annotation)) if get_origin(annotation) is Literal else "VALUE"
 
 
-def _named(given: list[str]) -> dict[str, str]:
+def _named(given: list[str]) -> dict[str, Any]:
     """Parse options given as ``NAME=VALUE``.
 
     Raises:

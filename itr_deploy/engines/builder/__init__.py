@@ -1,6 +1,7 @@
 """Engines from a bundle's graphs, for TensorRT and TensorRT for RTX.
 
-Needs the target's library and neither torch nor onnx: a GPU machine without PyTorch builds its own.
+Needs the target's library but neither torch nor onnx: a GPU machine without PyTorch can build its
+own engines.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One engine out of one graph."""
+"""Building one engine from one graph."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from itr_deploy.bundle.manifest import Precision
 from itr_deploy.engines.builder.inspection import count_products, engine_layers
@@ -14,12 +13,10 @@ from itr_deploy.engines.builder.network import Parsed, parse_graph
 from itr_deploy.engines.builder.products import products_of
 from itr_deploy.engines.builder.progress import Cancellation, Progress, make_monitor
 from itr_deploy.engines.builder.timing import TimingCache
-from itr_deploy.engines.files import EngineTarget, ShapeRange
+from itr_deploy.engines.files import EngineTarget, HardwareCompatibility, ShapeRange
 from itr_deploy.engines.library import Heard, hearing
 from itr_deploy.engines.tensorrt_api import TensorRT
 from itr_deploy.errors import EngineError
-
-HardwareCompatibility = Literal["none", "ampere-plus", "same-compute-capability"]
 
 
 @dataclass(frozen=True)
@@ -29,9 +26,9 @@ class BuildOptions:
     Attributes:
         optimization_level: 0 to 5, how long the builder searches; None for its default.
         workspace: Bytes of scratch memory that a layer may take; None for no limit.
-        hardware_compatibility: Which GPUs besides those it is built for run it.
+        hardware_compatibility: Which GPUs can run it besides those it is built for.
         version_compatible: Whether later versions of the library load it.
-        timing_cache: File of timings that is read and added to.
+        timing_cache: File of timings to read and extend.
     """
 
     optimization_level: int | None = None
@@ -43,7 +40,7 @@ class BuildOptions:
 
 @dataclass(frozen=True)
 class Engine:
-    """A built engine: its plan, layers in all, matrix layers by type, and seconds it took."""
+    """A built engine: its plan, number of layers, matrix layers by type, and build seconds."""
 
     plan: bytes
     layers: int
@@ -57,10 +54,10 @@ class EngineBuilder:
 
     Attributes:
         trt: The library.
-        target: Whose it is.
-        precision: Of the graphs, which the engines must have.
-        capabilities: Compute capabilities to build for; empty to build for the GPU that is here.
-        has_gpu: Whether there is one.
+        target: Its target.
+        precision: Precision of the graphs, which the engines must have.
+        capabilities: Compute capabilities to build for; empty to build for this machine's GPU.
+        has_gpu: Whether this machine has a GPU.
         options: How to build.
     """
 
@@ -86,13 +83,13 @@ class EngineBuilder:
             graph: Its name, for messages.
             path: Its ONNX file.
             profile: Shapes of every input.
-            progress: Told how far the build is.
-            encodes: Whether it is an encoder's, see `count_products`.
+            progress: Called as the build advances.
+            encodes: Whether the graph is an encoder, see `count_products`.
 
         Raises:
-            EngineError: The parser or the builder refuses, or the engine is of another precision.
+            EngineError: The parser or the builder refuses, or the engine has another precision.
             OutputError: The timing cache cannot be written.
-            KeyboardInterrupt: The build was interrupted, and has ended.
+            KeyboardInterrupt: The build was interrupted and has stopped.
         """
         start = time.perf_counter()
         with hearing(self.trt) as heard:
@@ -116,7 +113,7 @@ class EngineBuilder:
         return Engine(bytes(plan), len(layers), matrix_layers, time.perf_counter() - start)
 
     def _timings(self) -> Path | None:
-        # TensorRT for RTX times nothing; its timing caches do nothing and are deprecated.
+        # TensorRT for RTX does not time layers; its timing caches are unused and deprecated.
         return None if self.target == "tensorrt-rtx" else self.options.timing_cache
 
     @property
@@ -126,9 +123,9 @@ class EngineBuilder:
     def _config(self, builder: TensorRT.Builder, heard: Heard) -> TensorRT.IBuilderConfig:
         trt, options = self.trt, self.options
         config = builder.create_builder_config()
-        # The layers' types are told at this verbosity alone.
+        # The layers' types are reported only at this verbosity.
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-        # Its products have float16's precision: what a graph has in float32 stays float32.
+        # TF32 products have float16's precision, but float32 in a graph must stay float32.
         config.clear_flag(trt.BuilderFlag.TF32)
         if options.workspace is not None:
             config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace)
@@ -137,7 +134,7 @@ class EngineBuilder:
         if options.version_compatible:
             config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
             if self.target == "tensorrt-rtx":
-                # It has no lean runtime to put into the engine.
+                # Its library has no lean runtime to put into the engine.
                 config.set_flag(trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME)
         config.hardware_compatibility_level = _level(trt, options.hardware_compatibility)
         if self.capabilities:
@@ -175,7 +172,7 @@ class EngineBuilder:
             raise EngineError(f"{graph}: {self._name} does not take its profile {dict(profile)}")
 
     def _refusal(self, graph: str, path: Path, parsed: Parsed) -> str:
-        """The parser's words, and with onnx at hand the model's module and the rules broken."""
+        """The parser's message; if onnx is installed, also the model's module and broken rules."""
         try:
             from itr_deploy.engines.preflight.parse import explain
         except ImportError:
@@ -185,7 +182,7 @@ class EngineBuilder:
 
 
 def sm_name(capability: str) -> str:
-    """``"sm86"`` of ``"8.6"``."""
+    """``"sm86"`` for ``"8.6"``."""
     return f"sm{capability.replace('.', '')}"
 
 
@@ -193,7 +190,7 @@ def _level(trt: TensorRT, name: HardwareCompatibility) -> TensorRT.HardwareCompa
     """A compatibility level; TensorRT 10.3 does not have all of them.
 
     Raises:
-        EngineError: The library does not have it.
+        EngineError: The library does not have this level.
     """
     known = trt.HardwareCompatibilityLevel.__members__
     level: TensorRT.HardwareCompatibilityLevel | None = known.get(name.upper().replace("-", "_"))
@@ -206,5 +203,5 @@ def _level(trt: TensorRT, name: HardwareCompatibility) -> TensorRT.HardwareCompa
 
 
 def _last(heard: Heard) -> str:
-    """The end of what the library said, short enough for a line."""
+    """The library's last messages, short enough for one line."""
     return " ... ".join(text[:400] for text in list(heard.errors)[-2:]) or "it does not say why"

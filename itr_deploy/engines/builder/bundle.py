@@ -1,4 +1,4 @@
-"""The engines of a bundle: which are built, for which GPUs, and where they are put."""
+"""The engines of a bundle: which are built, for which GPUs, and where they are stored."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from itr_deploy.errors import BundleError, EngineError, ItrDeployError, SetupErr
 
 Outcome = Literal["built", "up to date"]
 BundleProgress = Callable[[str, str, int, int], None]
-"""Told the graph, the phase of its build, how many of its steps are done, and all of them."""
+"""Called with the graph, the phase of its build, the steps done in it, and their total number."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ class BuildRequest:
     """What to build of a bundle.
 
     Attributes:
-        target: Whose engines.
-        graphs: Names of graphs, none for all but those of int8 galleries.
-        precision: What the bundle must be; None for whatever it is.
-        capabilities: Compute capabilities to build for, none for the default. RTX alone.
+        target: Target of the engines.
+        graphs: Names of graphs; empty for all but those for int8 galleries.
+        precision: The precision that the bundle must have; None for any.
+        capabilities: Compute capabilities to build for; empty for the default. RTX only.
         shapes: Sizes of axes in place of the defaults.
         options: How to build.
-        force: Whether engines that are up to date are built again.
+        force: Whether to rebuild engines that are up to date.
     """
 
     target: EngineTarget
@@ -64,13 +64,13 @@ class BuildRequest:
 
 @dataclass(frozen=True)
 class BuiltEngines:
-    """What a build left.
+    """The result of a build.
 
     Attributes:
-        target: Whose engines they are.
-        directory: Where they lie.
-        version: Of the library.
-        outcomes: What became of every graph.
+        target: Target of the engines.
+        directory: Where they are.
+        version: Version of the library.
+        outcomes: The outcome for every graph.
     """
 
     target: EngineTarget
@@ -79,7 +79,7 @@ class BuiltEngines:
     outcomes: dict[str, Outcome]
 
     def to_json(self) -> dict[str, Any]:
-        """For a report."""
+        """JSON values for a report."""
         engines = {
             graph: {"outcome": outcome, **self.directory.record.engines[graph].model_dump()}
             for graph, outcome in self.outcomes.items()
@@ -94,21 +94,21 @@ class BuiltEngines:
 
 
 def build_engines(bundle: Bundle, request: BuildRequest, progress: BundleProgress) -> BuiltEngines:
-    """Build the engines of a bundle that are not there yet, or are out of date.
+    """Build the engines of a bundle that are missing or out of date.
 
-    The record is written after each, so that an interrupted run keeps what it has finished.
+    The record is written after each engine, so that an interrupted run keeps the finished ones.
 
     Args:
         bundle: The bundle.
         request: What to build.
-        progress: Told how far each build is.
+        progress: Called as each build advances.
 
     Raises:
-        BundleError: The bundle is quantised, or its precision is not the one asked for.
-        EngineError: A graph is refused, or its engine is not of the bundle's precision.
+        BundleError: The bundle is quantised, or its precision is not the requested one.
+        EngineError: A graph is refused, or its engine does not have the bundle's precision.
         OutputError: An engine cannot be written; those before it stay.
         SetupError: The library is missing, or the GPU that it builds on.
-        UsageError: The request names what is not there.
+        UsageError: The request names something that does not exist.
         KeyboardInterrupt: The build was interrupted; finished engines stay.
     """
     graphs = _graphs(bundle, request)
@@ -146,7 +146,7 @@ def build_engines(bundle: Bundle, request: BuildRequest, progress: BundleProgres
 
 
 class _Place:
-    """The directory that engines go to, and its record."""
+    """The directory for the engines, and its record."""
 
     def __init__(
         self, bundle: Bundle, request: BuildRequest, capabilities: tuple[str, ...]
@@ -165,10 +165,10 @@ class _Place:
         return EngineDirectory(self._path, record)
 
     def has(self, graph: str, wanted: Fingerprint) -> bool:
-        """Whether the graph's engine is there, whole, and what is wanted."""
+        """Whether the graph's engine exists, is undamaged, and matches what is wanted."""
         directory = self.directory
         info = directory.record.engines.get(graph)
-        # A newer driver runs what was built under an older one.
+        # A newer driver runs engines built under an older one.
         if info is None or info.fingerprint != wanted.model_copy(
             update={"driver": info.fingerprint.driver}
         ):
@@ -180,7 +180,7 @@ class _Place:
         return True
 
     def put(self, graph: str, engine: Engine, fingerprint: Fingerprint) -> None:
-        """Write an engine, then the record: an engine is there once the record has it."""
+        """Write an engine, then the record: an engine exists once the record lists it."""
         file = self._path / f"{graph}.engine"
         write_file(file, engine.plan)
         info = EngineInfo(
@@ -205,7 +205,9 @@ def _graphs(bundle: Bundle, request: BuildRequest) -> tuple[str, ...]:
     known = tuple(bundle.manifest.graphs)
     for name in request.graphs:
         if name not in known:
-            raise UsageError(f"--graphs: no graph {name!r}; {bundle.path} has {', '.join(known)}")
+            raise UsageError(
+                f"graphs={name!r} (--graphs): no such graph; {bundle.path} has {', '.join(known)}"
+            )
     return tuple(dict.fromkeys(request.graphs)) or built_by_default(bundle.manifest)
 
 
@@ -214,41 +216,41 @@ def _check_precision(bundle: Bundle, request: BuildRequest) -> None:
     if quantization is not None:
         raise BundleError(
             f"{bundle.path}: its matchers are {quantization}, which is for ONNX Runtime on a CPU; "
-            "build engines from a bundle that was exported without --quantize"
+            "build engines from a bundle that was exported without quantize= (--quantize)"
         )
     if request.precision not in (None, own):
         raise BundleError(
             f"{bundle.path}: its graphs are {own}; an engine has its graphs' precision: "
-            f"export it again with --dtype {request.precision}"
+            f"export it again with dtype={request.precision!r} (--dtype {request.precision})"
         )
 
 
 def _capabilities(request: BuildRequest, trt: TensorRT, cuda: CudaState) -> tuple[str, ...]:
-    """What the engines are for."""
+    """The compute capabilities that the engines are for."""
     if request.target == "tensorrt-rtx":
         known = sorted(_known_capabilities(trt), key=float)
         for capability in request.capabilities:
             if capability not in known:
                 raise UsageError(
-                    f"--compute-capability {capability}: {trt.__name__} {trt.__version__} builds "
-                    f"for {', '.join(known)}"
+                    f"compute_capability={capability!r} (--compute-capability): {trt.__name__} "
+                    f"{trt.__version__} builds for {', '.join(known)}"
                 )
         return tuple(sorted({*request.capabilities} or RTX_CAPABILITIES, key=float))
     if request.capabilities:
         raise UsageError(
-            "--compute-capability is for --target tensorrt-rtx; tensorrt builds for the GPU that "
-            "is here"
+            "compute_capability= (--compute-capability) is for target='tensorrt-rtx' (--target); "
+            "tensorrt builds for the GPU that is here"
         )
     if not cuda.gpus:
         raise SetupError(
             f"tensorrt builds on the GPU that its engines are for: {cuda.problem}; "
-            "--target tensorrt-rtx needs none"
+            "target='tensorrt-rtx' (--target tensorrt-rtx) needs none"
         )
     return (cuda.gpus[0].capability,)
 
 
 def _known_capabilities(trt: TensorRT) -> list[str]:
-    """``"8.6"`` for ``SM86``."""
+    """The capabilities that the library can build for: ``"8.6"`` for ``SM86``."""
     names = [name for name in trt.ComputeCapability.__members__ if name.startswith("SM")]
     return [f"{name[2:-1]}.{name[-1]}" for name in names]
 

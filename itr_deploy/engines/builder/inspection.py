@@ -1,4 +1,4 @@
-"""What an engine computes in, by the layers that its builder made: the proof of its precision."""
+"""The types an engine computes in, from the layers its builder made: proof of its precision."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FLOATS: dict[str, Precision] = {
     "Float": "float32",
     "FP32": "float32",
 }
-"""Names of the floating-point types in a description; others are of indices and masks."""
+"""Names of the floating-point types in a description; other types are for indices and masks."""
 
 _LAYER = re.compile(r"^Name: (?P<name>.*?), LayerType: (?P<kind>\w+)")
 _NODES = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
@@ -29,7 +29,7 @@ _TENSOR = re.compile(r"Dimensions: \[(?P<shape>[^\]]*)\].*?Datatype: (?P<type>[^
 _PRODUCT_KINDS = re.compile(r"gemm|matrix_?multiply|conv", re.IGNORECASE)
 _FUSED_KINDS = ("kgen", "runtime_fusion", "fusion")
 _FUSED_PRODUCT = re.compile(r"gemm|mha|Fc|MatMul|Corr")
-"""In the name of a fused kernel, which lists its operators: ``__myl_FcAddDivErf``."""
+"""A product in a fused kernel's name, which lists its operators: ``__myl_FcAddDivErf``."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Layer:
     """A layer of an engine.
 
     Attributes:
-        name: The builder's.
+        name: The name given by the builder.
         is_product: Whether its kind or name says that it multiplies matrices.
-        nodes: The ONNX nodes it came from, where the builder noted them.
-        types: Floating-point types of what it takes: tensors and weights, not scalars.
+        nodes: The ONNX nodes it came from, if the builder noted them.
+        types: Floating-point types of its inputs: tensors and weights, not scalars.
     """
 
     name: str
@@ -54,17 +54,17 @@ def engine_layers(
 ) -> list[Layer]:
     """The layers of an engine that was just built.
 
-    With a GPU the engine is loaded and inspected. Without, they are what the builder told at the
-    end of the build, which has the same form.
+    With a GPU the engine is loaded and inspected. Without one, the layers are those that the
+    builder listed at the end of the build, in the same form.
 
     Args:
         trt: The target's library.
         plan: The serialised engine.
-        heard: What the library said during the build.
-        has_gpu: Whether there is a GPU. Loading an engine without may crash the process.
+        heard: The library's messages during the build.
+        has_gpu: Whether there is a GPU. Loading an engine without one may crash the process.
 
     Raises:
-        EngineError: Neither tells of any layer.
+        EngineError: No layers are reported.
     """
     layers = list(read_layers(_inspected(trt, plan) if has_gpu else heard.layers))
     layers = layers or list(read_layers(heard.layers))
@@ -78,7 +78,7 @@ def engine_layers(
 
 def _inspected(trt: TensorRT, plan: TensorRT.IHostMemory) -> str:
     runtime = trt.Runtime(logger(trt))
-    # Of a version compatible engine: it brings code of its own, which we built just now.
+    # A version compatible engine contains code of its own; it is safe, as we have just built it.
     runtime.engine_host_code_allowed = True
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
@@ -88,7 +88,7 @@ def _inspected(trt: TensorRT, plan: TensorRT.IHostMemory) -> str:
 
 
 def read_layers(told: str) -> Iterator[Layer]:
-    """Layers out of a description, one a line; what follows the layers is left out."""
+    """Layers from a description, one per line; anything after the layers is ignored."""
     for line in told.removeprefix(LAYERS).splitlines():
         found = _LAYER.match(line)
         if found is None:
@@ -103,7 +103,7 @@ def read_layers(told: str) -> Iterator[Layer]:
 
 def _types(tensors: str) -> Iterator[Precision]:
     for tensor in _TENSOR.finditer(tensors):
-        # A single number scales a product, it is no operand.
+        # A single number scales a product; it is not an operand.
         if tensor["shape"] in ("", "1"):
             continue
         words = re.findall(r"\w+", tensor["type"])
@@ -111,7 +111,7 @@ def _types(tensors: str) -> Iterator[Precision]:
 
 
 def _section(line: str, title: str) -> str:
-    """The inside of ``title: [...]``, which has brackets of its own."""
+    """The content of ``title: [...]``, which may contain brackets."""
     start = line.find(f", {title}: [")
     if start < 0:
         return ""
@@ -136,15 +136,15 @@ def count_products(
 
     Args:
         graph: Name of the graph, for messages.
-        precision: What the engine was asked to be.
-        layers: Of the engine.
-        products: Of the network that it was built from.
-        encodes: Whether it is an encoder. Those run once an item, and a family may keep all of an
-            encoder in float32.
+        precision: The requested precision of the engine.
+        layers: Layers of the engine.
+        products: Products of the network that it was built from.
+        encodes: Whether it is an encoder. Encoders run once per item, and a family may keep a
+            whole encoder in float32.
 
     Raises:
-        EngineError: The engine is to be half precision and is not: no product is, or one that is
-            in the graph is not in the engine.
+        EngineError: Half precision was requested, but no product of the engine has it, or a
+            product that has it in the graph lacks it in the engine.
     """
     found = _matrix_layers(layers, products)
     counts = Counter(_computes_in(layer, products) for layer in found)
@@ -155,7 +155,7 @@ def count_products(
     if products.named and not whole and not (wanted and counts[precision]):
         raise EngineError(
             f"{graph}: no matrix product of its engine is {precision}: {_counted(counts)}; "
-            f"export the bundle again with --dtype {precision}"
+            f"export the bundle again with dtype={precision!r} (--dtype {precision})"
         )
     told = {node for layer in layers for node in layer.nodes}
     lost = [node for node, kind in products.named.items() if kind == precision and node not in told]
@@ -178,8 +178,8 @@ def count_products(
 def _matrix_layers(layers: list[Layer], products: Products) -> list[Layer]:
     """Layers that multiply matrices.
 
-    A small product may be dissolved into kernels of multiplications and additions that are not
-    called products: then those that came from its node and take its type, or else all of them.
+    A small product may be split into kernels of multiplications and additions that are not named
+    as products. Then the kernels from its node that take its type count, or else all from its node.
     """
     whole = {node for layer in layers if layer.is_product for node in layer.nodes}
     found = [layer for layer in layers if layer.is_product]
@@ -190,13 +190,13 @@ def _matrix_layers(layers: list[Layer], products: Products) -> list[Layer]:
 
 
 def _computes_in(layer: Layer, products: Products) -> str:
-    """The type of a product's operands; of several the one that its nodes have in the graph."""
+    """The type of a product's operands; if several, the one its nodes have in the graph."""
     types = products.of(layer.nodes) & layer.types or layer.types
     return " and ".join(sorted(types)) or "integers"
 
 
 def _is_meant(layer: Layer, precision: Precision, products: Products) -> bool:
-    """Whether a layer takes what its nodes do in the graph; recurrent cells have no node's name."""
+    """Whether a layer takes its nodes' types in the graph; recurrent cells carry no node names."""
     own = products.of(layer.nodes)
     return own <= layer.types if own else layer.types <= products.unnamed | {precision}
 

@@ -1,4 +1,4 @@
-"""An ONNX graph as a target's parser reads it."""
+"""Parsing an ONNX graph with a target's parser."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itr_deploy.engines.tensorrt_api import Flags, TensorRT
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a parser does not take a graph: the node, its operator and the parser's words."""
+    """Why a parser refuses a graph: the node, its operator and the parser's message."""
 
     node: str
     operator: str
@@ -23,10 +23,10 @@ class Parsed:
     """A parsed graph. The parser owns the weights: it must live as long as the network is used.
 
     Attributes:
-        builder: Of the target's library.
+        builder: The target library's builder.
         network: Strongly typed: every layer computes in the type that the graph gives it.
-        parser: What read it.
-        refusals: Why it was not taken; empty where it was.
+        parser: The parser that read it.
+        refusals: Why the graph was refused; empty if it was accepted.
     """
 
     builder: TensorRT.Builder
@@ -40,10 +40,10 @@ def parse_graph(trt: TensorRT, path: Path) -> Parsed:
 
     Args:
         trt: The target's library.
-        path: The ONNX file, its weights beside it.
+        path: The ONNX file, with its weights beside it.
     """
     builder = trt.Builder(logger(trt))
-    # In TensorRT 11 every network is; in 10 it must be asked for.
+    # In TensorRT 11 every network is strongly typed; in 10 this must be requested.
     flags = Flags(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, logger(trt))

@@ -1,4 +1,4 @@
-"""The matrix products of a network, and the types its graph gives them."""
+"""The matrix products of a network and their types in its graph."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class Products:
     """Products of matrices with weights and with each other.
 
     Attributes:
-        named: The type of those that are a node of the graph, by the node's name.
-        unnamed: Types of those that the parser made for other operators: the recurrent cells.
+        named: Types of the products that are nodes of the graph, by the node's name.
+        unnamed: Types of those that the parser made for other operators: recurrent cells.
     """
 
     named: dict[str, Precision]
     unnamed: frozenset[Precision]
 
     def of(self, nodes: Iterable[str]) -> frozenset[Precision]:
-        """The types of those nodes that are products."""
+        """The types of those ``nodes`` that are products."""
         return frozenset(self.named[node] for node in nodes if node in self.named)
 
 

@@ -1,4 +1,4 @@
-"""A build's progress, and its end when the user wants it."""
+"""A build's progress, and stopping it when the user asks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import TypeVar
 from itr_deploy.engines.tensorrt_api import TensorRT
 
 Progress = Callable[[str, int, int], None]
-"""Told the phase that a build is in, how many of its steps are done, and all of them."""
+"""Called with a build's phase, the steps done in it, and their total number."""
 
 POLL = 0.2
-"""Seconds: a signal that came to another thread is seen when this one wakes."""
+"""Seconds between wake-ups: only then does this thread notice a signal that another received."""
 
 T = TypeVar("T")
 
@@ -24,25 +24,25 @@ T = TypeVar("T")
 class Cancellation:
     """Runs a build so that Ctrl-C ends it.
 
-    The library's builder is one long call, in which Python sees no signal. It runs in a thread of
-    its own while this one waits; a monitor then tells it to stop, which it does after its step.
+    The library's builder is one long call, during which Python handles no signals. It runs in its
+    own thread while this one waits; a monitor tells it to stop, which it does after its step.
     """
 
     def __init__(self) -> None:
-        """Begin with a build that is wanted."""
+        """Start with the build wanted."""
         self._wanted = threading.Event()
         self._wanted.set()
 
     @property
     def wanted(self) -> bool:
-        """Whether the build is to go on."""
+        """Whether the build should continue."""
         return self._wanted.is_set()
 
     def run(self, build: Callable[[], T]) -> T:
-        """What ``build`` returns.
+        """Run ``build`` and return its result.
 
         Raises:
-            KeyboardInterrupt: It was interrupted, and has ended.
+            KeyboardInterrupt: The build was interrupted and has stopped.
         """
         with self._noting_signals(), ThreadPoolExecutor(1, thread_name_prefix="build") as pool:
             result = pool.submit(build)
@@ -54,7 +54,7 @@ class Cancellation:
 
     @contextmanager
     def _noting_signals(self) -> Iterator[None]:
-        """Signals that raise `KeyboardInterrupt` end the build instead, from any place."""
+        """Make signals whose handlers raise `KeyboardInterrupt` stop the build instead."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -79,7 +79,7 @@ class Cancellation:
 def make_monitor(
     trt: TensorRT, progress: Progress, cancellation: Cancellation
 ) -> TensorRT.IProgressMonitor:
-    """A progress monitor for a builder's configuration, which must be kept as long as the build."""
+    """A progress monitor for a builder's configuration; keep it alive as long as the build."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[name-defined, misc]
         def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A file of what the builder has timed: a later build with the same layers is quicker."""
+"""A file of the builder's timings: a later build with the same layers is faster."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TimingCache:
 
     @classmethod
     def attach(cls, config: TensorRT.IBuilderConfig, file: Path | None) -> TimingCache:
-        """Give a build the timings of a file; without one it begins with none.
+        """Give a build the timings of a file; without a file it starts with none.
 
         Raises:
             EngineError: The file cannot be read, or the library refuses it.
@@ -38,7 +38,7 @@ class TimingCache:
         """Write the file with what this build added.
 
         Raises:
-            OutputError: It cannot be written; what was there before is untouched.
+            OutputError: The file cannot be written; an earlier one is left unchanged.
         """
         if self.file is None:
             return

@@ -1,4 +1,4 @@
-"""An ONNX graph as the preflight's rules see it."""
+"""The view of an ONNX graph that the preflight's rules work on."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, numpy_helper, shape_inference
 
 SMALL = 1024
-"""Elements of a constant whose values are looked at."""
+"""Most elements of a constant whose values are examined."""
 
 
 class GraphView:
-    """A graph's nodes, and what is known of its values. Weights are not read."""
+    """A graph's nodes, and what is known about its values. Weights are not read."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        """Take a model; external data may be missing."""
+        """View a model; its external data may be missing."""
         try:
             self.model = shape_inference.infer_shapes(model)
         except shape_inference.InferenceError:
-            # An operator that ONNX does not know: the rules have the types that are written down.
+            # ONNX does not know an operator: the rules use the types that the model declares.
             self.model = model
 
     @classmethod
@@ -33,7 +33,7 @@ class GraphView:
 
     @property
     def nodes(self) -> Iterator[NodeProto]:
-        """Every node, those of subgraphs too."""
+        """Every node, including those of subgraphs."""
         return _nodes(self.model.graph)
 
     def dtype(self, name: str) -> int | None:
@@ -41,7 +41,7 @@ class GraphView:
         return self._dtypes.get(name)
 
     def is_constant(self, name: str) -> bool:
-        """Whether a value follows from constants alone, so that a parser can fold it."""
+        """Whether a value depends on constants only, so that a parser can fold it."""
         if name in self._initializers:
             return True
         node = self._producers.get(name)
@@ -50,7 +50,7 @@ class GraphView:
         return all(self.is_constant(given) for given in node.input if given)
 
     def constant(self, name: str) -> NDArray[np.generic] | None:
-        """The value of a small constant that is written in the graph; None for any other."""
+        """The value of a small constant stored in the graph; None for any other value."""
         tensor = self._initializers.get(name)
         if tensor is None:
             node = self._producers.get(name)
@@ -65,7 +65,7 @@ class GraphView:
         return numpy_helper.to_array(tensor)
 
     def consumers(self, name: str) -> list[NodeProto]:
-        """Nodes that take a value."""
+        """Nodes that read a value."""
         return [node for node in self.nodes if name in node.input]
 
     @cached_property

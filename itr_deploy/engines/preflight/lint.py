@@ -1,4 +1,4 @@
-"""The preflight: a graph or a bundle against the rules of a target."""
+"""The preflight: checks a graph or a bundle against the rules of a target."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from itr_deploy.engines.preflight.rules import RULES, Target
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that a target refuses or gets wrong.
+    """Something that a target refuses or computes wrongly.
 
     Attributes:
-        graph: Its name in the bundle.
-        rule: Which of `RULES` it breaks.
+        graph: The graph's name in the bundle.
+        rule: The rule of `RULES` that is broken.
         node: The node's name.
         operator: The node's operator.
-        module: The part of the model that it came from, where the exporter noted it.
+        module: The part of the model that the node came from, if the exporter noted it.
         problem: What is wrong.
         remedy: What to do about it.
     """
@@ -36,7 +36,7 @@ class Finding:
     remedy: str
 
     def to_json(self) -> dict[str, str]:
-        """For a report."""
+        """JSON values for a report."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -46,14 +46,14 @@ class Finding:
 
 
 def lint_graph(name: str, graph: GraphView, target: Target) -> Iterator[Finding]:
-    """What is wrong with one graph."""
+    """Findings in one graph."""
     for rule, check in RULES.items():
         for node, problem, remedy in check(graph, target):
             yield Finding(name, rule, node.name, node.op_type, module_of(node), problem, remedy)
 
 
 def lint_bundle(bundle: Bundle, target: Target) -> list[Finding]:
-    """What is wrong with a bundle's graphs."""
+    """Findings in all graphs of a bundle."""
     found: list[Finding] = []
     for name, info in bundle.manifest.graphs.items():
         found += lint_graph(name, GraphView.read(Path(bundle.file(info.file))), target)
@@ -61,7 +61,7 @@ def lint_bundle(bundle: Bundle, target: Target) -> list[Finding]:
 
 
 def module_of(node: NodeProto) -> str:
-    """The innermost module of ours in the exporter's note, ``a: class/a.b: class/op: aten``."""
+    """Our innermost module in the exporter's note, ``a: class/a.b: class/op: aten``."""
     scopes = [entry.value for entry in node.metadata_props if entry.key == "namespace"]
     if not scopes:
         return ""

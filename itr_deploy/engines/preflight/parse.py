@@ -1,4 +1,4 @@
-"""A real parse by TensorRT, where it is installed; it needs no GPU."""
+"""A real parse by TensorRT, if it is installed; it needs no GPU."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from itr_deploy.engines.tensorrt_api import TensorRT
 
 
 def parse_bundle(bundle: Bundle, trt: TensorRT) -> list[Finding]:
-    """What a parser says of a bundle's graphs; nothing where it takes all of them.
+    """The parser's findings in a bundle's graphs; empty if it accepts all of them.
 
     Args:
         bundle: The bundle.
@@ -34,7 +34,7 @@ def parse_bundle(bundle: Bundle, trt: TensorRT) -> list[Finding]:
 def explain(
     graph: str, path: Path, refusals: Iterable[Refusal], trt: TensorRT, target: Target
 ) -> list[Finding]:
-    """What a parser said of a graph, and the rules that the graph breaks."""
+    """The parser's complaints about a graph, and the rules that the graph breaks."""
     said = _findings(graph, path, refusals, trt)
     return [*said, *lint_graph(graph, GraphView.read(path), target)]
 

@@ -1,4 +1,4 @@
-"""What TensorRT refuses or gets wrong in a graph, one rule a function.
+"""What TensorRT refuses or computes wrongly in a graph, one function per rule.
 
 The facts were measured with the parsers of TensorRT 10.3 to 11.4 and TensorRT for RTX 1.7.1.
 """
@@ -20,7 +20,7 @@ Rule = Callable[[GraphView, Target], Iterator[Problem]]
 
 MOST_TOP_K = 3840
 LEAST_HALF = 6e-8
-"""The smallest number above 0 that half precision has."""
+"""The smallest float16 number above 0."""
 HALF, BFLOAT = TensorProto.FLOAT16, TensorProto.BFLOAT16
 RECURRENT = ("GRU", "LSTM", "RNN")
 # fmt: off
@@ -40,7 +40,7 @@ UNSUPPORTED = frozenset({
     "StringSplit", "SwiGLU", "TfIdfVectorizer", "Unique",
 })
 # fmt: on
-"""Operators of ONNX that the parsers do not take."""
+"""ONNX operators that the parsers do not accept."""
 
 QUANTISED = frozenset(
     {"DynamicQuantizeLinear", "MatMulInteger", "MatMulIntegerToFloat", "ConvInteger"}
@@ -63,7 +63,7 @@ def operators(graph: GraphView, target: Target) -> Iterator[Problem]:
 
 
 def mixed_types(graph: GraphView, target: Target) -> Iterator[Problem]:
-    """Operands of one type in ONNX that are of two here."""
+    """Operands that ONNX requires to have one type but that have two."""
     for node in graph.nodes:
         for names in _of_one_type(node):
             found = {graph.dtype(name) for name in names} - {None}
@@ -87,7 +87,7 @@ def recurrent_types(graph: GraphView, target: Target) -> Iterator[Problem]:
 
 
 def recurrent_layout(graph: GraphView, target: Target) -> Iterator[Problem]:
-    """The layout that is ignored without a word."""
+    """The layout of recurrent cells that is silently ignored."""
     for node in graph.nodes:
         if node.op_type in RECURRENT and attribute(node, "layout") == 1:
             remedy = "transpose around it and use layout=0"
@@ -95,14 +95,14 @@ def recurrent_layout(graph: GraphView, target: Target) -> Iterator[Problem]:
 
 
 def attention(graph: GraphView, target: Target) -> Iterator[Problem]:
-    """The fused operator, which fails at build in float32 or with odd head sizes."""
+    """The fused attention operator, which fails at build in float32 or with odd head sizes."""
     for node in graph.nodes:
         if node.op_type == "Attention" and not node.domain:
             yield node, "the Attention operator fails at build", "export at opset 20"
 
 
 def top_k(graph: GraphView, target: Target) -> Iterator[Problem]:
-    """More items than TopK takes."""
+    """A TopK of more items than it supports."""
     for node in graph.nodes:
         if node.op_type == "TopK":
             count = graph.constant(node.input[1])
@@ -142,7 +142,7 @@ def zero_points(graph: GraphView, target: Target) -> Iterator[Problem]:
 
 
 def half_constants(graph: GraphView, target: Target) -> Iterator[Problem]:
-    """Numbers that become 0 in half precision, as epsilons do."""
+    """Numbers that become 0 in float16, as small epsilons do."""
     for node in graph.nodes:
         if not any(graph.dtype(name) == HALF for name in node.output):
             continue
@@ -172,7 +172,7 @@ RULES: dict[str, Rule] = {
 
 
 def _of_one_type(node: NodeProto) -> Iterator[list[str]]:
-    """Inputs of a node that its operator's schema gives one type."""
+    """Groups of a node's inputs to which its operator's schema gives the same type."""
     if node.domain not in ("", "ai.onnx") or not defs.has(node.op_type):
         return
     groups: dict[str, list[str]] = {}

@@ -1,1 +1,1 @@
-"""A split of the field as it lies on disk, read without taking memory."""
+"""The field's data sets on disk, read without keeping them in memory."""

@@ -1,4 +1,4 @@
-"""Which captions are whose: the right answers of a split, in both directions."""
+"""The right answers of a split in both directions: which captions belong to which image."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Answers:
-    """Every image has so many captions, which follow each other in the order of the images.
+    """Every image has the same number of captions, consecutive and in the order of the images.
 
     Attributes:
-        captions_per_image: How many.
+        captions_per_image: Number of captions per image.
 
     Examples:
         >>> Answers(5).captions(slice(2, 4))
@@ -32,7 +32,7 @@ class Answers:
         return slice(images.start * self.captions_per_image, images.stop * self.captions_per_image)
 
     def right(self, query: Modality, part: slice, items: NDArray[np.int64]) -> Mask:
-        """Which of ``items [queries, n]`` are right answers of their query.
+        """Which of ``items [queries, n]`` are right answers to their query.
 
         Args:
             query: Modality of the queries.
@@ -48,17 +48,17 @@ class Answers:
         return found
 
     def odd(self, modality: Modality, part: slice) -> Mask:
-        """Which of some items belong to images of odd numbers."""
+        """Which of some items belong to odd-numbered images."""
         numbers = np.arange(part.start, part.stop)
         own = numbers if modality == "image" else numbers // self.captions_per_image
         odd: Mask = own % 2 == 1
         return odd
 
     def folds(self, images: int, folds: int) -> list[tuple[slice, slice]]:
-        """Images and captions of equal folds of consecutive images.
+        """The images and captions of equal folds of consecutive images.
 
         Raises:
-            UsageError: The images cannot be divided so.
+            UsageError: The images cannot be divided into equal folds.
         """
         if folds < 1 or images % folds:
             raise UsageError(f"{images} images cannot be divided into {folds} equal folds")

@@ -1,4 +1,4 @@
-"""How much memory an evaluation takes, and files that are mapped without taking any."""
+"""Measures the peak memory of an evaluation, and releases the memory of mapped files."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ STATUS = Path("/proc/self/status")
 
 
 def peak_memory() -> int | None:
-    """Most bytes this process has held in memory so far, None where the system does not say."""
-    # psutil knows a peak on Windows alone; and on Linux getrusage also counts what the parent held
-    # when it started this process.
+    """Peak memory of this process so far in bytes, None if the system does not report it."""
+    # psutil reports a peak only on Windows. On Linux getrusage also counts the memory that the
+    # parent held when it started this process.
     if sys.platform == "win32":
         import psutil
 
@@ -32,9 +32,9 @@ def peak_memory() -> int | None:
 
 
 def release_pages(array: NDArray[Any]) -> None:
-    """Give back the pages of a read-only array that is mapped from disk; others are left alone.
+    """Release the pages of a read-only array mapped from disk; other arrays are left alone.
 
-    They count as memory of the process once they were read. What is read again comes from disk.
+    Pages count as memory of the process once they were read. Reading them again goes to disk.
     """
     base: Any = array
     while isinstance(base, np.ndarray):

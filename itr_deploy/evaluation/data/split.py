@@ -1,8 +1,8 @@
-"""The field's precomputed data as it lies on disk.
+"""The field's precomputed data on disk.
 
-``{split}_ims.npy`` or ``{split}_feat.npy`` holds region features ``[N, R, Di]``, one row an image
-or the same image once for each of its captions; ``{split}_caps.txt`` one caption a line, an
-image's captions together; ``{split}_ids.txt``, where there is one, an id an image or a caption.
+``{split}_ims.npy`` or ``{split}_feat.npy`` holds region features ``[N, R, Di]``, one row per image,
+or each image repeated once per caption. ``{split}_caps.txt`` has one caption per line, the captions
+of an image together. ``{split}_ids.txt``, if present, has one id per image or per caption.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Split:
 
     Attributes:
         name: Its name.
-        regions: ``[N, R, Di]``, mapped from disk, one row an image.
-        image_ids: An id an image.
+        regions: ``[N, R, Di]``, mapped from disk, one row per image.
+        image_ids: One id per image.
         captions: All captions, in the order of their images.
-        captions_per_image: How many each image has.
+        captions_per_image: Number of captions per image.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Split:
 
     @property
     def caption_ids(self) -> list[str]:
-        """An id a caption: its image's id, ``#``, and its number."""
+        """One id per caption: its image's id, ``#``, and its number."""
         per = self.captions_per_image
         return [f"{self.image_ids[n // per]}#{n % per}" for n in range(len(self.captions))]
 
@@ -56,7 +56,7 @@ class Split:
         return [self.image_ids[n // per] for n in range(len(self.captions))]
 
     def first(self, images: int | None) -> Split:
-        """Its first images and their captions; None for all."""
+        """The first ``images`` images and their captions; None for all."""
         if images is None:
             return self
         captions = self.captions[: images * self.captions_per_image]
@@ -69,7 +69,7 @@ class Split:
 
     @property
     def answers(self) -> Answers:
-        """Which captions are whose."""
+        """Which captions belong to which image."""
         return Answers(self.captions_per_image)
 
     def digest(self) -> str:
@@ -118,7 +118,8 @@ def _features(root: Path, split: str) -> NDArray[Any]:
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
         raise InputError(
-            f"{root}: no {' or '.join(p.name for p in paths)}; check --data and --split"
+            f"{root}: no {' or '.join(p.name for p in paths)}; check data= and split= "
+            "(--data, --split)"
         )
     try:
         features: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
@@ -132,9 +133,9 @@ def _features(root: Path, split: str) -> NDArray[Any]:
 
 
 def _repeats(features: NDArray[Any]) -> bool:
-    """Whether the rows are every image five times, once a caption.
+    """Whether the rows hold every image five times, once per caption.
 
-    Groups of rows are compared until one is not a repeated image: mostly the first.
+    Groups of rows are compared until one is not a repeated image, usually the first.
     """
     if len(features) % CAPTIONS_PER_IMAGE:
         return False
@@ -164,12 +165,14 @@ def _image_ids(path: Path, images: int, per_image: int) -> list[str]:
 
 def _lines(path: Path, *, required: bool) -> list[str]:
     try:
-        # Line feeds alone end a line: captions hold form feeds and other separators.
+        # Only line feeds end a line: captions may contain form feeds and other separators.
         with path.open(encoding="utf-8", newline="\n") as file:
             return [line.rstrip("\r\n") for line in file]
     except FileNotFoundError as error:
         if required:
-            raise InputError(f"{path}: no such file; check --data and --split") from error
+            raise InputError(
+                f"{path}: no such file; check data= and split= (--data, --split)"
+            ) from error
         return []
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as UTF-8 text: {error}") from error

@@ -1,1 +1,1 @@
-"""What the field measures, from scores: Recall@K, ranks, shortlists, re-ranking."""
+"""The field's measures of scores: Recall@K, ranks, shortlists, re-ranking."""

@@ -1,4 +1,4 @@
-"""Another way to score the same split, and what differs from it."""
+"""Another way to score the same split, and how the bundle differs from it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Baseline:
     """What an evaluation is compared with.
 
     Attributes:
-        name: For people.
-        scorer: Gives its scores.
-        identity: What decides them, besides the data.
-        network: The re-ranker's scores, where the evaluation re-ranks.
+        name: Its human-readable name.
+        scorer: Computes its scores.
+        identity: What determines the scores, besides the data.
+        network: The re-ranker's scores, if the evaluation re-ranks.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Baseline:
 def baseline_scores(
     baseline: Baseline, split: Split, root: Path, force: bool, bar: Bar = QUIET
 ) -> ScoreMatrix:
-    """A split's scores by the baseline, in ``root``; see `resume_matrix` and `fill`."""
+    """A split's scores by the baseline, stored in ``root``; an interrupted run is resumed."""
     identity = {**baseline.identity, "data": split.digest()}
     matrix = resume_matrix(root, identity, force=force)
     matrix = matrix or ScoreMatrix.create(root, identity, baseline.scorer.grid)
@@ -47,7 +47,7 @@ def baseline_scores(
 
 
 def largest_difference(scores: Scores, baseline: Scores) -> float:
-    """The largest absolute difference of two matrices of scores, read block by block."""
+    """The largest absolute difference between two matrices of scores, read block by block."""
     rows, columns = scores.shape
     step = max(1, BLOCK_BYTES // (4 * columns))
     largest = 0.0
@@ -58,7 +58,7 @@ def largest_difference(scores: Scores, baseline: Scores) -> float:
 
 
 def moved(found: Ranks, baseline: Ranks) -> BothWays[int]:
-    """How many queries have another rank."""
+    """How many queries have a different rank."""
     return BothWays[int](
         image_to_text=int((found.image_to_text != baseline.image_to_text).sum()),
         text_to_image=int((found.text_to_image != baseline.text_to_image).sum()),

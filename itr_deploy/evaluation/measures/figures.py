@@ -1,4 +1,4 @@
-"""The figures that the field reports, of both directions of a search."""
+"""The figures that the field reports, for both directions of a search."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ T = TypeVar("T")
 
 
 class BothWays(Record, Generic[T]):
-    """The same thing of both directions.
+    """The same thing for both directions.
 
     Attributes:
-        image_to_text: Of images that search captions.
-        text_to_image: Of captions that search images.
+        image_to_text: For images that search captions.
+        text_to_image: For captions that search images.
     """
 
     image_to_text: T
     text_to_image: T
 
     def named(self) -> Iterator[tuple[str, T]]:
-        """What each direction is called, and its value."""
+        """The name of each direction, and its value."""
         yield direction_title("image"), self.image_to_text
         yield direction_title("text"), self.text_to_image
 
@@ -32,11 +32,11 @@ class DirectionFigures(Record):
     """Figures of one direction.
 
     Attributes:
-        r1: Percent of the queries whose right answer is first.
-        r5: Among the first five.
-        r10: Among the first ten.
-        median_rank: Median of the ranks, rounded down as the field does; the best rank is 1.
-        mean_rank: Their mean.
+        r1: Percentage of queries whose right answer is first.
+        r5: Percentage of queries whose right answer is among the first five.
+        r10: The same for the first ten.
+        median_rank: Median of the ranks, rounded down as is usual in the field; the best rank is 1.
+        mean_rank: Mean of the ranks.
     """
 
     r1: float

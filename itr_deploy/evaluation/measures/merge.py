@@ -1,7 +1,7 @@
-"""Merging a re-ranker's two directions into one matrix, as LeaPRR's published evaluation does.
+"""Merges a re-ranker's two directions into one matrix, as LeaPRR's published evaluation does.
 
-``S1`` is the matcher's matrix with the new scores of every image's candidates written in, ``S2``
-the same for every caption's; both directions are ranked from ``(S1 + S2) / 2``.
+``S1`` is the matcher's matrix with the new scores of every image's candidates written into it,
+``S2`` the same with those of every caption's; both directions are ranked from ``(S1 + S2) / 2``.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class Rescored:
     """New scores of every query's candidates.
 
     Attributes:
-        items: ``int64 [Q, K]``, the candidates' numbers, no item twice a query.
-        scores: ``float32 [Q, K]``.
-        before: ``float32 [Q, K]``, the matcher's, best first; None where nobody asks.
+        items: ``int64 [Q, K]``, the candidates' numbers, no item twice in a query.
+        scores: ``float32 [Q, K]``, the new scores.
+        before: ``float32 [Q, K]``, the matcher's scores, best first; None if not needed.
     """
 
     items: NDArray[np.int64]
@@ -29,7 +29,7 @@ class Rescored:
     before: NDArray[np.float32] | None = None
 
     def in_order(self) -> Rescored:
-        """The matcher's own scores handed out anew: the best to the best by the new ones."""
+        """The matcher's own scores, reassigned in the order of the new ones."""
         assert self.before is not None
         order = np.argsort(-self.scores, axis=1, kind="stable")
         handed = np.empty_like(self.scores)
@@ -38,14 +38,14 @@ class Rescored:
 
     @property
     def fallen_behind(self) -> float:
-        """Share of queries all of whose new scores are below what the last candidate had."""
+        """Share of queries whose new scores are all below the matcher's for the last candidate."""
         assert self.before is not None
         return float((self.scores.max(axis=1) < self.before[:, -1]).mean())
 
     def written_into(
         self, block: NDArray[np.float32], queries: slice, items: slice
     ) -> NDArray[np.float32]:
-        """A block ``[queries, items]`` of the matcher's scores with the new ones in it."""
+        """A block ``[queries, items]`` of the matcher's scores with the new ones written in."""
         written = np.array(block)
         own = self.items[queries]
         rows, places = np.nonzero((own >= items.start) & (own < items.stop))
@@ -58,9 +58,9 @@ class TwoWayMerge:
     """The merged matrix ``float32 [N, C]``, computed block by block as it is read.
 
     Attributes:
-        scores: The matcher's, ``float32 [N, C]``.
-        by_image: Of every image query, N of them, over captions.
-        by_caption: Of every caption query, C of them, over images.
+        scores: The matcher's scores, ``float32 [N, C]``.
+        by_image: New scores of captions for the N image queries.
+        by_caption: New scores of images for the C caption queries.
     """
 
     scores: Scores
@@ -69,7 +69,7 @@ class TwoWayMerge:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Images and captions."""
+        """Number of images and of captions."""
         return self.scores.shape
 
     def __getitem__(self, part: tuple[slice, slice]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""The prefilter of a search, on a split: its scores, and the order it gives."""
+"""The prefilter of a search, on a split: its scores and the resulting order."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Cascade:
     """A prefilter between the coarse embedding and the matcher.
 
     Attributes:
-        scores: The prefilter's ``float32 [N, C]`` of every pair.
-        widths: Of the shortlist that it reads, by the query's modality; None where that direction
-            has no prefilter.
+        scores: The prefilter's scores of every pair, ``float32 [N, C]``.
+        widths: Width of the shortlist that it reads, by the query's modality; None if that
+            direction has no prefilter.
     """
 
     scores: Scores
     widths: Mapping[Modality, int | None]
 
     def orders(self, coarse: Coarse) -> dict[Modality, Order]:
-        """What the matcher's shortlists are the first of, in the directions with a prefilter."""
+        """The orders whose first items the matcher scores, for directions with a prefilter."""
         return {
             query: prefiltered_order(coarse, self.scores, query, width)
             for query, width in self.widths.items()
@@ -41,7 +41,7 @@ class Cascade:
 
 
 def cascade_widths(pipeline: Pipeline, coarse: Coarse) -> dict[Modality, int | None]:
-    """How many items the prefilter reads in a pipeline's searches, None where it is left out."""
+    """How many items the prefilter reads in a pipeline's searches, None if it is left out."""
     found: dict[Modality, int | None] = {}
     for query in MODALITIES:
         items, narrow = coarse.items(query), pipeline.width(query)
@@ -51,13 +51,13 @@ def cascade_widths(pipeline: Pipeline, coarse: Coarse) -> dict[Modality, int | N
 
 
 def prefilter_scores(items: SplitItems, root: Path, force: bool, bar: Bar) -> ScoreMatrix:
-    """The prefilter's scores of every pair of a split, in ``root``.
+    """The prefilter's scores of every pair of a split, stored in ``root``.
 
     Scores that an interrupted run left there are completed.
 
     Raises:
-        InputError: ``root`` has scores of something else, and not ``force``.
-        OutputError: The disk refuses.
+        InputError: ``root`` has scores of something else, and ``force`` is not set.
+        OutputError: The disk cannot be written.
     """
     matcher = items.matcher
     identity = {

@@ -1,9 +1,9 @@
 """The field's measures, from a matrix of scores: Recall@K, median and mean rank, rSum.
 
-The rank of a right answer is 1 plus the number of wrong ones that score at least as much: a tie
-counts against the right answer, so that a model that scores all alike has recalled nothing. The
-field's programs sort and leave the order of ties to the sort; without ties the figures are theirs.
-A score that is not a number is lost: it beats nothing, and as a wrong answer it stands above.
+The rank of a right answer is 1 plus the number of wrong ones that score at least as much. A tie
+counts against the right answer, so a model that gives every item the same score recalls nothing.
+The field's programs sort and leave the order of ties to the sort; without ties the figures are the
+same. NaN always loses: as a right answer it beats nothing, as a wrong answer it ranks above.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from itr_deploy.evaluation.scores.split_scores import Scores
 CUTOFFS = (1, 5, 10)
 
 BLOCK_BYTES = 64 << 20
-"""Scores that are read at a time."""
+"""Bytes of scores that are read at a time."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
-    """The rank of every query's right answer, from 1. Equal where all ranks are; not hashable.
+    """The rank of every query's right answer, from 1. Equal if all ranks are; not hashable.
 
     Attributes:
-        image_to_text: ``int64 [N]``, of an image's best caption.
-        text_to_image: ``int64 [C]``, of a caption's image.
+        image_to_text: ``int64 [N]``, the rank of each image's best caption.
+        text_to_image: ``int64 [C]``, the rank of each caption's image.
     """
 
     image_to_text: NDArray[np.int64]
@@ -51,8 +51,8 @@ def ranks(scores: Scores, captions_per_image: int, block_bytes: int = BLOCK_BYTE
 
     Args:
         scores: ``float32 [N, C]``, higher is better; read in blocks of rows, twice.
-        captions_per_image: Captions of an image; they follow each other, ``C = N * this``.
-        block_bytes: Size of a block.
+        captions_per_image: Captions per image; they are consecutive, ``C = N * this``.
+        block_bytes: Size of a block in bytes.
 
     Raises:
         UsageError: The matrix has another number of captions.
@@ -92,7 +92,7 @@ def recall(found: Ranks) -> Recall:
 
 
 def mean_recall(folds: Sequence[Recall]) -> Recall:
-    """The mean of every figure over folds, as MS-COCO's 1K figures are given."""
+    """The mean of every figure over folds, as published for MS-COCO 1K."""
 
     def mean(directions: list[DirectionFigures]) -> DirectionFigures:
         values = [list(direction.model_dump().values()) for direction in directions]
@@ -105,7 +105,7 @@ def mean_recall(folds: Sequence[Recall]) -> Recall:
 
 
 def recall_curve(found: NDArray[np.int64], depths: Sequence[int]) -> list[float]:
-    """Percent of ranks ``int64 [Q]`` that are at most each depth."""
+    """For each depth, the percentage of ranks ``int64 [Q]`` up to it."""
     return [_percent(found <= depth) for depth in depths]
 
 
@@ -122,7 +122,7 @@ def _percent(hits: NDArray[np.bool_]) -> float:
 
 
 def _own(scores: Scores, rows: slice, per: int) -> NDArray[np.float32]:
-    """Scores ``[n, per]`` of a block's images with their own captions."""
+    """Scores ``float32 [n, per]`` of a block's images with their own captions."""
     part = scores[rows, slice(rows.start * per, rows.stop * per)]
     count = rows.stop - rows.start
     places = np.arange(count)

@@ -1,4 +1,4 @@
-"""A split re-ranked both ways, as LeaPRR's published evaluation does it."""
+"""Re-ranks a split in both directions, as LeaPRR's published evaluation does."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ Network = Callable[[Modality, Inputs], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class SplitSimilarities:
-    """Similarity within the modalities of a split, the intra-similarity of a re-ranker.
+    """Similarities within each modality of a split, which a re-ranker reads.
 
     Attributes:
         coarse: The split's pooled embeddings.
         split: The data.
-        lists: Neighbour lists of images and texts where the user gives them.
+        lists: Neighbour lists by modality, where the user gives them.
     """
 
     coarse: Coarse
@@ -47,7 +47,7 @@ class SplitSimilarities:
     lists: dict[Modality, NeighbourLists]
 
     def intra_similarity(self, modality: Modality, part: slice) -> IntraSimilarity:
-        """That of some items of a modality, among each other.
+        """Similarities of some items of a modality among each other.
 
         Raises:
             InputError: An item has no neighbour list.
@@ -60,10 +60,10 @@ class SplitSimilarities:
 
 
 def check_enough(record: Reranker, images: int, captions: int) -> None:
-    """Refuse too few items that are ranked together.
+    """Check that enough items are ranked together.
 
     Raises:
-        InputError: They are fewer than the re-ranker reads, whose sizes are fixed.
+        InputError: There are fewer than the re-ranker reads; its sizes are fixed.
     """
     least = max(record.pillars, record.neighbours)
     least_images = max(least, record.text_to_image.rows - 1)
@@ -82,16 +82,16 @@ def check_lists(
     record: Reranker,
     parts: Sequence[tuple[slice, slice]],
 ) -> None:
-    """Refuse neighbour lists that a split, or a fold of it, cannot be re-ranked with.
+    """Check that a split, or each fold of it, can be re-ranked with the neighbour lists.
 
     Args:
         split: The data.
         lists: The lists by modality.
         record: The re-ranker's sizes.
-        parts: Images and captions that are ranked together.
+        parts: For each part, the images and captions that are ranked together.
 
     Raises:
-        InputError: An item has no list, or one with too few items of its part.
+        InputError: An item has no list, or its list has too few items of its part.
     """
     for images, captions in parts:
         for modality, given in lists.items():
@@ -116,15 +116,15 @@ def reranked(
     network: Network,
     merge: MergeKind = "published",
 ) -> TwoWayMerge:
-    """Re-rank every image's captions and every caption's images of a part of a split.
+    """Re-rank every image's captions and every caption's images in a part of a split.
 
     Args:
         matrix: The matcher's scores of the whole split.
-        similarities: Within the modalities of the whole split.
-        images: The images of the part, among which and whose captions all ranking takes place.
+        similarities: Similarities within each modality of the whole split.
+        images: The images of the part; only they and their captions are ranked.
         captions: Their captions.
         record: The re-ranker's sizes.
-        network: Its scores.
+        network: Computes its scores.
         merge: What is written into the matrix of the matcher's scores, see `RerankOptions`.
 
     Raises:
@@ -161,9 +161,9 @@ def _rescored(matrices: SimilarityMatrices, query: Modality, network: Network) -
 
 
 def one_way_scores(merge: TwoWayMerge, query: Modality, part: slice) -> NDArray[np.float32]:
-    """Scores ``float32 [queries, items]`` in whose order a search has the items of some queries.
+    """Scores ``float32 [queries, items]`` that order the items of some queries as a search does.
 
-    A query's shortlist lies above the rest whatever its new scores.
+    A query's shortlist stays above the rest, whatever its new scores are.
     """
     found = merge.by_image if query == "image" else merge.by_caption
     scores = np.array(query_scores(merge.scores, query, part))
@@ -173,12 +173,12 @@ def one_way_scores(merge: TwoWayMerge, query: Modality, part: slice) -> NDArray[
 
 
 def one_way_ranks(before: Ranks, merge: TwoWayMerge, answers: Answers) -> Ranks:
-    """Ranks as a search has them: a query's shortlist in its new order, the rest behind it.
+    """Ranks as in a search: a query's shortlist in its new order, then the rest.
 
     Args:
-        before: By the matcher alone.
+        before: Ranks by the matcher alone.
         merge: Holds the new scores of both directions.
-        answers: Which captions are whose.
+        answers: Which captions belong to which image.
     """
     found: dict[Modality, Rescored] = {"image": merge.by_image, "text": merge.by_caption}
     right = {

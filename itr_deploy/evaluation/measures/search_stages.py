@@ -1,4 +1,4 @@
-"""The stages of a search as an evaluation sees them: what each ranks, and how well."""
+"""The stages of a search in an evaluation: what each one ranks, and how well."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from itr_deploy.evaluation.scores.split_scores import SplitScores, query_scores
 from itr_deploy.runtime.projection import PLAIN
 
 DEPTHS = (*range(1, 11), *range(12, 21, 2), *range(25, 51, 5), *range(60, 101, 10))
-"""Where recall curves are taken."""
+"""The values of K in recall curves."""
 
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """One way to rank: the coarse embedding alone, or the matcher behind a shortlist.
+    """One way to rank: the coarse embedding alone, or the matcher on a shortlist.
 
     Attributes:
-        name: For people.
-        widths: Of the shortlist, by the query's modality: 0 for none of the matcher, None for
-            every item.
-        ranks: Of the right answers.
-        scores: Gives ``float32 [queries, items]`` that some queries of a modality are ranked by,
+        name: Its human-readable name.
+        widths: Width of the shortlist, by the query's modality: 0 if the matcher is not used, None
+            for every item.
+        ranks: Ranks of the right answers.
+        scores: Returns ``float32 [queries, items]`` by which some queries of a modality are ranked,
             None for the matcher's own.
-        orders: What the shortlist is the first of, by the query's modality, where that is not the
-            coarse order.
+        orders: The order whose first items are the shortlist, by the query's modality, if that is
+            not the coarse order.
     """
 
     name: str
@@ -56,14 +56,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class Staged:
-    """Scores of a split, and what was found about them.
+    """Scores of a split, and the stages that rank it.
 
     Attributes:
         data: The scores.
-        by_query: Shortlists of the two directions by the coarse embedding.
-        plain: Those without its projection, in a direction that has one, if every pair was scored.
-        behind: Those of a search: by the prefilter, in a direction that has one.
-        stages: From the cheapest to the dearest.
+        by_query: Shortlists by the coarse embedding, by the query's modality.
+        plain: The same without the projection, for directions that have one, if every pair was
+            scored.
+        behind: The shortlists of a search: by the prefilter in directions that have one.
+        stages: The stages, cheapest first.
     """
 
     data: SplitScores
@@ -98,9 +99,9 @@ def staged(
     Args:
         data: The split's scores.
         exhaustive: Ranks by every pair's score, None where not every pair has one.
-        widths: Of the shortlist that is a stage of its own, by the query's modality; None takes
-            every item.
-        cascade: The prefilter of that stage, where it has one.
+        widths: Width of the shortlist that is a stage of its own, by the query's modality; None
+            takes every item.
+        cascade: The prefilter of that stage, None if it has none.
     """
     every, coarse = exhaustive is not None, data.coarse
     own = {query: _at_most(widths[query], coarse.items(query)) for query in MODALITIES}
@@ -132,12 +133,12 @@ def staged(
 
 
 def with_reranking(stages: Staged, merge: TwoWayMerge, merged: Ranks, before: Ranks) -> Staged:
-    """The stages, and those of a re-ranker: as a search has it, and merged of both directions.
+    """Add the stages of a re-ranker: one direction as in a search, and both directions merged.
 
     Args:
-        stages: Up to the matcher scoring every pair.
+        stages: The stages up to the matcher scoring every pair.
         merge: The merged scores of the re-ranker.
-        merged: Ranks by them.
+        merged: Ranks by the merged scores.
         before: Ranks by the matcher alone.
     """
     every: dict[Modality, int | None] = dict.fromkeys(MODALITIES)
@@ -157,7 +158,7 @@ def _at_most(width: int | None, items: int) -> int:
 
 
 def _reported(items: int, own: int, every: bool) -> list[int]:
-    """Widths to report; without every pair's score no wider than the shortlist."""
+    """Widths to report; unless every pair has a score, none is wider than the shortlist."""
     most = items if every else own
     return sorted({width for width in (*default_widths(items), own) if width <= most})
 

@@ -1,9 +1,8 @@
-"""What a shortlist costs: ranks behind one of any width, and its share of the exhaustive top 10.
+"""What shortlists lose: ranks with one of any width, and its share of the exhaustive top 10.
 
-A shortlist is the coarse embedding's best items, or what a prefilter puts first among more of them.
-The matcher ranks those; what lies behind them keeps its order, so that every right answer has a
-rank. Equal coarse scores are put in the
-order of the split; a search puts them in the order of the ids.
+A shortlist holds the coarse embedding's best items, or the prefilter's best of a wider selection.
+The matcher ranks these; the items after them keep their order, so every right answer has a rank.
+Equal coarse scores are ordered as in the split; a search orders them by id.
 """
 
 from __future__ import annotations
@@ -20,23 +19,23 @@ from itr_deploy.evaluation.scores.coarse import BLOCK_CELLS, Coarse, query_block
 from itr_deploy.evaluation.scores.split_scores import Scores, SplitScores, query_scores
 
 TOP = 10
-"""A shortlist is judged by how many of so many best items it holds."""
+"""A shortlist is judged by how many of this many best items it holds."""
 
 
 Order = Callable[[slice], NDArray[np.int64]]
-"""Gives the items ``int64 [queries, items]`` of some queries, best first."""
+"""Returns all items for some queries, ``int64 [queries, items]``, best first."""
 
 
 @dataclass(frozen=True, eq=False)
 class Shortlists:
-    """Queries of one modality, Q of them, behind shortlists of several widths.
+    """The Q queries of one modality with shortlists of several widths.
 
     Attributes:
-        items: Items of the gallery.
+        items: Number of items in the gallery.
         coarse: ``int64 [Q]``, ranks from 1 of the right answers by the coarse order alone.
-        ranks: For every width ``int64 [Q]``, their ranks with a shortlist so wide.
-        places: ``int64 [Q, min(TOP, items)]``, where from 0 the coarse order has the exhaustively
-            best items; None if not every pair was scored.
+        ranks: For every width ``int64 [Q]``, their ranks with a shortlist of that width.
+        places: ``int64 [Q, min(TOP, items)]``, places from 0 of the exhaustively best items in the
+            coarse order; None if not every pair was scored.
     """
 
     items: int
@@ -45,7 +44,7 @@ class Shortlists:
     places: NDArray[np.int64] | None
 
     def share(self, width: int) -> float:
-        """Share of the exhaustive top 10 that a shortlist so wide holds."""
+        """Share of the exhaustive top 10 that a shortlist of this width holds."""
         assert self.places is not None
         return float((self.places < width).mean())
 
@@ -72,15 +71,15 @@ def shortlists(
     order: Order | None = None,
     block_cells: int = BLOCK_CELLS,
 ) -> Shortlists:
-    """Ranks of the right answers behind shortlists.
+    """Ranks of the right answers with shortlists.
 
     Args:
-        data: The split; only pairs of the widest shortlist are looked at unless ``exhaustive``.
+        data: The split; unless ``exhaustive``, only pairs of the widest shortlist matter.
         query: Modality of the queries.
         widths: The shortlists' widths.
         exhaustive: Whether every pair has a score.
-        order: What the shortlists are the first of, by default the coarse order.
-        block_cells: Pairs to look at together.
+        order: The order whose first items are the shortlists, by default the coarse order.
+        block_cells: Number of pairs to process together.
     """
     queries, items = data.coarse.queries(query), data.coarse.items(query)
     first = np.empty(queries, np.int64)
@@ -101,12 +100,12 @@ def shortlists(
 
 
 def coarse_order(coarse: Coarse, query: Modality, part: slice) -> NDArray[np.int64]:
-    """Items ``int64 [queries, items]``, the coarse embedding's best first."""
+    """Items ``int64 [queries, items]``, best first by the coarse embedding."""
     return np.argsort(-coarse.rows(query, part), axis=1, kind="stable")
 
 
 def prefiltered_order(coarse: Coarse, prefilter: Scores, query: Modality, width: int) -> Order:
-    """The coarse order, its first ``width`` items in the order of their prefilter scores.
+    """The coarse order with its first ``width`` items sorted by their prefilter scores.
 
     Args:
         coarse: The split's embeddings.
@@ -129,7 +128,7 @@ def prefiltered_order(coarse: Coarse, prefilter: Scores, query: Modality, width:
 def _ranks(
     scores: NDArray[np.float32], own: NDArray[np.bool_], first: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Ranks ``int64 [n]`` from a shortlist's scores and right answers ``[n, width]``."""
+    """Ranks ``int64 [n]`` from a shortlist's scores and right answers, both ``[n, width]``."""
     best = np.where(own, scores, -np.inf).max(axis=1, keepdims=True)
     above = np.count_nonzero(~(scores < best) & ~own, axis=1)
     return np.where(own.any(axis=1), above, first) + 1

@@ -11,7 +11,7 @@ from itr_deploy.evaluation.measures.recall import Ranks, mean_recall, ranks, rec
 from itr_deploy.evaluation.scores.split_scores import Scores
 
 Ranking = Callable[[slice, slice], Scores]
-"""The scores by which some images and their captions are ranked among each other."""
+"""Returns the scores by which a part's images and captions are ranked among each other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,8 +19,8 @@ class SplitRanks:
     """Ranks by one way of scoring.
 
     Attributes:
-        scores: Of the whole split.
-        ranks: By them.
+        scores: The scores of the whole split.
+        ranks: The ranks by these scores.
         folds: Ranks within every fold; empty for one fold.
     """
 
@@ -45,7 +45,7 @@ class SplitRanks:
 
 
 def split_ranks(ranking: Ranking, images: int, answers: Answers, folds: int) -> SplitRanks:
-    """Rank a split of so many images.
+    """Rank a split of ``images`` images.
 
     Raises:
         UsageError: The folds do not divide the images.

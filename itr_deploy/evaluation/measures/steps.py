@@ -1,4 +1,4 @@
-"""Recall of the single steps of a matcher whose score is the sum of what its steps say."""
+"""Recall of the single steps of a matcher whose score is the sum of its steps' scores."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from itr_deploy.evaluation.scores.split_scores import Scores
 
 
 def step_recalls(matrix: ScoreMatrix, captions_per_image: int) -> list[tuple[Recall, Recall]]:
-    """For every step the recall of its own part of the score, and of all parts up to it.
+    """For every step, the recall by its own part of the score and by all parts up to it.
 
     Args:
-        matrix: Plane 0 has the scores, the others the parts of the steps in order.
-        captions_per_image: Captions of an image.
+        matrix: Plane 0 holds the scores, the other planes the parts of the steps in order.
+        captions_per_image: Captions per image.
     """
     parts = [matrix.plane(number) for number in range(1, matrix.planes)]
     return [
@@ -33,13 +33,13 @@ def step_recalls(matrix: ScoreMatrix, captions_per_image: int) -> list[tuple[Rec
 
 @dataclass(frozen=True, eq=False)
 class Sum:
-    """The sum of matrices of scores, added up part by part as it is read."""
+    """The sum of matrices of scores, computed part by part as it is read."""
 
     terms: Sequence[Scores]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Images and captions."""
+        """Number of images and of captions."""
         return self.terms[0].shape
 
     def __getitem__(self, part: tuple[slice, slice]) -> NDArray[np.float32]:

@@ -1,1 +1,1 @@
-"""The report of an evaluation as a page."""
+"""The report of an evaluation, as JSON and as a page."""

@@ -1,4 +1,4 @@
-"""The parts of an evaluation's report, from what was measured."""
+"""Builds the parts of an evaluation's report from what was measured."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ OFTEN = 0.1
 OFF_SCALE = (
     "all new scores of {:.0f} % of the images and {:.0f} % of the captions are below what the "
     "matcher gave the last candidate, so that what was re-ranked falls behind the rest: this "
-    "matcher's scores are no cosines, as the published merge takes them to be; --merge order "
-    "merges by the new order alone"
+    "matcher's scores are no cosines, as the published merge takes them to be; merge='order' "
+    "(--merge order) merges by the new order alone"
 )
 
 
@@ -88,7 +88,7 @@ def _stage(stage: Stage) -> StageFigures:
 
 
 def shortlist_figures(stages: Staged) -> BothWays[tuple[ShortlistFigures, ...]]:
-    """What shortlists by the coarse embedding cost, of every width that was looked at."""
+    """What shortlists by the coarse embedding lose, for every width that was measured."""
 
     def of(query: Modality) -> tuple[ShortlistFigures, ...]:
         return _shortlists(stages.by_query[query], stages.plain.get(query))
@@ -99,7 +99,7 @@ def shortlist_figures(stages: Staged) -> BothWays[tuple[ShortlistFigures, ...]]:
 
 
 def cascade_figures(stages: Staged, cascade: Cascade) -> BothWays[tuple[ShortlistFigures, ...]]:
-    """What the shortlist behind a prefilter costs, in the directions that have one."""
+    """What the shortlist behind a prefilter loses, in the directions that have one."""
 
     def of(query: Modality) -> tuple[ShortlistFigures, ...]:
         width = cascade.widths[query]
@@ -113,12 +113,12 @@ def cascade_figures(stages: Staged, cascade: Cascade) -> BothWays[tuple[Shortlis
 def _shortlists(
     found: Shortlists, plain: Shortlists | None = None, prefilter: int | None = None
 ) -> tuple[ShortlistFigures, ...]:
-    """Figures of every width.
+    """Figures for every width.
 
     Args:
         found: The shortlists.
-        plain: The same by the plain coarse embeddings, where these are by a projection.
-        prefilter: Width of the shortlist that the prefilter read, where there was one.
+        plain: The same by the plain coarse embeddings, if ``found`` uses a projection.
+        prefilter: Width of the shortlist that the prefilter read, None without a prefilter.
     """
     figures = []
     for width, ranks in found.ranks.items():
@@ -138,7 +138,7 @@ def _shortlists(
 
 
 def rerank_figures(matcher: Matcher, given: RerankOptions, own: SplitRanks) -> RerankFigures:
-    """How a bundle's re-ranker was used, with a warning where its scores fell behind the rest."""
+    """How a bundle's re-ranker was used, with a warning if its scores fell behind the rest."""
     record, merge = reranker_of(matcher), own.scores
     assert isinstance(merge, TwoWayMerge)
     images, captions = merge.by_image.fallen_behind, merge.by_caption.fallen_behind
@@ -164,7 +164,7 @@ def rerank_figures(matcher: Matcher, given: RerankOptions, own: SplitRanks) -> R
 
 
 def step_figures(matrix: ScoreMatrix, captions_per_image: int) -> tuple[StepFigures, ...]:
-    """Recall of a matcher's single steps, see `step_recalls`."""
+    """Recall of a matcher's single steps, alone and summed up to each."""
     return tuple(
         StepFigures(step=step, alone=alone, up_to=up_to)
         for step, (alone, up_to) in enumerate(step_recalls(matrix, captions_per_image), start=1)
@@ -172,18 +172,18 @@ def step_figures(matrix: ScoreMatrix, captions_per_image: int) -> tuple[StepFigu
 
 
 def fold_figures(own: SplitRanks) -> FoldFigures | None:
-    """Recall within folds, None where there are none."""
+    """Recall within folds, None without folds."""
     mean, each = own.folds_mean, own.fold_recalls
     return None if mean is None else FoldFigures(count=len(each), mean=mean, each=each)
 
 
 def baseline_figures(name: str, own: SplitRanks, other: SplitRanks) -> BaselineFigures:
-    """The baseline's figures, and the difference of every one: the bundle's less the baseline's.
+    """The baseline's figures, and each figure's difference: the bundle's minus the baseline's.
 
     Args:
-        name: The baseline's.
+        name: The baseline's name.
         own: The bundle's ranks.
-        other: The baseline's.
+        other: The baseline's ranks.
     """
     mean, theirs = own.folds_mean, other.folds_mean
     return BaselineFigures(

@@ -1,4 +1,4 @@
-"""Recall curves, laid out for a picture."""
+"""Lays out recall curves for a picture."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 WIDTH, HEIGHT = 460, 280
 LEFT, RIGHT, TOP, BOTTOM = 44, 446, 14, 244
-"""Edges of what the axes enclose."""
+"""Edges of the area inside the axes."""
 TICKS = (1, 2, 5, 10, 20, 50, 100)
 
 
@@ -18,8 +18,8 @@ class Chart:
 
     Attributes:
         title: What it shows.
-        levels: Percentages and how high they are.
-        ticks: Depths and how far to the right they are.
+        levels: Percentages and their vertical positions.
+        ticks: Depths and their horizontal positions.
         lines: Name and points of every curve.
     """
 
@@ -41,8 +41,8 @@ def recall_chart(
 
     Args:
         title: What they show.
-        depths: From 1.
-        curves: Name and percentages at the depths, one a stage.
+        depths: Values of K, from 1.
+        curves: Name and percentages at the depths, one per stage.
     """
 
     def x(depth: int) -> float:

@@ -13,10 +13,10 @@ from itr_deploy.bundle.modality import MODALITIES, Modality, direction_title
 from itr_deploy.evaluation.measures.search_stages import Stage, Staged
 
 SHOWN = 3
-"""Examples of a kind."""
+"""Examples of each kind."""
 
 HITS = 4
-"""Best items shown of a stage."""
+"""Number of best items shown per stage."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Example:
     """One query at two stages.
 
     Attributes:
-        number: The query's.
-        ranks: Of its right answer before and after.
+        number: The query's number.
+        ranks: Ranks of its right answer before and after.
         right: Numbers of its right answers.
         tops: Numbers of the best items before and after.
     """
@@ -40,7 +40,7 @@ class Example:
 class Comparison:
     """Two stages in one direction: how many queries the later one won and lost, and some of them.
 
-    A query is won whose right answer came first, and lost whose right answer no longer does.
+    A query is won if its right answer now comes first, and lost if it no longer does.
     """
 
     query: Modality
@@ -52,11 +52,11 @@ class Comparison:
 
     @property
     def direction(self) -> str:
-        """What its direction is called."""
+        """The name of its direction."""
         return direction_title(self.query)
 
     def images(self) -> Iterator[int]:
-        """Numbers of the images that its examples show, some of them more than once."""
+        """Numbers of the images in its examples, some of them more than once."""
         for example in itertools.chain(*self.examples.values()):
             if self.query == "image":
                 yield example.number
@@ -65,7 +65,7 @@ class Comparison:
 
 
 def comparisons(stages: Staged) -> Iterator[Comparison]:
-    """Every stage against the one before it, both ways."""
+    """Compare every stage with the one before it, in both directions."""
     for query in MODALITIES:
         for before, after in zip(stages.stages, stages.stages[1:], strict=False):
             ranks = before.of(query), after.of(query)
@@ -79,7 +79,7 @@ def comparisons(stages: Staged) -> Iterator[Comparison]:
 
 
 def _gains(before: NDArray[np.int64], after: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Queries that are first only afterwards, those that came from farthest first."""
+    """Queries whose right answer is first only in ``after``, worst rank in ``before`` first."""
     found = np.flatnonzero((after == 1) & (before > 1))
     return found[np.argsort(-before[found], kind="stable")]
 

@@ -17,10 +17,10 @@ class EvaluatedBundle(Record):
 
     Attributes:
         path: Its directory, as it was given.
-        family: The matcher's family, ``"ensemble"`` of several.
-        options: What the matcher was exported with.
-        members: Families of an ensemble's members; empty of a single matcher.
-        encoding_id: What the bundle's galleries are made with, a hexadecimal SHA-256.
+        family: The matcher's family, ``"ensemble"`` for several.
+        options: The options with which the matcher was exported.
+        members: Families of an ensemble's members; empty for a single matcher.
+        encoding_id: Identifies the encoding of the bundle's galleries, a hexadecimal SHA-256.
         checkpoint: Name of the checkpoint's file.
     """
 
@@ -37,9 +37,9 @@ class EvaluatedData(Record):
 
     Attributes:
         split: Name of the split.
-        images: How many images it has.
-        captions: How many captions.
-        captions_per_image: How many of an image.
+        images: Number of images.
+        captions: Number of captions.
+        captions_per_image: Number of captions per image.
     """
 
     split: str
@@ -53,8 +53,8 @@ class Curve(Record):
 
     Attributes:
         depths: Values of K, ascending.
-        image_to_text: Percent of the images whose first right caption is among the first K.
-        text_to_image: Percent of the captions whose image is among the first K.
+        image_to_text: Percentage of images with a right caption among the first K.
+        text_to_image: Percentage of captions whose image is among the first K.
     """
 
     depths: tuple[int, ...]
@@ -66,8 +66,8 @@ class StageFigures(Record):
     """How well one stage of a search ranks: the coarse embedding, a shortlist, the re-ranker.
 
     Attributes:
-        name: What it is called.
-        widths: Items that the matcher scores a query; 0 for none, None for every item.
+        name: Its name.
+        widths: Items that the matcher scores per query; 0 for none, None for every item.
         recall: Its figures.
         curve: Its Recall@K by K.
     """
@@ -79,18 +79,18 @@ class StageFigures(Record):
 
 
 class ShortlistFigures(SparseRecord):
-    """What the matcher finds behind a shortlist, in one direction.
+    """What the matcher finds on a shortlist, in one direction.
 
     Attributes:
         prefilter: Items that the prefilter chose the shortlist from; None without a prefilter.
-        width: Items of the shortlist.
-        r1: Percent of the queries whose right answer is first.
-        r5: Among the first five.
-        r10: Among the first ten.
+        width: Number of items in the shortlist.
+        r1: Percentage of queries whose right answer is first.
+        r5: Percentage of queries whose right answer is among the first five.
+        r10: The same for the first ten.
         share_of_top10: Share of the ten best of an exhaustive search that the shortlist holds,
-            from 0 to 1; None where not every pair was scored.
+            from 0 to 1; None if not every pair was scored.
         share_of_top10_plain: The same without the bundle's projection of the coarse embeddings;
-            None where it has none.
+            None if it has none.
     """
 
     prefilter: int | None = None
@@ -108,28 +108,28 @@ class ShortlistFigures(SparseRecord):
 
     @property
     def shares(self) -> tuple[float | None, float | None]:
-        """Shares of the ten best: with the bundle's projection, where it has one, and without."""
+        """Shares of the ten best: as the bundle searches, and without its projection."""
         return self.share_of_top10, self.share_of_top10_plain
 
 
 class SimilarityWithin(Record):
-    """What a re-ranker compared the items of one modality by: embeddings or neighbour lists."""
+    """How a re-ranker compared items of one modality: by embeddings or by neighbour lists."""
 
     images: str
     captions: str
 
 
 class RerankFigures(Record):
-    """How the best of every query were re-ranked.
+    """How the best items of every query were re-ranked.
 
     Attributes:
         merge: How both directions' new scores were merged into the matcher's.
-        warning: Why the merge does not suit this matcher, None where it does.
+        warning: Why the merge does not suit this matcher, None if it does.
         family: The re-ranker's family.
         checkpoint: Name of its checkpoint's file.
-        rows: Rows that it reads for a query: the query and the candidates that are scored anew.
+        rows: Rows that it reads per query: the query and the candidates that get new scores.
         pillars: Width of a row: similarities to the query and to its pillars.
-        similarity_within: What it compares items of one modality by.
+        similarity_within: How it compares items of one modality.
     """
 
     merge: Literal["published", "order"]
@@ -142,12 +142,12 @@ class RerankFigures(Record):
 
 
 class StepFigures(Record):
-    """Recall of one step of a matcher whose score is a sum of its steps'.
+    """Recall of one step of a matcher whose score is the sum of its steps' scores.
 
     Attributes:
         step: Its number, from 1.
-        alone: By its own part of the score.
-        up_to: By the sum of all parts up to it.
+        alone: Recall by its own part of the score.
+        up_to: Recall by the sum of all parts up to it.
     """
 
     step: int
@@ -159,8 +159,8 @@ class FoldFigures(Record):
     """Recall within equal folds of the images.
 
     Attributes:
-        count: How many folds.
-        mean: The mean of every figure over them.
+        count: Number of folds.
+        mean: The mean of every figure over the folds.
         each: The figures of every fold, in order.
     """
 
@@ -170,7 +170,7 @@ class FoldFigures(Record):
 
 
 class SplitFigures(SparseRecord):
-    """Recall over the whole split, and its mean over folds where there are some."""
+    """Recall over the whole split, and its mean over folds if there are any."""
 
     recall: Recall
     folds_mean: Recall | None = None
@@ -180,12 +180,12 @@ class BaselineFigures(SparseRecord):
     """Another way of scoring the same split, and how the bundle differs from it.
 
     Attributes:
-        name: What scored, for example ``"PyTorch 2.13.0"``.
+        name: What computed the scores, for example ``"PyTorch 2.13.0"``.
         recall: Its figures.
         folds_mean: Their mean over folds, None without folds.
-        difference: Every figure of the bundle less the baseline's.
-        queries_with_another_rank: Queries whose right answer has another rank.
-        largest_score_difference: The largest absolute difference of a pair's scores.
+        difference: Every figure of the bundle minus the baseline's.
+        queries_with_another_rank: Number of queries whose right answer has a different rank.
+        largest_score_difference: The largest absolute difference between a pair's two scores.
     """
 
     name: str
@@ -197,12 +197,13 @@ class BaselineFigures(SparseRecord):
 
 
 class Run(Record):
-    """The run that wrote the report; one that goes on from another's scores scores fewer pairs.
+    """The run that wrote the report; one that resumes another scores fewer pairs.
 
     Attributes:
-        pairs_scored: Pairs that it scored itself.
-        scoring_seconds: Seconds that encoding and scoring took it.
-        peak_memory_bytes: The process's peak memory in bytes, None where the system does not say.
+        pairs_scored: Number of pairs that it scored itself.
+        scoring_seconds: Seconds that it spent on encoding and scoring.
+        peak_memory_bytes: The process's peak memory in bytes, None if the system does not report
+            it.
         backend: What ran the graphs.
     """
 
@@ -215,22 +216,22 @@ class Run(Record):
 class EvaluationReport(SparseRecord):
     """What an evaluation found.
 
-    ``model_dump_json()`` gives what `evaluation.json` holds, without the parts that were not asked
-    for; ``EvaluationReport.model_validate_json(path.read_text())`` reads it.
+    ``model_dump_json()`` returns what `evaluation.json` holds, without the parts that were not
+    requested; ``EvaluationReport.model_validate_json(path.read_text())`` reads it.
 
     Attributes:
-        schema_version: Of this form.
+        schema_version: Version of this schema.
         bundle: Which bundle was evaluated.
-        data: On which data.
+        data: Which data it was evaluated on.
         scoring: ``"exhaustive"``, or how wide a shortlist was scored.
-        recall: The figures: those of the last stage.
-        stages: Every stage of a search, from the cheapest to the dearest.
+        recall: The figures of the last stage.
+        stages: Every stage of a search, cheapest first.
         shortlists: What shortlists of several widths by the coarse embedding find and keep.
         cascade: The same for the bundle's own widths behind its prefilter; None without one.
-        rerank: How it was re-ranked, None where it was not.
-        steps: Recall of the matcher's single steps, None where they were not asked for.
+        rerank: How it was re-ranked, None if it was not.
+        steps: Recall of the matcher's single steps, None if not requested.
         folds: Recall within folds of the images, None for one fold.
-        baseline: The baseline's figures and what differs, None without one.
+        baseline: The baseline's figures and the differences, None without one.
         run: The run that wrote the report.
     """
 
@@ -249,7 +250,7 @@ class EvaluationReport(SparseRecord):
     run: Run
 
     def all_shortlists(self) -> Iterator[tuple[str, tuple[ShortlistFigures, ...]]]:
-        """What each direction is called, and its shortlists: those behind a prefilter last."""
+        """The name of each direction and its shortlists, those behind a prefilter last."""
         behind = dict(self.cascade.named()) if self.cascade is not None else {}
         for direction, found in self.shortlists.named():
             yield direction, (*found, *behind.get(direction, ()))

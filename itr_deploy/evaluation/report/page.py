@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing beside it."""
+"""The report as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def page(
     """The page of a report.
 
     Args:
-        report: What it shows.
-        stages: The stages it is of, for examples.
+        report: The report to show.
+        stages: The stages that it describes, for examples.
         split: The data.
-        pictures: Of the split's images, where there are any.
-        published: What the papers give, to stand beside the figures.
+        pictures: Pictures of the split's images, if there are any.
+        published: Published figures to show next to the measured ones.
     """
     examples = list(comparisons(stages))
     shown = sorted({number for found in examples for number in found.images()})

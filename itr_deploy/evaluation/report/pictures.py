@@ -1,4 +1,4 @@
-"""The pictures of a split, by the ids of its images, to put into a page."""
+"""The pictures of a split by the ids of its images, to embed in a page."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ TYPES = {
 
 
 class Pictures:
-    """Files of a directory, called as the images are, with or without the file's ending."""
+    """Files of a directory, named by the images' ids, with or without the file's ending."""
 
     def __init__(self, root: Path | None, ids: Sequence[str]) -> None:
         """Look for the pictures; without a directory there are none.
 
         Raises:
-            InputError: The directory has none of them.
+            InputError: The directory has no picture of the split.
         """
         self._root, self._ids = root, ids
         if root is not None and all(self._path(number) is None for number in range(len(ids))):
             raise InputError(
                 f"{root}: no picture is called as an image of the split, for example "
-                f"{ids[0]!r} or {ids[0] + '.jpg'!r}; check --images and {{split}}_ids.txt"
+                f"{ids[0]!r} or {ids[0] + '.jpg'!r}; check images= (--images) and {{split}}_ids.txt"
             )
 
     def data_uri(self, number: int) -> str | None:
-        """A picture as a URI that holds it, None where there is none."""
+        """A picture as a data URI, None if there is none."""
         path = self._path(number)
         if path is None:
             return None

@@ -1,1 +1,1 @@
-"""Scores of a whole split: matrices on disk, what fills them, and coarse embeddings."""
+"""Scores of a whole split: matrices on disk, the scorers that fill them, coarse embeddings."""

@@ -1,4 +1,4 @@
-"""The coarse embeddings of a split: what a shortlist is chosen by."""
+"""The coarse embeddings of a split, by which a shortlist is chosen."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from itr_deploy.evaluation.scores.split_encoder import SplitItems
 from itr_deploy.runtime.projection import PLAIN, Projection
 
 CHUNK = 4096
-"""Items of a gallery whose vectors are read at a time."""
+"""Number of gallery items whose vectors are read at a time."""
 
 BLOCK_CELLS = 1 << 21
-"""Pairs that are sorted at a time, some 30 bytes each."""
+"""Pairs that are sorted at a time, about 30 bytes each."""
 
 EMBEDDINGS: dict[str, str] = {modality: f"{modality}_embeddings.npy" for modality in MODALITIES}
 
 
 class Coarse:
-    """Coarse scores of a split's images and captions with each other, from vectors on disk.
+    """Coarse scores of a split's images with its captions, from vectors on disk.
 
     Attributes:
         root: Directory of the vectors.
-        projection: What a query's vector goes through first.
+        projection: Applied to every query's vector.
     """
 
     def __init__(self, root: Path, projection: Projection = PLAIN) -> None:
@@ -40,13 +40,13 @@ class Coarse:
 
     @classmethod
     def encode(cls, items: SplitItems, root: Path) -> Coarse:
-        """Encode a split, within the matcher's memory budget, and keep its embeddings in ``root``.
+        """Encode a split within the matcher's memory budget and write its embeddings to ``root``.
 
         The coarse scores are those of a search, with the bundle's projection.
 
         Raises:
-            InputError: Regions that are not finite.
-            OutputError: The disk refuses.
+            InputError: Regions are not finite.
+            OutputError: The disk cannot be written.
         """
         budget, manifest = items.matcher.memory_budget // 2, items.matcher.bundle.manifest
         parts = (
@@ -70,11 +70,11 @@ class Coarse:
         return Coarse(self.root, projection)
 
     def items(self, query: Modality) -> int:
-        """How many items the gallery has for queries of this modality."""
+        """Number of items that queries of this modality search."""
         return len(self._vectors[other(query)])
 
     def queries(self, query: Modality) -> int:
-        """How many queries of this modality there are."""
+        """Number of queries of this modality."""
         return len(self._vectors[query])
 
     def vectors(self, modality: Modality) -> NDArray[np.float32]:
@@ -93,7 +93,7 @@ class Coarse:
         return scores
 
     def query_vectors(self, query: Modality, part: slice) -> NDArray[np.float32]:
-        """What stands for some queries, ``float32 [queries, E]``."""
+        """The projected vectors of some queries, ``float32 [queries, E]``."""
         vectors = self._vectors[query]
         own = self.projection.query(query, np.array(vectors[part]))
         release_pages(vectors)

@@ -20,7 +20,7 @@ class Cosines:
         self._vectors = vectors
 
     def lists(self, rows: Rows, count: int) -> Rows:
-        """See `IntraSimilarity.lists`."""
+        """The nearest items of each, itself first: ``[n] -> [n, count]``."""
         total = len(self._vectors)
         found = np.empty((len(rows), min(count, total)), np.int64)
         for part in query_blocks(len(rows), total):
@@ -35,7 +35,7 @@ class Cosines:
         return found
 
     def between(self, rows: Rows, others: Rows) -> NDArray[np.float32]:
-        """See `IntraSimilarity.between`."""
+        """Similarities of every two items: ``[Q, a], [Q, b] -> [Q, a, b]``."""
         return self._units(rows) @ self._units(others).transpose(0, 2, 1)
 
     def _units(self, rows: Rows) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Filling a matrix of scores tile by tile, and what names the scores of a bundle and of data."""
+"""Fills a matrix of scores tile by tile, and computes the digest that identifies its scores."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from itr_deploy.evaluation.scores.matrix import ScoreMatrix
 
 
 class TileScorer(Protocol):
-    """Scores tiles of a split; asked for them band of captions by band of captions."""
+    """Scores tiles of a split; they are requested one band of captions after the other."""
 
     @property
     def grid(self) -> Grid:
-        """Images, captions and the tiles that fit its memory."""
+        """Number of images and captions, and the size of tiles that fit its memory."""
         ...
 
     @property
     def planes(self) -> int:
-        """How many scores it gives of a pair."""
+        """Number of scores per pair."""
         ...
 
     def score(self, images: slice, captions: slice) -> NDArray[np.float32]:
-        """``float32 [planes, images, captions]``, higher is better."""
+        """Scores ``float32 [planes, images, captions]``, higher is better."""
         ...
 
 
 def resume_matrix(
     root: Path, identity: Mapping[str, str], *, force: bool = False
 ) -> ScoreMatrix | None:
-    """The scores that were begun in ``root``, None where there are none.
+    """The scores that an earlier run began in ``root``, None if there are none.
 
     Args:
         root: The matrix's directory.
-        identity: What the scores are of, see `ScoreMatrix`.
-        force: Take scores of something else for none.
+        identity: What the scores are of, see `ScoreMatrix.create`.
+        force: Return None for scores of something else.
 
     Raises:
-        InputError: There are scores of something else.
+        InputError: There are scores of something else, and ``force`` is not set.
     """
     try:
         return ScoreMatrix.resume(root, identity)
@@ -61,14 +61,14 @@ def fill(matrix: ScoreMatrix, scorer: TileScorer, bar: Bar = QUIET, name: str = 
     """Compute the tiles that are missing.
 
     Args:
-        matrix: Where they go.
+        matrix: Where the tiles are written.
         scorer: Computes them.
-        bar: Told of the pairs.
-        name: What they are for, for the bar.
+        bar: Receives the number of pairs.
+        name: What the pairs are for, shown by the bar.
 
     Raises:
         InputError: An image cannot be encoded.
-        OutputError: The disk refuses; what is finished stays.
+        OutputError: The disk cannot be written; finished tiles stay.
     """
     done = matrix.done
     bar.start(name, matrix.grid.rows * matrix.grid.columns, done)
@@ -79,10 +79,10 @@ def fill(matrix: ScoreMatrix, scorer: TileScorer, bar: Bar = QUIET, name: str = 
 
 
 def scoring_digest(manifest: Manifest) -> str:
-    """Names all that decides a bundle's scores of pairs.
+    """A SHA-256 of everything that determines a bundle's scores of pairs.
 
-    That is everything but the defaults of its searches with their projections, and a re-ranker,
-    which reads the scores.
+    That is the whole manifest except the defaults of its searches, with their projections, and the
+    re-ranker, which only reads the scores.
     """
     content = manifest.model_dump(mode="json", exclude={"pipeline", "reranker"})
     for part, own in (("graphs", "rerank_"), ("files", "graphs/rerank_")):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Grid:
-    """How ``rows x columns`` scores are cut into tiles, a band of columns after the other."""
+    """How ``rows x columns`` scores are cut into tiles, one band of columns after the other."""
 
     rows: int
     columns: int
@@ -32,11 +32,11 @@ class Grid:
         )
 
     def size(self, number: int) -> int:
-        """Scores of a tile."""
+        """Number of scores in a tile."""
         rows, columns = self.tile(number)
         return length(rows) * length(columns)
 
 
 def length(part: slice) -> int:
-    """How many items a slice with a start and a stop has."""
+    """Number of items in a slice with a start and a stop."""
     return int(part.stop - part.start)

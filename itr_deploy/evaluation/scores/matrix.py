@@ -1,8 +1,8 @@
 """A matrix of scores on disk that is filled tile by tile and survives a kill.
 
 A directory holds ``scores.npy``, a plain NumPy file; ``plan.json``, what the scores are of and how
-they are cut into tiles; and ``tiles.txt``, the journal: a line a finished tile, with the checksum
-of its scores. What the journal does not vouch for is computed again.
+they are cut into tiles; and ``tiles.txt``, the journal: one line per finished tile, with the
+checksum of its scores. Tiles that do not match the journal are computed again.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _LINE = re.compile(r"(\d+) ([0-9a-f]{8})")
 
 
 class ScoreMatrix:
-    """``float32 [planes, rows, columns]`` on disk; `create` or `resume` give one.
+    """``float32 [planes, rows, columns]`` on disk, made by `create` or `resume`.
 
     The file of a single plane is ``[rows, columns]``.
     """
 
     def __init__(self, root: Path, grid: Grid, planes: int, finished: dict[int, int]) -> None:
-        """Put one together; ``finished`` has a checksum a tile."""
+        """Open the files in ``root``; ``finished`` holds the checksum of each finished tile."""
         self.root, self.grid, self.planes = root, grid, planes
         self._finished = finished
         # The header is written once; its length says where the scores begin.
@@ -51,16 +51,16 @@ class ScoreMatrix:
     def create(
         cls, root: Path, identity: Mapping[str, Any], grid: Grid, planes: int = 1
     ) -> ScoreMatrix:
-        """Reserve the disk space of an empty one.
+        """Create an empty matrix and reserve its disk space.
 
         Args:
-            root: Its directory, made where it is not there.
-            identity: What the scores are of, JSON values; `resume` wants the same.
+            root: Its directory, made if missing.
+            identity: What the scores are of, JSON values; `resume` needs the same.
             grid: Its size and tiles.
-            planes: How many scores a pair has.
+            planes: Number of scores per pair.
 
         Raises:
-            OutputError: The disk refuses.
+            OutputError: The disk cannot be written.
         """
         plan = {"version": VERSION, "identity": dict(identity), "grid": asdict(grid)}
         shape = (grid.rows, grid.columns) if planes == 1 else (planes, grid.rows, grid.columns)
@@ -78,10 +78,10 @@ class ScoreMatrix:
 
     @classmethod
     def resume(cls, root: Path, identity: Mapping[str, Any]) -> ScoreMatrix | None:
-        """The one that lies in ``root``, None where there is none.
+        """The matrix in ``root``, None if there is none.
 
         Raises:
-            InputError: It holds scores of something else.
+            InputError: It holds scores of something else, or its plan or journal is unreadable.
         """
         try:
             plan = json.loads((root / PLAN).read_text(encoding="utf-8"))
@@ -96,7 +96,7 @@ class ScoreMatrix:
         if other or len(found) != len(identity):
             raise InputError(
                 f"{root} holds scores of another {' and '.join(other) or 'evaluation'}; "
-                "give --force to replace them, or choose another --output"
+                "give force=True (--force) to replace them, or another output (--output)"
             )
         grid = Grid(**plan["grid"])
         matrix = cls(root, grid, plan["planes"], {})
@@ -105,12 +105,12 @@ class ScoreMatrix:
 
     @property
     def done(self) -> int:
-        """Scores that are there, of one plane."""
+        """Number of finished scores in one plane."""
         return sum(self.grid.size(number) for number in self._finished)
 
     @property
     def tiles_done(self) -> int:
-        """Tiles that are finished."""
+        """Number of finished tiles."""
         return len(self._finished)
 
     @property
@@ -126,7 +126,7 @@ class ScoreMatrix:
         """Write a tile ``float32 [planes, n, m]``, then its line in the journal.
 
         Raises:
-            OutputError: The disk refuses; the tile does not count as finished.
+            OutputError: The disk cannot be written; the tile does not count as finished.
         """
         rows, columns = self.grid.tile(number)
         expected = (self.planes, length(rows), length(columns))
@@ -148,7 +148,7 @@ class ScoreMatrix:
         return StoredPlane(self, number, slice(0, self.grid.rows), slice(0, self.grid.columns))
 
     def mapped(self, number: int = 0) -> NDArray[np.float32]:
-        """One plane ``float32 [rows, columns]``, mapped from disk; see `release_pages`."""
+        """One plane ``float32 [rows, columns]``, mapped from disk; `release_pages` frees it."""
         planes = np.load(self.root / SCORES, mmap_mode="r")
         plane: NDArray[np.float32] = planes if self.planes == 1 else planes[number]
         return plane
@@ -178,7 +178,7 @@ class ScoreMatrix:
         return self._start + 4 * ((plane * self.grid.rows + row) * self.grid.columns + column)
 
     def _recover(self) -> None:
-        """Take over the tiles whose scores have the journal's checksum; drop the other lines."""
+        """Keep the tiles whose scores match the journal's checksum; drop the other lines."""
         try:
             lines = (self.root / JOURNAL).read_text(encoding="ascii", errors="replace").splitlines()
         except OSError as error:
@@ -198,7 +198,7 @@ class ScoreMatrix:
 
 @dataclass(frozen=True)
 class StoredPlane:
-    """Some rows and columns of a `ScoreMatrix`'s plane, read like an array.
+    """Some rows and columns of a plane of a `ScoreMatrix`, read like an array.
 
     ``plane[rows, columns]`` takes two slices.
     """
@@ -210,7 +210,7 @@ class StoredPlane:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
+        """Number of rows and of columns."""
         return length(self.rows), length(self.columns)
 
     def part(self, rows: slice, columns: slice) -> StoredPlane:
@@ -225,7 +225,7 @@ class StoredPlane:
 
 
 def _within(whole: slice, part: slice) -> slice:
-    """A slice of a slice."""
+    """The slice ``part`` of the slice ``whole``, counted from the start of the axis."""
     start, stop, _ = part.indices(length(whole))
     return slice(whole.start + start, whole.start + max(start, stop))
 
@@ -235,7 +235,7 @@ def _line(number: int, checksum: int) -> str:
 
 
 def _reserve(handle: int, size: int) -> None:
-    """Grow a file to its full size; where the system can, with the space it will take."""
+    """Grow a file to its full size; reserve its disk space if the system can."""
     try:
         os.posix_fallocate(handle, 0, size)
     except AttributeError:

@@ -1,4 +1,4 @@
-"""Every pair of a split through a matcher, with all that its graph says of them."""
+"""Runs every pair of a split through a matcher, with all outputs of its graph."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def observe_pairs(
         matcher: The bundle, loaded.
         split: The data.
         observe: Called with the outputs ``[captions, images, ...]`` of each tile.
-        progress: Called with the number of pairs that are done.
+        progress: Called with the number of pairs done so far.
 
     Raises:
         InputError: The data does not fit the bundle.

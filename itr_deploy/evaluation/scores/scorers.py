@@ -1,8 +1,8 @@
 """Tiles of scores from a bundle, in bounded memory.
 
-Captions are the outer loop: each is encoded once. Encoded images are kept as far as they fit their
-share of the memory and are encoded again for every band of captions beyond it, which costs a few
-percent of the scoring; writing them to disk would cost gigabytes, in float32, which is exact.
+Captions are the outer loop, so each is encoded once. Encoded images are kept while they fit their
+share of the memory. Those that do not fit are encoded again for every band of captions, which costs
+a few percent of the scoring. Writing them to disk in float32, which is exact, would take gigabytes.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from itr_deploy.runtime.pair_scorer import PairScorer
 from itr_deploy.runtime.ranking import ROUNDING
 
 TILE_PAIRS = 1 << 14
-"""Pairs of a tile at most: what a kill costs, seconds to a minute of a published matcher's time."""
+"""Maximum pairs in a tile, which a kill loses: up to a minute's work of a published matcher."""
 
 BAND = 1024
-"""Captions of a band at most: an image is encoded again for each, if it was not kept."""
+"""Maximum captions in a band; an image that was not kept is encoded again for each band."""
 
 
 class BundleScorer:
     """Scores tiles of a split with a bundle, every pair in float32.
 
     Attributes:
-        scored: Pairs that were scored so far.
+        scored: Number of pairs scored so far.
     """
 
     planes = 1
     tile_pairs = TILE_PAIRS
 
     def __init__(self, items: SplitItems, scorer: PairScorer | None = None) -> None:
-        """Take the split, and what scores its pairs: by default its matcher."""
+        """Score the pairs of ``items`` with ``scorer``, by default their matcher."""
         self.scored = 0
         self._items = items
         self._scorer = scorer or items.matcher.scorer
@@ -47,7 +47,7 @@ class BundleScorer:
 
     @property
     def grid(self) -> Grid:
-        """See `TileScorer.grid`."""
+        """Number of images and captions, and the size of tiles that fit the memory budget."""
         budget = self._items.matcher.memory_budget
         images, captions = self._items.images.count, self._items.captions.count
         columns = _between(1, budget // 4 // self._items.caption_bytes, min(BAND, captions))
@@ -55,10 +55,10 @@ class BundleScorer:
         return Grid(images, captions, _between(1, rows, images), columns)
 
     def score(self, images: slice, captions: slice) -> NDArray[np.float32]:
-        """See `TileScorer.score`.
+        """Scores ``float32 [planes, images, captions]``, higher is better.
 
         Raises:
-            InputError: Regions that are not finite.
+            InputError: Regions are not finite.
         """
         if self._band is None or self._band[0] != captions:
             self._band = captions, self._items.encode_captions(captions)
@@ -68,7 +68,7 @@ class BundleScorer:
     def _tile(
         self, images: slice, captions: slice, texts: Encoded, gallery: Encoded
     ) -> NDArray[np.float32]:
-        """Scores ``[planes, captions, images]``."""
+        """Scores ``float32 [planes, captions, images]``."""
         self.scored += len(texts) * len(gallery)
         return self._scorer.score_all(texts, gallery)[None]
 
@@ -78,7 +78,7 @@ class BundleScorer:
             return self._kept[key]
         encoded = self._items.encode_images(part)
         size = sum(tensor.nbytes for block in encoded.blocks for tensor in block.tensors.values())
-        # Tiles come round in the same order every time: what was kept first stays.
+        # Every band visits the images in the same order, so the images kept first stay.
         if size <= self._room:
             self._room -= size
             self._kept[key] = encoded
@@ -86,15 +86,15 @@ class BundleScorer:
 
 
 class StepScorer(BundleScorer):
-    """Scores pairs, and gives every step's part of the score as a plane of its own behind it."""
+    """Scores pairs; further planes after the score hold each step's part of it."""
 
     tile_pairs = TILE_PAIRS // 2
 
     def __init__(self, items: SplitItems, output: str) -> None:
-        """Look for the steps in the bundle: on the last axis of this output of its graphs.
+        """Find the steps in the bundle: they are the last axis of ``output`` of its graphs.
 
         Raises:
-            UsageError: Its graphs have no such output.
+            UsageError: The bundle's graphs have no such output.
         """
         super().__init__(items)
         bundle = items.matcher.bundle
@@ -116,15 +116,15 @@ class StepScorer(BundleScorer):
 
 
 class ShortlistScorer(BundleScorer):
-    """Scores what the coarse embedding shortlists, for the images and for the captions; NaN else.
+    """Scores the pairs that the coarse embedding shortlists in either direction; the rest is NaN.
 
-    A pair that both shortlist is scored once: its score does not depend on who asks.
+    A pair on the shortlists of both directions is scored once; its score is the same for both.
     """
 
     tile_pairs = 16 * TILE_PAIRS
 
     def __init__(self, items: SplitItems, coarse: Coarse, width: int) -> None:
-        """Find the coarse score that a pair must have, for every image and every caption."""
+        """Find the lowest coarse score on the shortlist of every image and every caption."""
         super().__init__(items)
         self._coarse = coarse
         self._least_of_image = _limits(coarse, "image", width)
@@ -140,7 +140,7 @@ class ShortlistScorer(BundleScorer):
         scores = np.full(wanted.shape, np.nan, np.float32)
         counts = wanted.sum(axis=1)
         self.scored += int(counts.sum())
-        # A call takes as many candidates for every query: those with equal numbers go together.
+        # A call needs the same number of candidates for every query, so queries are grouped by it.
         for count in np.unique(counts[counts > 0]):
             rows = np.flatnonzero(counts == count)
             candidates = np.nonzero(wanted[rows])[1].reshape(len(rows), count)
@@ -151,7 +151,7 @@ class ShortlistScorer(BundleScorer):
 
 
 def _limits(coarse: Coarse, query: Modality, width: int) -> NDArray[np.float32]:
-    """The coarse score of every query's last item in its shortlist, less rounding."""
+    """The coarse score of the last item on every query's shortlist, less rounding."""
     queries, items = coarse.queries(query), coarse.items(query)
     limits = np.full(queries, -np.inf, np.float32)
     for part in query_blocks(queries, items):

@@ -1,4 +1,4 @@
-"""A split's images and captions as a bundle takes them: checked once, encoded part by part."""
+"""A split's images and captions as inputs of a bundle: checked once, encoded part by part."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ class SplitItems:
         matcher: Encodes it.
         split: The data.
         images: Its images.
-        captions: Its captions, their words looked up.
+        captions: Its captions, with their words looked up.
     """
 
     def __init__(self, matcher: Matcher, split: Split) -> None:
         """Check the split's shapes and look up its words.
 
         Raises:
-            InputError: The bundle cannot take them.
+            InputError: The split does not fit the bundle.
         """
         self.matcher, self.split = matcher, split
         self.images = ImageSource(matcher, split.regions)
         self.captions = TextSource(matcher, split.captions)
 
     def encode_images(self, part: slice) -> Encoded:
-        """The encoding of some images; what was read of their file takes no memory afterwards.
+        """The encoding of some images; the pages read from their file are released afterwards.
 
         Raises:
-            InputError: Regions that are not finite.
+            InputError: Regions are not finite.
         """
         encoded = self.images.encode(part)
         release_pages(self.split.regions)

@@ -1,4 +1,4 @@
-"""What is known of a split once its pairs are scored: one value for all that measures it."""
+"""A split's scores, coarse embeddings and right answers in one value, for the measures."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from itr_deploy.evaluation.scores.coarse import Coarse
 
 
 class Scores(Protocol):
-    """A matrix ``float32 [N, C]`` that is read block by block: an array, or one on disk."""
+    """A matrix ``float32 [N, C]`` that is read block by block: an array, or a file on disk."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Images and captions."""
+        """Number of images and of captions."""
         ...
 
     def __getitem__(self, part: tuple[slice, slice], /) -> NDArray[np.float32]:
@@ -31,9 +31,9 @@ class SplitScores:
     """A split's scores, its coarse embeddings and its right answers.
 
     Attributes:
-        scores: The matcher's ``float32 [N, C]``, of a shortlist's pairs at least.
+        scores: The matcher's scores ``float32 [N, C]``, at least for the pairs of a shortlist.
         coarse: The coarse embeddings.
-        answers: Which captions are whose.
+        answers: Which captions belong to which image.
     """
 
     scores: Scores
@@ -45,11 +45,11 @@ class SplitScores:
         return query_scores(self.scores, query, part)
 
     def right(self, query: Modality, part: slice, items: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of ``items [queries, n]`` are right answers of their query."""
+        """Which of ``items [queries, n]`` are right answers to their query."""
         return self.answers.right(query, part, items)
 
     def by(self, coarse: Coarse) -> SplitScores:
-        """The same with other coarse embeddings."""
+        """The same scores and answers with other coarse embeddings."""
         return replace(self, coarse=coarse)
 
 

@@ -1,1 +1,1 @@
-"""The cheapest search that keeps what is asked, written into a bundle."""
+"""Finds the cheapest search that keeps a given share of the top 10 and writes it to a bundle."""

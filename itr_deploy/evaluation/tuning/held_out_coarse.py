@@ -1,4 +1,4 @@
-"""Coarse scores of a split by forms that do not know the query."""
+"""Coarse scores of a split by forms that were not fitted to the query."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from itr_deploy.runtime.projection import Projection
 
 
 class HeldOutCoarse(Coarse):
-    """Each half's queries are projected by the forms that were fitted to the other half.
+    """The queries of each half are projected by the forms that were fitted to the other half.
 
-    What they keep is what new queries may expect; the forms fitted to the queries themselves keep
+    What these keep is what to expect for new queries; forms fitted to the queries themselves keep
     more.
     """
 
     def __init__(self, root: Path, halves: tuple[Projection, Projection], answers: Answers) -> None:
-        """Take the forms of the even and of the odd half, see `Fitted.halves`."""
+        """Open the vectors in ``root``; ``halves`` are the forms of `Fitted.halves`."""
         super().__init__(root)
         self._halves, self._answers = halves, answers
 
     def query_vectors(self, query: Modality, part: slice) -> NDArray[np.float32]:
-        """See `Coarse.query_vectors`."""
+        """The projected vectors of some queries, ``float32 [queries, E]``."""
         vectors = np.array(self.vectors(query)[part])
         odd = self._answers.odd(query, part)[:, None]
         of_even, of_odd = (half.query(query, vectors) for half in self._halves)

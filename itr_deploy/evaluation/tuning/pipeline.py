@@ -1,4 +1,4 @@
-"""Writing what `tune` found into a bundle: the defaults of its searches."""
+"""Writes what `tune` found to a bundle, as the defaults of its searches."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from itr_deploy.runtime.projection import Projection
 def write_defaults(bundle: Bundle, widths: dict[Modality, Widths], projection: Projection) -> None:
     """Make these the widths and the projection of text and image queries.
 
-    Nothing that decides scores or encodings changes: galleries stay valid. The manifest, renamed
-    into place, is what changes the bundle: the files that it names from then on are there before,
-    under names of their own, and those that it named are removed after.
+    Nothing that determines scores or encodings changes, so galleries stay valid. The bundle changes
+    at the moment when the new manifest is renamed into place. The files that it names are written
+    before, under new names; those that the old one named are removed afterwards.
 
     Raises:
-        OutputError: The bundle cannot be written; it is as it was.
+        OutputError: The bundle cannot be written; it stays as it was.
     """
     manifest = bundle.manifest
     old = set(manifest.pipeline.projections.values())
@@ -54,7 +54,7 @@ def write_defaults(bundle: Bundle, widths: dict[Modality, Widths], projection: P
 
 def _width_fields(widths: dict[Modality, Widths]) -> dict[str, int | None]:
     text, image = widths["text"], widths["image"]
-    # A width of its own that is not above the matcher's leaves the prefilter out.
+    # A prefilter width that is not above the matcher's leaves the prefilter out.
     wide = image.prefilter or (image.candidates if text.prefilter else None)
     return {
         "candidates": text.candidates,
@@ -75,7 +75,7 @@ def _name(query: Modality, content: bytes) -> str:
 
 
 def _remove_all_but(bundle: Bundle, kept: set[str]) -> None:
-    # One that cannot be removed does no harm, and goes with the next call.
+    # A file that cannot be removed does no harm; the next call removes it.
     with suppress(OSError):
         for path in bundle.path.glob(PROJECTION):
             if path.name not in kept:

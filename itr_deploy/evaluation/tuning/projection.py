@@ -1,4 +1,4 @@
-"""Fitting a coarse projection to a split's scores, judged on items that it was not fitted to."""
+"""Fits a coarse projection to a split's scores and judges it on items that it was not fitted to."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from itr_deploy.runtime.projection import Projection
 RIDGES = tuple(10.0**-power for power in range(-1, 8))
 
 MARGIN = 0.05
-"""By how much nearer the front the top 10 must lie for a form to be taken."""
+"""A form is taken if it lowers the mean place of the top 10 by more than this share."""
 
 LEAST_IMAGES = 4 * TOP
-"""Fewer say nothing: a half of them hardly has more than a top 10."""
+"""Fewer images say nothing: half of them are hardly more than a top 10."""
 
 Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Shares of the exhaustive top 10 that shortlists of one width keep, plain and projected."""
+    """Shares of the exhaustive top 10 in shortlists of one width, plain and projected."""
 
     width: int
     plain: float
@@ -37,16 +37,16 @@ class Kept:
 
 @dataclass(frozen=True)
 class Trial:
-    """The best form for queries of one modality, against the plain vectors.
+    """The best form for queries of one modality, compared with the plain vectors.
 
     Both are judged on the half of the items that the form was not fitted to, each half in turn.
 
     Attributes:
-        taken: Whether it beats the plain vectors clearly.
-        items: Items of a half.
-        floor: What its targets were raised to.
+        taken: Whether it clearly beats the plain vectors.
+        items: Number of items in a half.
+        floor: The floor of its targets, one of `FLOORS`.
         ridge: Its ridge.
-        kept: At several widths.
+        kept: What both keep, at several widths.
     """
 
     taken: bool
@@ -61,9 +61,9 @@ class Fitted:
     """What was found on a split.
 
     Attributes:
-        projection: The forms that are taken, fitted to the whole split.
-        halves: The same forms fitted to the images of even and of odd numbers alone.
-        trials: By the query's modality; empty where the split is too small to say anything.
+        projection: The forms that were taken, fitted to the whole split.
+        halves: The same forms, fitted only to the even-numbered and the odd-numbered images.
+        trials: By the query's modality; empty if the split is too small to say anything.
     """
 
     projection: Projection
@@ -72,7 +72,7 @@ class Fitted:
 
 
 def fit_projection(data: SplitScores) -> Fitted:
-    """Fit forms to a split, for each direction the one that serves unknown items best.
+    """Fit forms to a split: for each direction, the one that is best for unseen items.
 
     Args:
         data: The split; every pair has a score.
@@ -98,7 +98,7 @@ def fit_projection(data: SplitScores) -> Fitted:
 def _best(
     data: SplitScores, query: Modality, fits: list[RidgeFit], odd: Mask, odd_items: Mask
 ) -> Trial:
-    """The form whose order has the top 10 farthest in front on the half that it does not know."""
+    """The form that puts the top 10 nearest the front on the half that it was not fitted to."""
     grid = [(floor, ridge) for floor in FLOORS for ridge in RIDGES]
     identity = np.eye(data.coarse.vectors(query).shape[1], dtype=np.float32)
     found = []
@@ -119,7 +119,7 @@ def _best(
 def _places(
     data: SplitScores, query: Modality, forms: list[Form], own: Mask, items: Mask
 ) -> Places:
-    """Where from 0 some forms put the exhaustive top 10 of queries, ``[forms, queries, TOP]``."""
+    """Places from 0 at which forms put the exhaustive top 10, ``int64 [forms, queries, TOP]``."""
     vectors, gallery = data.coarse.vectors(query), data.coarse.vectors(other(query))[items]
     found = np.empty((len(forms), int(own.sum()), TOP), np.int64)
     done = 0

@@ -1,4 +1,4 @@
-"""The cheapest search that keeps a share of the exhaustive top 10, into the bundle."""
+"""Finds the cheapest search that keeps a share of the exhaustive top 10, for the bundle."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from itr_deploy.evaluation.measures.prefilter import cascade_widths, prefilter_s
 from itr_deploy.evaluation.measures.shortlist import prefiltered_order, shortlists
 from itr_deploy.evaluation.options import Options
 from itr_deploy.evaluation.progress import QUIET, Bar
+from itr_deploy.evaluation.scores.matrix import PLAN
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
 from itr_deploy.evaluation.scores.split_scores import SplitScores
 from itr_deploy.evaluation.tuning.held_out_coarse import HeldOutCoarse
@@ -41,15 +42,16 @@ class Tuned:
     """What was found for queries of one modality.
 
     Attributes:
-        items: Items of the split they search.
-        prefilter: The width of the prefilter's shortlist, None for no prefilter, grown as asked.
-        width: That of the matcher's.
-        share: Share of the exhaustive top 10 that they keep before they are grown, of queries that
-            the projection was not fitted to.
-        prefilter_before: The widths that the bundle had.
-        before: That of the matcher's, None for every item.
-        share_before: Their share.
-        projection: The projection that was tried, None where none was.
+        items: Number of the split's items that they search.
+        prefilter: Width of the prefilter's shortlist, None for no prefilter, multiplied by
+            ``growth``.
+        width: Width of the matcher's shortlist, multiplied by ``growth``.
+        share: Share of the exhaustive top 10 that these keep before the multiplication, for queries
+            that the projection was not fitted to.
+        prefilter_before: The bundle's previous width of the prefilter's shortlist.
+        before: Its previous width of the matcher's shortlist, None for every item.
+        share_before: The share that the previous widths keep.
+        projection: The projection that was tried, None if none was.
     """
 
     items: int
@@ -71,37 +73,37 @@ def tune(
     projection: ProjectionChoice = "auto",
     growth: float = 1.0,
 ) -> dict[Modality, Tuned]:
-    """Find a projection and the widths on a split and make them the bundle's defaults.
+    """Find a projection and widths on a split and make them the bundle's defaults.
 
-    A projection is taken in a direction where it clearly beats the plain coarse embeddings on
-    items that it was not fitted to. Of a bundle with a prefilter the widths are those of both
-    shortlists that cost a query least, by the time that a pair takes here; of another the smallest
+    A direction gets a projection if it clearly beats the plain coarse embeddings on items that it
+    was not fitted to. If the bundle has a prefilter, the widths are those of both shortlists with
+    the lowest cost per query, by the time that a pair takes on this machine; if not, the smallest
     width.
 
-    Scores every pair of the split; stopped or killed, the same call goes on from there. The
-    scores of an evaluation in ``work`` that was made with ``save_scores`` are taken as they are.
+    Scores every pair of the split. If stopped or killed, the same call resumes there. Scores of an
+    evaluation in ``work`` that was made with ``save_scores`` are reused.
 
     Args:
         matcher: The bundle, loaded.
-        split: The data: a gallery as large as those that will be searched tells most.
-        target: Share of the exhaustive top 10 to keep, above 0 to 1.
-        work: Directory of the scores, removed at the end if it was made here.
-        bar: Told of the progress.
-        projection: ``"none"`` leaves the coarse embeddings as they are, and removes a projection
-            that the bundle has.
-        growth: How many times the split's items the galleries have that will be searched; the
-            widths are made so many times as large.
+        split: The data; best a gallery as large as those that will be searched.
+        target: Share of the exhaustive top 10 to keep, above 0 and at most 1.
+        work: Directory of the scores, removed at the end if this call made it.
+        bar: Receives the progress.
+        projection: ``"none"`` uses the plain coarse embeddings and removes a projection that the
+            bundle has.
+        growth: How many times as many items as the split the galleries to be searched have; the
+            widths are multiplied by it.
 
     Raises:
         InputError: The data does not fit the bundle, or ``work`` has scores of something else.
-        OutputError: ``work`` holds other files; the bundle or the disk refuses.
+        OutputError: ``work`` holds other files, or the bundle or the disk cannot be written.
         UsageError: ``growth`` is below 1 or not finite.
     """
     if not 1 <= growth < math.inf:
         raise UsageError(f"growth={growth!r} must be a finite number, at least 1")
     if not is_only_an_evaluation(work):
         check_output(work, force=False, replaceable=is_only_an_evaluation, kind="evaluation")
-    saved_before = (work / REPORT).exists()
+    saved_before = (work / REPORT).exists() and (work / SCORES / PLAN).exists()
     items, pipeline = SplitItems(matcher, split), matcher.bundle.manifest.pipeline
     matrix, before, _ = split_scores(items, work / SCORES, Options(), bar)
     data = SplitScores(matrix.plane(), before, split.answers)

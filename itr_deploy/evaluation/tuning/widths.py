@@ -17,15 +17,15 @@ from itr_deploy.evaluation.scores.split_scores import Scores, SplitScores
 from itr_deploy.runtime.pair_scorer import PairScorer
 
 GROWTH = 1.5
-"""Ratio of the wide shortlists that are tried."""
+"""Ratio between one wide shortlist that is tried and the next."""
 
 SAMPLE, ROUNDS = 200, 5
-"""Items and calls by which a pair's cost is measured."""
+"""Number of items and of calls with which a pair's cost is measured."""
 
 
 @dataclass(frozen=True)
 class PairCost:
-    """What scoring a pair costs, in any one unit."""
+    """What scoring a pair costs, both in the same unit."""
 
     prefilter: float
     matcher: float
@@ -33,7 +33,7 @@ class PairCost:
 
 @dataclass(frozen=True)
 class Widths:
-    """How wide the two shortlists are, and what that keeps.
+    """How wide the two shortlists are, and what they keep.
 
     Attributes:
         prefilter: Items that the prefilter reads, None for no prefilter.
@@ -46,20 +46,20 @@ class Widths:
     share: float
 
     def cost(self, pair: PairCost) -> float:
-        """Of a query."""
+        """The cost of a query."""
         return (self.prefilter or 0) * pair.prefilter + self.candidates * pair.matcher
 
     def grown(self, growth: float) -> Widths:
-        """For a gallery of so many times the items: places in an order grow in proportion."""
+        """The widths for a gallery ``growth`` times as large; places grow in proportion."""
         wide = None if self.prefilter is None else _rounded_up(growth * self.prefilter)
         return replace(self, prefilter=wide, candidates=_rounded_up(growth * self.candidates))
 
 
 def measured_cost(items: SplitItems, query: Modality) -> PairCost:
-    """Seconds a pair of one query of a split with a shortlist from a gallery of float16.
+    """Seconds per pair for one query of a split with a shortlist from a float16 gallery.
 
     Raises:
-        InputError: Regions that are not finite.
+        InputError: Regions are not finite.
     """
     matcher = items.matcher
     assert matcher.prefilter is not None
@@ -88,15 +88,15 @@ def cheapest(
     target: float,
     pair: PairCost,
 ) -> Widths:
-    """The widths that keep a share of the exhaustive top 10 at the lowest cost of a query.
+    """The widths that keep a share of the exhaustive top 10 at the lowest cost per query.
 
     Args:
-        by_coarse: The shortlists of this direction without a prefilter.
+        by_coarse: This direction's shortlists without a prefilter.
         data: The split; every pair has a score.
         query: Modality of the queries.
         prefilter: The prefilter's scores.
         target: Share to keep.
-        pair: What each of the two costs.
+        pair: What a pair costs with each of the two.
     """
     least = by_coarse.smallest_width(target)
     best = Widths(None, least, by_coarse.share(least))
@@ -115,7 +115,7 @@ def _rounded_up(value: float) -> int:
 
 
 def _series(least: int, most: int) -> Iterator[int]:
-    """Growing widths, the last of them ``most``."""
+    """Growing widths; the last is ``most``."""
     width = float(least)
     while width < most:
         yield int(width)

@@ -86,7 +86,7 @@ class BertSizes:
             if size != getattr(self, name):
                 raise CheckpointError(
                     f"{source}: its BERT has {name}={size}, the config says {getattr(self, name)}; "
-                    "give the bert_config.json of its training (--bert-config)"
+                    "give the bert_config.json of its training as bert_config= (--bert-config)"
                 )
 
 

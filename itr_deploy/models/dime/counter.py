@@ -31,7 +31,7 @@ class RouteCounter:
         "gates_layer1",
         "paths_layer2",
     )
-    absent = "its graphs do not tell their gates; export it again with --gates yes"
+    absent = "its graphs do not tell their gates; export it again with gates='yes' (--gates yes)"
 
     def __init__(self) -> None:
         self._pairs = 0

@@ -66,6 +66,9 @@ class DimeOptions(FamilyOptions):
             UsageError: An option that needs a route profile is given without one.
         """
         if self.profile is None and (self.threshold or self.profiled_data is not None):
-            name = "--threshold" if self.threshold else "--profiled-data"
-            raise UsageError(f"{name} is about a route profile; give one (--prune-routes)")
+            name = "threshold" if self.threshold else "profiled_data"
+            raise UsageError(
+                f"{name}= (--{name.replace('_', '-')}) is about a route profile; give one as "
+                "prune_routes= (--prune-routes)"
+            )
         return self

@@ -27,7 +27,7 @@ def prune(model: Dime, options: DimeOptions) -> tuple[Dime, ChangedFrom | None]:
         exact=threshold == 0,
         change="pruning",
         evidence="the route profile",
-        remedy="give its directory (--profiled-data)",
+        remedy="give its directory as profiled_data= (--profiled-data)",
     )
 
 

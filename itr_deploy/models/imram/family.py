@@ -37,6 +37,7 @@ FAMILY = Family(
         ),
     ),
     steps=StepScores(
-        output=STEP_SCORES, given_by="an IMRAM that was exported with --step-scores yes"
+        output=STEP_SCORES,
+        given_by="an IMRAM that was exported with step_scores='yes' (--step-scores yes)",
     ),
 )

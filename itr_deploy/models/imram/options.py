@@ -25,5 +25,5 @@ class ImramOptions(FamilyOptions):
     step_scores: Literal["no", "yes"] = Field(
         default="no",
         description="Whether the matcher graphs also give every matching step's part of a score, "
-        "for evaluate --steps.",
+        "for evaluate's steps (--steps).",
     )

@@ -29,5 +29,5 @@ class LeaprrConfig:
         if self.heads < 1 or self.embed_dim % self.heads:
             raise CheckpointError(
                 f"{self.heads} heads do not divide the width {self.embed_dim} of this LeaPRR; "
-                "give the --heads it was trained with"
+                "give the heads= (--heads) it was trained with"
             )

@@ -159,7 +159,8 @@ class OnnxRuntimeBackend:
         if precision == "bfloat16" and self.device == "cpu":
             raise SetupError(
                 f"{self._bundle.path}: bfloat16 graphs do not run on the CPU, ONNX Runtime has no "
-                'bfloat16 products there; use device="cuda", or export with --dtype float32'
+                'bfloat16 products there; use device="cuda" (--device cuda), or export with '
+                'dtype="float32" (--dtype float32)'
             )
         options = self._runtime.SessionOptions()
         if self.device == "cpu":

@@ -61,7 +61,7 @@ def open_backend(
     if bundle.manifest.quantization is not None:
         raise BundleError(
             f"{bundle.path}: its matchers are {bundle.manifest.quantization}, which is for a CPU; "
-            f"with device {device!r} open a bundle that was exported without --quantize"
+            f"with device {device!r} open a bundle that was exported without quantize= (--quantize)"
         )
     fitting = fitting_target(bundle) if backend == "auto" else None
     if backend == "tensorrt" or fitting is not None:

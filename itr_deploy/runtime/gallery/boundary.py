@@ -106,7 +106,7 @@ def damaged(path: str | Path, what: str) -> GalleryError:
     """For a gallery whose stored items are not what was written."""
     return GalleryError(
         f"{path}: damaged: {what}; restore it from a copy or make it again with "
-        "itr-deploy index --force"
+        "index(force=True) (itr-deploy index --force)"
     )
 
 

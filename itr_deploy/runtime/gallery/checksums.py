@@ -135,7 +135,8 @@ def verify(path: str, root: Path | None, version: int) -> Verified:
     if known is None:
         raise GalleryError(
             f"{path}: cannot be verified: an older itr-deploy made it, without checksums; index it "
-            "again with --force, or add to it, which records them for its files as they are then"
+            "again with force=True (--force), or add to it, which records them for its files as "
+            "they are then"
         )
     named = _named(root, version, known)
     _compare(path, root, named, known)
@@ -144,7 +145,7 @@ def verify(path: str, root: Path | None, version: int) -> Verified:
         raise GalleryError(
             f"{path}: cannot be verified: {len(without)} of {len(named)} files have no checksum "
             f"(first {without[0]}): a writer was stopped after its change, or was not itr-deploy; "
-            "index it again with --force, or add to it, which records them"
+            "index it again with force=True (--force), or add to it, which records them"
         )
     return Verified(len(named), sum(known.files[name].bytes for name in named))
 

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.gallery.layout import TABLE
+from itr_deploy.values import PATH
 
 OWN = "_itr_deploy"
 """Folder in the table's directory with what this package keeps beside LanceDB's files."""
@@ -29,11 +30,10 @@ def address_of(path: object) -> str:
     """What LanceDB is given for a path: an address as it is, a directory absolutely.
 
     Raises:
-        GalleryError: It is no path.
+        GalleryError: It cannot be a directory's path.
+        UsageError: It is no path.
     """
-    if not isinstance(path, (str, os.PathLike)):
-        raise GalleryError(f"{path!r:.80} is a {type(path).__name__}, not a gallery's directory")
-    text = os.fspath(path)
+    text = os.fspath(PATH("path", path))
     if not isinstance(text, str) or not text or "\0" in text:
         raise GalleryError(f"{text!r:.80} cannot be a gallery's directory; give a plain path")
     if "://" in text:

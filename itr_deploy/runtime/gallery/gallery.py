@@ -21,6 +21,7 @@ from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT
 from itr_deploy.runtime.gallery.table import GalleryTable, Identity, TableState
 from itr_deploy.runtime.gallery.writing import Progress
 from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.values import PATH, checked, choice
 
 
 class Gallery:
@@ -43,6 +44,7 @@ class Gallery:
         self._table = table
 
     @classmethod
+    @checked(path=PATH, modality=choice(Modality), storage=choice(StorageType))
     def create(
         cls,
         path: str | Path,
@@ -64,6 +66,7 @@ class Gallery:
         Raises:
             BundleError: The bundle has no graphs for this type.
             GalleryError: There is a gallery already.
+            UsageError: An argument has an invalid value.
         """
         check_storage(matcher, storage)
         description = Description.of(matcher.bundle.manifest, modality, storage)
@@ -339,5 +342,5 @@ def check_storage(matcher: Matcher, storage: StorageType) -> None:
         raise BundleError(
             f"{bundle.path}: its matcher reads galleries of {' and '.join(sorted(known))}, not of "
             f"{storage}: an older itr-deploy exported it, or the model does not bear {storage}; "
-            "export it again, or index with another --storage"
+            "export it again, or index with another storage= (--storage)"
         )

@@ -14,13 +14,11 @@ import pyarrow as pa
 from itr_deploy.bundle.names import first_repeated
 from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.gallery.layout import EMBEDDING, ID, LENGTH, TENSOR_PREFIX
+from itr_deploy.values import shown
 
 LONGEST_ID = 1_024
 """Characters. All ids of a gallery are in one array in memory, each as wide as the longest."""
 LONGEST_NAME = 200
-
-_SHOWN = 60
-"""Characters that a message repeats of what was given."""
 
 
 def checked_ids(ids: Sequence[str]) -> list[str]:
@@ -31,11 +29,11 @@ def checked_ids(ids: Sequence[str]) -> list[str]:
             character or is not valid Unicode, or is given twice.
     """
     if isinstance(ids, (str, bytes)) or not hasattr(ids, "__iter__"):
-        raise GalleryError(f"ids is {_shown(ids)}, not a list; give a list of texts, one per item")
+        raise GalleryError(f"ids is {shown(ids)}, not a list; give a list of texts, one per item")
     names = list(ids)
     for place, name in enumerate(names):
         if not isinstance(name, str) or not name:
-            raise GalleryError(f"id {place} is {_shown(name)}; ids are non-empty strings")
+            raise GalleryError(f"id {place} is {shown(name)}; ids are non-empty strings")
         if len(name) > LONGEST_ID:
             raise GalleryError(
                 f"id {place} has {len(name)} characters, the most are {LONGEST_ID}; give a shorter "
@@ -43,12 +41,12 @@ def checked_ids(ids: Sequence[str]) -> list[str]:
             )
         if "\0" in name or not _is_unicode(name):
             raise GalleryError(
-                f"id {place} is {_shown(name)}, with a NUL character or half of a surrogate pair; "
+                f"id {place} is {shown(name)}, with a NUL character or half of a surrogate pair; "
                 "ids are valid Unicode without NUL"
             )
     double = first_repeated(names)
     if double is not None:
-        raise GalleryError(f"id {_shown(double)} is given twice; ids must be unique")
+        raise GalleryError(f"id {shown(double)} is given twice; ids must be unique")
     return names
 
 
@@ -79,18 +77,18 @@ def readable(name: str) -> bool:
 
 def _check_name(name: object) -> None:
     if not isinstance(name, str):
-        raise GalleryError(f"metadata column {_shown(name)} is not named by a text; rename it")
+        raise GalleryError(f"metadata column {shown(name)} is not named by a text; rename it")
     if name in (ID, EMBEDDING, LENGTH) or name.startswith((TENSOR_PREFIX, "_")):
-        raise GalleryError(f"metadata column {_shown(name)} is a name the gallery uses; rename it")
+        raise GalleryError(f"metadata column {shown(name)} is a name the gallery uses; rename it")
     if len(name) > LONGEST_NAME:
         raise GalleryError(
-            f"metadata column {_shown(name)} has a name of {len(name)} characters, the most are "
+            f"metadata column {shown(name)} has a name of {len(name)} characters, the most are "
             f"{LONGEST_NAME}; rename it"
         )
     plain = _is_unicode(name) and not any(ord(sign) < 32 or ord(sign) == 127 for sign in name)
     if not name.strip() or not readable(name) or not plain:
         raise GalleryError(
-            f"metadata column {_shown(name)} cannot be named so; give it a name without dots, "
+            f"metadata column {shown(name)} cannot be named so; give it a name without dots, "
             "back-ticks and control characters"
         )
 
@@ -101,7 +99,7 @@ def _column(name: str, values: Any, count: int) -> pa.Array:
     Raises:
         GalleryError: They are not of the right number, or not of one type that can be stored.
     """
-    called = f"metadata column {_shown(name)}"
+    called = f"metadata column {shown(name)}"
     if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__"):
         raise GalleryError(f"{called} is a {type(values).__name__}, not a list")
     try:
@@ -145,8 +143,3 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

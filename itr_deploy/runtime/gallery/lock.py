@@ -8,7 +8,6 @@ process alone.
 from __future__ import annotations
 
 import json
-import math
 import os
 import socket
 import threading
@@ -19,8 +18,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from itr_deploy.errors import GalleryBusyError, GalleryError, OutputError, UsageError
+from itr_deploy.errors import GalleryBusyError, GalleryError, OutputError
 from itr_deploy.runtime.gallery.files import OWN, address_of, table_root
+from itr_deploy.values import SECONDS
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds that a writer waits for another one."""
@@ -48,10 +48,7 @@ def checked_timeout(seconds: object) -> float:
     Raises:
         UsageError: They are no number, or negative.
     """
-    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-    if not number or math.isnan(seconds) or seconds < 0:  # type: ignore[arg-type, operator]
-        raise UsageError(f"lock_timeout={seconds!r:.80} must be a number of seconds, at least 0")
-    return float(seconds)  # type: ignore[arg-type]
+    return float(SECONDS("lock_timeout", seconds))
 
 
 @contextmanager

@@ -234,7 +234,7 @@ def no_bank(gallery: Modality) -> UsageError:
     """The error for re-ranking without a bank."""
     return UsageError(
         f"re-ranking a gallery of {gallery}s needs a bank of {other(gallery)}s; "
-        "give bank= to Retriever.load, or --bank"
+        "give bank= to Retriever.load or search (--bank)"
     )
 
 

@@ -1,4 +1,4 @@
-"""One engine out of one graph, by the real builder of TensorRT for RTX."""
+"""One engine from one graph, by the real builder of TensorRT for RTX."""
 
 from __future__ import annotations
 

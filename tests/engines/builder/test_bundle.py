@@ -153,7 +153,7 @@ def test_an_engine_of_another_precision_than_the_graphs_is_refused(small: Path) 
         build(small, precision="float16")
     assert str(caught.value) == (
         f"{small}: its graphs are float32; an engine has its graphs' precision: "
-        "export it again with --dtype float16"
+        "export it again with dtype='float16' (--dtype float16)"
     )
 
 
@@ -202,8 +202,11 @@ def test_a_graph_that_is_refused_keeps_the_engines_before_it(bundle_copy: Path) 
 @pytest.mark.parametrize(
     ("request_", "said"),
     [
-        ({"graphs": ("images",)}, "--graphs: no graph 'images'; .* has image_encoder"),
-        ({"capabilities": ("9.1",)}, r"--compute-capability 9\.1: .* builds for 7\.5, 8\.0, 8\.6"),
+        (
+            {"graphs": ("images",)},
+            r"graphs='images' \(--graphs\): no such graph; .* has image_encoder",
+        ),
+        ({"capabilities": ("9.1",)}, r"compute_capability='9\.1' .* builds for 7\.5, 8\.0, 8\.6"),
         ({"shapes": Overrides(max={"candidates": 5})}, "no axis 'candidates'; the graphs have bat"),
     ],
 )
@@ -227,7 +230,7 @@ class TestTensorRT:
     ) -> None:
         state = CudaState(None, (), "no CUDA driver: libcuda.so.1")
         monkeypatch.setattr(engines, "probe", lambda: state)
-        with pytest.raises(SetupError, match=r"no CUDA driver: libcuda.so.1; --target tensorrt-r"):
+        with pytest.raises(SetupError, match=r"no CUDA driver: libcuda.so.1; target='tensorrt-r"):
             build(small, target="tensorrt")
 
     def test_it_takes_no_capability(self, small: Path) -> None:

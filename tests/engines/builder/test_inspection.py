@@ -1,4 +1,4 @@
-"""The proof of an engine's precision, out of the layers that the real builder made."""
+"""The proof of an engine's precision, from the layers that the real builder made."""
 
 from __future__ import annotations
 

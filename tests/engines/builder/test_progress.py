@@ -1,4 +1,4 @@
-"""A build that is interrupted."""
+"""Interrupted builds."""
 
 from __future__ import annotations
 

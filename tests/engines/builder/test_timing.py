@@ -1,4 +1,4 @@
-"""Timing caches. TensorRT for RTX has their calls, which do nothing there but give bytes."""
+"""Timing caches. TensorRT for RTX has their calls, but these only return bytes there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every rule of the preflight: a graph that breaks it, and one beside it that does not."""
+"""Every rule of the preflight: a graph that breaks it, and a similar one that does not."""
 
 from __future__ import annotations
 

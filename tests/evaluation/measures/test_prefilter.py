@@ -1,4 +1,4 @@
-"""What a search with a prefilter keeps, as an evaluation sees it and as a search does it."""
+"""What a search with a prefilter keeps, according to an evaluation and to real searches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A split re-ranked both ways, against each step written out."""
+"""A split re-ranked both ways, compared with each step written out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report as a record is the report on disk, as it always was."""
+"""The report as a record equals the report on disk, whose form has not changed."""
 
 from __future__ import annotations
 

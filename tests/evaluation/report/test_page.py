@@ -142,7 +142,7 @@ def test_pictures_are_found_by_id_with_or_without_ending(tmp_path: Path) -> None
 
 def test_a_directory_without_any_of_the_pictures_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(PIXEL)
-    with pytest.raises(InputError, match=r"'a' or 'a\.jpg'; check --images"):
+    with pytest.raises(InputError, match=r"'a' or 'a\.jpg'; check images="):
         Pictures(tmp_path, ["a", "b"])
 
 

@@ -138,7 +138,7 @@ def test_lines_that_mean_nothing_are_dropped(tmp_path: Path) -> None:
 
 def test_scores_of_something_else_are_refused(tmp_path: Path) -> None:
     filled(tmp_path, range(4))
-    with pytest.raises(InputError, match=r"scores of another data;.*--force"):
+    with pytest.raises(InputError, match=r"scores of another data;.*force=True"):
         ScoreMatrix.resume(tmp_path, {**OF, "data": "changed"})
     with pytest.raises(InputError, match="scores of another bundle and data"):
         ScoreMatrix.resume(tmp_path, {"bundle": "x", "data": "x"})

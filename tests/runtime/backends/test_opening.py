@@ -1,4 +1,4 @@
-"""Which backend serves a device, on a machine without a GPU and on one that seems to have one."""
+"""Which backend serves a device, on a machine without a GPU and on one that appears to have one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls on several threads: all of them once, in order, no more at a time than was said."""
+"""Calls on several threads: each runs once, in order, never more at a time than allowed."""
 
 from __future__ import annotations
 

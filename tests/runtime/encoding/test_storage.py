@@ -1,4 +1,4 @@
-"""What int8 storage keeps of a tensor."""
+"""How precisely int8 storage keeps a tensor."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itr_deploy import Gallery, Matcher, Retriever
-from itr_deploy.errors import GalleryError, InputError
+from itr_deploy.errors import GalleryError, InputError, ItrDeployError
 from itr_deploy.runtime.gallery.files import address_of
 from itr_deploy.runtime.gallery.given import checked_ids, metadata_table
 from tests.support.items import images, names
@@ -159,7 +159,7 @@ def test_whatever_is_given_is_taken_or_refused_in_one_line(ids: Any, metadata: A
 @pytest.mark.parametrize("path", [3, None, b"gallery", "", "a\0b", "\ud800", 2.5])
 def test_a_path_that_is_none_is_refused(path: Any, matcher: Matcher) -> None:
     for call in (address_of, Gallery.open, lambda p: Gallery.create(p, matcher)):
-        with pytest.raises(InputError) as caught:
+        with pytest.raises(ItrDeployError) as caught:
             call(path)
         assert "\n" not in str(caught.value)
 

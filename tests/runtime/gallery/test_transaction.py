@@ -1,4 +1,4 @@
-"""What LanceDB raises becomes one line; what we raise ourselves stays what it is."""
+"""Errors from LanceDB become one line; our own errors stay unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Affinities and edges against the published program's, and written out entry by entry."""
+"""Affinities and edges, compared with the published program's and with ones written out."""
 
 from __future__ import annotations
 

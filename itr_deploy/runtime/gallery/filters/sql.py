@@ -11,6 +11,7 @@ from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.gallery.filters import conditions as c
 from itr_deploy.runtime.gallery.filters.grammar import FilterError, parsed
 from itr_deploy.runtime.gallery.filters.values import kind_of, literal, pattern
+from itr_deploy.values import TEXT
 
 SHOWN = 120
 """Characters of a filter that a message repeats."""
@@ -31,17 +32,14 @@ def filter_sql(where: object, columns: Mapping[str, pa.DataType]) -> str:
         SQL of quoted columns and plain literals, which LanceDB understands.
 
     Raises:
-        GalleryError: It is no text, not of the grammar, or compares what cannot be compared.
+        GalleryError: It is not of the grammar, or compares what cannot be compared.
+        UsageError: It is no text.
     """
-    if not isinstance(where, str):
-        raise GalleryError(
-            f"where={str(where)[:SHOWN]!r} is a {type(where).__name__}, not a text; write it as "
-            "SQL over the gallery's columns, for example \"split = 'test'\""
-        )
     try:
-        return _written(str(where), tuple(columns.items()))
+        return _written(str(TEXT("where", where)), tuple(columns.items()))
     except FilterError as error:
-        shown = where if len(where) <= SHOWN else where[:SHOWN] + "..."
+        text = str(where)
+        shown = text if len(text) <= SHOWN else text[:SHOWN] + "..."
         raise GalleryError(
             f"where={shown!r} is not understood: {error}; write it as SQL over the gallery's "
             "columns, for example \"split = 'test'\""

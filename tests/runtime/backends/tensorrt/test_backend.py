@@ -1,4 +1,4 @@
-"""What the backend says where something is missing, does not fit or fails; and what it frees."""
+"""What the backend reports if something is missing, does not fit or fails; what it frees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Device memory, with the stand-in for CUDA and with the real bindings where no driver is."""
+"""Device memory, with the stand-in for CUDA and with the real bindings but no driver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole searches through engines give what ONNX Runtime gives, whatever the engines' sizes."""
+"""Whole searches give the same hits with engines of any size as with ONNX Runtime."""
 
 from __future__ import annotations
 

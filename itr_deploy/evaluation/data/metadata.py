@@ -14,7 +14,7 @@ from itr_deploy.errors import InputError
 
 
 def metadata_columns(path: Path, ids: Sequence[str]) -> dict[str, list[Any]]:
-    """The user columns of a CSV file, put in the order of ``ids``.
+    """The user columns of a CSV file, in the order of ``ids``.
 
     Raises:
         InputError: The file cannot be read, has no column ``id``, repeats a column or an id, or

@@ -1,4 +1,4 @@
-"""WordPiece at run time, against the tokenizer that BERT's users have."""
+"""WordPiece at run time, compared with the tokenizer that BERT's users have."""
 
 from __future__ import annotations
 
