@@ -87,7 +87,7 @@ def bench(
         ),
     ] = (None,),
     rounds: Annotated[int, typer.Option(min=1, help="Searches of every setting.")] = 20,
-    k: Annotated[int, typer.Option("-k", min=1, help="Hits a query.")] = 10,
+    k: Annotated[int, typer.Option("-k", min=1, help="Hits per query.")] = 10,
     resident: Annotated[
         bool | None,
         typer.Option(

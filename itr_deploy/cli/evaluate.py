@@ -50,7 +50,7 @@ def evaluate(
     candidates: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Score only so many items a query, shortlisted by the coarse embedding."
+            min=1, help="Score only so many items per query, shortlisted by the coarse embedding."
         ),
     ] = None,
     steps: Annotated[

@@ -49,12 +49,12 @@ def index(
         "image"
     ),
     storage: Annotated[
-        StorageType,
+        StorageType | None,
         typer.Option(
-            help="Type of the stored tensors; int8 has a scale a vector and takes half of "
-            "float16's space."
+            help="Type of the stored tensors; float16 for a new gallery. int8 has a scale per "
+            "vector and takes half of float16's space."
         ),
-    ] = "float16",
+    ] = None,
     metadata: Annotated[
         Path | None,
         typer.Option(help="CSV file with a column 'id' and user columns for the gallery."),
@@ -136,8 +136,9 @@ def _index_bank(
 ) -> dict[str, Any]:
     """The old ``index --bank``, before it became a verb of its own."""
     log.warning(
-        "index --bank is deprecated; use itr-deploy index-bank %s --gallery %s --bank %s",
-        *(bundle, gallery, bank),
+        "index --bank is deprecated; use itr-deploy index-bank %s --gallery %s --bank %s "
+        "--limit %dMiB",
+        *(bundle, gallery, bank, megabytes),
     )
     with counted("scoring with the bank") as progress:
         made = itr_deploy.index_bank(

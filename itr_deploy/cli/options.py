@@ -110,7 +110,7 @@ LogFormat = Annotated[
     typer.Option(
         is_eager=True,
         callback=logs.set_format,
-        help="Form of what standard error gets; json is an object a line.",
+        help="Form of what standard error gets; json is one object per line.",
         rich_help_panel=PRINTING_PANEL,
     ),
 ]

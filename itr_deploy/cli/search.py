@@ -33,7 +33,9 @@ def search(
             "of several."
         ),
     ] = None,
-    k: Annotated[int, typer.Option("-k", help="Hits a query.")] = 10,
+    k: Annotated[
+        int, typer.Option("-k", help="Hits per query; a narrower shortlist is widened to it.")
+    ] = 10,
     where: Annotated[
         str | None,
         typer.Option(help="SQL over the gallery's columns, for example \"split = 'test'\"."),

@@ -76,8 +76,7 @@ def export(
     if quantize is not None and dtype != "float32":
         raise UsageError(
             f"quantize={quantize!r} (--quantize) goes with dtype='float32', not {dtype!r} "
-            "(--dtype): "
-            "int8 is for a CPU, half precision for a GPU; leave one of them out"
+            "(--dtype): int8 is for a CPU, half precision for a GPU; leave one of them out"
         )
     kind = {"replaceable": is_only_a_bundle, "kind": "bundle"}
     check_output(output, force=force, **kind)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from typing import Any
 from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.staging import staged_directory
-from itr_deploy.errors import UsageError
+from itr_deploy.errors import GalleryError, UsageError
 from itr_deploy.evaluation.data.metadata import metadata_columns
 from itr_deploy.evaluation.data.split import Split, read_split
 from itr_deploy.runtime.gallery import Gallery
@@ -72,7 +72,7 @@ def index(
     output: str | Path,
     split: str = "test",
     modality: Modality = "image",
-    storage: StorageType = "float16",
+    storage: StorageType | None = None,
     metadata: str | Path | None = None,
     coarse_index: bool | None = None,
     append: bool = False,
@@ -93,7 +93,8 @@ def index(
         output: Directory of the gallery to make or, with ``append``, to extend.
         split: Name of the split.
         modality: Whether to index its images or its captions.
-        storage: Type of the stored tensors; int8 takes half of float16's space.
+        storage: Type of the stored tensors; float16 for a new gallery, the gallery's with
+            ``append``. int8 takes half of float16's space.
         metadata: CSV file with a column ``id`` and user columns for the gallery.
         coarse_index: Build the coarse index; by default for 500,000 items or more.
         append: Add to an existing gallery.
@@ -106,7 +107,8 @@ def index(
     Raises:
         BundleError: The bundle is damaged.
         GalleryBusyError: Another writer is at the gallery for longer than ``lock_timeout``.
-        GalleryError: The gallery to extend does not belong to this bundle.
+        GalleryError: The gallery to extend does not belong to this bundle, or holds items of
+            another modality or storage.
         InputError: The data or the metadata cannot be used; the message says why.
         OutputError: The output exists, or writing fails.
         UsageError: Both ``force`` and ``append`` were given.
@@ -127,11 +129,14 @@ def index(
         progress(done, len(ids))
 
     if append:
-        Gallery.open(output, matcher, lock_timeout=lock_timeout).add(ids, items, columns, tell)
+        existing = Gallery.open(output, matcher, lock_timeout=lock_timeout)
+        _check_extended(existing, modality, storage)
+        existing.add(ids, items, columns, tell)
     else:
         staged = staged_directory(output, force=force, replaceable=is_gallery, kind="gallery")
         with replacing(output, lock_timeout) if force else nullcontext(), staged as root:
-            Gallery.create(root, matcher, modality, storage).add(ids, items, columns, tell)
+            made = Gallery.create(root, matcher, modality, storage or "float16")
+            made.add(ids, items, columns, tell)
     gallery = Gallery.open(output, matcher, lock_timeout=lock_timeout)
     if coarse_index or (coarse_index is None and gallery.count() >= FROM):
         log.info("%s: building the coarse index", output)
@@ -167,6 +172,25 @@ def is_gallery(path: Path) -> bool:
     names = {entry.name for entry in path.iterdir()}
     stored = FOLDER in names and is_store(path / FOLDER)
     return names - ({FOLDER} if stored else set()) == {f"{TABLE}.lance"}
+
+
+def _check_extended(gallery: Gallery, modality: Modality, storage: StorageType | None) -> None:
+    """Refuse to add items of another modality, or stored otherwise than was asked for.
+
+    Raises:
+        GalleryError: The gallery's modality or storage is another one.
+    """
+    about = gallery.description
+    if about.modality != modality:
+        raise GalleryError(
+            f"{gallery.path}: holds {about.modality}s; add them with "
+            f"modality={about.modality!r} (--modality {about.modality}), or make another gallery"
+        )
+    if storage not in (None, about.storage):
+        raise GalleryError(
+            f"{gallery.path}: stores {about.storage}, not {storage}; leave storage out, or make "
+            "another gallery"
+        )
 
 
 def _items(split: Split, modality: Modality) -> tuple[Sequence[str], Any, dict[str, Sequence[Any]]]:

@@ -8,8 +8,9 @@ from typing import Any
 
 from itr_deploy.bundle.modality import MODALITIES
 from itr_deploy.bundle.store import MANIFEST, PARITY, RERANKER_PARITY, read_bundle
-from itr_deploy.errors import BundleError
+from itr_deploy.errors import BundleError, GalleryError
 from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.runtime.gallery.layout import TABLE
 from itr_deploy.runtime.gallery.read import stored_bytes
 from itr_deploy.runtime.rerank.store import verify_store
 from itr_deploy.values import FLAG, PATH, checked
@@ -37,7 +38,14 @@ def inspect(path: str | Path, *, verify: bool = False) -> dict[str, Any]:
             gallery's file is not as it was written, or has no checksum.
     """
     path = Path(path)
-    return _bundle(path, verify) if (path / MANIFEST).is_file() else _gallery(path, verify)
+    if (path / MANIFEST).is_file():
+        return _bundle(path, verify)
+    if path.is_dir() and not (path / f"{TABLE}.lance").exists():
+        raise GalleryError(
+            f"{path}: neither a bundle, which has a {MANIFEST}, nor a gallery, which has a "
+            f"{TABLE}.lance"
+        )
+    return _gallery(path, verify)
 
 
 def _bundle(path: Path, verify: bool) -> dict[str, Any]:

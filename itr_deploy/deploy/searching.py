@@ -82,11 +82,15 @@ def search(
         BundleError: The bundle is damaged.
         GalleryError: The gallery is missing, empty or belongs to another bundle.
         InputError: A query cannot be used.
-        UsageError: Both queries and an image were given, or neither.
+        UsageError: Both queries and an image were given, or neither; or a bank without ``rerank``.
     """
     texts = [queries] if isinstance(queries, str) else list(queries)
     if bool(texts) == (image is not None):
         raise UsageError("give queries or image= (--image), one of them")
+    if not rerank and any(
+        given is not None for given in (bank, gallery_neighbours, bank_neighbours)
+    ):
+        raise UsageError("bank= and the neighbours are for re-ranking; give rerank=True (--rerank)")
     retriever = Retriever.load(
         bundle,
         gallery,

@@ -126,8 +126,12 @@ def test_an_earlier_benchmark_is_replaced_with_force_alone(
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        ((), 2, "give --gallery or --synthetic, one of them"),
-        (("--synthetic", 4, "--gallery", "x"), 2, "give --gallery or --synthetic, one of them"),
+        ((), 2, "give gallery= or synthetic= (--gallery, --synth"),
+        (
+            ("--synthetic", 4, "--gallery", "x"),
+            2,
+            "give gallery= or synthetic= (--gallery, --synth",
+        ),
         (("--synthetic", 4, "--batch", "1,0"), 2, "'0' is not a whole number from 1; give"),
         (("--synthetic", 4, "--candidates", "5,some"), 2, "from 1, or 'all'; give"),
         (("--synthetic", 4, "--rerank"), 2, "--rerank and --bank go together"),

@@ -74,14 +74,17 @@ def test_a_trained_bundle_with_every_option(bundle_copy: Path, tmp_path: Path) -
     [
         (("--max-shapes", "batch"), "--max-shapes batch: must be axis=size"),
         (("--max-shapes", "batch=-1"), "--max-shapes batch=-1: must be axis=size"),
-        (("--opt-shapes", "words=4"), "--opt-shapes: no axis 'words'; the graphs have batch, reg"),
+        (
+            ("--opt-shapes", "words=4"),
+            "(--opt-shapes): no axis 'words'; the graphs have batch, reg",
+        ),
         (("--min-shapes", "batch=9", "--max-shapes", "batch=4"), "axis batch: min 9, max 4;"),
         (("--workspace", "4 parsecs"), "'4 parsecs' is not a size; give for example 512MiB"),
         (("--workspace", "4GiB each"), "'4GiB each' is not a size"),
-        (("--workspace", "0"), "workspace=0: must be a size above 0"),
+        (("--workspace", "0"), "workspace=0 must be a whole number of at least 1"),
         (("--fp16", "--bf16"), "exclude each other; give one"),
-        (("--graphs", "scores"), "--graphs: no graph 'scores'"),
-        (("--compute-capability", "sm86"), "--compute-capability sm86: "),
+        (("--graphs", "scores"), "graphs='scores' (--graphs): no such graph"),
+        (("--compute-capability", "sm86"), "compute_capability='sm86' (--compute-capability): "),
         (("--optimization-level", "6"), "should be less than or equal to 5, not '6'"),
     ],
 )
@@ -100,7 +103,7 @@ def test_a_precision_that_the_bundle_does_not_have_ends_with_1(small: Path) -> N
     assert outcome.code == 1
     assert outcome.error.endswith(
         "its graphs are float32; an engine has its graphs' precision: "
-        "export it again with --dtype float16"
+        "export it again with dtype='float16' (--dtype float16)"
     )
 
 

@@ -105,7 +105,12 @@ def test_a_table_shows_what_changed_a_rank(world: Path) -> None:
 @pytest.mark.parametrize(
     ("gallery", "bank", "code", "message"),
     [
-        ("image", None, 2, "needs a bank of texts; give bank= to Retriever.load, or --bank"),
+        (
+            "image",
+            None,
+            2,
+            "needs a bank of texts; give bank= to Retriever.load or search (--bank)",
+        ),
         ("image", "image", 1, "is re-ranked with a bank of texts"),
         ("image", "absent", 1, "no such gallery"),
     ],
