@@ -246,3 +246,4 @@ TEXT = satisfying("a string", lambda value: isinstance(value, str))
 FLAG = satisfying("True or False", lambda value: type(value).__name__ in ("bool", "bool_"))
 """NumPy's bool too, which is a class of its own."""
 FUNCTION = satisfying("a function", callable)
+SECONDS = real("a number of seconds of at least 0", at_least=0.0)

@@ -218,8 +218,8 @@ PUBLIC_METHODS = {
     },
     "Gallery": {
         "add", "build_coarse_index", "check_bundle", "coarse_indexed", "count", "create", "delete",
-        "description", "ids", "metadata_columns", "modality", "open", "refresh", "snapshot",
-        "table", "update", "version",
+        "description", "identity", "ids", "metadata_columns", "modality", "open", "opened",
+        "refresh", "snapshot", "table", "update", "verify", "version", "writing",
     },
     "Hits": {
         "count", "ids", "index", "matcher_ranks", "metadata", "rerank_scores", "scores",
@@ -246,6 +246,7 @@ def test_the_public_methods_are_these(name: str) -> None:
         (errors.CheckpointError, 1),
         (errors.BundleError, 1),
         (errors.GalleryError, 1),
+        (errors.GalleryBusyError, 1),
         (errors.OutputError, 1),
         (errors.UsageError, 2),
         (errors.ParityError, 3),

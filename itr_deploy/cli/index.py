@@ -16,6 +16,7 @@ from itr_deploy.cli.options import (
     Device,
     Force,
     Json,
+    LockTimeout,
     LogFormat,
     Quiet,
     Split,
@@ -69,6 +70,7 @@ def index(
     ] = None,
     append: Annotated[bool, typer.Option("--append", help="Add to an existing gallery.")] = False,
     force: Force = False,
+    lock_timeout: LockTimeout = 10.0,
     bank: Annotated[Path | None, typer.Option(hidden=True)] = None,
     phi_limit: Annotated[int, typer.Option(hidden=True, min=0)] = 1024,
     device: Device = "cpu",
@@ -104,6 +106,7 @@ def index(
                 coarse_index=coarse_index,
                 append=append,
                 force=force,
+                lock_timeout=lock_timeout,
                 device=device,
                 backend=backend,
                 progress=progress,
@@ -114,9 +117,9 @@ def index(
         itr_deploy.Gallery.open(output, itr_deploy.Matcher.load(bundle))
         with steps() as begin:
             begin("building the coarse index")
-            result = itr_deploy.index_coarse(output).to_json()
+            result = itr_deploy.index_coarse(output, lock_timeout=lock_timeout).to_json()
     if bank is not None:
-        scored = _index_bank(bundle, output, bank, phi_limit, device, backend)
+        scored = _index_bank(bundle, output, bank, phi_limit, lock_timeout, device, backend)
         result = {"added": 0, **result, **scored}
     if as_json:
         print_json(result)
@@ -125,7 +128,13 @@ def index(
 
 
 def _index_bank(
-    bundle: Path, gallery: Path, bank: Path, megabytes: int, device: str, backend: str
+    bundle: Path,
+    gallery: Path,
+    bank: Path,
+    megabytes: int,
+    lock_timeout: float,
+    device: str,
+    backend: str,
 ) -> dict[str, Any]:
     """The old ``index --bank``, before it became a verb of its own."""
     log.warning(
@@ -139,6 +148,7 @@ def _index_bank(
             gallery=gallery,
             bank=bank,
             limit=megabytes << 20,
+            lock_timeout=lock_timeout,
             device=device,
             backend=backend,
             progress=progress,

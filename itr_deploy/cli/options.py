@@ -31,6 +31,13 @@ Split = Annotated[str, typer.Option(help="Which split of the data.")]
 NewBundle = Annotated[Path, typer.Option("--output", help="Directory of the bundle to make.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 
+LockTimeout = Annotated[
+    float,
+    typer.Option(
+        min=0.0, metavar="SECONDS", help="How long to wait for another writer of the gallery."
+    ),
+]
+
 Checkpoint = Annotated[
     Path, typer.Option(help="The published program's checkpoint, for example model_best.pth.tar.")
 ]

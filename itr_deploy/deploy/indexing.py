@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from itr_deploy.evaluation.data.split import Split, read_split
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.coarse_index import FROM
 from itr_deploy.runtime.gallery.layout import TABLE
+from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT, replacing
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.store import FOLDER, is_store
-from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice
+from itr_deploy.values import FLAG, FUNCTION, PATH, SECONDS, TEXT, checked, choice
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ class Indexed:
     coarse_index=FLAG,
     append=FLAG,
     force=FLAG,
+    lock_timeout=SECONDS,
     device=TEXT,
     backend=TEXT,
     progress=FUNCTION,
@@ -75,6 +78,7 @@ def index(
     coarse_index: bool | None = None,
     append: bool = False,
     force: bool = False,
+    lock_timeout: float = DEFAULT_TIMEOUT,
     device: str = "cpu",
     backend: str = "auto",
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -96,12 +100,14 @@ def index(
         coarse_index: Build the coarse index; by default for 500,000 items or more.
         append: Add to an existing gallery.
         force: Replace an existing gallery.
+        lock_timeout: Seconds to wait for another writer of the gallery to finish.
         device: ``"cpu"`` or ``"cuda"``.
         backend: The backend that runs the graphs, see `Matcher.load`.
         progress: Called with the number of items encoded so far and the total.
 
     Raises:
         BundleError: The bundle is damaged.
+        GalleryBusyError: Another writer is at the gallery for longer than ``lock_timeout``.
         GalleryError: The gallery to extend does not belong to this bundle, or holds items of
             another modality or storage.
         InputError: The data or the metadata cannot be used; the message says why.
@@ -126,18 +132,18 @@ def index(
         progress(done, len(ids))
 
     if append:
-        existing = Gallery.open(output, matcher)
+        existing = Gallery.open(output, matcher, lock_timeout=lock_timeout)
         _check_extended(existing, modality, storage)
         existing.add(ids, items, columns, tell)
     else:
         last = f"{TABLE}.lance"
-        with staged_directory(
+        staged = staged_directory(
             output, force=force, replaceable=is_gallery, kind="gallery", last=last
-        ) as root:
-            Gallery.create(root, matcher, modality, storage or "float16").add(
-                ids, items, columns, tell
-            )
-    gallery = Gallery.open(output, matcher)
+        )
+        with replacing(output, lock_timeout) if force else nullcontext(), staged as root:
+            made = Gallery.create(root, matcher, modality, storage or "float16")
+            made.add(ids, items, columns, tell)
+    gallery = Gallery.open(output, matcher, lock_timeout=lock_timeout)
     if coarse_index or (coarse_index is None and gallery.count() >= FROM):
         log.info("%s: building the coarse index", output)
         gallery.build_coarse_index()
@@ -146,8 +152,9 @@ def index(
 
 @checked(
     gallery=PATH,
+    lock_timeout=SECONDS,
 )
-def index_coarse(gallery: str | Path) -> Indexed:
+def index_coarse(gallery: str | Path, *, lock_timeout: float = DEFAULT_TIMEOUT) -> Indexed:
     """Build the index of a gallery's coarse embeddings, or rebuild it over all items.
 
     This is for galleries too large to keep those embeddings in memory. Searches then shortlist
@@ -155,11 +162,13 @@ def index_coarse(gallery: str | Path) -> Indexed:
 
     Args:
         gallery: The gallery's directory.
+        lock_timeout: Seconds to wait for another writer of the gallery to finish.
 
     Raises:
+        GalleryBusyError: Another writer is at it for longer than ``lock_timeout``.
         GalleryError: The gallery is missing or cannot be indexed.
     """
-    opened = Gallery.open(gallery)
+    opened = Gallery.open(gallery, lock_timeout=lock_timeout)
     opened.build_coarse_index()
     return _indexed(opened, 0)
 
