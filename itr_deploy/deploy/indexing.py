@@ -15,7 +15,7 @@ from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.staging import check_output, staged_directory
 from itr_deploy.errors import GalleryError, UsageError
 from itr_deploy.evaluation.data.metadata import metadata_columns
-from itr_deploy.evaluation.data.split import Split, read_split
+from itr_deploy.evaluation.data.split import read_images, read_split
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.coarse_index import FROM
 from itr_deploy.runtime.gallery.layout import TABLE
@@ -90,7 +90,8 @@ def index(
 
     Args:
         bundle: The bundle's directory.
-        data: Directory with ``{split}_ims.npy`` or ``_feat.npy``, ``_caps.txt`` and ``_ids.txt``.
+        data: Directory with ``{split}_ims.npy`` or ``_feat.npy``, ``_ids.txt`` if the images have
+            ids, and for captions ``_caps.txt``.
         output: Directory of the gallery to make or, with ``append``, to extend.
         split: Name of the split.
         modality: Whether to index its images or its captions.
@@ -123,8 +124,7 @@ def index(
     if not append:
         check_output(output, force=force, replaceable=is_gallery, kind="gallery")
     matcher = Matcher.load(bundle, device=device, backend=backend)
-    read = read_split(Path(data), split)
-    ids, items, columns = _items(read, modality)
+    ids, items, columns = _items(Path(data), split, modality)
     if metadata is not None:
         columns |= metadata_columns(Path(metadata), ids)
 
@@ -199,12 +199,16 @@ def _check_extended(gallery: Gallery, modality: Modality, storage: StorageType |
         )
 
 
-def _items(split: Split, modality: Modality) -> tuple[Sequence[str], Any, dict[str, Sequence[Any]]]:
-    """The ids, items and extra columns of a split's images or captions."""
+def _items(
+    data: Path, split: str, modality: Modality
+) -> tuple[Sequence[str], Any, dict[str, Sequence[Any]]]:
+    """Ids, items and own columns of a split's images or captions."""
     if modality == "image":
-        return split.image_ids, split.regions, {}
-    columns: dict[str, Sequence[Any]] = {"text": split.captions, "image_id": split.image_of_caption}
-    return split.caption_ids, split.captions, columns
+        images = read_images(data, split)
+        return images.ids, images.regions, {}
+    read = read_split(data, split)
+    columns: dict[str, Sequence[Any]] = {"text": read.captions, "image_id": read.image_of_caption}
+    return read.caption_ids, read.captions, columns
 
 
 def _indexed(gallery: Gallery, added: int) -> Indexed:
