@@ -53,7 +53,7 @@ def test_as_json_every_line_is_an_object_with_four_names(bundle: Path, image_gal
 
 def test_steps_and_the_error_are_json_lines_too(bundle: Path, tmp_path: Path) -> None:
     options = ("--output", tmp_path / "out", "--log-format", "json")
-    outcome = itr_deploy("ensemble", bundle, bundle, "--weight", "-1", *options)
+    outcome = itr_deploy("ensemble", bundle, bundle, "--weight", "1", *options)
     assert outcome.code == 2
     lines = [json.loads(line) for line in outcome.err.splitlines()]
     assert [line["level"] for line in lines] == ["INFO", "ERROR"]
@@ -69,7 +69,7 @@ def test_wrong_usage_is_told_in_the_format_that_was_asked_for() -> None:
 
 
 def test_quiet_hides_progress_and_keeps_the_error(bundle: Path, tmp_path: Path) -> None:
-    command = ("ensemble", bundle, bundle, "--weight", "-1", "--output", tmp_path / "out")
+    command = ("ensemble", bundle, bundle, "--weight", "1", "--output", tmp_path / "out")
     assert itr_deploy(*command).err.startswith("- reading the members\n")
     quiet = itr_deploy(*command, "-q")
     assert quiet.err.splitlines() == [quiet.error]
@@ -109,7 +109,7 @@ def test_at_a_terminal_a_bar_that_is_not_shown_hides_no_record(
 
 def test_at_a_terminal_steps_are_json_lines_too(bundle: Path, tmp_path: Path) -> None:
     told = at_a_terminal(
-        *("ensemble", bundle, bundle, "--weight", -1, "--output", tmp_path / "out"),
+        *("ensemble", bundle, bundle, "--weight", 1, "--output", tmp_path / "out"),
         *("--log-format", "json"),
     )
     lines = [json.loads(line) for line in told.splitlines()]

@@ -72,7 +72,7 @@ def test_an_engine_without_half_products_is_an_error(build: Build, precision: st
         build(GraphMaker("float32").linear().attention().model(), precision)
     assert str(caught.value) == (
         f"{GRAPH}: no matrix product of its engine is {precision}: "
-        f"3 in float32; export the bundle again with --dtype {precision}"
+        f"3 in float32; export the bundle again with dtype={precision!r} (--dtype {precision})"
     )
 
 
