@@ -1,6 +1,7 @@
 # make demo   export, verify, index and search the example world; writes a page
 # make test   the tests, as CI runs them
 # make test-all  the trainers and every build at published sizes too; before a release
+# make faults  what breaks it: damage, kills, any input; a table of tries
 # make test-lowest  the runtime half with the lowest versions that pyproject.toml allows, no torch
 # make lint   formatting, lint, types, import rules
 # make docs   the documentation, into site/
@@ -21,7 +22,7 @@ RUNTIME_TESTS := tests/runtime tests/bundle --ignore tests/runtime/backends/tens
   --ignore tests/runtime/backends/test_opening.py --ignore tests/runtime/text/test_wordpiece.py
 DEMO_OUTPUT ?= demo-output
 
-.PHONY: demo test test-all test-fast test-lowest lint docs format bench clean
+.PHONY: faults demo test test-all test-fast test-lowest lint docs format bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m examples.shapes.demo --output $(DEMO_OUTPUT)
@@ -38,6 +39,10 @@ test-all: $(VENV)/.dev
 
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+# All tries of tests/faults; `make test` makes a twentieth of them.
+faults: $(VENV)/.dev
+	FAULTS=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "" -s tests/faults
 
 # The bundles are those that the tests export with the usual versions: here is nothing to export with.
 test-lowest: $(VENV)/.dev

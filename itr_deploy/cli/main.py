@@ -10,13 +10,9 @@ def main() -> None:
     try:
         from itr_deploy.cli.interrupts import end_at_once, exit_code_of
         from itr_deploy.cli.logs import shown_logs
-        from itr_deploy.cli.output import print_any_character
-        from itr_deploy.runtime.cpus import keep_to_quota
     except KeyboardInterrupt:
         print("error: interrupted; nothing half-written was left behind", file=sys.stderr)
         sys.exit(130)
-    keep_to_quota()
-    print_any_character()
     with shown_logs():
         code = exit_code_of(_run)
     end_at_once()
@@ -24,6 +20,11 @@ def main() -> None:
 
 
 def _run() -> int:
-    from itr_deploy.cli.app import run
+    from itr_deploy.runtime.cpus import keep_to_quota
 
+    keep_to_quota()
+    from itr_deploy.cli.app import run
+    from itr_deploy.cli.output import print_any_character
+
+    print_any_character()
     return run()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 from pathlib import Path
 
 
@@ -26,7 +25,7 @@ def damage(root: Path, rng: random.Random) -> Path:
         content[place : place + 64] = bytes(len(content[place : place + 64]))
         path.write_bytes(content)
     elif kind == "copy":
-        shutil.copyfile(rng.choice([file for file in files if file != path] or files), path)
+        path.write_bytes(rng.choice(files).read_bytes())
     elif kind == "remove":
         path.unlink()
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -60,6 +61,24 @@ def manifest_path(root: Path, version: int) -> Path | None:
     return next(
         (root / VERSIONS / name for name in names if (root / VERSIONS / name).is_file()), None
     )
+
+
+def irregular(directory: Path) -> Path | None:
+    """The first entry that is neither a file nor a directory: a device or a pipe, or a link to one.
+
+    Reading one may never end.
+    """
+    for folder, folders, files in os.walk(directory):
+        for name in (*folders, *files):
+            path = Path(folder) / name
+            try:
+                kind = path.stat().st_mode
+            except OSError:
+                # Gone meanwhile, or a link to nowhere: who reads it will say so.
+                continue
+            if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+                return path.relative_to(directory)
+    return None
 
 
 def latest_version(root: Path) -> int:

@@ -17,8 +17,8 @@ from lancedb.table import Table
 from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.forks import check_process
 from itr_deploy.runtime.gallery import checksums
-from itr_deploy.runtime.gallery.boundary import check_sound, gallery_errors, replaced_error
-from itr_deploy.runtime.gallery.files import address_of, manifest_digest, table_root
+from itr_deploy.runtime.gallery.boundary import check_sound, damaged, gallery_errors, replaced_error
+from itr_deploy.runtime.gallery.files import address_of, irregular, manifest_digest, table_root
 from itr_deploy.runtime.gallery.filters import filter_sql
 from itr_deploy.runtime.gallery.given import readable
 from itr_deploy.runtime.gallery.layout import (
@@ -341,6 +341,9 @@ def _open(path: str, address: str) -> Table:
     root = table_root(address)
     if root is not None and not root.parent.is_dir():
         raise GalleryError(f"{path}: no such gallery; make one with itr-deploy index")
+    odd = None if root is None else irregular(root.parent)
+    if odd is not None:
+        raise damaged(path, f"{odd} is not a regular file")
     checksums.check_sizes(path, root)
     with gallery_errors(path):
         database = lancedb.connect(address)

@@ -170,3 +170,15 @@ def test_checksums_follow_every_change(matcher: Matcher, tmp_path: Path) -> None
         change()
         assert gallery.verify().files >= 1
         assert Gallery.open(gallery.path).verify() == gallery.verify()
+
+
+@pytest.mark.parametrize("name", ["items.lance/_itr_deploy/checksums.json", "items.lance/x"])
+def test_what_is_no_regular_file_is_never_read(name: str, matcher: Matcher, tmp_path: Path) -> None:
+    """Reading it would not end."""
+    gallery = Gallery.create(tmp_path / "gallery", matcher)
+    gallery.add(["a"], images(1))
+    path = tmp_path / "gallery" / name
+    path.unlink(missing_ok=True)
+    path.symlink_to("/dev/zero")
+    with pytest.raises(GalleryError, match=r"is not a regular file; restore it"):
+        Gallery.open(tmp_path / "gallery")

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itr_deploy import Gallery, Matcher, Retriever
-from itr_deploy.errors import GalleryError, InputError, ItrDeployError
+from itr_deploy.errors import GalleryError, ItrDeployError, UsageError
 from itr_deploy.runtime.gallery.files import address_of
 from itr_deploy.runtime.gallery.given import checked_ids, metadata_table
 from tests.support.items import images, names
@@ -167,7 +167,7 @@ def test_a_path_that_is_none_is_refused(path: Any, matcher: Matcher) -> None:
 @pytest.mark.parametrize("length", [300, 5_000])
 def test_a_path_that_is_too_long_is_refused(length: int, matcher: Matcher, tmp_path: Path) -> None:
     for call in (Gallery.open, lambda p: Gallery.create(p, matcher)):
-        with pytest.raises(InputError) as caught:
+        with pytest.raises(UsageError) as caught:
             call(tmp_path / ("n" * length))
         assert "\n" not in str(caught.value)
 
