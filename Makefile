@@ -1,6 +1,8 @@
 # make demo   export, verify, index and search the example world; writes a page
 # make test   the tests, as CI runs them
 # make test-all  the trainers and every build at published sizes too; before a release
+# make faults  what breaks it: damage, kills, any input; a table of tries
+# make test-lowest  the runtime half with the lowest versions that pyproject.toml allows, no torch
 # make lint   formatting, lint, types, import rules
 # make docs   the documentation, into site/
 # make bench  the benchmarks, each prints a table
@@ -14,9 +16,13 @@ PIP_INSTALL_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_INSTALL_ARGS) -c constraints.txt
+LOWEST := .venv-lowest
+# Of the runtime half, without those that build graphs or compare with transformers.
+RUNTIME_TESTS := tests/runtime tests/bundle --ignore tests/runtime/backends/tensorrt \
+  --ignore tests/runtime/backends/test_opening.py --ignore tests/runtime/text/test_wordpiece.py
 DEMO_OUTPUT ?= demo-output
 
-.PHONY: demo test test-all test-fast lint docs format bench clean
+.PHONY: faults demo test test-all test-fast test-lowest lint docs format bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m examples.shapes.demo --output $(DEMO_OUTPUT)
@@ -33,6 +39,18 @@ test-all: $(VENV)/.dev
 
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+# All tries of tests/faults; `make test` makes a twentieth of them.
+faults: $(VENV)/.dev
+	FAULTS=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "" -s tests/faults
+
+# The bundles are those that the tests export with the usual versions: here is nothing to export with.
+test-lowest: $(VENV)/.dev
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
+	  -e '.[cpu]' 'filelock>=3.16' 'hypothesis>=6.120' 'pytest>=8.3' 'pytest-xdist>=3.6'
+	state=$$($(BIN)/python -m tests.support.exports) && ITR_DEPLOY_TEST_STATE=$$state OMP_NUM_THREADS=1 \
+	  $(LOWEST)/bin/python -m pytest -n auto --dist loadfile $(RUNTIME_TESTS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check
@@ -61,7 +79,7 @@ bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks.galleries
 
 clean:
-	rm -rf $(VENV) $(DEMO_OUTPUT) build dist site
+	rm -rf $(VENV) $(LOWEST) $(DEMO_OUTPUT) build dist site
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

@@ -28,6 +28,10 @@ class GalleryError(InputError):
     """A gallery is missing, was made with another bundle, or cannot take what it is given."""
 
 
+class GalleryBusyError(GalleryError):
+    """Another process or thread is writing to a gallery; it may be tried again later."""
+
+
 class OutputError(InputError):
     """An output cannot be written: it already exists, or the disk is full or read-only."""
 

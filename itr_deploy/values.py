@@ -18,9 +18,11 @@ import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import wraps
+from pathlib import Path
 from typing import Any, NoReturn, ParamSpec, TypeVar, get_args
 
 from itr_deploy.errors import UsageError
+from itr_deploy.paths import local_path
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -225,12 +227,23 @@ def shown(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
+def _path(name: str, value: Any) -> Path:
+    if not isinstance(value, (str, os.PathLike)) or isinstance(os.fspath(value), bytes):
+        _refuse()
+    try:
+        return local_path(value)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from error
+
+
 def _refuse() -> NoReturn:
     raise _RefusedError
 
 
-PATH = satisfying("a path", lambda value: isinstance(value, (str, os.PathLike)))
+PATH = Check("a path", _path)
+"""A local path; its value is a `Path`."""
 TEXT = satisfying("a string", lambda value: isinstance(value, str))
 FLAG = satisfying("True or False", lambda value: type(value).__name__ in ("bool", "bool_"))
 """NumPy's bool too, which is a class of its own."""
 FUNCTION = satisfying("a function", callable)
+SECONDS = real("a number of seconds of at least 0", at_least=0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -12,8 +13,15 @@ import pytest
 from itr_deploy import Matcher
 from itr_deploy.bundle.manifest import Pipeline
 from itr_deploy.bundle.store import list_files, read_bundle, write_manifest
+from itr_deploy.runtime import cpus
+from itr_deploy.runtime.backends.importing import switch_telemetry_off
 from tests.support.exports import Bundles, cache_directory
 from tests.support.golden import FULL, Case
+
+# Tests import ONNX Runtime themselves, and make test says one thread of BLAS and PyTorch, while
+# what runs on several threads of ours is to be tested.
+switch_telemetry_off()
+os.environ.setdefault(cpus.VARIABLE, "2")
 
 
 @pytest.fixture(scope="session", autouse=True)

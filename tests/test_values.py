@@ -49,7 +49,7 @@ SHARE = real("a share above 0, of 1 at most", above=0, at_most=1)
         (FLAG, False, False),
         (FLAG, np.bool_(True), True),
         (FUNCTION, print, print),
-        (PATH, "a", "a"),
+        (PATH, "a", Path("a")),
     ],
 )
 def test_what_a_check_takes_is_returned_in_pythons_own_types(

@@ -25,6 +25,7 @@ from itr_deploy.benchmarking.searches import measured
 from itr_deploy.benchmarking.synthetic import synthetic_gallery
 from itr_deploy.benchmarking.trace import FOLDER, check_traceable, trace
 from itr_deploy.bundle.files import write_file, write_json
+from itr_deploy.bundle.leftovers import files_below
 from itr_deploy.bundle.modality import Modality, other
 from itr_deploy.bundle.staging import staged_directory
 from itr_deploy.errors import GalleryError
@@ -69,7 +70,7 @@ def benchmark(
             has the queries' modality, the checkpoints are not the bundle's, or the output exists.
     """
     with staged_directory(
-        output, force=force, replaceable=is_only_a_benchmark, kind="benchmark"
+        output, force=force, replaceable=is_only_a_benchmark, kind="benchmark", last=REPORT
     ) as root:
         matcher = Matcher.load(bundle, options.device, options.threads[0], backend=options.backend)
         if options.trace:
@@ -87,7 +88,7 @@ def benchmark(
 
 def is_only_a_benchmark(path: Path) -> bool:
     """Whether a directory holds a benchmark and nothing else."""
-    files = {entry.relative_to(path).as_posix() for entry in path.rglob("*") if entry.is_file()}
+    files = set(files_below(path))
     own = {name for name in files if name.startswith(f"{FOLDER}/") and name.endswith(".json")}
     return REPORT in files and files <= own | {REPORT, PICTURE}
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from itr_deploy.bundle.leftovers import clear_leftovers, staged
+from itr_deploy.bundle.links import FOLLOW_LINKS, may_lead_to
 from itr_deploy.errors import BundleError, OutputError
 
 CHUNK = 1 << 20
@@ -40,20 +41,28 @@ def inside(root: Path, name: str) -> Path:
     if parts.is_absolute() or ".." in parts.parts or not parts.parts or ":" in parts.parts[0]:
         raise BundleError(f"{root}: the manifest names {name!r}, a path that leaves the bundle")
     path = root / parts
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise BundleError(f"{root}: {name!r} is a link that leads out of the bundle")
+    if not may_lead_to(root, path.resolve()):
+        raise BundleError(
+            f"{root}: {name!r} is a link that leads out of the bundle; copy the bundle with "
+            f"cp -rL, or set {FOLLOW_LINKS}=1 (or to the directory of the links) to follow it"
+        )
     return path
 
 
 @contextmanager
-def output_errors(target: Path) -> Iterator[None]:
-    """Turn a failed write (full disk, read-only, no permission) into one clear `OutputError`."""
+def output_errors(target: Path, left: str = "nothing was left behind") -> Iterator[None]:
+    """Turn a failed write (full disk, read-only, no permission) into one clear `OutputError`.
+
+    Args:
+        target: What is written.
+        left: What the failed run leaves, for the message.
+    """
     try:
         yield
     except OSError as error:
         raise OutputError(
             f"cannot write {target}: {error.strerror or error}; "
-            "free space or choose another place, nothing was left behind"
+            f"free space or choose another place, {left}"
         ) from error
 
 
@@ -66,18 +75,14 @@ def write_file(path: Path, content: bytes | str) -> None:
     data = content.encode() if isinstance(content, str) else content
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        staged = Path(temporary)
-        try:
-            with os.fdopen(handle, "wb") as file:
+        clear_leftovers(path, path.parent)
+        with staged(path, path.parent, directory=False) as temporary:
+            with temporary.open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            staged.chmod(0o644)
-            staged.replace(path)
-        except BaseException:
-            staged.unlink(missing_ok=True)
-            raise
+            temporary.chmod(0o644)
+            temporary.replace(path)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from itr_deploy.bundle.modality import PREFILTERS, GraphRole, Modality
-from itr_deploy.bundle.record import Record
+from itr_deploy.bundle.record import Record, SparseRecord
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -21,20 +21,36 @@ Precision = Literal["float32", "float16", "bfloat16"]
 Quantization = Literal["int8"]
 """What the matchers' products with constant weights are rounded to, for a CPU."""
 IntraSimilarityKind = Literal["pooled_cosine", "neighbour_lists"]
+DataType = Literal["float16", "float32", "int8", "int64"]
+"""Type of a graph's input or output."""
+
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""A name or a path: one line of a size that messages and file systems take."""
+Identifier = Annotated[str, Field(max_length=100, pattern=r"^[a-z][a-z0-9_]*$")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Size = Annotated[int, Field(ge=1, le=1 << 24)]
+"""Of an axis or a vocabulary: far beyond what models have, far below an overflow."""
+Width = Annotated[int, Field(ge=1, le=1 << 40)]
+"""Of a shortlist: one that is wider than a gallery holds all of it."""
+Values = Annotated[int, Field(ge=0, le=1 << 32)]
+Setting = bool | int | Annotated[float, Field(allow_inf_nan=False)] | str
+"""Value of an option that a matcher was exported with."""
 
 
-class StoredTensor(Record):
+class StoredTensor(SparseRecord):
     """A tensor that a gallery stores for an item.
 
     Attributes:
         name: Its name among the tensors of its modality.
         width: Size of its last axis.
         per_position: True for one row per region or word, False for one row per item.
+        unit: True where every row of an image has length 1, by which an overflow is seen.
     """
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    width: int = Field(ge=1)
+    name: Identifier
+    width: Size
     per_position: bool = True
+    unit: Literal[True] | None = None
 
 
 class Workspace(Record):
@@ -46,10 +62,10 @@ class Workspace(Record):
     activations no longer fit its cache.
     """
 
-    per_word: int = 0
-    per_region: int = 0
-    per_word_region: int = 0
-    cpu_pairs: int | None = Field(default=None, ge=1)
+    per_word: Values = 0
+    per_region: Values = 0
+    per_word_region: Values = 0
+    cpu_pairs: Size | None = None
 
     def pair_bytes(self, words: int, regions: int) -> int:
         """Bytes for a pair of an image and a text of these sizes."""
@@ -60,17 +76,17 @@ class Workspace(Record):
 class TensorInfo(Record):
     """An input or output of a graph; a string in ``shape`` names a dynamic axis."""
 
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
+    name: Identifier
+    dtype: DataType
+    shape: tuple[Size | Identifier, ...]
 
 
 class GraphInfo(Record):
     """One ONNX graph. ``storage`` is the type of the gallery tensors that a matcher reads."""
 
     role: GraphRole
-    file: str
-    opset: int
+    file: Name
+    opset: int = Field(ge=1, le=100)
     storage: StorageType | None = None
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
@@ -79,15 +95,15 @@ class GraphInfo(Record):
 class FileInfo(Record):
     """Size and checksum of a file of the bundle."""
 
-    bytes: int
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    bytes: int = Field(ge=0, le=1 << 50)
+    sha256: Digest
 
 
 class ImageItems(Record):
     """The form of an image: its region features, and what is stored for it."""
 
-    feature_dim: int
-    regions: int | None = None
+    feature_dim: Size
+    regions: Size | None = None
     tensors: tuple[StoredTensor, ...]
 
     @property
@@ -103,10 +119,10 @@ class TextItems(Record):
     takes part in the encoding: that many consecutive texts are padded to the longest of them.
     """
 
-    vocab_size: int
-    length: int | None = None
-    padded_together: int | None = Field(default=None, ge=1)
-    max_tokens: int
+    vocab_size: Size
+    length: Size | None = None
+    padded_together: Size | None = None
+    max_tokens: Size
     tensors: tuple[StoredTensor, ...]
 
     @property
@@ -123,9 +139,9 @@ class NltkWords(Record):
     """
 
     kind: Literal["nltk_words"] = "nltk_words"
-    vocabulary: str
+    vocabulary: Name
     sentence_splitter: Literal["trained", "untrained"]
-    punkt: str | None = None
+    punkt: Name | None = None
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -137,7 +153,7 @@ class WordPiece(Record):
     """BERT's WordPiece over a ``vocab.txt``, always padded or cut to the texts' fixed length."""
 
     kind: Literal["wordpiece"] = "wordpiece"
-    vocabulary: str
+    vocabulary: Name
     lower_case: bool
 
     @property
@@ -161,12 +177,12 @@ class Pipeline(Record):
     that shortlists better.
     """
 
-    candidates: int | None = Field(default=200, ge=1)
-    image_query_candidates: int | None = Field(default=None, ge=1)
-    prefilter: int | None = Field(default=None, ge=1)
-    image_query_prefilter: int | None = Field(default=None, ge=1)
-    text_query_projection: str | None = None
-    image_query_projection: str | None = None
+    candidates: Width | None = 200
+    image_query_candidates: Width | None = None
+    prefilter: Width | None = None
+    image_query_prefilter: Width | None = None
+    text_query_projection: Name | None = None
+    image_query_projection: Name | None = None
 
     def width(self, query: Modality) -> int | None:
         """The shortlist's width for queries of a modality, None for every item."""
@@ -231,7 +247,7 @@ class RerankDirection(Record):
         threshold: Edges are left out unless their share of their row is above it.
     """
 
-    rows: int = Field(ge=2)
+    rows: int = Field(ge=2, le=1 << 20)
     threshold: float = Field(ge=0, lt=1)
 
 
@@ -257,9 +273,9 @@ class Reranker(Record):
     family: str
     text_to_image: RerankDirection
     image_to_text: RerankDirection
-    pillars: int = Field(ge=2)
-    neighbours: int = Field(ge=1)
-    heads: int = Field(ge=1)
+    pillars: int = Field(ge=2, le=1 << 20)
+    neighbours: Size
+    heads: Size
     intra_similarity: IntraSimilarityKind = Field(validation_alias="pi", serialization_alias="pi")
     base_encoding_id: str
     provenance: Provenance
@@ -277,8 +293,8 @@ class Member(Record):
     """One matcher of an ensemble, its share of the score, and where it came from."""
 
     family: str
-    options: dict[str, bool | int | float | str]
-    weight: float = Field(gt=0)
+    options: dict[Name, Setting]
+    weight: float = Field(gt=0, le=1e6, allow_inf_nan=False)
     encoding_id: str
     provenance: Provenance
 
@@ -292,23 +308,23 @@ class Manifest(Record):
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    family: str
-    options: dict[str, bool | int | float | str]
+    family: Name
+    options: dict[Name, Setting]
     precision: Precision = "float32"
     quantization: Quantization | None = None
     members: tuple[Member, ...] = ()
-    embedding_dim: int
+    embedding_dim: Size
     images: ImageItems
     texts: TextItems
     workspace: Workspace
     text_processing: TextProcessing
-    graphs: dict[str, GraphInfo]
+    graphs: dict[Identifier, GraphInfo]
     pipeline: Pipeline = Pipeline()
     pruning: Pruning | None = None
     reranker: Reranker | None = None
     encoding_id: str
     provenance: Provenance
-    files: dict[str, FileInfo]
+    files: dict[Name, FileInfo]
 
     @property
     def matching(self) -> Precision | Quantization:

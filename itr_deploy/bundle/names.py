@@ -10,6 +10,12 @@ def scale_name(tensor: str) -> str:
     return f"{tensor}_scale"
 
 
+def shortened(text: str) -> str:
+    """A text on one line of a message, cut where it is long."""
+    line = " ".join(text.split())
+    return line if len(line) <= 120 else f"{line[:80]}…{line[-30:]}"
+
+
 def first_repeated(names: Iterable[str]) -> str | None:
     """The first name that occurs a second time, None if all differ."""
     seen: set[str] = set()

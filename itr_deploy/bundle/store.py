@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from itr_deploy.bundle.bound import BoundFile, read_regular
+from itr_deploy.bundle.external import external_files
 from itr_deploy.bundle.files import canonical_json, inside, sha256_of, write_json
+from itr_deploy.bundle.leftovers import files_below
 from itr_deploy.bundle.manifest import SCHEMA_VERSION, FileInfo, Manifest, TextProcessing
+from itr_deploy.bundle.names import shortened
 from itr_deploy.errors import BundleError
+from itr_deploy.paths import local_path
 
 MANIFEST = "manifest.json"
 PARITY = "parity.json"
@@ -28,14 +35,37 @@ PROJECTION = "coarse_projection-*.npy"
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle: its directory and its checked manifest."""
+    """An opened bundle: its directory, its checked manifest and its checked files.
+
+    Attributes:
+        path: The directory, as it was given.
+        manifest: Its manifest.
+        files: The files that the manifest lists, by name, as they were when it was opened.
+    """
 
     path: Path
     manifest: Manifest
+    files: Mapping[str, BoundFile] = field(default_factory=dict, repr=False, compare=False)
 
     def file(self, name: str) -> Path:
-        """Path of a file named in the manifest."""
-        return inside(self.path, name)
+        """Absolute path of a file that the manifest lists."""
+        return self.files[name].path
+
+    def read(self, name: str) -> bytes:
+        """Content of a file that the manifest lists, as it was when the bundle was opened.
+
+        Raises:
+            BundleError: Something has written into the file since.
+        """
+        return bytes(self.files[name].content())
+
+    def weights_of(self, graph: str) -> dict[str, BoundFile]:
+        """The files that a graph reads besides its own, by what it calls them."""
+        own = self.manifest.graphs[graph].file
+        return {
+            location: self.files[posixpath.join(posixpath.dirname(own), location)]
+            for location in external_files(self.read(own), own)
+        }
 
 
 def is_only_a_bundle(path: Path) -> bool:
@@ -48,7 +78,7 @@ def is_only_a_bundle(path: Path) -> bool:
     own = UNLISTED | (listed.keys() if isinstance(listed, dict) else set())
     return "encoding_id" in content and all(
         name in own or name.startswith(f"{ENGINES}/") or fnmatch(name, PROJECTION)
-        for name in _files(path)
+        for name in files_below(path)
     )
 
 
@@ -59,7 +89,7 @@ def read_bundle(path: str | Path) -> Bundle:
         BundleError: The bundle is missing, damaged, of a newer schema, or names a path outside
             itself.
     """
-    root = Path(path)
+    root = local_path(path)
     content = _read_manifest(root)
     version = content.get("schema_version")
     if not isinstance(version, int):
@@ -79,10 +109,11 @@ def read_bundle(path: str | Path) -> Bundle:
         manifest = Manifest.model_validate_json(json.dumps(content))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BundleError(f"{root / MANIFEST}: {where}: {first['msg']}") from error
-    _check_files(root, manifest)
-    return Bundle(root, manifest)
+        where = shortened(".".join(map(str, first["loc"])))
+        raise BundleError(
+            f"{root / MANIFEST}: {where}: {first['msg']}, not {shortened(repr(first['input']))}"
+        ) from error
+    return Bundle(root, manifest, _checked_files(root, manifest))
 
 
 def write_manifest(root: Path, manifest: Manifest) -> None:
@@ -99,14 +130,9 @@ def list_files(root: Path) -> dict[str, FileInfo]:
     """Size and checksum of every file of a bundle that a manifest lists."""
     return {
         name: FileInfo(bytes=path.stat().st_size, sha256=sha256_of(path))
-        for name, path in _files(root).items()
+        for name, path in files_below(root).items()
         if name not in UNLISTED and not name.startswith(f"{ENGINES}/")
     }
-
-
-def _files(root: Path) -> dict[str, Path]:
-    paths = sorted(path for path in root.rglob("*") if path.is_file())
-    return {path.relative_to(root).as_posix(): path for path in paths}
 
 
 def text_files(processing: TextProcessing) -> list[str]:
@@ -118,7 +144,7 @@ def _read_manifest(root: Path) -> dict[str, Any]:
     if not root.is_dir():
         raise BundleError(f"{root}: no such bundle directory; make one with itr-deploy export")
     try:
-        content = json.loads((root / MANIFEST).read_bytes())
+        content = json.loads(read_regular(inside(root, MANIFEST)))
     except FileNotFoundError as error:
         raise BundleError(f"{root}: no {MANIFEST} in it; it is not a bundle") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -132,20 +158,26 @@ def _checksum(content: dict[str, Any]) -> str:
     return hashlib.sha256(canonical_json(content)).hexdigest()
 
 
-def _check_files(root: Path, manifest: Manifest) -> None:
+def _checked_files(root: Path, manifest: Manifest) -> dict[str, BoundFile]:
     for name in _named_files(manifest):
         if name not in manifest.files:
             inside(root, name)
             raise BundleError(f"{root}: the manifest uses {name!r} but lists no checksum for it")
-    for name, info in manifest.files.items():
-        path = inside(root, name)
-        if not path.is_file():
-            raise BundleError(f"{root}: {name} is missing; copy the bundle again")
-        if path.stat().st_size != info.bytes or sha256_of(path) != info.sha256:
+    home = root.absolute()
+    bound = {
+        name: BoundFile(home / inside(root, name).relative_to(root), info, f"{root}: {name}")
+        for name, info in manifest.files.items()
+    }
+    bundle = Bundle(root, manifest, bound)
+    for graph, entry in manifest.graphs.items():
+        try:
+            bundle.weights_of(graph)
+        except KeyError as error:
             raise BundleError(
-                f"{root}: {name} does not match its checksum, it was changed or damaged; "
-                "copy or export the bundle again"
-            )
+                f"{root}: {entry.file} reads {error.args[0]!r}, which the manifest does not list; "
+                "export the bundle again"
+            ) from error
+    return bound
 
 
 def _named_files(manifest: Manifest) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import itr_deploy
-from itr_deploy.cli.options import Force, Json, LogFormat, NewBundle, Quiet, Verbose
+from itr_deploy.cli.options import Force, Json, LogFormat, NewBundle, Quiet, Threads, Verbose
 from itr_deploy.cli.parity_table import print_made
 from itr_deploy.cli.progress import steps
 
@@ -32,6 +32,7 @@ def ensemble(
     ] = None,
     output: NewBundle,
     force: Force = False,
+    threads: Threads = None,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,

@@ -21,6 +21,7 @@ from itr_deploy.cli.options import (
     LogFormat,
     Quiet,
     Split,
+    Threads,
     Verbose,
     check_baseline,
 )
@@ -111,6 +112,7 @@ def evaluate(
     force: Force = False,
     device: Device = "cpu",
     backend: Backend = "auto",
+    threads: Threads = None,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,

@@ -16,10 +16,12 @@ from itr_deploy.cli.options import (
     Device,
     Force,
     Json,
+    LockTimeout,
     LogFormat,
     Quiet,
     Split,
     StorageType,
+    Threads,
     Verbose,
 )
 from itr_deploy.cli.output import print_json
@@ -68,10 +70,12 @@ def index(
     ] = None,
     append: Annotated[bool, typer.Option("--append", help="Add to an existing gallery.")] = False,
     force: Force = False,
+    lock_timeout: LockTimeout = 10.0,
     bank: Annotated[Path | None, typer.Option(hidden=True)] = None,
     phi_limit: Annotated[int, typer.Option(hidden=True, min=0)] = 1024,
     device: Device = "cpu",
     backend: Backend = "auto",
+    threads: Threads = None,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -102,6 +106,7 @@ def index(
                 coarse_index=coarse_index,
                 append=append,
                 force=force,
+                lock_timeout=lock_timeout,
                 device=device,
                 backend=backend,
                 progress=progress,
@@ -112,18 +117,24 @@ def index(
         itr_deploy.Gallery.open(output, itr_deploy.Matcher.load(bundle))
         with steps() as begin:
             begin("building the coarse index")
-            result = itr_deploy.index_coarse(output).to_json()
+            result = itr_deploy.index_coarse(output, lock_timeout=lock_timeout).to_json()
     if bank is not None:
-        scored = _index_bank(bundle, output, bank, phi_limit, device, backend)
+        scored = _index_bank(bundle, output, bank, phi_limit, lock_timeout, device, backend)
         result = {"added": 0, **result, **scored}
     if as_json:
         print_json(result)
     else:
-        typer.echo(f"gallery: {output} ({result['items']} {result['modality']}s)")
+        typer.echo(f"gallery: {result['gallery']} ({result['items']} {result['modality']}s)")
 
 
 def _index_bank(
-    bundle: Path, gallery: Path, bank: Path, megabytes: int, device: str, backend: str
+    bundle: Path,
+    gallery: Path,
+    bank: Path,
+    megabytes: int,
+    lock_timeout: float,
+    device: str,
+    backend: str,
 ) -> dict[str, Any]:
     """The old ``index --bank``, before it became a verb of its own."""
     log.warning(
@@ -137,6 +148,7 @@ def _index_bank(
             gallery=gallery,
             bank=bank,
             limit=megabytes << 20,
+            lock_timeout=lock_timeout,
             device=device,
             backend=backend,
             progress=progress,

@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 import itr_deploy
-from itr_deploy.cli.options import Backend, Bundle, Device, Json, LogFormat, Quiet, Verbose
+from itr_deploy.cli.options import (
+    Backend,
+    Bundle,
+    Device,
+    Json,
+    LockTimeout,
+    LogFormat,
+    Quiet,
+    Threads,
+    Verbose,
+)
 from itr_deploy.cli.output import print_json
 from itr_deploy.cli.parsers import byte_size
 from itr_deploy.cli.progress import counted
@@ -32,8 +42,10 @@ def index_bank(
             "bank items are kept, taken from the bundle's shortlist.",
         ),
     ] = 1 << 30,
+    lock_timeout: LockTimeout = 10.0,
     device: Device = "cpu",
     backend: Backend = "auto",
+    threads: Threads = None,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -49,6 +61,7 @@ def index_bank(
             gallery=gallery,
             bank=bank,
             limit=limit,
+            lock_timeout=lock_timeout,
             device=device,
             backend=backend,
             progress=progress,

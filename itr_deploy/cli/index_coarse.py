@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import itr_deploy
-from itr_deploy.cli.options import Json, LogFormat, Quiet, Verbose
+from itr_deploy.cli.options import Json, LockTimeout, LogFormat, Quiet, Threads, Verbose
 from itr_deploy.cli.output import print_json
 from itr_deploy.cli.progress import steps
 
@@ -20,6 +20,8 @@ def index_coarse(
     gallery: Annotated[
         Path, typer.Argument(metavar="GALLERY", help="The gallery.", show_default=False)
     ],
+    threads: Threads = None,
+    lock_timeout: LockTimeout = 10.0,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -32,7 +34,7 @@ def index_coarse(
     """
     with steps() as begin:
         begin("building the coarse index")
-        indexed = itr_deploy.index_coarse(gallery)
+        indexed = itr_deploy.index_coarse(gallery, lock_timeout=lock_timeout)
     if as_json:
         print_json(indexed.to_json())
     else:

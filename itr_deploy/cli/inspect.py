@@ -25,13 +25,19 @@ def inspect(
             metavar="PATH", help="Directory of a bundle or a gallery.", show_default=False
         ),
     ],
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Compare every stored byte that a search reads with its checksum."
+        ),
+    ] = False,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
     log_format: LogFormat = "text",
 ) -> None:
     """Show what is in the bundle or the gallery at PATH."""
-    content = itr_deploy.inspect(path)
+    content = itr_deploy.inspect(path, verify=verify)
     if as_json:
         print_json(content)
         return

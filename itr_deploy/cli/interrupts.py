@@ -71,6 +71,11 @@ def exit_code_of(run: Callable[[], int]) -> int:
             code = run()
     except KeyboardInterrupt:
         interruption.arrived = True
+    except Exception:
+        if not interruption.arrived:
+            raise
+        # Code in C or in a library under import turns an interruption into an error of its own.
+        log.debug("what the interruption became", exc_info=True)
     if interruption.arrived and code != InterruptedWorkError.exit_code:
         log.error("interrupted; nothing half-written was left behind")
         code = InterruptedWorkError.exit_code
@@ -106,6 +111,11 @@ def check_interrupted() -> None:
     """
     if threading.current_thread() is threading.main_thread():
         _current.check()
+
+
+def was_interrupted() -> bool:
+    """Whether a signal came in this run, whatever became of it."""
+    return _current.arrived
 
 
 def end_at_once() -> None:

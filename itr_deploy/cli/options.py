@@ -31,6 +31,13 @@ Split = Annotated[str, typer.Option(help="Which split of the data.")]
 NewBundle = Annotated[Path, typer.Option("--output", help="Directory of the bundle to make.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 
+LockTimeout = Annotated[
+    float,
+    typer.Option(
+        min=0.0, metavar="SECONDS", help="How long to wait for another writer of the gallery."
+    ),
+]
+
 Checkpoint = Annotated[
     Path, typer.Option(help="The published program's checkpoint, for example model_best.pth.tar.")
 ]
@@ -60,6 +67,28 @@ Backend = Annotated[
         help="onnxruntime; on a GPU also tensorrt, the bundle's engines, and "
         "onnxruntime-tensorrt. auto takes the engines where all are there and fit.",
         autocompletion=lambda: ["auto", "onnxruntime", "onnxruntime-tensorrt", "tensorrt"],
+        rich_help_panel=DEVICE_PANEL,
+    ),
+]
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads is not None:
+        from itr_deploy.runtime.cpus import use_threads
+
+        use_threads(threads)
+
+
+# The callback does all the work; a verb only lists it.
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        help="Threads that compute on the CPU; by default $ITR_DEPLOY_THREADS, else "
+        "$OMP_NUM_THREADS, else every core that affinity and CPU quota allow.",
+        min=1,
+        is_eager=True,
+        callback=_use_threads,
+        show_default=False,
         rich_help_panel=DEVICE_PANEL,
     ),
 ]

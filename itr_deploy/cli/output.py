@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -14,9 +15,19 @@ from typing import Any
 import typer
 
 
+def print_any_character() -> None:
+    """Print as an escape what the terminal's encoding does not have; Python would raise."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def print_json(value: Any) -> None:
-    """Print one JSON document to standard output; dates become text, NaN becomes null."""
-    typer.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, default=str))
+    """Print one JSON document to standard output; dates become text, NaN becomes null.
+
+    Where standard output is not UTF-8, other characters than ASCII's are escaped, as JSON may.
+    """
+    escaped = (sys.stdout.encoding or "ascii").lower().replace("-", "") != "utf8"
+    typer.echo(json.dumps(_plain(value), indent=2, ensure_ascii=escaped, default=str))
 
 
 def _plain(value: Any) -> Any:

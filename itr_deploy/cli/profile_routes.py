@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 import itr_deploy
-from itr_deploy.cli.options import Bundle, Data, Force, Json, LogFormat, Quiet, Split, Verbose
+from itr_deploy.cli.options import (
+    Bundle,
+    Data,
+    Force,
+    Json,
+    LogFormat,
+    Quiet,
+    Split,
+    Threads,
+    Verbose,
+)
 from itr_deploy.cli.output import print_json, print_table
 from itr_deploy.cli.progress import counted
 
@@ -32,6 +42,7 @@ def profile_routes(
         ),
     ] = Path("routes.json"),
     force: Force = False,
+    threads: Threads = None,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,

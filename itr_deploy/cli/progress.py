@@ -47,12 +47,15 @@ def steps(shown: bool = True) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def counted(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar with rate and time left; call what it yields with done and total."""
+    """A progress bar with rate and time left; call what it yields with done and total.
+
+    The bar appears with the first call: input that is refused is not shown as work begun.
+    """
     with progress_bar() as bar:
-        task = bar.add_task(label, total=None)
 
         def advance(done: int, total: int) -> None:
             check_interrupted()
+            task = bar.task_ids[0] if bar.task_ids else bar.add_task(label)
             bar.update(task, completed=done, total=total)
 
         yield advance

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import itr_deploy
-from itr_deploy.cli.options import Backend, Bundle, Device, Json, LogFormat, Quiet, Verbose
+from itr_deploy.cli.options import Backend, Bundle, Device, Json, LogFormat, Quiet, Threads, Verbose
 from itr_deploy.cli.output import print_json, print_table
 from itr_deploy.errors import UsageError
 
@@ -75,6 +75,7 @@ def search(
     ] = None,
     device: Device = "cpu",
     backend: Backend = "auto",
+    threads: Threads = None,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,

@@ -18,6 +18,7 @@ from itr_deploy.cli.options import (
     LogFormat,
     Quiet,
     Split,
+    Threads,
     Verbose,
 )
 from itr_deploy.cli.output import print_json, print_table
@@ -66,6 +67,7 @@ def tune(
     ] = Path("tuning"),
     device: Device = "cpu",
     backend: Backend = "auto",
+    threads: Threads = None,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import itr_deploy
-from itr_deploy.cli.options import Bundle, Json, LogFormat, Quiet, Split, Verbose
+from itr_deploy.cli.options import Bundle, Json, LogFormat, Quiet, Split, Threads, Verbose
 from itr_deploy.cli.output import print_json
 from itr_deploy.cli.parity_table import print_report
 from itr_deploy.cli.progress import steps
@@ -44,6 +44,7 @@ def verify(
     images: Annotated[
         int, typer.Option(min=2, help="How many of its images, with all their captions.")
     ] = 32,
+    threads: Threads = None,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,

@@ -11,12 +11,13 @@ from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.staging import staged_directory
 from itr_deploy.errors import GalleryError, OutputError
 from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank import reranking
 from itr_deploy.runtime.rerank.store import FOLDER, is_store, write_store
 from itr_deploy.runtime.retriever import DEFAULT_BUDGET
 from itr_deploy.runtime.search.cached import SearcherCache
-from itr_deploy.values import FUNCTION, PATH, TEXT, checked, whole
+from itr_deploy.values import FUNCTION, PATH, SECONDS, TEXT, checked, whole
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class IndexedBank:
     gallery=PATH,
     bank=PATH,
     limit=whole(0),
+    lock_timeout=SECONDS,
     device=TEXT,
     backend=TEXT,
     progress=FUNCTION,
@@ -58,6 +60,7 @@ def index_bank(
     gallery: str | Path,
     bank: str | Path,
     limit: int = 1 << 30,
+    lock_timeout: float = DEFAULT_TIMEOUT,
     device: str = "cpu",
     backend: str = "auto",
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -74,30 +77,38 @@ def index_bank(
         bank: A gallery of the other modality.
         limit: Bytes that all scores of gallery and bank may take; if they need more, only every
             item's best bank items are kept, taken from the bundle's shortlist.
+        lock_timeout: Seconds to wait for another writer of the gallery to finish.
         device: ``"cpu"`` or ``"cuda"``.
         backend: The backend that runs the graphs, see `Matcher.load`.
         progress: Called with the number of items scored so far and the total.
 
     Raises:
         BundleError: The bundle is damaged, or has no re-ranker.
+        GalleryBusyError: Another writer is at the gallery for longer than ``lock_timeout``.
         GalleryError: The gallery is empty, or the bank is missing, of another bundle, of the
             gallery's modality or too small.
         OutputError: Writing fails, or the gallery is not a local directory.
     """
     matcher = Matcher.load(bundle, device=device, backend=backend)
-    opened = Gallery.open(gallery, matcher)
+    opened = Gallery.open(gallery, matcher, lock_timeout=lock_timeout)
     others = _open_bank(matcher, Path(bank), opened.modality)
     if "://" in opened.path:
         raise OutputError(
             f"{opened.path}: a bank's scores can only be kept with a gallery in a local directory"
         )
-    count = opened.count()
-    if count == 0:
-        raise GalleryError(f"{opened.path}: the gallery is empty; add items with itr-deploy index")
     folder = Path(opened.path) / FOLDER
-    with staged_directory(
-        folder, force=True, replaceable=is_store, kind="store of cross scores"
-    ) as root:
+    # Under the gallery's lock: the scores are of the items as they are when they appear.
+    with (
+        opened.writing(),
+        staged_directory(
+            folder, force=True, replaceable=is_store, kind="store of cross scores"
+        ) as root,
+    ):
+        count = opened.count()
+        if count == 0:
+            raise GalleryError(
+                f"{opened.path}: the gallery is empty; add items with itr-deploy index"
+            )
         made = write_store(
             root,
             SearcherCache(opened, matcher, DEFAULT_BUDGET, None).searcher(),

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from itr_deploy.bundle.files import write_json
-from itr_deploy.bundle.staging import staged_directory
-from itr_deploy.bundle.store import PARITY, is_only_a_bundle, read_bundle
+from itr_deploy.bundle.staging import check_output, staged_directory
+from itr_deploy.bundle.store import MANIFEST, PARITY, is_only_a_bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.deploy.exported import Exported
 from itr_deploy.errors import ParityError
@@ -50,6 +50,7 @@ def ensemble(
         UsageError: Fewer than two members, or weights that do not fit.
     """
     output, shares = Path(output), tuple(weights or (1.0,) * len(bundles))
+    check_output(output, force=force, replaceable=is_only_a_bundle, kind="bundle")
     progress("reading the members")
     with export_half():
         from itr_deploy.exporters.ensemble import build_ensemble
@@ -58,7 +59,9 @@ def ensemble(
         from itr_deploy.parity.report import missed
         from itr_deploy.runtime.matcher import Matcher
     members = [read_bundle(Path(member)) for member in bundles]
-    with staged_directory(output, force=force, replaceable=is_only_a_bundle, kind="bundle") as root:
+    with staged_directory(
+        output, force=force, replaceable=is_only_a_bundle, kind="bundle", last=MANIFEST
+    ) as root:
         manifest = build_ensemble(members, shares, root, progress)
         progress("comparison with the members")
         with ExitStack() as stack:

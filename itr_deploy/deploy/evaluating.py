@@ -9,6 +9,7 @@ from itr_deploy.bundle.modality import MATCHERS, Modality
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.split import Split, read_split
+from itr_deploy.evaluation.directory import check_evaluation_output
 from itr_deploy.evaluation.evaluate import evaluate as evaluate_split
 from itr_deploy.evaluation.measures.baseline import Baseline
 from itr_deploy.evaluation.measures.reranking import MergeKind
@@ -65,7 +66,8 @@ def evaluate(
 ) -> EvaluationReport:
     """Score the images of a split with its captions and report Recall@K in both directions.
 
-    If it is stopped or killed, the same call resumes.
+    If it is stopped or killed, the same call resumes. Once it is finished, the same call says so
+    and returns the report.
 
     Args:
         bundle: The bundle's directory.
@@ -114,6 +116,7 @@ def evaluate(
         raise UsageError(
             "merge= and neighbour lists are for re-ranking; give rerank=True (--rerank) with them"
         )
+    check_evaluation_output(Path(output), force=force)
     matcher = Matcher.load(bundle, device=device, backend=backend)
     read = read_split(Path(data), split)
     options = Options(

@@ -9,10 +9,11 @@ from typing import Any
 from itr_deploy.bundle.files import write_json
 from itr_deploy.bundle.manifest import Precision, Quantization
 from itr_deploy.bundle.staging import check_output, staged_directory
-from itr_deploy.bundle.store import PARITY, is_only_a_bundle, read_bundle
+from itr_deploy.bundle.store import MANIFEST, PARITY, is_only_a_bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.deploy.exported import Exported
 from itr_deploy.deploy.families import family_named
+from itr_deploy.deploy.unchanged import check_unchanged, digest_of
 from itr_deploy.errors import ParityError, UsageError
 from itr_deploy.models import registry
 from itr_deploy.models.registry import DEFAULT_OPSET, OPSETS
@@ -27,6 +28,7 @@ from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice, whole
     opset=whole(OPSETS[0], OPSETS[-1]),
     dtype=choice(Precision),
     quantize=choice(Quantization),
+    punkt=PATH,
     force=FLAG,
     progress=FUNCTION,
 )
@@ -39,6 +41,7 @@ def export(
     opset: int = DEFAULT_OPSET,
     dtype: Precision = "float32",
     quantize: Quantization | None = None,
+    punkt: str | Path | None = None,
     force: bool = False,
     progress: Callable[[str], None] = lambda step: None,
     **options: Any,
@@ -56,6 +59,9 @@ def export(
         dtype: Type of the graphs' matrix products. Half precision is for a GPU.
         quantize: ``"int8"`` rounds the products that remain per pair, for a CPU; only with
             ``dtype="float32"``.
+        punkt: What split sentences in training, of a family with a word vocabulary: nltk's
+            ``punkt_tab.zip``, its unpacked folder, or the ``punkt.json`` of another bundle; by
+            default nltk's data on this machine. Without either there is a warning.
         force: Replace an existing bundle, once the new one is complete and verified.
         progress: Called with the name of each step as it begins.
         **options: The family's own options, the fields of its `Family.options`; files as paths.
@@ -66,7 +72,7 @@ def export(
             is missing.
         OutputError: The output exists, or writing fails.
         ParityError: The bundle differs from PyTorch; nothing is left.
-        SetupError: PyTorch or onnx is not installed.
+        SetupError: PyTorch or onnx is not installed, or nltk's data on this machine is damaged.
         UsageError: The family or one of its options is unknown, an option has an invalid value, or
             half precision, which is for a GPU, is combined with int8, which is for a CPU.
     """
@@ -77,6 +83,11 @@ def export(
         raise UsageError(
             f"quantize={quantize!r} (--quantize) goes with dtype='float32', not {dtype!r} "
             "(--dtype): int8 is for a CPU, half precision for a GPU; leave one of them out"
+        )
+    if punkt is not None and entry.text != "nltk_words":
+        raise UsageError(
+            f"punkt (--punkt) is for families with a vocabulary of words; {family} has BERT's "
+            "WordPiece, leave it out"
         )
     kind = {"replaceable": is_only_a_bundle, "kind": "bundle"}
     check_output(output, force=force, **kind)  # type: ignore[arg-type]
@@ -91,15 +102,18 @@ def export(
         from itr_deploy.parity.storages import leave_out_missed
         from itr_deploy.runtime.matcher import Matcher
     progress(f"reading {checkpoint.name}")
+    digest = digest_of(checkpoint)
     trained = entry.load(checkpoint, chosen)
-    text = bundled_text(entry.text, vocab, trained.vocab_size, **trained.text_options)
+    splitter = {} if punkt is None else {"punkt": Path(punkt)}
+    text = bundled_text(entry.text, vocab, trained.vocab_size, **trained.text_options, **splitter)
     source = Source(entry.name, checkpoint, trained, text)
     origin = trained.changed_from
     data = None if origin is None else evidence_split(origin)
-    with staged_directory(output, force=force, **kind) as root:  # type: ignore[arg-type]
+    with staged_directory(output, force=force, last=MANIFEST, **kind) as root:  # type: ignore[arg-type]
         manifest = build_bundle(
             source, root, opset=opset, precision=dtype, quantization=quantize, progress=progress
         )
+        check_unchanged(checkpoint, digest, manifest.provenance.checkpoint_sha256)
         bundle = read_bundle(root)
         with parity_backend(bundle) as backend:
             matcher = Matcher(bundle, backend)

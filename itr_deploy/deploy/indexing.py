@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from itr_deploy.bundle.leftovers import entries
 from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.bundle.modality import Modality
-from itr_deploy.bundle.staging import staged_directory
+from itr_deploy.bundle.staging import check_output, staged_directory
 from itr_deploy.errors import GalleryError, UsageError
 from itr_deploy.evaluation.data.metadata import metadata_columns
-from itr_deploy.evaluation.data.split import Split, read_split
+from itr_deploy.evaluation.data.split import read_images, read_split
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.coarse_index import FROM
 from itr_deploy.runtime.gallery.layout import TABLE
+from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT, replacing
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.store import FOLDER, is_store
-from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice
+from itr_deploy.values import FLAG, FUNCTION, PATH, SECONDS, TEXT, checked, choice
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +61,7 @@ class Indexed:
     coarse_index=FLAG,
     append=FLAG,
     force=FLAG,
+    lock_timeout=SECONDS,
     device=TEXT,
     backend=TEXT,
     progress=FUNCTION,
@@ -74,6 +78,7 @@ def index(
     coarse_index: bool | None = None,
     append: bool = False,
     force: bool = False,
+    lock_timeout: float = DEFAULT_TIMEOUT,
     device: str = "cpu",
     backend: str = "auto",
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -85,7 +90,8 @@ def index(
 
     Args:
         bundle: The bundle's directory.
-        data: Directory with ``{split}_ims.npy`` or ``_feat.npy``, ``_caps.txt`` and ``_ids.txt``.
+        data: Directory with ``{split}_ims.npy`` or ``_feat.npy``, ``_ids.txt`` if the images have
+            ids, and for captions ``_caps.txt``.
         output: Directory of the gallery to make or, with ``append``, to extend.
         split: Name of the split.
         modality: Whether to index its images or its captions.
@@ -95,12 +101,14 @@ def index(
         coarse_index: Build the coarse index; by default for 500,000 items or more.
         append: Add to an existing gallery.
         force: Replace an existing gallery.
+        lock_timeout: Seconds to wait for another writer of the gallery to finish.
         device: ``"cpu"`` or ``"cuda"``.
         backend: The backend that runs the graphs, see `Matcher.load`.
         progress: Called with the number of items encoded so far and the total.
 
     Raises:
         BundleError: The bundle is damaged.
+        GalleryBusyError: Another writer is at the gallery for longer than ``lock_timeout``.
         GalleryError: The gallery to extend does not belong to this bundle, or holds items of
             another modality or storage.
         InputError: The data or the metadata cannot be used; the message says why.
@@ -113,9 +121,10 @@ def index(
             "give one"
         )
     output = Path(output)
+    if not append:
+        check_output(output, force=force, replaceable=is_gallery, kind="gallery")
     matcher = Matcher.load(bundle, device=device, backend=backend)
-    read = read_split(Path(data), split)
-    ids, items, columns = _items(read, modality)
+    ids, items, columns = _items(Path(data), split, modality)
     if metadata is not None:
         columns |= metadata_columns(Path(metadata), ids)
 
@@ -123,15 +132,18 @@ def index(
         progress(done, len(ids))
 
     if append:
-        existing = Gallery.open(output, matcher)
+        existing = Gallery.open(output, matcher, lock_timeout=lock_timeout)
         _check_extended(existing, modality, storage)
         existing.add(ids, items, columns, tell)
     else:
-        with staged_directory(output, force=force, replaceable=is_gallery, kind="gallery") as root:
-            Gallery.create(root, matcher, modality, storage or "float16").add(
-                ids, items, columns, tell
-            )
-    gallery = Gallery.open(output, matcher)
+        last = f"{TABLE}.lance"
+        staged = staged_directory(
+            output, force=force, replaceable=is_gallery, kind="gallery", last=last
+        )
+        with replacing(output, lock_timeout) if force else nullcontext(), staged as root:
+            made = Gallery.create(root, matcher, modality, storage or "float16")
+            made.add(ids, items, columns, tell)
+    gallery = Gallery.open(output, matcher, lock_timeout=lock_timeout)
     if coarse_index or (coarse_index is None and gallery.count() >= FROM):
         log.info("%s: building the coarse index", output)
         gallery.build_coarse_index()
@@ -140,8 +152,9 @@ def index(
 
 @checked(
     gallery=PATH,
+    lock_timeout=SECONDS,
 )
-def index_coarse(gallery: str | Path) -> Indexed:
+def index_coarse(gallery: str | Path, *, lock_timeout: float = DEFAULT_TIMEOUT) -> Indexed:
     """Build the index of a gallery's coarse embeddings, or rebuild it over all items.
 
     This is for galleries too large to keep those embeddings in memory. Searches then shortlist
@@ -149,18 +162,20 @@ def index_coarse(gallery: str | Path) -> Indexed:
 
     Args:
         gallery: The gallery's directory.
+        lock_timeout: Seconds to wait for another writer of the gallery to finish.
 
     Raises:
+        GalleryBusyError: Another writer is at it for longer than ``lock_timeout``.
         GalleryError: The gallery is missing or cannot be indexed.
     """
-    opened = Gallery.open(gallery)
+    opened = Gallery.open(gallery, lock_timeout=lock_timeout)
     opened.build_coarse_index()
     return _indexed(opened, 0)
 
 
 def is_gallery(path: Path) -> bool:
     """Whether a directory holds only a gallery's table, with or without its scores of a bank."""
-    names = {entry.name for entry in path.iterdir()}
+    names = entries(path)
     stored = FOLDER in names and is_store(path / FOLDER)
     return names - ({FOLDER} if stored else set()) == {f"{TABLE}.lance"}
 
@@ -184,12 +199,16 @@ def _check_extended(gallery: Gallery, modality: Modality, storage: StorageType |
         )
 
 
-def _items(split: Split, modality: Modality) -> tuple[Sequence[str], Any, dict[str, Sequence[Any]]]:
-    """The ids, items and extra columns of a split's images or captions."""
+def _items(
+    data: Path, split: str, modality: Modality
+) -> tuple[Sequence[str], Any, dict[str, Sequence[Any]]]:
+    """Ids, items and own columns of a split's images or captions."""
     if modality == "image":
-        return split.image_ids, split.regions, {}
-    columns: dict[str, Sequence[Any]] = {"text": split.captions, "image_id": split.image_of_caption}
-    return split.caption_ids, split.captions, columns
+        images = read_images(data, split)
+        return images.ids, images.regions, {}
+    read = read_split(data, split)
+    columns: dict[str, Sequence[Any]] = {"text": read.captions, "image_id": read.image_of_caption}
+    return read.caption_ids, read.captions, columns
 
 
 def _indexed(gallery: Gallery, added: int) -> Indexed:

@@ -12,17 +12,21 @@ from itr_deploy.errors import BundleError, GalleryError
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.layout import TABLE
 from itr_deploy.runtime.gallery.read import stored_bytes
-from itr_deploy.values import PATH, checked
+from itr_deploy.runtime.rerank.store import verify_store
+from itr_deploy.values import FLAG, PATH, checked
 
 
 @checked(
     path=PATH,
+    verify=FLAG,
 )
-def inspect(path: str | Path) -> dict[str, Any]:
+def inspect(path: str | Path, *, verify: bool = False) -> dict[str, Any]:
     """Show what is in a bundle or a gallery.
 
     Args:
         path: Directory of a bundle or a gallery.
+        verify: Also compare every stored byte that a search reads with its checksum. A bundle is
+            always compared.
 
     Returns:
         Its contents by name, as `itr-deploy inspect --json` prints them; ``"kind"`` is
@@ -30,20 +34,21 @@ def inspect(path: str | Path) -> dict[str, Any]:
 
     Raises:
         BundleError: The bundle is damaged.
-        GalleryError: The directory is neither a bundle nor a gallery.
+        GalleryError: The directory is neither a bundle nor a gallery; or with ``verify`` a
+            gallery's file is not as it was written, or has no checksum.
     """
     path = Path(path)
     if (path / MANIFEST).is_file():
-        return _bundle(path)
+        return _bundle(path, verify)
     if path.is_dir() and not (path / f"{TABLE}.lance").exists():
         raise GalleryError(
             f"{path}: neither a bundle, which has a {MANIFEST}, nor a gallery, which has a "
             f"{TABLE}.lance"
         )
-    return _gallery(path)
+    return _gallery(path, verify)
 
 
-def _bundle(path: Path) -> dict[str, Any]:
+def _bundle(path: Path, verify: bool) -> dict[str, Any]:
     bundle = read_bundle(path)
     manifest = bundle.manifest
     passed = {True: "passed", False: "MISSED", None: "not measured"}
@@ -74,6 +79,7 @@ def _bundle(path: Path) -> dict[str, Any]:
             }
         ),
         "bytes": size,
+        **({"verified": {"files": len(manifest.files), "bytes": size}} if verify else {}),
         "provenance": manifest.provenance.model_dump(),
         "members": [
             {
@@ -123,8 +129,10 @@ def _parity(path: Path) -> bool | None:
         ) from error
 
 
-def _gallery(path: Path) -> dict[str, Any]:
+def _gallery(path: Path, verify: bool) -> dict[str, Any]:
     gallery = Gallery.open(path)
+    # First, for what is damaged may not be readable either.
+    verified = _verified(gallery) if verify else {}
     about = gallery.description
     return {
         "kind": "gallery",
@@ -138,9 +146,18 @@ def _gallery(path: Path) -> dict[str, Any]:
         "family": about.family,
         "encoding_id": about.encoding_id,
         "resident_bytes": stored_bytes(gallery),
+        "id": gallery.identity.gallery or None,
         "version": gallery.version,
+        **verified,
         "stored": [
             {"tensor": spec.name, "width": spec.width, "per_position": spec.per_position}
             for spec in about.tensors
         ],
     }
+
+
+def _verified(gallery: Gallery) -> dict[str, Any]:
+    parts = [gallery.verify(), verify_store(gallery.path)]
+    checked = [part for part in parts if part is not None]
+    files, size = (sum(getattr(part, name) for part in checked) for name in ("files", "bytes"))
+    return {"verified": {"files": files, "bytes": size}}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from itr_deploy.bundle.files import write_file
 from itr_deploy.bundle.manifest import Manifest, ProfileEvidence
+from itr_deploy.bundle.staging import check_writable
 from itr_deploy.errors import InputError, OutputError, UsageError
 from itr_deploy.evaluation.data.split import read_split
 from itr_deploy.evaluation.scores.pairs import observe_pairs
@@ -68,6 +69,7 @@ def profile_routes(
             f"{existing} exists; give force=True (--force) to replace it, or another output "
             "(--output)"
         )
+    check_writable(output.parent, output)
     read = read_split(data, split).first(images)
     matcher = Matcher.load(bundle)
     manifest = matcher.bundle.manifest

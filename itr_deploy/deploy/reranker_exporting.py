@@ -9,10 +9,11 @@ from typing import Literal
 
 from itr_deploy.bundle.files import write_json
 from itr_deploy.bundle.staging import check_output, staged_directory
-from itr_deploy.bundle.store import PARITY, RERANKER_PARITY, is_only_a_bundle, read_bundle
+from itr_deploy.bundle.store import MANIFEST, PARITY, RERANKER_PARITY, is_only_a_bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.deploy.exported import Exported
 from itr_deploy.deploy.families import family_named
+from itr_deploy.deploy.unchanged import check_unchanged, digest_of
 from itr_deploy.errors import ParityError
 from itr_deploy.models import registry
 from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice, whole
@@ -94,9 +95,13 @@ def export_reranker(
         intra_similarity="pooled_cosine" if intra_similarity == "pooled" else "neighbour_lists",
     )
     progress(f"reading {checkpoint.name}")
+    digest = digest_of(checkpoint)
     source = RerankSource(entry, checkpoint, entry.load(checkpoint, heads or entry.heads), settings)
-    with staged_directory(output, force=force, **kind) as root:  # type: ignore[arg-type]
+    with staged_directory(output, force=force, last=MANIFEST, **kind) as root:  # type: ignore[arg-type]
         manifest = build_reranked(opened, source, root, progress)
+        if manifest.reranker is not None:
+            recorded = manifest.reranker.provenance.checkpoint_sha256
+            check_unchanged(checkpoint, digest, recorded)
         if (base / PARITY).is_file():
             shutil.copyfile(base / PARITY, root / PARITY)
         progress("comparison with PyTorch")

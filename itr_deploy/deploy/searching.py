@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from itr_deploy.errors import GalleryError, InputError, UsageError
+from itr_deploy.evaluation.data.features import not_an_array
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.retriever import FROM_BUNDLE, Default, Retriever
+from itr_deploy.runtime.text.base import check_texts
 from itr_deploy.values import FLAG, PATH, TEXT, checked, one_or_each, or_none, whole
 
 log = logging.getLogger(__name__)
@@ -91,6 +93,7 @@ def search(
         given is not None for given in (bank, gallery_neighbours, bank_neighbours)
     ):
         raise UsageError("bank= and the neighbours are for re-ranking; give rerank=True (--rerank)")
+    check_texts(texts)
     retriever = Retriever.load(
         bundle,
         gallery,
@@ -120,6 +123,9 @@ def read_regions(path: str | Path) -> Any:
         InputError: The file cannot be read.
     """
     try:
-        return np.load(path, allow_pickle=False)
+        found = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read as a NumPy array: {error}") from error
+        raise InputError(f"{path}: {not_an_array(Path(path), error)}") from error
+    if not isinstance(found, np.ndarray):
+        raise InputError(f"{path}: {not_an_array(Path(path), ValueError())}")
+    return found

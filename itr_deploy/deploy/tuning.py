@@ -6,6 +6,7 @@ from pathlib import Path
 
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.evaluation.data.split import read_split
+from itr_deploy.evaluation.directory import check_evaluation_output
 from itr_deploy.evaluation.progress import BAR, QUIET, Bar
 from itr_deploy.evaluation.tuning.tune import ProjectionChoice, Tuned
 from itr_deploy.evaluation.tuning.tune import tune as tune_split
@@ -68,6 +69,7 @@ def tune(
         OutputError: ``work`` holds other files, or the bundle or ``work`` cannot be written.
         UsageError: ``target`` is not a share, or ``growth`` is below 1 or not finite.
     """
+    check_evaluation_output(Path(work), force=False)
     matcher = Matcher.load(bundle, device=device, backend=backend)
     read = read_split(Path(data), split)
     return tune_split(matcher, read, target, Path(work), bar, projection, growth)

@@ -15,8 +15,11 @@ from typing import Literal
 
 from itr_deploy.diagnosis.machine import CPU, TENSORRT, Machine, installed
 from itr_deploy.engines.files import EngineTarget
-from itr_deploy.errors import ItrDeployError
+from itr_deploy.errors import ItrDeployError, UsageError
 from itr_deploy.runtime.backends.cache import VARIABLE, cache_directory
+from itr_deploy.runtime.backends.importing import TELEMETRY, telemetry_wanted
+from itr_deploy.runtime.cpus import OPENMP, allowed_cores, cpu_quota, default_threads
+from itr_deploy.runtime.cpus import VARIABLE as THREADS
 
 LEAST = (3, 10)
 EXPORT_HALF = ("torch", "onnx", "onnxscript", "transformers")
@@ -72,6 +75,29 @@ def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Check:
         least = ".".join(map(str, LEAST))
         return Check("Python", "problem", f"{found} is too old", f"install Python {least} or newer")
     return Check("Python", "ok", found)
+
+
+def check_cpus() -> Check:
+    """The cores there are, what limits their use, and how many threads compute by default."""
+    quota = cpu_quota()
+    cores = f"{allowed_cores()} cores by affinity"
+    limit = "no quota" if quota is None else f"a quota of {quota:g}"
+    chosen = [f" ({name}={os.environ[name]})" for name in (THREADS, OPENMP) if os.environ.get(name)]
+    try:
+        threads = default_threads()
+    except UsageError as error:
+        return problem_of("CPU", error)
+    by = "".join(chosen[:1])
+    return Check("CPU", "ok", f"{cores}, {limit}; {threads} threads by default{by}")
+
+
+def check_telemetry() -> Check:
+    """Whether ONNX Runtime collects events, and by whose decision; nothing else calls home."""
+    if telemetry_wanted():
+        chosen = next(name for name in TELEMETRY if name in os.environ)
+        found = f"onnxruntime's is on, as {chosen}={os.environ[chosen]} asks"
+        return Check("telemetry", "info", found, f"unset {chosen} to have it off")
+    return Check("telemetry", "ok", "off: onnxruntime's is switched off before it is imported")
 
 
 def check_export_half() -> Check:

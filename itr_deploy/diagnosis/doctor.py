@@ -12,6 +12,7 @@ from itr_deploy.diagnosis.bundles import check_bundle
 from itr_deploy.diagnosis.checks import (
     Check,
     check_cache,
+    check_cpus,
     check_cuda,
     check_export_half,
     check_itr_deploy,
@@ -19,6 +20,7 @@ from itr_deploy.diagnosis.checks import (
     check_onnxruntime,
     check_provider,
     check_python,
+    check_telemetry,
 )
 from itr_deploy.diagnosis.machine import PROVIDERS, Machine
 from itr_deploy.values import FLAG, FUNCTION, PATH, checked, each
@@ -100,10 +102,12 @@ def examine(machine: Machine, bundles: Iterable[Path] = ()) -> Iterator[Check]:
     """
     yield check_itr_deploy()
     yield check_python()
+    yield check_cpus()
     yield check_onnxruntime(machine)
     if machine.providers:
         for provider in PROVIDERS:
             yield check_provider(machine, provider)
+    yield check_telemetry()
     yield check_export_half()
     yield check_library(machine, "tensorrt")
     yield check_library(machine, "tensorrt-rtx")

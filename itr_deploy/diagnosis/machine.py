@@ -92,8 +92,9 @@ def installed(distribution: str) -> str | None:
 
 def describe_onnxruntime() -> dict[str, Any]:
     """Import ONNX Runtime and return its ``version`` and the ``providers`` that it lists."""
-    import onnxruntime
+    from itr_deploy.runtime.backends.importing import load_onnxruntime
 
+    onnxruntime = load_onnxruntime()
     return {
         "version": onnxruntime.__version__,
         "providers": onnxruntime.get_available_providers(),
@@ -124,7 +125,7 @@ def doubled(provider: str) -> tuple[list[str], list[float]]:
     import numpy as np
 
     from itr_deploy.engines.library import import_library, installed
-    from itr_deploy.runtime.backends.onnxruntime import import_onnxruntime
+    from itr_deploy.runtime.backends.importing import import_onnxruntime
     from itr_deploy.runtime.backends.sessions import open_session
 
     if provider.startswith("Tensorrt") and installed("tensorrt"):

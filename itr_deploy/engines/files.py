@@ -129,7 +129,7 @@ def engine_directory(
     bundle: Bundle, target: EngineTarget, precision: Precision, capability: str
 ) -> Path:
     """Directory of the engines for a capability, such as ``"sm86"``, or several joined."""
-    return bundle.path / ENGINES / f"{target}-{precision}-{capability}"
+    return bundle.path.absolute() / ENGINES / f"{target}-{precision}-{capability}"
 
 
 def graph_digest(bundle: Bundle, graph: str) -> str:
@@ -155,7 +155,7 @@ def engine_directories(bundle: Bundle) -> Iterator[EngineDirectory]:
     Raises:
         EngineError: A record cannot be read.
     """
-    root = bundle.path / ENGINES
+    root = bundle.path.absolute() / ENGINES
     for path in sorted(root.iterdir()) if root.is_dir() else ():
         if (path / RECORD).is_file():
             yield EngineDirectory(path, read_record(path))

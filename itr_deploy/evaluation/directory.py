@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
-from itr_deploy.bundle.staging import check_output
+from itr_deploy.bundle.leftovers import files_below
+from itr_deploy.bundle.staging import check_output, check_writable
+from itr_deploy.errors import OutputError
+from itr_deploy.evaluation.report.model import EvaluationReport
 from itr_deploy.evaluation.scores.coarse import EMBEDDINGS
 from itr_deploy.evaluation.scores.matrix import FILES
 
@@ -15,15 +19,41 @@ BASELINE = "baseline"
 PREFILTER = "prefilter"
 
 
-def check_unfinished(output: Path, *, force: bool) -> None:
-    """Check that an output is new or an unfinished evaluation, or that it may be replaced.
+def check_evaluation_output(output: Path, *, force: bool) -> None:
+    """Refuse, before any work, an output that holds other files or cannot be written.
 
     Raises:
-        OutputError: It is finished and ``force`` is not set, or it is not an evaluation's.
+        OutputError: It does, or it cannot.
     """
-    unfinished = is_only_an_evaluation(output) and not (output / REPORT).exists()
-    if not unfinished:
-        check_output(output, force=force, replaceable=is_only_an_evaluation, kind="evaluation")
+    ours = is_only_an_evaluation(output)
+    check_output(output, force=force or ours, replaceable=is_only_an_evaluation, kind="evaluation")
+    check_writable(output, output)
+
+
+def finished(output: Path, request: str, *, force: bool) -> EvaluationReport | None:
+    """The report of a finished evaluation that was asked for the same.
+
+    Args:
+        output: Directory of the evaluation.
+        request: Digest of what is asked for, as in the report.
+        force: Whether the evaluation is to be replaced.
+
+    Returns:
+        None where there is no report, or where it is to be replaced.
+
+    Raises:
+        OutputError: The directory holds a finished evaluation of something else.
+    """
+    if force or not (output / REPORT).exists():
+        return None
+    with suppress(OSError, ValueError):
+        report = EvaluationReport.model_validate_json((output / REPORT).read_bytes())
+        if report.request == request:
+            return report
+    raise OutputError(
+        f"{output} holds a finished evaluation of another bundle, data or options; give "
+        "force=True (--force) to replace it, or another output (--output)"
+    )
 
 
 def is_only_an_evaluation(path: Path) -> bool:
@@ -33,7 +63,7 @@ def is_only_an_evaluation(path: Path) -> bool:
     names = (*FILES, *EMBEDDINGS.values())
     roots = (SCORES, BASELINE, PREFILTER)
     own = {REPORT, PAGE, *(f"{root}/{name}" for root in roots for name in names)}
-    files = {entry.relative_to(path).as_posix() for entry in path.rglob("*") if entry.is_file()}
+    files = set(files_below(path))
     return bool(files) and files <= own
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.files import output_errors, write_file, write_json
-from itr_deploy.bundle.manifest import Manifest
 from itr_deploy.bundle.modality import MODALITIES, Modality
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.memory import peak_memory
@@ -20,7 +20,8 @@ from itr_deploy.evaluation.directory import (
     PREFILTER,
     REPORT,
     SCORES,
-    check_unfinished,
+    check_evaluation_output,
+    finished,
     remove_embeddings,
 )
 from itr_deploy.evaluation.measures.baseline import baseline_scores
@@ -52,6 +53,7 @@ from itr_deploy.evaluation.report.build import (
 from itr_deploy.evaluation.report.model import EvaluationReport, Run
 from itr_deploy.evaluation.report.page import page
 from itr_deploy.evaluation.report.pictures import Pictures
+from itr_deploy.evaluation.request import request_digest, scoring_kind
 from itr_deploy.evaluation.scores.coarse import Coarse
 from itr_deploy.evaluation.scores.fill import fill, resume_matrix, scoring_digest
 from itr_deploy.evaluation.scores.matrix import ScoreMatrix
@@ -61,6 +63,8 @@ from itr_deploy.evaluation.scores.split_scores import Scores, SplitScores
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.matrices import Inputs
 from itr_deploy.runtime.rerank.reranking import network_scores, reranker_of
+
+log = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -84,15 +88,24 @@ def evaluate(
 
     Raises:
         InputError: The data does not fit the bundle, or ``output`` has scores of something else.
-        OutputError: ``output`` is a finished evaluation or not an evaluation, or the disk cannot be
-            written.
+        OutputError: ``output`` is a finished evaluation of something else, or is not an
+            evaluation, or the disk cannot be written.
         UsageError: The folds do not divide the images, options exclude each other, or the bundle's
             graphs do not output the steps.
     """
     _check(matcher, split, options)
     images, answers = len(split.regions), split.answers
     pictures = Pictures(options.images, split.image_ids)
-    check_unfinished(output, force=options.force)
+    check_evaluation_output(output, force=options.force)
+    request = request_digest(matcher, split, options)
+    report = finished(output, request, force=options.force)
+    if report is not None:
+        log.warning(
+            "%s: this evaluation is finished, nothing was computed; give force=True (--force) to "
+            "do it again",
+            output,
+        )
+        return report
     saved_before = (output / REPORT).exists()
 
     began = time.monotonic()
@@ -130,6 +143,7 @@ def evaluate(
             peak_memory_bytes=peak_memory(),
             backend=matcher.backend.description,
         ),
+        request=request,
     )
     if options.baseline is not None:
         kept_before = (output / BASELINE).exists() and not options.force
@@ -141,7 +155,7 @@ def evaluate(
         report = report.model_copy(update={"baseline": found})
     write_file(output / PAGE, page(report, stages, split, pictures, options.published))
     write_json(output / REPORT, report.model_dump())
-    with output_errors(output):
+    with output_errors(output, "the report is complete"):
         remove_embeddings(output / SCORES)
         for entry, made_now in own_work:
             if not options.save_scores and not (saved_before and not made_now):
@@ -211,7 +225,7 @@ def split_scores(
     identity = {
         "bundle": scoring_digest(manifest),
         "data": items.split.digest(),
-        "kind": _kind(options, manifest),
+        "kind": scoring_kind(options, manifest),
     }
     begun = resume_matrix(root, identity, force=options.force)
     scorer = BundleScorer(items) if options.steps is None else StepScorer(items, options.steps)
@@ -222,13 +236,6 @@ def split_scores(
     matrix = begun or ScoreMatrix.create(root, identity, scorer.grid, scorer.planes)
     fill(matrix, scorer, bar, "scoring pairs")
     return matrix, coarse, scorer.scored
-
-
-def _kind(options: Options, manifest: Manifest) -> str:
-    if options.candidates is not None:
-        projections = manifest.pipeline.projections.values()
-        return " ".join([f"shortlist of {options.candidates}", *projections])
-    return "every pair" if options.steps is None else "every pair, by step"
 
 
 def _stages(

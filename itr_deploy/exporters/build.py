@@ -15,6 +15,7 @@ import torch
 
 from itr_deploy.bundle.files import canonical_json, sha256_of, write_file, write_json
 from itr_deploy.bundle.manifest import (
+    DataType,
     GraphInfo,
     ImageItems,
     Manifest,
@@ -43,7 +44,7 @@ MAX_TOKENS = 256
 """Longest text a bundle takes: several times as long as the data sets' longest captions."""
 
 _TOOLS = ("itr-deploy", "torch", "onnx", "onnx-ir", "onnxscript")
-_DTYPES = {torch.float32: "float32", torch.int64: "int64"}
+_DTYPES: dict[torch.dtype, DataType] = {torch.float32: "float32", torch.int64: "int64"}
 
 Progress = Callable[[str], None]
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from itr_deploy.bundle.manifest import NltkWords, TextProcessing, WordPiece
-from itr_deploy.errors import CheckpointError
+from itr_deploy.exporters.punkt import DOWNLOAD, given_punkt, has_only_pickles, machine_punkt
+from itr_deploy.exporters.vocabulary import SPECIAL_WORDS, read_pieces, read_words
 
-SPECIAL_WORDS = {"<pad>": 0, "<start>": 1, "<end>": 2, "<unk>": 3}
+__all__ = ["SPECIAL_WORDS", "BundledText", "bundled_text", "nltk_words", "wordpiece"]
+
 VOCABULARY = "vocab.json"
 PUNKT = "punkt.json"
-PADDING = "[PAD]"
-SPECIAL_PIECES = (PADDING, "[CLS]", "[SEP]", "[UNK]")
 PIECES = "vocab.txt"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,75 +29,75 @@ class BundledText:
     files: dict[str, Any]
 
 
-def nltk_words(vocabulary: Path, vocab_size: int) -> BundledText:
+def nltk_words(vocabulary: Path, vocab_size: int, *, punkt: Path | None = None) -> BundledText:
     """Text processing by nltk's words over a published vocabulary file.
 
+    Warns where tokens may not be those of the training.
+
     Args:
-        vocabulary: ``{"word2idx": {...}, "idx2word": {...}, "idx": n}``.
+        vocabulary: ``{"word2idx": {...}, "idx2word": {...}, "idx": n}``, or another form that
+            `read_words` takes.
         vocab_size: Rows of the model's word embedding.
+        punkt: What split sentences in training, see `given_punkt`; by default nltk's data on this
+            machine.
 
     Raises:
-        CheckpointError: The file is not a vocabulary, or belongs to another checkpoint.
+        CheckpointError: A file is not what it should be, or belongs to another checkpoint.
+        SetupError: nltk's data on this machine is damaged.
     """
-    words = _read_vocabulary(vocabulary)
-    if len(words) != vocab_size:
-        raise CheckpointError(
-            f"{vocabulary}: {len(words)} words, but the checkpoint was trained with {vocab_size}; "
-            "give the vocabulary file of its training"
-        )
-    punkt = trained_punkt()
+    words = read_words(vocabulary, vocab_size)
+    parameters = machine_punkt() if punkt is None else given_punkt(punkt)
     files: dict[str, Any] = {VOCABULARY: {"word2idx": words}}
-    if punkt is not None:
-        files[PUNKT] = punkt
+    if parameters is None:
+        log.warning("%s", _untrained(words))
+    else:
+        files[PUNKT] = parameters
+    capitals = [word for word in words if word != word.lower()]
+    if capitals:
+        log.warning(
+            "%s: texts are lower-cased, so that %s of its words %s never found: %s",
+            vocabulary,
+            len(capitals),
+            "is" if len(capitals) == 1 else "are",
+            _first(capitals),
+        )
     return BundledText(
         NltkWords(
             vocabulary=VOCABULARY,
-            sentence_splitter="untrained" if punkt is None else "trained",
-            punkt=None if punkt is None else PUNKT,
+            sentence_splitter="untrained" if parameters is None else "trained",
+            punkt=None if parameters is None else PUNKT,
         ),
         files,
     )
 
 
-def _read_vocabulary(path: Path) -> dict[str, int]:
-    try:
-        words = json.loads(path.read_bytes())["word2idx"]
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot read the vocabulary: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(
-            f"{path}: not a vocabulary file; expected JSON with a 'word2idx' object"
-        ) from error
-    if not isinstance(words, dict) or sorted(words.values(), key=str) != sorted(
-        range(len(words)), key=str
-    ):
-        raise CheckpointError(f"{path}: word2idx must number its words 0 to n-1, each once")
-    for word, number in SPECIAL_WORDS.items():
-        if words.get(word) != number:
-            raise CheckpointError(
-                f"{path}: {word} is {words.get(word)}, published vocabularies have it at {number}"
-            )
-    return words
+def words_at_stake(words: Iterable[str]) -> list[str]:
+    """Words with a letter and a full stop, which untrained Punkt may take apart.
 
-
-def trained_punkt() -> dict[str, Any] | None:
-    """The parameters of nltk's English Punkt as JSON, None if ``punkt_tab`` is not installed.
-
-    Nothing is ever downloaded.
+    >>> words_at_stake(["a", ".", "3.5", "u.s.", "st."])
+    ['u.s.', 'st.']
     """
-    import nltk.data
-    from nltk.tokenize.punkt import load_punkt_params
+    return [word for word in words if "." in word and any(map(str.isalpha, word))]
 
-    try:
-        params = load_punkt_params(nltk.data.find("tokenizers/punkt_tab/english/"))
-    except LookupError:
-        return None
-    return {
-        "abbrev_types": sorted(params.abbrev_types),
-        "collocations": sorted(map(list, params.collocations)),
-        "sent_starters": sorted(params.sent_starters),
-        "ortho_context": dict(sorted(params.ortho_context.items())),
-    }
+
+def _untrained(words: Iterable[str]) -> str:
+    """The warning that sentences are split otherwise than in training."""
+    stake, older = words_at_stake(words), ""
+    if has_only_pickles():
+        older = " (only its older punkt is there, whose pickles are not read)"
+    lost = "no word of the vocabulary has a full stop in it"
+    if stake:
+        lost = f"{len(stake)} words of the vocabulary may be missed: {_first(stake)}"
+    return (
+        "the sentence splitter is not that of the training: nltk's punkt_tab is not on this machine"
+        f"{older}, so that abbreviations end sentences and are split otherwise; {lost}; "
+        f"run {DOWNLOAD}, or give punkt (--punkt punkt_tab.zip), and export again"
+    )
+
+
+def _first(words: Sequence[str]) -> str:
+    more = f" and {len(words) - 5} more" if len(words) > 5 else ""
+    return ", ".join(words[:5]) + more
 
 
 def wordpiece(vocabulary: Path, vocab_size: int, *, lower_case: bool) -> BundledText:
@@ -110,40 +111,11 @@ def wordpiece(vocabulary: Path, vocab_size: int, *, lower_case: bool) -> Bundled
     Raises:
         CheckpointError: The file is not a vocabulary, or belongs to another checkpoint.
     """
-    try:
-        tokens = _pieces(vocabulary.read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise CheckpointError(
-            f"{vocabulary}: cannot read the vocabulary: {error.strerror}"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise CheckpointError(
-            f"{vocabulary}: not a vocabulary file; expected BERT's vocab.txt in UTF-8"
-        ) from error
-    missing = [token for token in SPECIAL_PIECES if token not in tokens]
-    if missing or tokens.index(PADDING) != 0:
-        found = f"no {', '.join(missing)} in it" if missing else f"{PADDING} is not its first line"
-        raise CheckpointError(f"{vocabulary}: {found}; expected BERT's vocab.txt")
-    if len(tokens) != vocab_size:
-        raise CheckpointError(
-            f"{vocabulary}: {len(tokens)} tokens, but the checkpoint was trained with "
-            f"{vocab_size}; give the vocabulary file of its training"
-        )
+    tokens = read_pieces(vocabulary, vocab_size)
     return BundledText(
         WordPiece(vocabulary=PIECES, lower_case=lower_case),
         {PIECES: "".join(f"{token}\n" for token in tokens)},
     )
-
-
-def _pieces(content: str) -> list[str]:
-    """Tokens of a ``vocab.txt``, one per line.
-
-    `str.splitlines` is not used: it would split at characters that are tokens themselves.
-    """
-    lines = re.split("\r\n|\r|\n", content)
-    if not lines[-1]:
-        lines.pop()
-    return [line.strip() for line in lines]
 
 
 BUILDERS: dict[str, Callable[..., BundledText]] = {

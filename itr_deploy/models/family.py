@@ -7,15 +7,22 @@ that needs PyTorch; `registry` names the package. What concerns one family only 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from itr_deploy.bundle.manifest import ProfileEvidence
 from itr_deploy.bundle.published import Published
 from itr_deploy.bundle.record import Record
+from itr_deploy.errors import CheckpointError
 from itr_deploy.models.options import FamilyOptions
+
+UNNAMED = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
+"""What arithmetic on odd tensors and options raises."""
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +39,8 @@ class Family:
         name: Its name on the command line and in manifests.
         title: A human-readable line.
         text: Kind of its text processing.
-        load: Reads a checkpoint with `options`; it imports PyTorch when it is called.
+        load: Reads a checkpoint with `options`, by default all at theirs; it imports PyTorch when
+            it is called. Whatever it raises on a checkpoint is a `CheckpointError`.
         options: The options of its export.
         mark: What distinguishes its checkpoints from others'.
         published: Figures from its paper.
@@ -43,12 +51,23 @@ class Family:
     name: str
     title: str
     text: str
-    load: Callable[[Path, Any], TrainedMatcher]
+    load: Callable[..., TrainedMatcher]
     options: type[FamilyOptions] = FamilyOptions
     mark: CheckpointMark | None = None
     published: tuple[Published, ...] = ()
     steps: StepScores | None = None
     profiler: Callable[[], Profiler] | None = None
+
+    def __post_init__(self) -> None:
+        """Put the boundary around `load`."""
+        load = self.load
+
+        def bounded(checkpoint: Path, options: FamilyOptions | None = None) -> TrainedMatcher:
+            chosen = self.options() if options is None else options
+            with checkpoint_errors(checkpoint, self.name):
+                return load(checkpoint, chosen)
+
+        object.__setattr__(self, "load", bounded)
 
 
 @dataclass(frozen=True)
@@ -131,7 +150,8 @@ class RerankerFamily:
     Attributes:
         name: Its name on the command line and in manifests.
         title: A human-readable line.
-        load: Reads a checkpoint, given the number of heads.
+        load: Reads a checkpoint, given the number of heads, by default `heads`. Whatever it
+            raises on a checkpoint is a `CheckpointError`.
         heads: Heads of the published checkpoints.
         rows: K of the published program for text and image queries. Its edge thresholds are
             ``edge_share`` / K with these K, whatever K the network is used with.
@@ -142,9 +162,36 @@ class RerankerFamily:
 
     name: str
     title: str
-    load: Callable[[Path, int], TrainedReranker]
+    load: Callable[..., TrainedReranker]
     heads: int
     rows: tuple[int, int]
     neighbours: int
     edge_share: float
     published: tuple[Published, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Put the boundary around `load`."""
+        load = self.load
+
+        def bounded(checkpoint: Path, heads: int | None = None) -> TrainedReranker:
+            with checkpoint_errors(checkpoint, self.name):
+                return load(checkpoint, self.heads if heads is None else heads)
+
+        object.__setattr__(self, "load", bounded)
+
+
+@contextmanager
+def checkpoint_errors(checkpoint: Path, family: str) -> Iterator[None]:
+    """Turn what reading an odd checkpoint raises into one line.
+
+    Raises:
+        CheckpointError: Something failed that no check has named.
+    """
+    try:
+        yield
+    except UNNAMED as error:
+        reason = " ".join(str(error).split())[:120]
+        raise CheckpointError(
+            f"{checkpoint}: cannot be read as {family}'s checkpoint ({type(error).__name__}"
+            f"{': ' + reason if reason else ''}); give what the published program saved"
+        ) from error

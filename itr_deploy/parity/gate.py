@@ -22,8 +22,9 @@ from itr_deploy.parity.report import (
     compare,
     compare_ranks,
 )
-from itr_deploy.parity.samples import Sample, random_samples, rank_sample
+from itr_deploy.parity.samples import Sample, random_samples, rank_sample, tell_of_overflow
 from itr_deploy.parity.tolerances import Tolerances
+from itr_deploy.runtime.encoding.checks import NotFiniteError
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.pair_scorer import PairScorer
@@ -54,10 +55,26 @@ def verify(
             older versions may lack a prefilter.
 
     Raises:
-        ParityError: A graph is missing from a bundle that must be whole.
+        ParityError: A graph is missing from a bundle that must be whole, or gives values that are
+            NaN or infinite, which no search takes.
     """
     if tolerances is None:
         tolerances = Tolerances.of(matcher.bundle.manifest.matching)
+    tell_of_overflow(trained)
+    try:
+        return _compared(trained, matcher, tolerances, sample, progress, whole)
+    except NotFiniteError as error:
+        raise ParityError(f"{matcher.bundle.path} differs from PyTorch: {error}") from error
+
+
+def _compared(
+    trained: TrainedMatcher,
+    matcher: Matcher,
+    tolerances: Tolerances,
+    sample: Sample | None,
+    progress: Progress,
+    whole: bool,
+) -> ParityReport:
     progress("outputs of every graph")
     gate = _Gate(trained, matcher, tolerances, random_samples(trained))
     outputs = [

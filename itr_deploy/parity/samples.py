@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from itr_deploy.models.contract import TrainedMatcher
+
+log = logging.getLogger(__name__)
+
+MARGIN = 4
+"""How many times the size of a sample's features a model must take without overflowing."""
+LARGEST = 4
+"""About the largest of the features of a sample, which are normally distributed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +90,8 @@ def feature_scale(trained: TrainedMatcher) -> np.float32:
     """Size of random features that the model can take: 1, or less where it would overflow.
 
     A model's layers may amplify their inputs repeatedly: weights made for a data set of small
-    features turn larger ones into NaN, which cannot be compared. Features four times as large must
-    still work.
+    features turn larger ones into NaN, which cannot be compared. Features `MARGIN` times as large
+    must still work.
     """
     deployed = trained.deployed
     shape = (2, deployed.regions or 36, trained.image_dim)
@@ -91,7 +99,19 @@ def feature_scale(trained: TrainedMatcher) -> np.float32:
     for halvings in range(12):
         scale = np.float32(0.5**halvings)
         with torch.inference_mode():
-            encoded = deployed.encode_images(torch.from_numpy(4 * scale * values))
+            encoded = deployed.encode_images(torch.from_numpy(MARGIN * scale * values))
         if all(bool(torch.isfinite(tensor).all()) for tensor in encoded):
             return scale
     return np.float32(1)
+
+
+def tell_of_overflow(trained: TrainedMatcher) -> None:
+    """Warn if the model overflows on usual features, and the gate's samples are smaller."""
+    scale = feature_scale(trained)
+    if scale < 1:
+        log.warning(
+            "the model overflows on features as large as %.3g: it is compared with PyTorch on "
+            "features up to about %.3g, and a search refuses images on which it overflows",
+            2 * MARGIN * scale * LARGEST,
+            scale * LARGEST,
+        )

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from itr_deploy.bundle.consistency import check_consistent
 from itr_deploy.bundle.modality import PREFILTERS, Modality
 from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.runtime.backends import Backend, open_backend
@@ -87,7 +88,8 @@ class Matcher:
         Args:
             bundle: The bundle's directory.
             device: ``"cpu"`` or ``"cuda"``.
-            threads: Compute threads on the CPU; None for every core.
+            threads: Compute threads on the CPU; None for ``$ITR_DEPLOY_THREADS``, else
+                ``$OMP_NUM_THREADS``, else every core that affinity and CPU quota allow.
             memory_budget: Bytes that `score` may use for encoded items and scratch.
             backend: ``"onnxruntime"``, or on a GPU ``"tensorrt"`` or ``"onnxruntime-tensorrt"``,
                 see `open_backend`; or a backend made for this bundle, such as
@@ -101,6 +103,7 @@ class Matcher:
             UsageError: The device or backend is unknown.
         """
         opened = read_bundle(bundle)
+        check_consistent(opened)
         if isinstance(backend, str):
             backend = open_backend(opened, device, backend, threads)
         made = (opened.manifest.family, opened.manifest.precision)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from itr_deploy.bundle.manifest import Manifest, StorageType
 from itr_deploy.bundle.modality import MATCHERS, Modality, Roles, other
 from itr_deploy.runtime.backends.base import Backend, Call
+from itr_deploy.runtime.encoding.checks import check_scores
 from itr_deploy.runtime.encoding.encoded import Block, Encoded, divided
 from itr_deploy.runtime.pair_plan import PairPlan
 from itr_deploy.runtime.tiles import Limits, Tile, tiles
@@ -44,6 +45,7 @@ class PairScorer:
         self._backend = backend
         self._manifest = manifest
         self._roles = roles
+        self._part = "matcher" if roles is MATCHERS else "prefilter"
         self._limits = Limits(
             budget=min(memory_budget, TILE_BYTES) // backend.workers,
             workers=backend.workers,
@@ -229,6 +231,7 @@ class PairScorer:
                 yield call
 
         for outputs in self._backend.run_all(calls()):
+            check_scores(outputs["scores"], self._part)
             yield places.popleft(), outputs
 
 

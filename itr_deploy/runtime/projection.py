@@ -7,6 +7,7 @@ and an index over them, work with any form or none.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -49,10 +50,10 @@ def read_projection(bundle: Bundle) -> Projection:
 
 
 def _read_form(bundle: Bundle, name: str) -> Vectors:
-    path, width = bundle.file(name), bundle.manifest.embedding_dim
+    path, width = bundle.path / name, bundle.manifest.embedding_dim
     remedy = "fit it again with itr-deploy tune"
     try:
-        form: Vectors = np.load(path, allow_pickle=False)
+        form: Vectors = np.load(io.BytesIO(bundle.read(name)), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise BundleError(f"{path}: not a NumPy array ({error}); {remedy}") from error
     found = f"{form.dtype} {list(form.shape)}" if isinstance(form, np.ndarray) else "an archive"

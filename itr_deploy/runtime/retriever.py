@@ -113,7 +113,8 @@ class Retriever:
             bundle: The bundle's directory.
             gallery: The gallery's path, or an opened one.
             device: ``"cpu"`` or ``"cuda"``.
-            threads: Compute threads on the CPU; None for every core.
+            threads: Compute threads on the CPU; None for ``$ITR_DEPLOY_THREADS``, else
+                ``$OMP_NUM_THREADS``, else every core that affinity and CPU quota allow.
             memory_budget: Bytes of tensors to keep in memory, for the gallery and the bank each.
             resident: True loads the gallery whatever its size, False leaves it on disk, None
                 decides by ``memory_budget``. The results are the same.
@@ -204,7 +205,8 @@ class Retriever:
         Args:
             query: A text, or several, for a gallery of images.
             k: Hits per query; fewer are returned if the gallery has, or the filter keeps, fewer.
-            where: SQL over the gallery's columns that an item must satisfy.
+            where: Conditions on the gallery's columns that an item must satisfy, in the part of
+                SQL that docs/guides/search.md states. It may come from anybody.
             image: Regions ``[R, Di]`` of one image, or ``[N, R, Di]`` of several, for a gallery
                 of texts.
             candidates: Items that the matcher scores per query, never fewer than ``k``; None
@@ -263,10 +265,18 @@ class Retriever:
         return found[0] if single else found
 
     def refresh(self) -> None:
-        """Pick up what other processes have added or removed since the gallery was opened."""
-        self.gallery.refresh()
+        """Pick up what other processes have changed since the gallery and the bank were opened.
+
+        A gallery that was made anew in the same place, by ``index(force=True)``, is picked up too.
+
+        Raises:
+            BundleError: The bundle has no graphs for what a gallery stores now.
+            GalleryError: A gallery is gone or damaged, or another bundle's or another modality's
+                is in its place. Searches still find what they found.
+        """
+        self.gallery.refresh(self.matcher)
         if self._reranking is not None:
-            self._reranking.bank.gallery.refresh()
+            self._reranking.bank.gallery.refresh(self.matcher)
 
     def warm_up(self) -> None:
         """Load the gallery, and the bank, now rather than at the first search."""

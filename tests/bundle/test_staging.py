@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -124,6 +126,53 @@ def test_a_parent_that_cannot_be_made_is_named() -> None:
     output = Path("/proc/itr-deploy/output")
     with pytest.raises(OutputError, match="/proc/itr-deploy/output"), staged(output):
         pytest.fail("the block must not begin")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from itr_deploy.bundle import staging
+step, calls = int(sys.argv[2]), 0
+
+def killing(real):
+    def call(*arguments, **options):
+        global calls
+        calls += 1
+        if calls == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments, **options)
+    return call
+
+if sys.argv[3] == "renames":
+    staging.exchange = lambda one, other: False
+else:
+    staging.exchange = killing(staging.exchange)
+Path.rename = killing(Path.rename)
+ours = lambda path: (path / "mark").is_file()
+output = Path(sys.argv[1])
+with staging.staged_directory(output, force=True, replaceable=ours, kind="bundle") as root:
+    (root / "mark").write_text("new")
+"""
+
+
+@pytest.mark.parametrize("way", ["exchange", "renames"])
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_kill_while_replacing_loses_nothing(step: int, way: str, output: Path) -> None:
+    with staged(output) as root:
+        build(root, "old")
+    subprocess.run([sys.executable, "-c", KILLED, str(output), str(step), way], check=False)
+    if way == "exchange":
+        assert (output / "mark").exists(), "there is no moment without an output"
+    with pytest.raises(ZeroDivisionError), staged(output, force=True) as root:
+        build_and_fail(root, ZeroDivisionError)
+    assert (output / "mark").read_text() in ("old", "new")
+    assert only_output_is_there(output)
+
+
+def test_a_place_below_a_file_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="is a file"):
+        check_output(tmp_path / "file" / "b" / "c", force=False, replaceable=ours, kind="bundle")
 
 
 def test_a_relative_output_is_put_in_the_working_directory(

@@ -120,7 +120,7 @@ def test_an_earlier_benchmark_is_replaced_with_force_alone(
     _, output = whole
     refused = bench(bundle, output, "--synthetic", 4)
     assert refused.code == 1
-    assert refused.error.endswith("exists; give --force to replace this benchmark")
+    assert refused.error.endswith("exists; give force=True (--force) to replace this benchmark")
 
 
 @pytest.mark.parametrize(

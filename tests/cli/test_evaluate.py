@@ -70,11 +70,23 @@ def test_a_finished_evaluation_is_replaced_only_by_force(
 ) -> None:
     evaluate(bundle, data, tmp_path / "out")
     before = tree(tmp_path / "out")
-    outcome = evaluate(bundle, data, tmp_path / "out")
+    outcome = evaluate(bundle, data, tmp_path / "out", "--folds", 2)
     assert outcome.code == 1
     assert "--force" in outcome.error
     assert tree(tmp_path / "out") == before
     assert evaluate(bundle, data, tmp_path / "out", "--force").code == 0
+
+
+def test_a_finished_evaluation_that_is_asked_for_again_says_so(
+    bundle: Path, data: Path, tmp_path: Path
+) -> None:
+    first = evaluate(bundle, data, tmp_path / "out", "--json")
+    before = tree(tmp_path / "out")
+    outcome = evaluate(bundle, data, tmp_path / "out", "--json")
+    assert outcome.code == 0
+    assert "finished" in outcome.err
+    assert outcome.json == first.json
+    assert tree(tmp_path / "out") == before
 
 
 def test_a_directory_with_other_files_is_left_alone_whatever_is_said(

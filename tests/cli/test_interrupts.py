@@ -13,7 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from itr_deploy.cli.interrupts import Interruption, check_interrupted, interruptible
+from itr_deploy.cli.interrupts import (
+    Interruption,
+    check_interrupted,
+    exit_code_of,
+    interruptible,
+)
 from tests.support.golden import FULL
 
 BOTH = pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
@@ -177,3 +182,106 @@ main()
     assert done.returncode == -sent
     assert done.stdout.startswith("itr-deploy ")
     assert done.stderr == ""
+
+
+WHILE_IMPORTING = """
+import signal, sys
+number, wanted = int(sys.argv.pop(1)), sys.argv.pop(1)
+from itr_deploy.cli.main import main
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == wanted:
+            sys.meta_path.remove(self)
+            signal.raise_signal(number)
+sys.meta_path.insert(0, Interrupt())
+sys.argv[0] = "itr-deploy"
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "sent"),
+    [
+        ("itr_deploy.cli.app", signal.SIGINT),
+        ("typer", signal.SIGTERM),
+        ("torch", signal.SIGTERM),
+        ("torch._C", signal.SIGINT),
+        ("onnx", signal.SIGTERM),
+        ("itr_deploy.exporters.tracing", signal.SIGINT),
+    ],
+)
+def test_a_signal_while_modules_are_loading_ends_with_130_and_no_traceback(
+    module: str, sent: signal.Signals, tmp_path: Path
+) -> None:
+    files = ("--checkpoint", FULL.checkpoint, "--vocab", FULL.vocab)
+    export = ("export", "imram", *files, "--output", tmp_path / "place" / "bundle")
+    done = run(int(sent), module, *export, program=WHILE_IMPORTING)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.count("error: interrupted") == 1
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "place").exists()
+
+
+def test_ctrl_c_before_signals_are_handled_shows_no_traceback() -> None:
+    done = run(int(signal.SIGINT), "itr_deploy.cli.logs", "--version", program=WHILE_IMPORTING)
+    assert done.returncode == 130
+    assert done.stderr.startswith("error: interrupted")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@BOTH
+@pytest.mark.parametrize("became", [RuntimeError, ImportError, SystemError])
+def test_an_interruption_that_became_another_error_is_still_one(
+    became: type[Exception], sent: signal.Signals, caplog: pytest.LogCaptureFixture
+) -> None:
+    def work() -> int:
+        try:
+            signal.raise_signal(sent)
+        except KeyboardInterrupt:
+            raise became("a library's own") from None
+        return 0
+
+    assert exit_code_of(work) == 130
+    assert "a library's own" not in caplog.text
+
+
+def test_an_error_without_an_interruption_is_not_hidden() -> None:
+    def work() -> int:
+        raise RuntimeError("a fault of ours")
+
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        exit_code_of(work)
+
+
+WITHIN_TRACING = """
+import signal, sys
+from itr_deploy.cli.main import main
+number, count = int(sys.argv.pop(1)), int(sys.argv.pop(1))
+from torch._subclasses.fake_tensor import FakeTensorMode
+dispatch = FakeTensorMode.dispatch
+seen = 0
+def interrupted(self, *args, **kwargs):
+    # Below C++, where torch.export runs the model on tensors without values.
+    global seen
+    seen += 1
+    if seen == count:
+        signal.raise_signal(number)
+    return dispatch(self, *args, **kwargs)
+FakeTensorMode.dispatch = interrupted
+sys.argv[0] = "itr-deploy"
+main()
+"""
+
+
+@BOTH
+@pytest.mark.parametrize("count", [1, 40, 300])
+def test_a_signal_inside_torch_export_ends_with_130_and_leaves_nothing(
+    count: int, sent: signal.Signals, tmp_path: Path
+) -> None:
+    files = ("--checkpoint", FULL.checkpoint, "--vocab", FULL.vocab)
+    export = ("export", "imram", *files, "--output", tmp_path / "bundle")
+    done = run(int(sent), count, *export, program=WITHIN_TRACING)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.count("error: ") == 1
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -134,7 +134,7 @@ def test_without_a_verb_or_a_family_the_help_is_shown(arguments: tuple[str, ...]
 def test_a_fault_of_our_own_has_pythons_plain_traceback(tmp_path: Path) -> None:
     code = f"""
 import itr_deploy
-itr_deploy.inspect = lambda path: 1 / 0
+itr_deploy.inspect = lambda path, **options: 1 / 0
 {RUN}
 """
     outcome = python(code, "inspect", tmp_path, env={"FORCE_COLOR": "1"})

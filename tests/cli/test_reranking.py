@@ -324,7 +324,7 @@ def test_one_direction_ranks_as_a_search_that_re_ranks(world: Path, tmp_path: Pa
                 FULL.checkpoint,
             ),
             1,
-            "no 'state_dict' in the checkpoint",
+            "not a LeaPRR checkpoint: it has no model_t2i.",
         ),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -383,6 +384,24 @@ def test_a_gallery_is_described_as_json(image_gallery: Path) -> None:
     assert (content["kind"], content["modality"], content["items"]) == ("gallery", "image", 6)
     assert content["metadata_columns"] == ["split", "year"]
     assert content["regions"] == 36
+
+
+def test_stored_bytes_are_compared_on_demand(
+    bundle: Path, image_gallery: Path, tmp_path: Path
+) -> None:
+    assert itr_deploy("inspect", bundle, "--verify", "--json").json["verified"]["files"] > 3
+    copy = shutil.copytree(image_gallery, tmp_path / "copy")
+    content = itr_deploy("inspect", copy, "--verify", "--json").json
+    assert content["verified"]["files"] == 2
+    (file,) = copy.rglob("data/*.lance")
+    stored = bytearray(file.read_bytes())
+    stored[len(stored) // 2] ^= 1
+    file.write_bytes(stored)
+    assert itr_deploy("inspect", copy).code == 0
+    outcome = itr_deploy("inspect", copy, "--verify")
+    assert outcome.code == 1
+    assert f"{copy}: damaged: data/{file.name} is not as it was written" in outcome.error
+    assert "--force" in outcome.error
 
 
 @pytest.mark.parametrize("kind", ["bundle", "image_gallery", "text_gallery"])

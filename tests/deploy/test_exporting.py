@@ -25,6 +25,11 @@ def attempt(family: str, folder: Path, **options: Any) -> None:
         ("dime", {"threshold": 1.5}, "less than 1"),
         ("dime", {"threshold": 0.5}, "--prune-routes"),
         ("lhsc", {"gates": "yes"}, "lhsc has no option 'gates'; it has text_padding"),
+        (
+            "dime",
+            {"punkt": "punkt_tab.zip"},
+            "punkt (--punkt) is for families",
+        ),
         ("other", {}, "family='other' must be 'imram', 'lhsc' or 'dime'"),
     ],
 )

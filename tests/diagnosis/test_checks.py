@@ -282,3 +282,26 @@ def test_a_cache_directory_on_a_file_system_that_refuses_is_a_problem(
     check = check_cache()
     assert check.state == "problem"
     assert "/proc/self/cache cannot be written" in check.found
+
+
+def test_the_cpu_line_tells_cores_quota_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "allowed_cores", lambda: 8)
+    monkeypatch.setattr(checks, "cpu_quota", lambda: 1.5)
+    monkeypatch.setenv("ITR_DEPLOY_THREADS", "3")
+    found = checks.check_cpus()
+    assert (found.state, found.found) == (
+        "ok",
+        "8 cores by affinity, a quota of 1.5; 3 threads by default (ITR_DEPLOY_THREADS=3)",
+    )
+    monkeypatch.setenv("ITR_DEPLOY_THREADS", "many")
+    found = checks.check_cpus()
+    assert (found.state, found.remedy) == ("problem", "unset it")
+
+
+def test_the_telemetry_line_tells_whose_decision_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ORT_TELEMETRY_DISABLED", raising=False)
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "1")
+    assert checks.check_telemetry().state == "ok"
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    found = checks.check_telemetry()
+    assert (found.state, found.remedy) == ("info", "unset ORT_DISABLE_TELEMETRY to have it off")

@@ -18,9 +18,10 @@ from itr_deploy import Matcher
 from itr_deploy.bundle.store import PARITY, read_bundle
 from itr_deploy.engines.preflight import RULES, GraphView, Target
 from itr_deploy.engines.preflight.rules import Problem
+from itr_deploy.errors import CheckpointError
 from itr_deploy.parity import tolerances, verify
 from itr_deploy.parity.tolerances import Tolerances
-from tests.exporters.test_text import no_nltk_data, trained_nltk_data
+from tests.exporters.test_text import SMALL_PUNKT, no_nltk_data, trained_nltk_data
 from tests.support.command import Outcome
 from tests.support.command import itr_deploy as run
 from tests.support.files import largest_file, tree
@@ -304,6 +305,39 @@ def test_a_bundle_carries_the_trained_punkt_of_the_machine_that_exports(
     shutil.rmtree(trained_nltk_data)
     text = Matcher.load(place / "bundle").text
     assert text.unknown_words("dr. brown") == ["dr.", "brown"]
+
+
+def test_a_given_punkt_goes_into_the_bundle(
+    no_nltk_data: Path, one_step: Path, traced_once: None, place: Path
+) -> None:
+    given = place.parent / "punkt.json"
+    given.write_text(json.dumps(SMALL_PUNKT))
+    outcome = export(place / "bundle", "--punkt", given, checkpoint=one_step)
+    assert outcome.code == 0, outcome.err
+    assert "warning" not in outcome.err
+    processing = read_bundle(place / "bundle").manifest.text_processing
+    assert (processing.sentence_splitter, processing.punkt) == ("trained", "punkt.json")
+    assert json.loads((place / "bundle" / "punkt.json").read_bytes()) == SMALL_PUNKT
+
+
+def test_a_checkpoint_that_is_written_meanwhile_leaves_no_bundle(
+    one_step: Path, traced_once: None, place: Path
+) -> None:
+    checkpoint = shutil.copy(one_step, place.parent / "model_best.pth.tar")
+
+    def progress(step: str) -> None:
+        if step == "checksums and manifest":
+            checkpoint.write_bytes(TEXT.checkpoint.read_bytes())
+
+    with one_torch_thread(), pytest.raises(CheckpointError, match="changed while it was exported"):
+        itr_deploy.export(
+            "imram",
+            checkpoint=checkpoint,
+            vocab=TEXT.vocab,
+            output=place / "bundle",
+            progress=progress,
+        )
+    assert tree(place) == {}
 
 
 def test_without_trained_punkt_the_manifest_says_so(bundle: Path) -> None:

@@ -182,8 +182,16 @@ def test_an_ensemble_has_no_re_ranker_of_its_members(
     assert add(SMALL, tmp_path / "both", tmp_path / "reranked").code == 0
 
 
+class Program:
+    """What a pickle would run."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("it ran",)
+
+
 def test_the_checkpoint_is_read_without_running_code(bundle: Path, tmp_path: Path) -> None:
-    torch.save({"state_dict": {}, "epoch": Path("x")}, tmp_path / "c.pth")
+    torch.save({"state_dict": {}, "epoch": Program()}, tmp_path / "c.pth")
     outcome = add(SMALL, bundle, tmp_path / "bundle", "--checkpoint", tmp_path / "c.pth")
     assert outcome.code == 1
     assert "refused: it holds more than tensors" in outcome.error
+    assert "it ran" not in outcome.out

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import nltk
 import nltk.tokenize
@@ -12,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nltk.tokenize.punkt import PunktTrainer, save_punkt_params
 
-from itr_deploy.errors import CheckpointError
-from itr_deploy.exporters.text import nltk_words, trained_punkt
+from itr_deploy.exporters.punkt import machine_punkt
+from itr_deploy.exporters.text import nltk_words
 from itr_deploy.runtime.text.words import NltkWordProcessor
 from tests.support.golden import FULL
 
@@ -50,61 +49,11 @@ def trained_nltk_data(no_nltk_data: Path) -> Path:
     return no_nltk_data
 
 
-def write(path: Path, content: Any) -> Path:
-    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-    return path
-
-
-def refusal(path: Path, size: int = 40) -> str:
-    with pytest.raises(CheckpointError) as caught:
-        nltk_words(path, size)
-    message = str(caught.value)
-    assert message.startswith(str(path))
-    assert "\n" not in message
-    return message
-
-
 def test_the_published_vocabulary_is_bundled_word_for_word(no_nltk_data: Path) -> None:
     bundled = nltk_words(FULL.vocab, 40)
     published = json.loads(FULL.vocab.read_bytes())["word2idx"]
     assert bundled.files == {"vocab.json": {"word2idx": published}}
     assert bundled.processing.vocabulary == "vocab.json"
-
-
-def test_a_vocabulary_of_another_size_is_refused_with_both_sizes() -> None:
-    message = refusal(FULL.vocab, 41)
-    assert "40 words" in message
-    assert "41" in message
-
-
-@pytest.mark.parametrize(
-    "content",
-    ["", "{", "nonsense", "[]", "{}", '{"word2idx": 3}', '{"word2idx": []}', "\xff", "[" * 100_000],
-)
-def test_a_file_that_is_no_vocabulary_is_refused(content: str, tmp_path: Path) -> None:
-    refusal(write(tmp_path / "vocab.json", content))
-
-
-def test_a_missing_vocabulary_is_named(tmp_path: Path) -> None:
-    assert "No such file" in refusal(tmp_path / "absent.json")
-
-
-@pytest.mark.parametrize(
-    "numbers",
-    [{"a": 4, "b": 4}, {"a": 5, "b": 6}, {"a": -1, "b": 4}, {"a": "4", "b": 5}, {"a": 4.5}],
-)
-def test_numbers_that_are_not_0_to_n_are_refused(numbers: dict, tmp_path: Path) -> None:
-    path = write(tmp_path / "vocab.json", {"word2idx": {**SPECIAL, **numbers}})
-    assert "0 to n-1" in refusal(path, 4 + len(numbers))
-
-
-@pytest.mark.parametrize("word", SPECIAL)
-def test_special_words_at_other_numbers_are_named(word: str, tmp_path: Path) -> None:
-    words = {**SPECIAL, "a": SPECIAL[word], word: 4}
-    path = write(tmp_path / "vocab.json", {"word2idx": words})
-    message = refusal(path, 5)
-    assert f"{word} is 4" in message
-    assert f"have it at {SPECIAL[word]}" in message
 
 
 def test_without_nltk_data_the_bundle_says_that_punkt_is_untrained(no_nltk_data: Path) -> None:
@@ -132,14 +81,83 @@ def test_the_runtime_splits_as_nltk_does_with_its_trained_data(
     words: list[str], trained_nltk_data: Path
 ) -> None:
     text = " ".join(words)
-    stored = json.loads(json.dumps(trained_punkt()))
+    stored = json.loads(json.dumps(machine_punkt()))
     splitter = NltkWordProcessor(SPECIAL, stored, 256)
     assert splitter.unknown_words(text) == nltk.word_tokenize(text.lower())
 
 
 def test_trained_and_untrained_punkt_do_split_differently(trained_nltk_data: Path) -> None:
     text = "dr. brown"
-    trained = NltkWordProcessor(SPECIAL, trained_punkt(), 256).unknown_words(text)
+    trained = NltkWordProcessor(SPECIAL, machine_punkt(), 256).unknown_words(text)
     untrained = NltkWordProcessor(SPECIAL, None, 256).unknown_words(text)
     assert trained == nltk.word_tokenize(text) == ["dr.", "brown"]
     assert untrained == ["dr", ".", "brown"]
+
+
+def dotted_vocabulary(folder: Path, words: Iterable[str]) -> Path:
+    path = folder / "vocab.json"
+    path.write_text(json.dumps([*SPECIAL, *words]))
+    return path
+
+
+def test_without_nltk_data_the_words_at_stake_are_named(
+    no_nltk_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = ["a", ".", "3.5", "...", "u.s.", "st.", "e.g", "dr.", "mr.", "p.m.", "a.m."]
+    nltk_words(dotted_vocabulary(tmp_path, words), 4 + len(words))
+    (record,) = caplog.records
+    message = record.getMessage()
+    assert record.levelname == "WARNING"
+    assert "not that of the training" in message
+    assert "7 words" in message
+    assert "u.s., st., e.g, dr., mr. and 2 more" in message
+    assert "python -m nltk.downloader punkt_tab" in message
+    assert "--punkt" in message
+
+
+def test_the_warning_comes_where_no_word_is_at_stake_too(
+    no_nltk_data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    nltk_words(FULL.vocab, 40)
+    assert "no word of the vocabulary has a full stop" in caplog.text
+
+
+def test_the_older_pickles_of_nltk_are_named_as_what_they_are(
+    no_nltk_data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (no_nltk_data / "tokenizers" / "punkt").mkdir(parents=True)
+    nltk_words(FULL.vocab, 40)
+    assert "older punkt" in caplog.text
+
+
+def test_with_trained_punkt_nothing_is_said(
+    trained_nltk_data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    nltk_words(FULL.vocab, 40)
+    assert caplog.records == []
+
+
+def test_words_that_no_text_has_are_named(
+    trained_nltk_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    nltk_words(dotted_vocabulary(tmp_path, ["a", "Dog", "USA"]), 7)
+    assert "2 of its words are never found: Dog, USA" in caplog.text
+
+
+def test_a_given_punkt_goes_into_the_bundle_whatever_the_machine_has(
+    no_nltk_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "punkt.json"
+    path.write_text(json.dumps(SMALL_PUNKT))
+    bundled = nltk_words(FULL.vocab, 40, punkt=path)
+    assert bundled.processing.sentence_splitter == "trained"
+    assert bundled.files["punkt.json"] == SMALL_PUNKT
+    assert caplog.records == []
+
+
+SMALL_PUNKT = {
+    "abbrev_types": ["dr", "u.s"],
+    "collocations": [["no", "5"]],
+    "sent_starters": ["however"],
+    "ortho_context": {"the": 46},
+}

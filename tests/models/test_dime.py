@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import torch
 
 from itr_deploy.errors import CheckpointError
 from itr_deploy.models.contract import TrainedMatcher
+from itr_deploy.models.dime.bert import BertSizes
 from itr_deploy.models.dime.checkpoint import load
 from itr_deploy.models.dime.options import DimeOptions
 from itr_deploy.models.imram.checkpoint import load as load_imram
+from tests.support.dime import I2T
 
 DATA = Path(__file__).parents[1] / "data" / "dime"
 
@@ -76,3 +79,18 @@ def test_families_refuse_each_others_checkpoints(case: Case) -> None:
     other = DATA.parent / "imram" / "full_3step" / "model_best.pth.tar"
     with pytest.raises(CheckpointError, match="IMRAM"):
         load(other, case.options)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"layer_norm_eps": float("nan")},
+        {"layer_norm_eps": float("inf")},
+        {"hidden_size": 10**30},
+        {"num_attention_heads": 0},
+    ],
+)
+def test_a_bert_of_sizes_that_cannot_be_is_refused(changes: dict[str, float]) -> None:
+    sizes = json.loads(I2T.bert_config.read_bytes())
+    with pytest.raises(CheckpointError, match="must be positive"):
+        BertSizes.from_json(json.dumps({**sizes, **changes}))

@@ -99,5 +99,5 @@ def test_what_is_not_a_leaprr_is_named(change: Any, message: str, tmp_path: Path
 
 
 def test_another_models_checkpoint_is_refused() -> None:
-    with pytest.raises(CheckpointError, match="no 'state_dict' in the checkpoint"):
+    with pytest.raises(CheckpointError, match=r"not a LeaPRR checkpoint.*another model, IMRAM"):
         load(FULL.checkpoint)

@@ -289,7 +289,7 @@ def test_an_unknown_text_padding_is_refused() -> None:
     ("part", "key", "name"),
     [
         (0, "IM_GCN_3.W.1.running_var", "image"),
-        (0, "IM_GCN_4.W.1.num_batches_tracked", "image"),
+        (0, "IM_GCN_4.W.1.running_var", "image"),
         (1, "W_att4.embedding_v.0.bias", "text"),
         (2, "cal_sim_base_atten.bn.running_mean", "similarity"),
     ],

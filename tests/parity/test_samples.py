@@ -9,8 +9,10 @@ import torch
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.models.imram.checkpoint import load
 from itr_deploy.models.lhsc.checkpoint import load as load_lhsc
-from itr_deploy.parity.samples import feature_scale, random_samples, rank_sample
+from itr_deploy.parity.samples import feature_scale, random_samples, rank_sample, tell_of_overflow
 from tests.support.golden import FULL
+
+SHAPES_LHSC = Path(__file__).parents[2] / "examples/shapes/checkpoints/lhsc/model_best.pth.tar"
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +55,7 @@ def test_a_model_that_fixes_regions_and_length_is_sampled_within_them() -> None:
 
 def test_features_are_smaller_where_the_model_would_overflow(trained: TrainedMatcher) -> None:
     """LHSC of the shapes world turns large features into NaN."""
-    shapes = Path(__file__).parents[2] / "examples/shapes/checkpoints/lhsc/model_best.pth.tar"
-    explosive = load_lhsc(shapes)
+    explosive = load_lhsc(SHAPES_LHSC)
     shape = (1, 36, explosive.image_dim)
     large = 4 * np.random.default_rng(0).standard_normal(shape, np.float32)
     assert feature_scale(trained) == 1
@@ -63,3 +64,13 @@ def test_features_are_smaller_where_the_model_would_overflow(trained: TrainedMat
     for sample in [*random_samples(explosive), rank_sample(explosive)]:
         encoded = explosive.deployed.encode_images(torch.from_numpy(sample.regions))
         assert all(torch.isfinite(tensor).all() for tensor in encoded)
+
+
+def test_the_gate_tells_of_features_on_which_the_model_overflows(
+    trained: TrainedMatcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    tell_of_overflow(trained)
+    assert not caplog.records
+    tell_of_overflow(load_lhsc(SHAPES_LHSC))
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert told.startswith("the model overflows on features as large as ")

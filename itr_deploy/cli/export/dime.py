@@ -16,6 +16,7 @@ from itr_deploy.cli.options import (
     LogFormat,
     NewBundle,
     Quiet,
+    Threads,
     Verbose,
 )
 from itr_deploy.models.registry import DEFAULT_OPSET
@@ -67,6 +68,7 @@ def dime(
     dtype: Dtype = "float32",
     quantize: Quantize = None,
     force: Force = False,
+    threads: Threads = None,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from itr_deploy.cli.export.options import FAMILY_PANEL, Dtype, Opset, Quantize, Vocab
+from itr_deploy.cli.export.options import FAMILY_PANEL, Dtype, Opset, Punkt, Quantize, Vocab
 from itr_deploy.cli.export.run import export_matcher
 from itr_deploy.cli.options import (
     Checkpoint,
@@ -15,6 +15,7 @@ from itr_deploy.cli.options import (
     LogFormat,
     NewBundle,
     Quiet,
+    Threads,
     Verbose,
 )
 from itr_deploy.models.registry import DEFAULT_OPSET
@@ -44,7 +45,9 @@ def imram(
     opset: Opset = DEFAULT_OPSET,
     dtype: Dtype = "float32",
     quantize: Quantize = None,
+    punkt: Punkt = None,
     force: Force = False,
+    threads: Threads = None,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -52,4 +55,4 @@ def imram(
 ) -> None:
     """Iterative Matching with Recurrent Attention Memory (CVPR 2020)."""
     common = (checkpoint, vocab, output, opset, dtype, quantize, force, as_json)
-    export_matcher("imram", *common, precompute=precompute, step_scores=step_scores)
+    export_matcher("imram", *common, punkt=punkt, precompute=precompute, step_scores=step_scores)

@@ -18,7 +18,7 @@ from itr_deploy.cli.export.options import (
     Thresholds,
 )
 from itr_deploy.cli.export.run import export_reranker
-from itr_deploy.cli.options import Force, Json, LogFormat, NewBundle, Quiet, Verbose
+from itr_deploy.cli.options import Force, Json, LogFormat, NewBundle, Quiet, Threads, Verbose
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ def leaprr(
     intra_similarity: Similarity = "pooled",
     pi: Annotated[IntraSimilarity | None, typer.Option(hidden=True)] = None,
     force: Force = False,
+    threads: Threads = None,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,

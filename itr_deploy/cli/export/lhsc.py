@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from itr_deploy.cli.export.options import FAMILY_PANEL, Dtype, Opset, Quantize, Vocab
+from itr_deploy.cli.export.options import FAMILY_PANEL, Dtype, Opset, Punkt, Quantize, Vocab
 from itr_deploy.cli.export.run import export_matcher
 from itr_deploy.cli.options import (
     Checkpoint,
@@ -15,6 +15,7 @@ from itr_deploy.cli.options import (
     LogFormat,
     NewBundle,
     Quiet,
+    Threads,
     Verbose,
 )
 from itr_deploy.models.registry import DEFAULT_OPSET
@@ -37,7 +38,9 @@ def lhsc(
     opset: Opset = DEFAULT_OPSET,
     dtype: Dtype = "float32",
     quantize: Quantize = None,
+    punkt: Punkt = None,
     force: Force = False,
+    threads: Threads = None,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -45,4 +48,4 @@ def lhsc(
 ) -> None:
     """Learning Hierarchical Semantic Correspondences (ICMR 2022)."""
     common = (checkpoint, vocab, output, opset, dtype, quantize, force, as_json)
-    export_matcher("lhsc", *common, text_padding=text_padding)
+    export_matcher("lhsc", *common, punkt=punkt, text_padding=text_padding)

@@ -13,6 +13,14 @@ from itr_deploy.models.registry import OPSETS
 FAMILY_PANEL = "The family's own"
 
 Vocab = Annotated[Path, typer.Option(help="The vocabulary the model was trained with.")]
+Punkt = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="What split sentences in training: nltk's punkt_tab.zip, its folder, or the "
+        "punkt.json of another bundle; by default nltk's data on this machine.",
+    ),
+]
 Opset = Annotated[
     int,
     typer.Option(

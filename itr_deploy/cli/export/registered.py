@@ -12,6 +12,7 @@ from itr_deploy.cli.export.options import (
     Dtype,
     Heads,
     Opset,
+    Punkt,
     Quantize,
     RerankerCheckpoint,
     RowsImageToText,
@@ -28,6 +29,7 @@ from itr_deploy.cli.options import (
     LogFormat,
     NewBundle,
     Quiet,
+    Threads,
     Verbose,
 )
 from itr_deploy.errors import UsageError
@@ -55,7 +57,9 @@ def registered_command(family: Family) -> Any:
         opset: Opset = DEFAULT_OPSET,
         dtype: Dtype = "float32",
         quantize: Quantize = None,
+        punkt: Punkt = None,
         force: Force = False,
+        threads: Threads = None,
         as_json: Json = False,
         verbose: Verbose = 0,
         quiet: Quiet = False,
@@ -65,7 +69,7 @@ def registered_command(family: Family) -> Any:
         # Refused here: a name that is another argument's would make two of it.
         family.options.checked(family.name, options)
         common = (checkpoint, vocab, output, opset, dtype, quantize, force, as_json)
-        export_matcher(family.name, *common, **options)
+        export_matcher(family.name, *common, punkt=punkt, **options)
 
     return typer.main.get_command(app)
 

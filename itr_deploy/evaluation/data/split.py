@@ -8,6 +8,7 @@ of an image together. ``{split}_ids.txt``, if present, has one id per image or p
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +20,13 @@ from numpy.typing import NDArray
 from itr_deploy.bundle.names import first_repeated
 from itr_deploy.errors import InputError
 from itr_deploy.evaluation.data.answers import Answers
+from itr_deploy.evaluation.data.features import find_features
+from itr_deploy.evaluation.data.lines import read_lines, refuse_numbered
 from itr_deploy.evaluation.data.memory import release_pages
 
+log = logging.getLogger(__name__)
+
 CAPTIONS_PER_IMAGE = 5
-FEATURE_FILES = ("{split}_ims.npy", "{split}_feat.npy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +91,40 @@ class Split:
         return seen.hexdigest()
 
 
+@dataclass(frozen=True, eq=False)
+class Images:
+    """The images of a split, whose captions nobody needs.
+
+    Attributes:
+        regions: ``[N, R, Di]``, mapped from disk, one row per image.
+        ids: One id per image.
+    """
+
+    regions: NDArray[Any]
+    ids: list[str]
+
+
+def read_images(directory: str | Path, split: str) -> Images:
+    """Read the images of a split alone; there may be no captions, or any number of them.
+
+    Raises:
+        InputError: A file is missing or damaged, or the ids do not fit the images.
+    """
+    root = Path(directory)
+    features = find_features(root, split)
+    if len(features) == 0:
+        raise InputError(f"{root}: split {split!r} is empty: 0 images")
+    if _repeats(features):
+        log.warning(
+            "%s: every image is there %d times, once per caption; each is taken once",
+            *(root, CAPTIONS_PER_IMAGE),
+        )
+        features = features[::CAPTIONS_PER_IMAGE]
+    path = root / f"{split}_ids.txt"
+    per_image = max(len(_lines(path, required=False)) // len(features), 1)
+    return Images(features, _image_ids(path, len(features), per_image))
+
+
 def read_split(directory: str | Path, split: str) -> Split:
     """Read one split.
 
@@ -94,8 +132,9 @@ def read_split(directory: str | Path, split: str) -> Split:
         InputError: A file is missing or damaged, or the counts do not fit each other.
     """
     root = Path(directory)
-    features = _features(root, split)
+    features = find_features(root, split)
     captions = _lines(root / f"{split}_caps.txt", required=True)
+    refuse_numbered(root / f"{split}_caps.txt", captions)
     rows = len(features)
     if rows == 0 or not captions:
         raise InputError(
@@ -111,25 +150,6 @@ def read_split(directory: str | Path, split: str) -> Split:
         features, per_image = features[::CAPTIONS_PER_IMAGE], CAPTIONS_PER_IMAGE
     ids = _image_ids(root / f"{split}_ids.txt", len(features), per_image)
     return Split(split, features, ids, captions, per_image)
-
-
-def _features(root: Path, split: str) -> NDArray[Any]:
-    paths = [root / name.format(split=split) for name in FEATURE_FILES]
-    path = next((path for path in paths if path.is_file()), None)
-    if path is None:
-        raise InputError(
-            f"{root}: no {' or '.join(p.name for p in paths)}; check data= and split= "
-            "(--data, --split)"
-        )
-    try:
-        features: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path}: not a NumPy array of numbers, or truncated: {error}") from error
-    if features.ndim != 3:
-        raise InputError(
-            f"{path}: shape {list(features.shape)}; expected [images, regions, features]"
-        )
-    return features
 
 
 def _repeats(features: NDArray[Any]) -> bool:
@@ -165,14 +185,10 @@ def _image_ids(path: Path, images: int, per_image: int) -> list[str]:
 
 def _lines(path: Path, *, required: bool) -> list[str]:
     try:
-        # Only line feeds end a line: captions may contain form feeds and other separators.
-        with path.open(encoding="utf-8", newline="\n") as file:
-            return [line.rstrip("\r\n") for line in file]
+        return read_lines(path)
     except FileNotFoundError as error:
         if required:
             raise InputError(
                 f"{path}: no such file; check data= and split= (--data, --split)"
             ) from error
         return []
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 text: {error}") from error

@@ -233,6 +233,8 @@ class EvaluationReport(SparseRecord):
         folds: Recall within folds of the images, None for one fold.
         baseline: The baseline's figures and the differences, None without one.
         run: The run that wrote the report.
+        request: Digest of what was asked for, by which the same request is known; None in the
+            reports of older releases.
     """
 
     schema_version: Literal[1] = 1
@@ -248,6 +250,7 @@ class EvaluationReport(SparseRecord):
     folds: FoldFigures | None = None
     baseline: BaselineFigures | None = None
     run: Run
+    request: str | None = None
 
     def all_shortlists(self) -> Iterator[tuple[str, tuple[ShortlistFigures, ...]]]:
         """The name of each direction and its shortlists, those behind a prefilter last."""

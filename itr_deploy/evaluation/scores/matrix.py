@@ -132,7 +132,8 @@ class ScoreMatrix:
         expected = (self.planes, length(rows), length(columns))
         assert scores.shape == expected, f"tile of shape {scores.shape}, expected {expected}"
         data = np.ascontiguousarray(scores, "<f4")
-        with output_errors(self.root):
+        left = f"{self.tiles_done} finished tiles are kept and the same command resumes from them"
+        with output_errors(self.root, left):
             with (self.root / SCORES).open("r+b") as file:
                 for plane, part in enumerate(data):
                     for row, values in zip(range(rows.start, rows.stop), part, strict=True):

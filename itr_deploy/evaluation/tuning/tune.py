@@ -9,14 +9,13 @@ from typing import Literal
 
 from itr_deploy.bundle.files import output_errors
 from itr_deploy.bundle.modality import MODALITIES, Modality
-from itr_deploy.bundle.staging import check_output
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.split import Split
 from itr_deploy.evaluation.directory import (
     PREFILTER,
     REPORT,
     SCORES,
-    is_only_an_evaluation,
+    check_evaluation_output,
     remove_embeddings,
 )
 from itr_deploy.evaluation.evaluate import split_scores
@@ -101,8 +100,7 @@ def tune(
     """
     if not 1 <= growth < math.inf:
         raise UsageError(f"growth={growth!r} must be a finite number, at least 1")
-    if not is_only_an_evaluation(work):
-        check_output(work, force=False, replaceable=is_only_an_evaluation, kind="evaluation")
+    check_evaluation_output(work, force=False)
     saved_before = (work / REPORT).exists() and (work / SCORES / PLAN).exists()
     items, pipeline = SplitItems(matcher, split), matcher.bundle.manifest.pipeline
     matrix, before, _ = split_scores(items, work / SCORES, Options(), bar)

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import BertConfig, BertModel
 
 from itr_deploy.errors import CheckpointError
+from itr_deploy.models.checkpoints.options import LARGEST
 from itr_deploy.models.layers import MASKED, position_mask
 
 ACTIVATIONS = ("gelu", "relu", "silu")
@@ -43,8 +44,11 @@ class BertSizes:
                     f"BERT's config: {entry.name}={value!r} is a {type(value).__name__}, "
                     f"expected {kind.__name__}"
                 )
-            if isinstance(value, (int, float)) and value <= 0:
-                raise CheckpointError(f"BERT's config: {entry.name}={value} must be positive")
+            if isinstance(value, (int, float)) and not 0 < value <= LARGEST:
+                raise CheckpointError(
+                    f"BERT's config: {entry.name}={value:.6g} must be positive and at most "
+                    f"{LARGEST}"
+                )
         if self.hidden_act not in ACTIVATIONS:
             raise CheckpointError(
                 f"BERT's config: hidden_act={self.hidden_act!r} is unknown; "

@@ -12,8 +12,8 @@ from itr_deploy.bundle.files import sha256_of
 from itr_deploy.errors import CheckpointError, InputError
 from itr_deploy.models.checkpoints import (
     another_model,
+    build_loaded,
     load_checkpoint,
-    load_weights,
     option,
     state_dicts,
 )
@@ -47,12 +47,7 @@ def load(checkpoint: Path, options: DimeOptions | None = None) -> TrainedMatcher
     """
     options = options or DimeOptions()
     content = load_checkpoint(checkpoint, expected=("model", "opt"))
-    parts = [
-        {key.removeprefix("module."): value for key, value in state.items()}
-        for state in state_dicts(
-            content["model"], count=len(PARTS), source=checkpoint, family="DIME"
-        )
-    ]
+    parts = state_dicts(content["model"], count=len(PARTS), source=checkpoint, family="DIME")
     if MARK.weight not in parts[2]:
         raise CheckpointError(
             f"{checkpoint}: not a DIME checkpoint: its third state dict has no "
@@ -62,11 +57,11 @@ def load(checkpoint: Path, options: DimeOptions | None = None) -> TrainedMatcher
     _check_profile(options, checkpoint)
     opt = content["opt"]
     config = _config(opt, _bert(parts[1], options.bert_config, checkpoint), checkpoint)
-    model = Dime(config)
-    for name, weights in zip(PARTS, parts, strict=True):
-        used = {key: value for key, value in weights.items() if not key.startswith(UNUSED)}
-        module = model.get_submodule(name)
-        load_weights(module, used, source=checkpoint, family=f"DIME's {name} part")
+    used = {
+        name: {key: value for key, value in weights.items() if not key.startswith(UNUSED)}
+        for name, weights in zip(PARTS, parts, strict=True)
+    }
+    model = build_loaded(lambda: Dime(config), used, source=checkpoint, family="DIME")
     model, changed_from = prune(model, options)
     return TrainedMatcher(
         plain=model.eval(),

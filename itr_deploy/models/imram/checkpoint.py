@@ -9,12 +9,15 @@ from typing import Any
 from torch import Tensor
 
 from itr_deploy.errors import CheckpointError
-from itr_deploy.models.checkpoints import load_checkpoint, load_weights, option, strip_prefix
+from itr_deploy.models.checkpoints import build_loaded, load_checkpoint, option, state_dict
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.models.imram.config import ImramConfig
 from itr_deploy.models.imram.deployed import ImramDeployment
 from itr_deploy.models.imram.options import MARK, ImramOptions
 from itr_deploy.models.imram.plain import Imram
+
+MOST_LAYERS, MOST_STEPS = 16, 100
+"""Bounds of what is built or exported once each; the paper has 1 layer and up to 3 steps."""
 
 
 def load(checkpoint: Path, options: ImramOptions | None = None) -> TrainedMatcher:
@@ -29,10 +32,10 @@ def load(checkpoint: Path, options: ImramOptions | None = None) -> TrainedMatche
     """
     options = options or ImramOptions()
     content = load_checkpoint(checkpoint, expected=("model", "opt"))
-    weights = strip_prefix(content["model"], "module.", source=checkpoint)
+    weights = state_dict(content["model"], source=checkpoint)
     config = _config(content["opt"], weights, checkpoint)
-    model = Imram(config)
-    load_weights(model, _plain_linear(weights), source=checkpoint, family="IMRAM")
+    parts = {"": _plain_linear(weights)}
+    model = build_loaded(lambda: Imram(config), parts, source=checkpoint, family="IMRAM")
     return TrainedMatcher(
         plain=model.eval(),
         deployed=ImramDeployment(model, options.precompute, options.step_scores == "yes").eval(),
@@ -43,8 +46,8 @@ def load(checkpoint: Path, options: ImramOptions | None = None) -> TrainedMatche
 
 
 def _config(opt: Any, weights: Mapping[str, Tensor], source: Path) -> ImramConfig:
-    def get(name: str, kind: type, default: Any = None) -> Any:
-        return option(opt, name, kind, source=source, default=default)
+    def get(name: str, kind: type, default: Any = None, **range_of: int) -> Any:
+        return option(opt, name, kind, source=source, default=default, **range_of)
 
     if MARK.weight not in weights:
         raise CheckpointError(
@@ -65,9 +68,9 @@ def _config(opt: Any, weights: Mapping[str, Tensor], source: Path) -> ImramConfi
         embed_dim=get("embed_size", int),
         word_dim=get("word_dim", int),
         vocab_size=get("vocab_size", int),
-        num_layers=get("num_layers", int, 1),
+        num_layers=get("num_layers", int, 1, most=MOST_LAYERS),
         mode=get("model_mode", str),
-        steps=get("iteration_step", int),
+        steps=get("iteration_step", int, most=MOST_STEPS),
         temperature=get("lambda_softmax", float),
         attention_norm=get("raw_feature_norm", str),
         memory_norm=not get("no_IMRAM_norm", bool, False),

@@ -52,7 +52,7 @@ class ImramDeployment(DeployedMatcher):
         width = config.embed_dim
         self.embedding_dim = width
         self.image_tensors = (
-            StoredTensor(name="regions", width=width),
+            StoredTensor(name="regions", width=width, unit=model.config.image_norm or None),
             *self._projections(query=config.has_image_branch, context=config.has_text_branch),
         )
         self.text_tensors = (

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from itr_deploy.errors import CheckpointError
-from itr_deploy.models.checkpoints import load_checkpoint, load_weights
+from itr_deploy.models.checkpoints import another_model, build_loaded, load_checkpoint
 from itr_deploy.models.contract import TrainedReranker
 from itr_deploy.models.leaprr.config import LeaprrConfig
 from itr_deploy.models.leaprr.network import Leaprr
@@ -57,21 +57,20 @@ def _of_direction(state: Mapping[str, Any], prefix: str, source: Path) -> dict[s
     if not tensors or "topk_proj.weight" not in weights or weights["topk_proj.weight"].ndim != 2:
         raise CheckpointError(
             f"{source}: not a LeaPRR checkpoint: it has no {prefix}topk_proj.weight; "
-            f"it starts with {next(iter(state), 'nothing')!r}"
+            f"it starts with {next(iter(state), 'nothing')!r}; {another_model(state)}"
         )
     return weights
 
 
 def _network(weights: Mapping[str, Tensor], heads: int, source: Path) -> Leaprr:
     width, inputs = weights["topk_proj.weight"].shape
-    hidden = weights.get("blocks.0.mlp.fc1.weight", weights["topk_proj.weight"]).shape[0]
+    hidden = weights.get("blocks.0.mlp.fc1.bias", weights["topk_proj.weight"]).shape[:1]
     config = LeaprrConfig(
         pillars=inputs // 2,
         embed_dim=width,
         heads=heads,
-        hidden=hidden,
+        hidden=hidden[0] if hidden else 1,
         depth=len({key.split(".")[1] for key in weights if key.startswith("blocks.")}),
     )
-    network = Leaprr(config)
-    load_weights(network, weights, source=source, family="LeaPRR")
+    network = build_loaded(lambda: Leaprr(config), {"": weights}, source=source, family="LeaPRR")
     return network.eval()

@@ -26,7 +26,7 @@ class LeaprrConfig:
     depth: int = 2
 
     def __post_init__(self) -> None:
-        if self.heads < 1 or self.embed_dim % self.heads:
+        if self.heads < 1 or self.embed_dim < 1 or self.embed_dim % self.heads:
             raise CheckpointError(
                 f"{self.heads} heads do not divide the width {self.embed_dim} of this LeaPRR; "
                 "give the heads= (--heads) it was trained with"

@@ -8,8 +8,8 @@ from typing import Any
 from itr_deploy.errors import CheckpointError
 from itr_deploy.models.checkpoints import (
     another_model,
+    build_loaded,
     load_checkpoint,
-    load_weights,
     option,
     state_dicts,
 )
@@ -21,6 +21,9 @@ from itr_deploy.models.lhsc.plain import Lhsc
 
 PARTS = ("image", "text", "similarity")
 """The state dicts of a checkpoint, in its order, by their names in `Lhsc`."""
+
+MOST_LAYERS = 16
+"""Layers of the GRU; the paper has 1."""
 
 
 def load(checkpoint: Path, options: LhscOptions | None = None) -> TrainedMatcher:
@@ -43,10 +46,8 @@ def load(checkpoint: Path, options: LhscOptions | None = None) -> TrainedMatcher
             f"{another_model(content['model'])}"
         )
     config = _config(content["opt"], options.text_padding, checkpoint)
-    model = Lhsc(config)
-    for name, weights in zip(PARTS, parts, strict=True):
-        module = model.get_submodule(name)
-        load_weights(module, weights, source=checkpoint, family=f"LHSC's {name} part")
+    named = dict(zip(PARTS, parts, strict=True))
+    model = build_loaded(lambda: Lhsc(config), named, source=checkpoint, family="LHSC")
     return TrainedMatcher(
         plain=model.eval(),
         deployed=LhscDeployment(model).eval(),
@@ -57,8 +58,8 @@ def load(checkpoint: Path, options: LhscOptions | None = None) -> TrainedMatcher
 
 
 def _config(opt: Any, text_padding: TextPadding, source: Path) -> LhscConfig:
-    def get(name: str, kind: type, default: Any = None) -> Any:
-        return option(opt, name, kind, source=source, default=default)
+    def get(name: str, kind: type, default: Any = None, **range_of: int) -> Any:
+        return option(opt, name, kind, source=source, default=default, **range_of)
 
     if not get("bi_gru", bool, True):
         raise CheckpointError(f"{source}: bi_gru=False is not a published LHSC; retrain with it on")
@@ -68,7 +69,7 @@ def _config(opt: Any, text_padding: TextPadding, source: Path) -> LhscConfig:
         sim_dim=get("sim_dim", int),
         word_dim=get("word_dim", int),
         vocab_size=get("vocab_size", int),
-        num_layers=get("num_layers", int, 1),
+        num_layers=get("num_layers", int, 1, most=MOST_LAYERS),
         image_norm=not get("no_imgnorm", bool, False),
         text_norm=not get("no_txtnorm", bool, False),
         text_padding=text_padding,

@@ -38,7 +38,7 @@ class LhscDeployment(DeployedMatcher):
         width = model.config.embed_dim
         self.embedding_dim = width
         self.image_tensors = (
-            StoredTensor(name="regions", width=width),
+            StoredTensor(name="regions", width=width, unit=model.config.image_norm or None),
             StoredTensor(name="vector", width=width, per_position=False),
         )
         self.text_tensors = (

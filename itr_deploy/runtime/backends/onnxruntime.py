@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,18 +15,21 @@ from numpy.typing import NDArray
 from itr_deploy.bundle.modality import MATCHERS, PREFILTERS
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.engines.shapes import largest
-from itr_deploy.errors import SetupError, UsageError
+from itr_deploy.errors import BundleError, ItrDeployError, SetupError, UsageError
 from itr_deploy.runtime.backends.arena import share_arena
 from itr_deploy.runtime.backends.base import Arrays, Call
+from itr_deploy.runtime.backends.declared import check_declared
 from itr_deploy.runtime.backends.device_copies import DeviceCopies
+from itr_deploy.runtime.backends.importing import import_onnxruntime
 from itr_deploy.runtime.backends.ordered_pool import OrderedPool
 from itr_deploy.runtime.backends.providers import CpuProvider, Provider
-from itr_deploy.runtime.backends.sessions import open_session
-
-if TYPE_CHECKING:
-    import onnxruntime
+from itr_deploy.runtime.backends.sessions import open_bound_session
+from itr_deploy.runtime.cpus import default_threads
+from itr_deploy.runtime.forks import check_process
 
 log = logging.getLogger(__name__)
+
+GRAPH_ERRORS = ("InvalidArgument", "InvalidGraph", "NotImplemented", "ValueError", "TypeError")
 
 SCORERS = {*MATCHERS.values(), *PREFILTERS.values()}
 """Roles of graphs whose calls run side by side, each on one thread."""
@@ -51,24 +54,24 @@ class OnnxRuntimeBackend:
         Args:
             bundle: The opened bundle.
             provider: What computes, the CPU by default.
-            threads: Compute threads on the CPU; None for every core this process may use.
+            threads: Compute threads on the CPU; None for `default_threads`.
 
         Raises:
             SetupError: onnxruntime is not installed, or does not have the provider.
             UsageError: The number of threads is not valid.
         """
-        if threads is not None and (not isinstance(threads, int) or threads < 1):
+        if threads is not None and (type(threads) is not int or threads < 1):
             raise UsageError(f"threads={threads!r} must be a whole number, at least 1, or None")
         self._provider = provider or CpuProvider()
         self._runtime = import_onnxruntime(self._provider.device)
         self._bundle = bundle
         _check_listed(self._runtime, self._provider)
         self.device = self._provider.device
-        self._threads = threads or _cores()
+        self._threads = threads or default_threads()
         self.workers = self._threads if self.device == "cpu" else 1
         self._device_copies = DeviceCopies(self._copied, lambda _: None)
         self._pool = OrderedPool(self.workers)
-        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
+        self._sessions: dict[str, Any] = {}
         self._profiles: Path | None = None
         self._lock = threading.Lock()
 
@@ -90,12 +93,21 @@ class OnnxRuntimeBackend:
         """Run one graph; safe to call from several threads.
 
         Raises:
-            SetupError: The graph cannot be loaded on the device.
+            BundleError: The graph does not run on inputs that the manifest says it takes.
+            SetupError: The graph cannot be loaded on the device, or fails there; or the process
+                is a fork of one that used a backend.
         """
         session = self._session(graph)
         names = [output.name for output in session.get_outputs()]
-        if self.device == "cpu":
-            return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+        with self._errors(graph):
+            if self.device == "cpu":
+                return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+            return self._run_bound(session, names, inputs)
+
+    def _run_bound(
+        self, session: Any, names: list[str], inputs: Arrays
+    ) -> dict[str, NDArray[np.float32]]:
+        """Run a graph on a GPU, with what was pinned taken from its memory."""
         binding = session.io_binding()
         # Held until the run is over, since a copy lives only as long as its array.
         copies = {name: self._device_copies.copy_of(array) for name, array in inputs.items()}
@@ -107,19 +119,39 @@ class OnnxRuntimeBackend:
                 binding.bind_ortvalue_input(name, copy.on_device)
         for name in names:
             binding.bind_output(name, "cpu")
-        try:
-            session.run_with_iobinding(binding)
-        except Exception as error:
-            first = str(error).splitlines()[0]
-            raise SetupError(f"{graph}: {self.description} failed: {first}") from error
+        session.run_with_iobinding(binding)
         return dict(zip(names, binding.copy_outputs_to_cpu(), strict=True))
+
+    @contextmanager
+    def _errors(self, graph: str) -> Iterator[None]:
+        """Turn what ONNX Runtime raises while a graph runs into this package's errors.
+
+        Raises:
+            BundleError: The graph does not take these inputs, or its own numbers do not fit.
+            SetupError: Anything else, such as too little memory.
+        """
+        try:
+            yield
+        except ItrDeployError:
+            raise
+        except Exception as error:
+            first = (str(error) or type(error).__name__).splitlines()[0]
+            # Its classes are not exported; ValueError is for inputs that it does not even look at.
+            if type(error).__name__ in GRAPH_ERRORS:
+                raise BundleError(
+                    f"{self._bundle.path}: graph {graph} does not run on what its manifest says "
+                    f"that it takes: {first}; export the bundle again"
+                ) from error
+            raise SetupError(f"{graph}: {self.description} failed: {first}") from error
 
     def run_all(self, calls: Iterable[Call]) -> Iterator[dict[str, NDArray[np.float32]]]:
         """Run many graphs, `workers` at a time; results come in the order of the calls.
 
         Raises:
-            SetupError: A graph cannot be loaded on the device.
+            SetupError: A graph cannot be loaded on the device, or the process is a fork of one
+                that used a backend.
         """
+        check_process()
         return self._pool.run_all(self.run, calls)
 
     def pin(self, arrays: Iterable[NDArray[Any]]) -> None:
@@ -147,14 +179,15 @@ class OnnxRuntimeBackend:
         with self._lock:
             return {name: Path(session.end_profiling()) for name, session in self._sessions.items()}
 
-    def _session(self, graph: str) -> onnxruntime.InferenceSession:
+    def _session(self, graph: str) -> Any:
+        check_process()
         with self._lock:
             if graph not in self._sessions:
                 self._sessions[graph] = self._create(graph)
                 log.debug("%s: session of %s", self._bundle.path, graph)
             return self._sessions[graph]
 
-    def _create(self, graph: str) -> onnxruntime.InferenceSession:
+    def _create(self, graph: str) -> Any:
         info, precision = self._bundle.manifest.graphs[graph], self._bundle.manifest.precision
         if precision == "bfloat16" and self.device == "cpu":
             raise SetupError(
@@ -178,40 +211,28 @@ class OnnxRuntimeBackend:
         if self._profiles is not None:
             options.enable_profiling = True
             options.profile_file_prefix = str(self._profiles / graph)
-        path = str(self._bundle.file(info.file))
+        path = self._bundle.file(info.file)
         try:
-            session = open_session(
-                path, options, providers=self._provider.chain(graph), runtime=self._runtime
+            session = open_bound_session(
+                self._bundle,
+                graph,
+                options,
+                providers=self._provider.chain(graph),
+                runtime=self._runtime,
             )
+        except ItrDeployError:
+            raise
         except Exception as error:
             raise SetupError(
                 f"{path}: cannot be loaded by {self.description}: {str(error).splitlines()[0]}"
             ) from error
+        check_declared(session, info, str(path))
         if self._provider.name not in session.get_providers():
             raise SetupError(
                 f"{self._provider.name} did not start for {path}; it has "
                 f"{', '.join(session.get_providers())}; itr-deploy doctor says why"
             )
         return session
-
-
-def import_onnxruntime(device: str = "cpu") -> Any:
-    """The `onnxruntime` module, ready for ``"cpu"`` or ``"cuda"``.
-
-    Raises:
-        SetupError: Neither onnxruntime nor onnxruntime-gpu is installed.
-    """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise SetupError(
-            "onnxruntime is not installed; "
-            "pip install 'itr-deploy[cpu]' (or 'itr-deploy[gpu]' on a machine with an NVIDIA GPU)"
-        ) from error
-    if device == "cuda" and hasattr(onnxruntime, "preload_dlls"):
-        # Finds the CUDA libraries that pip installed; the system's loader does not.
-        onnxruntime.preload_dlls()
-    return onnxruntime
 
 
 def _check_listed(runtime: Any, provider: Provider) -> None:
@@ -227,10 +248,3 @@ def _check_listed(runtime: Any, provider: Provider) -> None:
             f"{', '.join(available)}; on a machine with an NVIDIA GPU: pip uninstall onnxruntime, "
             "then pip install 'itr-deploy[gpu]'"
         )
-
-
-def _cores() -> int:
-    """Number of cores this process may use, or of all cores where the system cannot tell."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -41,7 +41,7 @@ def open_backend(
             and ``"onnxruntime-tensorrt"``, ONNX Runtime's TensorRT provider. ``"auto"`` is
             ``"tensorrt"`` on a GPU for which the bundle has engines of at least every graph but
             those of int8 galleries, else ``"onnxruntime"``.
-        threads: Compute threads on the CPU; None for every core this process may use.
+        threads: Compute threads on the CPU; None for `default_threads`.
 
     Raises:
         EngineError: Engines are asked for and there are none, or their record is damaged.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import onnxruntime
+from itr_deploy.bundle.bound import BoundFile
+from itr_deploy.bundle.store import Bundle
+from itr_deploy.runtime.backends.importing import import_onnxruntime
+from itr_deploy.runtime.forks import check_process, keep_in_forks
 
 CPU = ("CPUExecutionProvider",)
 
@@ -20,7 +21,7 @@ def open_session(
     providers: Sequence[Any] = CPU,
     fallback: bool = False,
     runtime: Any = None,
-) -> onnxruntime.InferenceSession:
+) -> Any:
     """Create a session.
 
     On x86 without VNNI, ONNX Runtime adds two products of 8-bit numbers in 16 bits, which saturate:
@@ -32,15 +33,59 @@ def open_session(
         providers: What computes, first choice first; names, or pairs of a name and its options.
         fallback: Whether ONNX Runtime may print why a provider failed and continue with another.
         runtime: The ``onnxruntime`` module, imported by default.
+
+    Returns:
+        The ``onnxruntime.InferenceSession``.
+
+    Raises:
+        SetupError: onnxruntime does not load, or the process is a fork of one that used it.
     """
+    check_process()
     if runtime is None:
-        runtime = import_module("onnxruntime")
+        runtime = import_onnxruntime()
     if options is None:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = 1
     options.add_session_config_entry("session.x64quantprecision", "1")
     content = model if isinstance(model, bytes) else str(model)
-    session: onnxruntime.InferenceSession = runtime.InferenceSession(
+    session = runtime.InferenceSession(
         content, options, providers=list(providers), enable_fallback=int(fallback)
     )
+    keep_in_forks(session)
     return session
+
+
+def open_bound_session(
+    bundle: Bundle, graph: str, options: Any, *, providers: Sequence[Any], runtime: Any
+) -> Any:
+    """Create a session of a bundle's graph, of the bytes that were checked when it was opened.
+
+    By its path, as long as the files there are the checked ones: their pages are then shared by all
+    processes. By its content, where the bundle was replaced meanwhile, or consists of links.
+
+    Args:
+        bundle: The opened bundle.
+        graph: Name of the graph.
+        options: ``onnxruntime.SessionOptions`` of this session alone.
+        providers: See `open_session`.
+        runtime: The ``onnxruntime`` module.
+
+    Raises:
+        BundleError: Something has written into the files themselves.
+    """
+    own, weights = bundle.files[bundle.manifest.graphs[graph].file], bundle.weights_of(graph)
+    files = (own, *weights.values())
+    if not any(file.linked for file in files) and _in_place(files):
+        session = open_session(own.path, options, providers=providers, runtime=runtime)
+        if _in_place(files):
+            return session
+    contents = {name: file.content() for name, file in weights.items()}
+    if contents:
+        options.add_external_initializers_from_files_in_memory(
+            list(contents), list(contents.values()), [len(content) for content in contents.values()]
+        )
+    return open_session(bytes(own.content()), options, providers=providers, runtime=runtime)
+
+
+def _in_place(files: Sequence[BoundFile]) -> bool:
+    return all(file.in_place() for file in files)

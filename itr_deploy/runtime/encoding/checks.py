@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from itr_deploy.bundle.manifest import ImageItems, TextItems
+from itr_deploy.bundle.manifest import ImageItems, StoredTensor, TextItems
+from itr_deploy.bundle.modality import Modality
 from itr_deploy.errors import InputError
+
+UNIT_ERROR = 0.05
+"""How far a vector of length 1 may be off: half precision is off by less than a tenth of it."""
+
+
+class NotFiniteError(InputError):
+    """A graph gives NaN or infinity, or vectors that are not of the length that they must have."""
 
 
 def as_array(values: Any, what: str) -> NDArray[Any]:
@@ -59,7 +68,7 @@ def finite_batch(regions: NDArray[Any], first: int) -> NDArray[np.float32]:
         first: Number of the batch's first image among all images, for the message.
 
     Raises:
-        InputError: A value is NaN, infinite, or too large for float32.
+        InputError: A value is NaN, infinite, or too large for float32, or all of an image's are 0.
     """
     with np.errstate(over="ignore"):
         batch = np.ascontiguousarray(regions, np.float32)
@@ -67,7 +76,71 @@ def finite_batch(regions: NDArray[Any], first: int) -> NDArray[np.float32]:
     if not finite.all():
         image = first + int(np.flatnonzero(~finite)[0])
         raise InputError(f"regions of image {image} hold NaN or infinity; extract them again")
+    # Most rows show in a few of their values that they are not zeros.
+    for place in np.flatnonzero(~batch[:, :, :8].any(axis=(1, 2))):
+        if not batch[place].any():
+            raise InputError(
+                f"regions of image {first + int(place)} are all 0, as no extractor gives them; "
+                "extract them again, or leave the image out"
+            )
     return batch
+
+
+def check_encoded(
+    outputs: Mapping[str, NDArray[np.float32]],
+    modality: Modality,
+    tensors: Sequence[StoredTensor],
+    items: NDArray[np.int64],
+    regions: NDArray[np.float32] | None = None,
+) -> None:
+    """Refuse what an encoder gave for a batch if a search could not rank it.
+
+    Where layers overflow, an item becomes NaN, or 0 where it is divided by its length.
+
+    Args:
+        outputs: By name, ``[n, ..]``.
+        modality: Of the items.
+        tensors: What is stored of an item.
+        items: ``int64 [n]``, the number of each item among all, for the message.
+        regions: What was encoded, for the message; None for texts.
+
+    Raises:
+        NotFiniteError: A value is not finite, an embedding is 0, or a row of an image that must
+            have length 1 has not.
+    """
+    embedding = outputs[f"{modality}_embedding"]
+    wrong = ~embedding.any(axis=1)
+    for values in outputs.values():
+        wrong |= ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    with np.errstate(all="ignore"):
+        for tensor in tensors if regions is not None else ():
+            if tensor.unit:
+                rows = outputs[f"{modality}_{tensor.name}"]
+                squares = np.einsum("...d,...d->...", rows, rows).reshape(len(rows), -1)
+                wrong |= ~(np.abs(squares - 1) < 2 * UNIT_ERROR).all(axis=1)
+    if wrong.any():
+        place = int(np.flatnonzero(wrong)[0])
+        cause, remedy = "", "its bundle is damaged, or its precision too low: itr-deploy verify"
+        if regions is not None:
+            cause = f" of regions up to {np.abs(regions[place]).max():.3g}"
+            remedy = "extract its features as they were for training"
+        raise NotFiniteError(
+            f"{modality} {items[place]}: the model overflows: its encoder gives values that are "
+            f"NaN or infinite, or vectors of a wrong length{cause}; {remedy}"
+        )
+
+
+def check_scores(scores: NDArray[np.floating], part: str) -> None:
+    """Refuse scores that cannot be ranked.
+
+    Raises:
+        NotFiniteError: One is NaN or infinite.
+    """
+    if not np.isfinite(scores).all():
+        raise NotFiniteError(
+            f"the bundle's {part} gives a score that is NaN or infinite; it is damaged, or its "
+            "precision too low for these items: itr-deploy verify, or export it in float32"
+        )
 
 
 def check_token_ids(

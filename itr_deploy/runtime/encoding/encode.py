@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from itr_deploy.bundle.manifest import Manifest, TextItems
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.runtime.backends.base import Backend
-from itr_deploy.runtime.encoding.checks import finite_batch
+from itr_deploy.runtime.encoding.checks import check_encoded, finite_batch
 from itr_deploy.runtime.encoding.encoded import Block, Encoded, length_groups
 
 BATCH = 64
@@ -21,12 +21,20 @@ BATCH = 64
 def encode_images(
     backend: Backend, manifest: Manifest, regions: NDArray[Any], first: int = 0
 ) -> Encoded:
-    """Encode checked regions ``[N, R, Di]``; ``first`` numbers them in messages."""
+    """Encode checked regions ``[N, R, Di]``; ``first`` numbers them in messages.
+
+    Raises:
+        InputError: A value is not finite, or all of an image's are 0.
+        NotFiniteError: The encoder gives values that cannot be ranked.
+    """
     batch = _batch(backend, "image_encoder")
-    batches = [
-        backend.run("image_encoder", {"regions": finite_batch(regions[s : s + batch], first + s)})
-        for s in range(0, len(regions), batch)
-    ]
+    batches = []
+    for start in range(0, len(regions), batch):
+        given = finite_batch(regions[start : start + batch], first + start)
+        outputs = backend.run("image_encoder", {"regions": given})
+        numbers = first + start + np.arange(len(given))
+        check_encoded(outputs, "image", manifest.images.tensors, numbers, given)
+        batches.append(outputs)
     tensors, embedding = _joined(batches, manifest, "image", regions.shape[1])
     blocks = (Block(np.arange(len(regions)), tensors),)
     return Encoded("image", embedding, blocks, manifest.encoding_id)
@@ -38,6 +46,7 @@ def encode_texts(
     token_ids: NDArray[np.int64],
     lengths: NDArray[np.int64],
     widths: NDArray[np.int64] | None = None,
+    first: int = 0,
 ) -> Encoded:
     """Encode checked token ids ``[C, L]``, texts of similar length together.
 
@@ -48,6 +57,10 @@ def encode_texts(
         lengths: ``int64 [C]``.
         widths: ``int64 [C]``, the length each text is padded to for the encoder, see
             `padded_widths`; None if it makes no difference.
+        first: Numbers the texts in messages.
+
+    Raises:
+        NotFiniteError: The encoder gives values that cannot be ranked.
     """
     embedding = np.zeros((len(lengths), manifest.embedding_dim), np.float32)
     batch = _batch(backend, "text_encoder")
@@ -55,10 +68,13 @@ def encode_texts(
     for rows in length_groups(lengths, manifest.texts.length):
         padded = manifest.texts.length or int(lengths[rows].max())
         own = np.full(len(rows), padded) if widths is None else widths[rows]
-        batches = [
-            backend.run("text_encoder", {"token_ids": ids, "text_lengths": counts})
-            for ids, counts in _text_batches(token_ids[rows], lengths[rows], own, batch)
-        ]
+        batches, done = [], 0
+        for ids, counts in _text_batches(token_ids[rows], lengths[rows], own, batch):
+            outputs = backend.run("text_encoder", {"token_ids": ids, "text_lengths": counts})
+            numbers = first + rows[done : done + len(ids)]
+            check_encoded(outputs, "text", manifest.texts.tensors, numbers)
+            batches.append(outputs)
+            done += len(ids)
         tensors, embedding[rows] = _joined(batches, manifest, "text", padded)
         blocks.append(Block(rows, tensors, lengths[rows]))
     return Encoded("text", embedding, tuple(blocks), manifest.encoding_id)

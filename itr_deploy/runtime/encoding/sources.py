@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.store import Bundle
@@ -16,6 +18,8 @@ from itr_deploy.runtime.encoding import encode as encoding
 from itr_deploy.runtime.encoding.checks import check_regions, check_token_ids
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.text import TextProcessor
+
+log = logging.getLogger(__name__)
 
 
 class Encoder(Protocol):
@@ -87,16 +91,34 @@ class ImageSource(SlicedSource):
         super().__init__(encoder)
         self._regions = check_regions(regions, encoder.bundle.manifest.images)
         self.count, self.positions = self._regions.shape[:2]
+        self._told_of_padding = False
 
     def encode(self, part: slice) -> Encoded:
         """The encoding of a slice of the images.
 
         Raises:
-            InputError: A value is not finite.
+            InputError: A value is not finite, or all of an image's are 0.
         """
         manifest, first = self._encoder.bundle.manifest, part.start or 0
         regions = self._regions[part]
-        return encoding.encode_images(self._encoder.backend, manifest, regions, first=first)
+        encoded = encoding.encode_images(self._encoder.backend, manifest, regions, first=first)
+        self._tell_of_padding(regions, first)
+        return encoded
+
+    def _tell_of_padding(self, regions: NDArray[Any], first: int) -> None:
+        """Warn once if images end in rows of zeros, which the model takes for regions."""
+        if self._told_of_padding or not self.positions:
+            return
+        padded = np.flatnonzero(~regions[:, -1].any(axis=-1))
+        if padded.size:
+            self._told_of_padding = True
+            zeros = int(np.argmax(regions[padded[0]].any(axis=-1)[::-1]))
+            log.warning(
+                "image %d ends in %d regions of zeros, which are scored like any other; "
+                "give images of different numbers of regions apart, without padding",
+                first + int(padded[0]),
+                zeros,
+            )
 
 
 class TextSource(SlicedSource):
@@ -117,7 +139,7 @@ class TextSource(SlicedSource):
         else:
             # No further check: the exporter compared the vocabulary with the encoder, and the text
             # processing itself refuses or cuts texts that are too long.
-            self._ids, self._lengths = encoder.text.token_ids(list(texts))
+            self._ids, self._lengths = encoder.text.token_ids(_listed(texts))
         self.count = len(self._lengths)
         self.positions = items.length or int(self._lengths.max(initial=1))
         self._widths = encoding.padded_widths(items, self._lengths)
@@ -131,6 +153,7 @@ class TextSource(SlicedSource):
             self._ids[part],
             self._lengths[part],
             None if self._widths is None else self._widths[part],
+            first=part.start or 0,
         )
 
 
@@ -170,6 +193,13 @@ def source(encoder: Encoder, items: Any, modality: Modality) -> Source:
     if isinstance(items, Encoded):
         return EncodedSource(encoder, items, modality)
     return ImageSource(encoder, items) if modality == "image" else TextSource(encoder, items)
+
+
+def _listed(texts: Iterable[Any]) -> list[Any]:
+    try:
+        return list(texts)
+    except TypeError as error:  # NumPy's arrays without axes
+        raise InputError(f"expected a list of texts: {error}") from error
 
 
 def _are_token_ids(texts: Any) -> bool:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.bundle.names import scale_name
+from itr_deploy.runtime.encoding.checks import NotFiniteError
 
 LEVELS = 127
 """The largest 8-bit number used; -128 is left out for symmetry."""
@@ -22,13 +23,24 @@ Tensors = Mapping[str, NDArray[Any]]
 
 
 def stored(tensors: Tensors, storage: StorageType) -> dict[str, NDArray[Any]]:
-    """Floating-point tensors as a gallery stores them, along with their scales for int8."""
+    """Floating-point tensors as a gallery stores them, along with their scales for int8.
+
+    Raises:
+        NotFiniteError: A value is too large for float16.
+    """
     found: dict[str, NDArray[Any]] = {}
     for name, tensor in tensors.items():
         if storage == "int8":
             found[name], found[scale_name(name)] = quantised(tensor)
         else:
-            found[name] = tensor.astype(storage)
+            with np.errstate(over="raise"):
+                try:
+                    found[name] = tensor.astype(storage)
+                except FloatingPointError as error:
+                    raise NotFiniteError(
+                        f"{name} has values up to {np.abs(tensor).max():.3g}, more than {storage} "
+                        "holds; store float32"
+                    ) from error
     return found
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from itr_deploy.bundle.modality import Modality
 from itr_deploy.errors import BundleError, GalleryError
 from itr_deploy.runtime.encoding.sources import Source, source
 from itr_deploy.runtime.gallery import coarse_index, writing
-from itr_deploy.runtime.gallery.layout import Description, schema
-from itr_deploy.runtime.gallery.table import GalleryTable
-from itr_deploy.runtime.gallery.transaction import gallery_errors
-from itr_deploy.runtime.gallery.writing import Progress, checked_ids
+from itr_deploy.runtime.gallery.checksums import Verified
+from itr_deploy.runtime.gallery.given import checked_ids
+from itr_deploy.runtime.gallery.layout import Description, new_id, schema
+from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT
+from itr_deploy.runtime.gallery.table import GalleryTable, Identity, TableState
+from itr_deploy.runtime.gallery.writing import Progress
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.values import PATH, checked, choice
 
@@ -24,7 +27,7 @@ from itr_deploy.values import PATH, checked, choice
 class Gallery:
     """Items of one modality, encoded by one bundle, in a LanceDB table.
 
-    One process may write to a gallery at a time; any number may read.
+    One process may write to a gallery at a time, and a second one waits; any number may read.
 
     Examples:
         >>> gallery = Gallery.open("gallery/")
@@ -48,6 +51,8 @@ class Gallery:
         matcher: Matcher,
         modality: Modality = "image",
         storage: StorageType = "float16",
+        *,
+        lock_timeout: float = DEFAULT_TIMEOUT,
     ) -> Gallery:
         """Make an empty gallery.
 
@@ -56,6 +61,7 @@ class Gallery:
             matcher: Encodes what is added.
             modality: ``"image"`` or ``"text"``.
             storage: Type of the stored tensors; float16 halves the memory, int8 quarters it.
+            lock_timeout: Seconds that a change waits for another writer to finish.
 
         Raises:
             BundleError: The bundle has no graphs for this type.
@@ -64,21 +70,29 @@ class Gallery:
         """
         check_storage(matcher, storage)
         description = Description.of(matcher.bundle.manifest, modality, storage)
-        return cls(GalleryTable.create(path, schema(description, [])), matcher)
+        layout = schema(description, [], new_id())
+        return cls(GalleryTable.create(path, layout, lock_timeout), matcher)
 
     @classmethod
-    def open(cls, path: str | Path, matcher: Matcher | None = None) -> Gallery:
+    def open(
+        cls,
+        path: str | Path,
+        matcher: Matcher | None = None,
+        *,
+        lock_timeout: float = DEFAULT_TIMEOUT,
+    ) -> Gallery:
         """Open an existing gallery.
 
         Args:
             path: The gallery's directory or address.
             matcher: Needed to add or re-encode items; must be of the bundle that made the gallery.
+            lock_timeout: Seconds that a change waits for another writer to finish.
 
         Raises:
             BundleError: The bundle has no graphs for what the gallery stores.
             GalleryError: The gallery is missing or damaged, or was made with another bundle.
         """
-        gallery = cls(GalleryTable.open(path), matcher)
+        gallery = cls(GalleryTable.open(path, lock_timeout), matcher)
         if matcher is not None:
             gallery.check_bundle(matcher)
         return gallery
@@ -108,9 +122,19 @@ class Gallery:
         return self._table.state.version
 
     @property
+    def identity(self) -> Identity:
+        """Which state of which gallery this is: it changes with every change and replacement."""
+        return self._table.state.identity
+
+    @property
     def table(self) -> Table:
         """The LanceDB table, for reading."""
         return self._table.lance
+
+    @property
+    def opened(self) -> GalleryTable:
+        """The table with its errors translated, for what reads the gallery within this package."""
+        return self._table
 
     def check_bundle(self, matcher: Matcher) -> None:
         """Refuse a bundle whose encoders did not make this gallery, or that cannot read it.
@@ -119,13 +143,7 @@ class Gallery:
             BundleError: The bundle has no graphs for what the gallery stores.
             GalleryError: The gallery was made with another bundle.
         """
-        made_by, given = self.description.encoding_id, matcher.bundle.manifest.encoding_id
-        if made_by != given:
-            raise GalleryError(
-                f"{self.path}: made with another bundle (encoding {made_by[:12]}, "
-                f"{matcher.bundle.path} has {given[:12]}); index it again with this one"
-            )
-        check_storage(matcher, self.description.storage)
+        _check_made_by(matcher, self.path, self.description)
 
     def count(self, where: str | None = None) -> int:
         """Number of items, or of those that a filter keeps.
@@ -158,11 +176,12 @@ class Gallery:
         Raises:
             GalleryError: An id is repeated or already present, or a column is unknown.
             InputError: An item cannot be encoded.
+            GalleryBusyError: Another writer is at it for longer than the timeout.
             OutputError: The disk refuses the write; the gallery is unchanged.
         """
         names = checked_ids(ids)
         given = self._source(items, len(names))
-        with self._table.writing():
+        with self._table.writing(self._check_as_before):
             writing.add(self._table, names, given, metadata, progress)
 
     def update(
@@ -183,13 +202,14 @@ class Gallery:
         Raises:
             GalleryError: An id is missing, a column is unknown, or there is nothing to change.
             InputError: An item cannot be encoded.
+            GalleryBusyError: Another writer is at it for longer than the timeout.
             OutputError: The disk refuses the write; the gallery is unchanged.
         """
         names = checked_ids(ids)
         if items is None and not metadata:
             raise GalleryError("update was given neither items nor metadata")
         given = None if items is None else self._source(items, len(names))
-        with self._table.writing():
+        with self._table.writing(self._check_as_before):
             writing.update(self._table, names, given, metadata, progress)
 
     def delete(self, ids: Sequence[str]) -> None:
@@ -197,9 +217,10 @@ class Gallery:
 
         Raises:
             GalleryError: An id is missing; nothing is removed.
+            GalleryBusyError: Another writer is at it for longer than the timeout.
         """
         names = checked_ids(ids)
-        with self._table.writing():
+        with self._table.writing(self._check_as_before):
             writing.delete(self._table, names)
 
     def build_coarse_index(self) -> None:
@@ -210,24 +231,83 @@ class Gallery:
 
         Raises:
             GalleryError: The gallery is empty.
+            GalleryBusyError: Another writer is at it for longer than the timeout.
             OutputError: The disk refuses the write; the gallery is unchanged.
         """
-        with self._table.writing():
+        with self._table.writing(self._check_as_before):
             writing.build_coarse_index(self._table)
 
     @property
     def coarse_indexed(self) -> int:
         """Number of items that the coarse index covers, 0 if there is none."""
-        with gallery_errors(self.path):
-            return coarse_index.indexed_rows(self._table.lance)
+        return self._table.ask(coarse_index.indexed_rows)
 
     def snapshot(self) -> Gallery:
-        """A read-only view that stays at this version, whatever is written meanwhile."""
+        """A read-only view that stays at this version, whatever is written meanwhile.
+
+        Raises:
+            GalleryError: The gallery was replaced since it was opened.
+        """
         return Gallery(self._table.snapshot(), self.matcher)
 
-    def refresh(self) -> None:
-        """Pick up what other processes have changed since the gallery was opened."""
-        self._table.refresh()
+    def refresh(self, matcher: Matcher | None = None) -> None:
+        """Pick up what others have changed since the gallery was opened, be it another gallery.
+
+        Args:
+            matcher: Must have made what is there now; by default the gallery's own.
+
+        Raises:
+            BundleError: The bundle has no graphs for what the gallery stores now.
+            GalleryError: The gallery is gone or damaged, or another bundle's or another modality's
+                is in its place. The gallery stays as it was opened.
+        """
+        made_by = matcher or self.matcher
+
+        def check(state: TableState) -> None:
+            if made_by is not None:
+                _check_made_by(made_by, self.path, state.description)
+            self._check_modality(state)
+
+        self._table.refresh(check)
+
+    def verify(self) -> Verified:
+        """Compare all that a search reads with the checksums of what was written.
+
+        Raises:
+            GalleryError: A file is not as it was written; or something has no checksum, since an
+                older release wrote it or the writer was killed.
+        """
+        return self._table.verify()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the gallery's lock over work that no other writer may come between.
+
+        Changes by this object wait for it too: it is for what lies beside the gallery's items.
+
+        Raises:
+            GalleryBusyError: Another writer is at it for longer than the timeout.
+            GalleryError: The gallery is gone, or another one is in its place.
+        """
+        with self._table.writing(self._check_as_before):
+            yield
+
+    def _check_as_before(self, state: TableState) -> None:
+        """Refuse to write to another kind of gallery than the one that was opened."""
+        self._check_modality(state)
+        before, now = self.description, state.description
+        if (now.encoding_id, now.storage) != (before.encoding_id, before.storage):
+            raise GalleryError(
+                f"{self.path}: another bundle's gallery, or one of another storage type, is in its "
+                "place since it was opened; open it again"
+            )
+
+    def _check_modality(self, state: TableState) -> None:
+        if state.description.modality != self.modality:
+            raise GalleryError(
+                f"{self.path}: a gallery of {state.description.modality}s is in the place of this "
+                f"one of {self.modality}s; open it again"
+            )
 
     def _source(self, items: Any, count: int) -> Source:
         if self.matcher is None:
@@ -238,6 +318,16 @@ class Gallery:
         if given.count != count:
             raise GalleryError(f"{count} ids were given for {given.count} items")
         return given
+
+
+def _check_made_by(matcher: Matcher, path: str, about: Description) -> None:
+    made_by, given = about.encoding_id, matcher.bundle.manifest.encoding_id
+    if made_by != given:
+        raise GalleryError(
+            f"{path}: made with another bundle (encoding {made_by[:12]}, "
+            f"{matcher.bundle.path} has {given[:12]}); index it again with this one"
+        )
+    check_storage(matcher, about.storage)
 
 
 def check_storage(matcher: Matcher, storage: StorageType) -> None:

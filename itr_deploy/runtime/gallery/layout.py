@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,8 @@ TABLE = "items"
 ID, EMBEDDING, LENGTH = "id", "embedding", "length"
 TENSOR_PREFIX = "tensor_"
 METADATA_KEY = b"itr_deploy"
+ID_KEY = b"itr_deploy_id"
+"""The gallery's own id, beside the description, where older releases do not look."""
 SCHEMA_VERSION = 1
 
 _VALUES = {"float16": pa.float16(), "float32": pa.float32(), "int8": pa.int8()}
@@ -119,7 +121,9 @@ class Description(Record):
         return sum(column.row_bytes for column in self.columns if not column.per_position)
 
 
-def schema(description: Description, metadata: Sequence[pa.Field]) -> pa.Schema:
+def schema(
+    description: Description, metadata: Sequence[pa.Field], gallery_id: str = ""
+) -> pa.Schema:
     """The table's schema: id, user columns, length (texts), embedding, tensors."""
     fields = [pa.field(ID, pa.string(), nullable=False), *metadata]
     if description.modality == "text":
@@ -127,7 +131,24 @@ def schema(description: Description, metadata: Sequence[pa.Field]) -> pa.Schema:
     fields.append(pa.field(EMBEDDING, pa.list_(pa.float32(), description.embedding_dim)))
     for entry in description.columns:
         fields.append(pa.field(entry.column, _list_type(entry, description.positions)))
-    return pa.schema(fields, metadata={METADATA_KEY: description.model_dump_json()})
+    about = {METADATA_KEY: description.model_dump_json()}
+    return pa.schema(fields, metadata={**about, ID_KEY: gallery_id} if gallery_id else about)
+
+
+def new_id() -> str:
+    """An id for a gallery that has none."""
+    return uuid4().hex
+
+
+def own_id(table_schema: pa.Schema) -> str:
+    """The gallery's own id, empty for one that an older release made."""
+    return (table_schema.metadata or {}).get(ID_KEY, b"").decode(errors="replace")  # type: ignore[no-any-return]
+
+
+def filter_columns(table_schema: pa.Schema) -> dict[str, pa.DataType]:
+    """The columns that a filter may name, with their types."""
+    own = (ID, *metadata_columns(table_schema), LENGTH)
+    return {name: table_schema.field(name).type for name in own if name in table_schema.names}
 
 
 def describe(table_schema: pa.Schema, place: str) -> Description:
@@ -159,40 +180,6 @@ def metadata_columns(table_schema: pa.Schema) -> list[str]:
     own = {ID, EMBEDDING, LENGTH}
     names = [field.name for field in table_schema]
     return [name for name in names if name not in own and not name.startswith(TENSOR_PREFIX)]
-
-
-def metadata_table(metadata: Mapping[str, Sequence[Any]] | None, count: int) -> pa.Table:
-    """The user's columns as an Arrow table with inferred types.
-
-    Raises:
-        GalleryError: A reserved name, a wrong length, or values of mixed types.
-    """
-    arrays, names = [], []
-    for name, values in (metadata or {}).items():
-        if name in (ID, EMBEDDING, LENGTH) or name.startswith((TENSOR_PREFIX, "_")):
-            raise GalleryError(f"metadata column {name!r} is a name the gallery uses; rename it")
-        if not name or "." in name:
-            raise GalleryError(
-                f"metadata column {name!r} cannot be named so; give it a name without dots"
-            )
-        if not hasattr(values, "__len__"):
-            raise GalleryError(f"metadata column {name!r} is a {type(values).__name__}, not a list")
-        if len(values) != count:
-            raise GalleryError(
-                f"metadata column {name!r} has {len(values)} values for {count} items"
-            )
-        try:
-            column = pa.array(values)
-        except (pa.ArrowException, OverflowError, TypeError) as error:
-            raise GalleryError(f"metadata column {name!r}: {str(error).splitlines()[0]}") from error
-        if count and pa.types.is_null(column.type):
-            raise GalleryError(
-                f"metadata column {name!r} holds no value, so that it has no type; "
-                "give it one or leave the column out"
-            )
-        arrays.append(column)
-        names.append(name)
-    return pa.Table.from_arrays(arrays, names=names)
 
 
 def _list_type(entry: TensorColumn, positions: int | None) -> pa.DataType:

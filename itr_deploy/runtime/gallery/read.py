@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from lancedb.table import Table
 from numpy.typing import NDArray
 
 from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.gallery import coarse_index, rows
+from itr_deploy.runtime.gallery.boundary import damaged
 from itr_deploy.runtime.gallery.gallery import Gallery
 from itr_deploy.runtime.gallery.layout import EMBEDDING, ID, LENGTH, Description
-from itr_deploy.runtime.gallery.transaction import gallery_errors
 
 ROW = "_rowid"
 READ_ROWS = 256
@@ -48,9 +49,11 @@ class Vectors:
 
 def read_vectors(gallery: Gallery) -> tuple[Vectors, NDArray[np.int64]]:
     """Ids and embeddings in the order of `read_all`, and the row ids that `read_rows` takes."""
-    with gallery_errors(gallery.path):
-        query = gallery.table.search().select([ID, EMBEDDING]).with_row_id(True)
-        found = query.limit(None).to_arrow()
+    found = gallery.opened.ask(
+        lambda table: (
+            table.search().select([ID, EMBEDDING]).with_row_id(True).limit(None).to_arrow()
+        )
+    )
     vectors = found[EMBEDDING].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     embedding = vectors.reshape(len(found), gallery.description.embedding_dim)
     return Vectors(_id_array(found), embedding), found[ROW].to_numpy().astype(np.int64)
@@ -74,15 +77,11 @@ def read_all(gallery: Gallery) -> StoredItems:
         GalleryError: The gallery changed during reading, or cannot be read.
     """
     small = [ID, *gallery.metadata_columns]
-    with gallery_errors(gallery.path):
-        head = gallery.table.search().select(small).limit(None).to_arrow()
-        texts = gallery.modality == "text"
-        lengths = _lengths(gallery) if texts else None
-        seen: list[str] = []
-        batches = _remembering(
-            _batches(gallery, None, [ID, *_item_columns(gallery.description)]), seen
-        )
-        encoded = rows.from_batches(gallery.description, batches, head.num_rows, lengths)
+    head = gallery.opened.ask(lambda table: table.search().select(small).limit(None).to_arrow())
+    lengths = _lengths(gallery) if gallery.modality == "text" else None
+    seen: list[str] = []
+    batches = _remembering(_batches(gallery, None, [ID, *_item_columns(gallery.description)]), seen)
+    encoded = _decoded(gallery, gallery.description, batches, head.num_rows, lengths)
     if seen != head[ID].to_pylist():
         raise GalleryError(f"{gallery.path}: changed while it was read; load it again")
     return StoredItems(_id_array(head), head.select(gallery.metadata_columns), encoded)
@@ -103,9 +102,14 @@ def read_rows(
         kept = tuple(spec for spec in about.tensors if spec.name in tensors)
         about = about.model_copy(update={"tensors": kept})
     names = [ID, *gallery.metadata_columns, *_item_columns(about)]
-    with gallery_errors(gallery.path):
-        query = gallery.table.take_row_ids(row_ids.tolist()).select(names).with_row_id()
-        found = query.to_arrow()
+    wanted = row_ids.tolist()
+    found = gallery.opened.ask(
+        lambda table: table.take_row_ids(wanted).select(names).with_row_id().to_arrow()
+    )
+    if len(found) != len(wanted):
+        raise damaged(
+            gallery.path, f"{len(wanted) - len(found)} of {len(wanted)} items are missing"
+        )
     order = np.argsort(found[ROW].to_numpy())[np.argsort(np.argsort(row_ids))]
     return _items(gallery, about, found.take(pa.array(order)))
 
@@ -113,9 +117,8 @@ def read_rows(
 def read_in_parts(gallery: Gallery, where: str | None) -> Iterator[StoredItems]:
     """All items that a filter keeps, a batch at a time."""
     names = [ID, *gallery.metadata_columns, *_item_columns(gallery.description)]
-    with gallery_errors(gallery.path, where):
-        for batch in _batches(gallery, where, names):
-            yield _items(gallery, gallery.description, pa.Table.from_batches([batch]))
+    for batch in _batches(gallery, where, names):
+        yield _items(gallery, gallery.description, pa.Table.from_batches([batch]))
 
 
 def nearest_rows(
@@ -129,14 +132,18 @@ def nearest_rows(
 
     With a coarse index over ``indexed`` rows the result is approximate.
     """
-    with gallery_errors(gallery.path, where):
-        query: Any = gallery.table.search(embedding, vector_column_name=EMBEDDING)
+    sql = None if where is None else gallery.opened.sql(where)
+
+    def nearest(table: Table) -> pa.Table:
+        query: Any = table.search(embedding, vector_column_name=EMBEDDING)
         query = query.distance_type("dot").limit(count).with_row_id(True)
         query = coarse_index.searching(query, indexed)
         query = query.select([ID, EMBEDDING, "_distance"])
-        if where is not None:
-            query = query.where(where, prefilter=True)
-        found = query.to_arrow()
+        if sql is not None:
+            query = query.where(sql, prefilter=True)
+        return query.to_arrow()
+
+    found = gallery.opened.ask(nearest, where)
     vectors = found[EMBEDDING].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return found[ROW].to_numpy().astype(np.int64), vectors.reshape(len(found), -1), _id_array(found)
 
@@ -147,9 +154,7 @@ def filtered_rows(gallery: Gallery, where: str) -> NDArray[np.int64]:
     Raises:
         GalleryError: The filter is not understood.
     """
-    with gallery_errors(gallery.path, where):
-        query = gallery.table.search().where(where).select([ID]).with_row_id(True)
-        found = query.limit(None).to_arrow()
+    found = _filtered(gallery, where)
     return found[ROW].to_numpy().astype(np.int64)  # type: ignore[no-any-return]
 
 
@@ -159,15 +164,38 @@ def filtered_ids(gallery: Gallery, where: str) -> list[str]:
     Raises:
         GalleryError: The filter is not understood.
     """
-    with gallery_errors(gallery.path, where):
-        found = gallery.table.search().where(where).select([ID]).limit(None).to_arrow()
+    found = _filtered(gallery, where)
     return found[ID].to_pylist()  # type: ignore[no-any-return]
+
+
+def _filtered(gallery: Gallery, where: str) -> pa.Table:
+    """Ids and row ids of the items that a filter keeps."""
+    sql = gallery.opened.sql(where)
+    return gallery.opened.ask(
+        lambda table: (
+            table.search().where(sql).select([ID]).with_row_id(True).limit(None).to_arrow()
+        ),
+        where,
+    )
+
+
+def _decoded(
+    gallery: Gallery,
+    about: Description,
+    batches: Iterable[pa.RecordBatch],
+    count: int,
+    lengths: NDArray[np.int64] | None,
+) -> Encoded:
+    try:
+        return rows.from_batches(about, batches, count, lengths)
+    except (ValueError, IndexError) as error:
+        raise damaged(gallery.path, f"tensors of wrong sizes: {str(error)[:120]}") from error
 
 
 def _items(gallery: Gallery, about: Description, table: pa.Table) -> StoredItems:
     lengths = table[LENGTH].to_numpy().astype(np.int64) if about.modality == "text" else None
     whole = table.combine_chunks().to_batches()
-    encoded = rows.from_batches(about, whole, table.num_rows, lengths)
+    encoded = _decoded(gallery, about, whole, table.num_rows, lengths)
     return StoredItems(_id_array(table), table.select(gallery.metadata_columns), encoded)
 
 
@@ -177,10 +205,15 @@ def _item_columns(about: Description) -> list[str]:
 
 
 def _batches(gallery: Gallery, where: str | None, names: list[str]) -> Iterator[pa.RecordBatch]:
-    query = gallery.table.search().select(names).limit(None)
-    if where is not None:
-        query = query.where(where)
-    yield from query.to_batches(READ_ROWS)
+    sql = None if where is None else gallery.opened.sql(where)
+
+    def batches(table: Table) -> Iterator[pa.RecordBatch]:
+        query = table.search().select(names).limit(None)
+        if sql is not None:
+            query = query.where(sql)
+        return iter(query.to_batches(READ_ROWS))
+
+    yield from gallery.opened.each(batches, where)
 
 
 def _remembering(batches: Iterator[pa.RecordBatch], seen: list[str]) -> Iterator[pa.RecordBatch]:
@@ -190,8 +223,7 @@ def _remembering(batches: Iterator[pa.RecordBatch], seen: list[str]) -> Iterator
 
 
 def _lengths(gallery: Gallery) -> NDArray[np.int64]:
-    with gallery_errors(gallery.path):
-        found = gallery.table.search().select([LENGTH]).limit(None).to_arrow()
+    found = gallery.opened.ask(lambda table: table.search().select([LENGTH]).limit(None).to_arrow())
     return found[LENGTH].to_numpy().astype(np.int64)  # type: ignore[no-any-return]
 
 

@@ -1,24 +1,58 @@
-"""A gallery's LanceDB table: opening, refreshing, locking for writing, and its description."""
+"""A gallery's LanceDB table: opening, refreshing, asking, and locking for writing."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lancedb
 import pyarrow as pa
 from lancedb.table import Table
 
 from itr_deploy.errors import GalleryError
-from itr_deploy.runtime.gallery.layout import ID, TABLE, Description, describe, metadata_columns
-from itr_deploy.runtime.gallery.transaction import gallery_errors
+from itr_deploy.runtime.forks import check_process
+from itr_deploy.runtime.gallery import checksums
+from itr_deploy.runtime.gallery.boundary import check_sound, damaged, gallery_errors, replaced_error
+from itr_deploy.runtime.gallery.files import address_of, irregular, manifest_digest, table_root
+from itr_deploy.runtime.gallery.filters import filter_sql
+from itr_deploy.runtime.gallery.given import readable
+from itr_deploy.runtime.gallery.layout import (
+    ID,
+    TABLE,
+    Description,
+    describe,
+    filter_columns,
+    metadata_columns,
+    own_id,
+)
+from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT, checked_timeout, writer_lock
 
 log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which state of which gallery a table is in; equal only if every stored item is the same.
+
+    A version alone does not tell: a gallery that was made anew in the place of another one counts
+    from 1 again, and of two copies of a gallery each may have gone on by itself.
+
+    Attributes:
+        gallery: The gallery's own id, empty for one that an older release made.
+        version: LanceDB's version number.
+        manifest: SHA-256 of the version's manifest, empty if it is in no local directory.
+    """
+
+    gallery: str
+    version: int
+    manifest: str
 
 
 @dataclass(frozen=True)
@@ -26,87 +60,134 @@ class TableState:
     """The state of a table at one version.
 
     Attributes:
-        version: LanceDB's version number, raised by every change.
+        identity: Which state of which gallery it is.
         schema: The columns.
         description: The gallery's description of itself.
         metadata_columns: Names of the user's columns.
     """
 
-    version: int
+    identity: Identity
     schema: pa.Schema
     description: Description
     metadata_columns: tuple[str, ...]
+
+    @property
+    def version(self) -> int:
+        """LanceDB's version number, raised by every change."""
+        return self.identity.version
 
 
 class GalleryTable:
     """An opened table. Safe to use from several threads; one process may write at a time.
 
+    All that is asked of LanceDB goes through `ask` and `each`, which translate what it raises.
+
     LanceDB is asked for version and schema once per change, not at every search: it answers from a
     thread of its own, which takes as long as a small gallery's shortlist.
     """
 
-    def __init__(self, path: str, table: Table) -> None:
-        """Wrap an opened table; use `create` or `open`."""
+    def __init__(
+        self, path: str, table: Table, lock_timeout: float = DEFAULT_TIMEOUT, address: str = ""
+    ) -> None:
+        """Wrap an opened table; use `create` or `open`.
+
+        Raises:
+            GalleryError: The table is not a gallery.
+        """
         self.path = path
-        self._table = table
-        self._state: TableState | None = None
+        self.lock_timeout = lock_timeout
+        self._address = address or address_of(path)
+        self._root = table_root(self._address)
         self._lock = threading.Lock()
+        self._opened = table, self._state_of(table)
 
     @classmethod
-    def create(cls, path: str | Path, layout: pa.Schema) -> GalleryTable:
+    def create(
+        cls, path: str | Path, layout: pa.Schema, lock_timeout: float = DEFAULT_TIMEOUT
+    ) -> GalleryTable:
         """Make an empty table.
 
         Raises:
             GalleryError: There is a gallery already.
             OutputError: The disk refuses the write.
         """
+        address, timeout = address_of(path), checked_timeout(lock_timeout)
         with gallery_errors(path):
-            database = lancedb.connect(str(path))
+            database = lancedb.connect(address)
             if TABLE in _table_names(database):
                 raise GalleryError(
                     f"{path}: a gallery is there already; open it or delete it first"
                 )
-            return cls(str(path), database.create_table(TABLE, schema=layout))
+            table = database.create_table(TABLE, schema=layout)
+        made = cls(str(path), table, timeout, address)
+        with made.writing():
+            return made
 
     @classmethod
-    def open(cls, path: str | Path) -> GalleryTable:
+    def open(cls, path: str | Path, lock_timeout: float = DEFAULT_TIMEOUT) -> GalleryTable:
         """Open a table at its latest version.
 
         Raises:
             GalleryError: The table is missing or damaged.
         """
-        if "://" not in str(path) and not Path(path).is_dir():
-            raise GalleryError(f"{path}: no such gallery; make one with itr-deploy index")
-        with gallery_errors(path):
-            database = lancedb.connect(str(path))
-            if TABLE not in _table_names(database):
-                raise GalleryError(f"{path}: no gallery in it; make one with itr-deploy index")
-            return cls(str(path), database.open_table(TABLE))
+        address, timeout = address_of(path), checked_timeout(lock_timeout)
+        return cls(str(path), _open(str(path), address), timeout, address)
 
     @property
     def lance(self) -> Table:
-        """LanceDB's own table."""
-        return self._table
+        """LanceDB's own table.
+
+        Raises:
+            SetupError: The process is a fork of one that used LanceDB.
+        """
+        check_process()
+        return self._opened[0]
 
     @property
     def state(self) -> TableState:
-        """The table's current state.
+        """The table's current state."""
+        return self._opened[1]
+
+    def ask(self, question: Callable[[Table], Answer], where: str | None = None) -> Answer:
+        """Ask LanceDB's table something.
+
+        Args:
+            question: Does nothing but ask.
+            where: The filter in the question, if there is one.
 
         Raises:
-            GalleryError: The table is not a gallery.
+            GalleryError: What LanceDB raised, in one line.
+            OutputError: The disk refuses a write.
         """
-        state = self._state
-        if state is None:
-            with self._lock:
-                state = self._state = self._state or self._read_state()
-        return state
+        with self._errors(where):
+            answer = question(self.lance)
+            check_sound(self.path, answer)
+            return answer
 
-    def _read_state(self) -> TableState:
-        with gallery_errors(self.path):
-            version, layout = int(self._table.version), self._table.schema
-        return TableState(
-            version, layout, describe(layout, self.path), tuple(metadata_columns(layout))
-        )
+    def each(
+        self, question: Callable[[Table], Iterator[Answer]], where: str | None = None
+    ) -> Iterator[Answer]:
+        """As `ask`, of something with many answers; between them the caller's errors are its own.
+
+        Raises:
+            GalleryError: What LanceDB raised, in one line.
+        """
+        answers = self.ask(question, where)
+        while True:
+            with self._errors(where):
+                answer = next(answers, None)
+                check_sound(self.path, answer)
+            if answer is None:
+                return
+            yield answer
+
+    def sql(self, where: object) -> str:
+        """A user's filter, checked, as LanceDB is given it.
+
+        Raises:
+            GalleryError: The filter is not understood.
+        """
+        return filter_sql(where, filter_columns(self.state.schema))
 
     def count(self, where: str | None = None) -> int:
         """Number of items, or of those that a filter keeps.
@@ -114,66 +195,161 @@ class GalleryTable:
         Raises:
             GalleryError: The filter is not understood.
         """
-        with gallery_errors(self.path, where):
-            return int(self._table.count_rows(where))
+        sql = None if where is None else self.sql(where)
+        return int(self.ask(lambda table: table.count_rows(sql), where))
 
     def ids(self) -> list[str]:
         """The ids of all items."""
-        with gallery_errors(self.path):
-            found = self._table.search().select([ID]).limit(None).to_arrow()
+        found = self.ask(lambda table: table.search().select([ID]).limit(None).to_arrow())
         return found[ID].to_pylist()  # type: ignore[no-any-return]
 
     def snapshot(self) -> GalleryTable:
-        """A table that stays at this version, whatever is written meanwhile."""
-        version = self.state.version
-        with gallery_errors(self.path):
-            table = lancedb.connect(self.path).open_table(TABLE)
-            table.checkout(version)
-        return GalleryTable(self.path, table)
+        """A table that stays at this version, whatever is written meanwhile.
 
-    def refresh(self) -> None:
-        """Go to the latest version, which another process may have written."""
-        before = self._state
-        with gallery_errors(self.path):
-            self._table.checkout_latest()  # type: ignore[no-untyped-call]
-        self._changed()
-        if before is not None and before.version != self.state.version:
-            log.info("%s: version %d, was %d", self.path, self.state.version, before.version)
+        Raises:
+            GalleryError: The gallery was replaced, or the version cleaned up.
+        """
+        identity = self.state.identity
+        # LanceDB would make a directory that is gone.
+        if self._root is not None and not self._root.is_dir():
+            raise replaced_error(self.path)
+
+        def at_version(_: Table) -> Table:
+            table = lancedb.connect(self._address).open_table(TABLE)
+            table.checkout(identity.version)
+            return table
+
+        made = GalleryTable(self.path, self.ask(at_version), self.lock_timeout, self._address)
+        if made.state.identity != identity:
+            raise replaced_error(self.path)
+        return made
+
+    def refresh(self, check: Callable[[TableState], None] = lambda state: None) -> None:
+        """Go to the latest version of what is there now, be it another gallery.
+
+        Args:
+            check: May raise, for a state that is not to be gone to.
+
+        Raises:
+            GalleryError: The gallery is gone or damaged.
+        """
+        # Opened anew: LanceDB takes a table made anew, of the same version, for the one it knows.
+        table = _open(self.path, self._address)
+        state = self._state_of(table)
+        check(state)
+        with self._lock:
+            before, self._opened = self.state.identity, (table, state)
+        if before.gallery != state.identity.gallery:
+            log.info("%s: another gallery, version %d", self.path, state.version)
+        elif before.version != state.version:
+            log.info("%s: version %d, was %d", self.path, state.version, before.version)
+        elif before != state.identity:
+            log.info("%s: made anew, version %d", self.path, state.version)
 
     def overwrite(self, layout: pa.Schema, data: pa.RecordBatchReader) -> None:
         """Replace this table with one of another schema."""
-        table = lancedb.connect(self.path).create_table(
+        lancedb.connect(self._address).create_table(
             TABLE, data=data, schema=layout, mode="overwrite"
         )
-        with self._lock:
-            self._table, self._state = table, None
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Allow one write at a time in this process, starting from the latest version."""
-        with _lock_of(self.path):
-            self.refresh()
+    def writing(self, check: Callable[[TableState], None] = lambda state: None) -> Iterator[None]:
+        """Hold the gallery's lock, starting from the latest version; see `refresh` for ``check``.
+
+        Raises:
+            GalleryBusyError: Another writer holds the lock for longer than the timeout.
+            GalleryError: The gallery is gone or damaged.
+            OutputError: The gallery cannot be written to.
+        """
+        with writer_lock(self.path, self._root, self.lock_timeout):
+            self.refresh(check)
+            before = self.state.identity
             try:
                 yield
             finally:
-                self._changed()
+                self._after_writing(before)
 
-    def _changed(self) -> None:
-        # Under the lock: a state that another thread read before the change must not be stored
-        # after it.
+    def check_contents(self) -> None:
+        """Compare all that a search of this version reads with its checksums, where it has any.
+
+        Raises:
+            GalleryError: A file is not as it was written.
+        """
+        checksums.check_contents(self.path, self._root, self.state.version)
+
+    def verify(self) -> checksums.Verified:
+        """As `check_contents`, but what has no checksum is an error.
+
+        Raises:
+            GalleryError: A file is not as it was written, or has no checksum.
+        """
+        return checksums.verify(self.path, self._root, self.state.version)
+
+    def _after_writing(self, before: Identity) -> None:
+        """Under the writer's lock, so that nobody else has written since."""
+        with self._errors():
+            table = lancedb.connect(self._address).open_table(TABLE)
+        state = self._state_of(table)
         with self._lock:
-            self._state = None
+            self._opened = table, state
+        if state.identity != before or not checksums.recorded(self._root):
+            checksums.record(self.path, self._root)
+
+    def _state_of(self, table: Table) -> TableState:
+        with gallery_errors(self.path):
+            version, layout = int(table.version), table.schema
+        gallery_id = own_id(layout)
+        identity = Identity(gallery_id, version, manifest_digest(self._root, version, gallery_id))
+        columns = tuple(metadata_columns(layout))
+        state = TableState(identity, layout, describe(layout, self.path), columns)
+        for name in columns:
+            if not readable(name):
+                raise GalleryError(
+                    f"{self.path}: its metadata column {name!r} cannot be read, which an older "
+                    "itr-deploy did not know; index it again with another name"
+                )
+        return state
+
+    @contextmanager
+    def _errors(self, where: str | None = None) -> Iterator[None]:
+        with gallery_errors(self.path, where, self._diagnosis):
+            yield
+
+    def _diagnosis(self) -> GalleryError | None:
+        """What is wrong with the files, after LanceDB could not answer."""
+        identity = self.state.identity
+        digest = manifest_digest(self._root, identity.version, identity.gallery)
+        if digest != identity.manifest:
+            try:
+                checksums.check_sizes(self.path, self._root)
+            except GalleryError as error:
+                return error
+            return replaced_error(self.path)
+        try:
+            self.check_contents()
+        except GalleryError as error:
+            return error
+        return None
 
 
-_locks: dict[str, threading.RLock] = {}
-_locks_lock = threading.Lock()
+def _open(path: str, address: str) -> Table:
+    """LanceDB's table of a gallery, at its latest version.
 
-
-def _lock_of(path: str) -> threading.RLock:
-    """A gallery's lock, shared by everything in this process that has the gallery open."""
-    key = path if "://" in path else str(Path(path).resolve())
-    with _locks_lock:
-        return _locks.setdefault(key, threading.RLock())
+    Raises:
+        GalleryError: The table is missing or damaged.
+    """
+    root = table_root(address)
+    if root is not None and not root.parent.is_dir():
+        raise GalleryError(f"{path}: no such gallery; make one with itr-deploy index")
+    odd = None if root is None else irregular(root.parent)
+    if odd is not None:
+        raise damaged(path, f"{odd} is not a regular file")
+    checksums.check_sizes(path, root)
+    with gallery_errors(path):
+        database = lancedb.connect(address)
+        if TABLE not in _table_names(database):
+            raise GalleryError(f"{path}: no gallery in it; make one with itr-deploy index")
+        return database.open_table(TABLE)
 
 
 def _table_names(database: Any) -> list[str]:

@@ -1,34 +1,19 @@
-"""Failed writes leave a gallery unchanged; LanceDB's errors become one clear line."""
+"""Failed writes leave a gallery unchanged."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
-from traceback import walk_tb
 from typing import TypeVar
 
 import pyarrow as pa
 
-from itr_deploy.errors import GalleryError, OutputError
+from itr_deploy.errors import GalleryError
+from itr_deploy.runtime.gallery.boundary import gallery_errors
+from itr_deploy.runtime.gallery.files import table_root, unnamed, written_files
 
 Written = TypeVar("Written")
-
-LANCE_ERRORS = (RuntimeError, ValueError, OSError, pa.ArrowException)
-"""What LanceDB raises. Raised by other code, these are defects and keep their traceback."""
-
-FILTER_SIGNS = ("filter expression", "not supported", "not implemented")
-"""Marks of filter errors that appear only when the filter runs; earlier ones are ValueErrors."""
-
-DISK_SIGNS = (
-    "no space left",
-    "file too large",
-    "read-only file system",
-    "permission denied",
-    "disk quota",
-)
 
 
 class Feed:
@@ -64,12 +49,19 @@ def transaction(path: str, write: Callable[[], Written], feed: Feed | None = Non
     """Make one commit; if it fails, remove the data files it had started.
 
     LanceDB shows a change only once it is committed, so readers never see part of it. A failed
-    change leaves files that no version refers to. The caller is the only writer.
+    change leaves files that no version names. The caller holds the gallery's lock; should there be
+    a writer that heeds none, what it has committed is named by a version and stays.
 
     If the caller is interrupted, LanceDB keeps writing in the background: only when it has finished
     is it known whether the files belong to a version.
+
+    Args:
+        path: The gallery's directory or address.
+        write: Makes the commit.
+        feed: What ``write`` reads, if it does.
     """
-    before = _files(path)
+    root = table_root(path)
+    before = written_files(root)
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(write)
         try:
@@ -78,56 +70,9 @@ def transaction(path: str, write: Callable[[], Written], feed: Feed | None = Non
         except BaseException as error:
             if feed is not None:
                 feed.stop()
-            if writing.exception() is not None:
-                for file in _files(path) - before:
+            if writing.exception() is not None and root is not None:
+                for file in unnamed(root, written_files(root) - before):
                     file.unlink(missing_ok=True)
             if feed is not None and feed.error is not None and isinstance(error, GalleryError):
                 raise feed.error from None
             raise
-
-
-@contextmanager
-def gallery_errors(path: str | Path, where: str | None = None) -> Iterator[None]:
-    """Translate LanceDB's errors; errors that other code raises in the block pass unchanged.
-
-    Args:
-        path: The gallery.
-        where: The filter that LanceDB is given in the block, if any.
-
-    Raises:
-        OutputError: The disk refuses the write.
-        GalleryError: Anything else that LanceDB reports; names the filter if it is at fault.
-    """
-    try:
-        yield
-    except LANCE_ERRORS as error:
-        if not _of_lancedb(error):
-            raise
-        text = " ".join(str(error).split())
-        for sign in DISK_SIGNS:
-            if sign in text.lower():
-                raise OutputError(
-                    f"cannot write {path}: {sign}; free space or choose another place, "
-                    "the gallery is as it was"
-                ) from error
-        if where is not None and _of_a_filter(error):
-            raise GalleryError(
-                f"where={where!r} is not understood: {text[:200]}; write it as SQL over the "
-                "gallery's columns, for example \"split = 'test'\""
-            ) from error
-        raise GalleryError(f"{path}: {text[:300]}") from error
-
-
-def _of_lancedb(error: BaseException) -> bool:
-    modules = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__))
-    return any(name.partition(".")[0] in ("lancedb", "lance") for name in modules)
-
-
-def _of_a_filter(error: BaseException) -> bool:
-    text = str(error).lower()
-    return isinstance(error, ValueError) or any(sign in text for sign in FILTER_SIGNS)
-
-
-def _files(path: str) -> set[Path]:
-    root = Path(path)
-    return set() if "://" in path else {file for file in root.rglob("*") if file.is_file()}

@@ -10,11 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from itr_deploy.bundle.names import first_repeated
 from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.encoding.sources import Source
 from itr_deploy.runtime.gallery import coarse_index, rows
-from itr_deploy.runtime.gallery.layout import ID, describe, metadata_table, schema
+from itr_deploy.runtime.gallery.given import metadata_table
+from itr_deploy.runtime.gallery.layout import ID, describe, new_id, own_id, schema
 from itr_deploy.runtime.gallery.table import GalleryTable
 from itr_deploy.runtime.gallery.transaction import Feed, transaction
 
@@ -101,7 +101,7 @@ def delete(table: GalleryTable, names: list[str]) -> None:
     _require(table, names)
     if names:
         quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
-        transaction(table.path, lambda: table.lance.delete(f"{ID} IN ({quoted})"))
+        transaction(table.path, lambda: table.lance.delete(f"`{ID}` IN ({quoted})"))
 
 
 def build_coarse_index(table: GalleryTable) -> None:
@@ -114,22 +114,6 @@ def build_coarse_index(table: GalleryTable) -> None:
     if not table.count():
         raise GalleryError(f"{table.path}: is empty; add items before its coarse index")
     transaction(table.path, lambda: coarse_index.build(table.lance))
-
-
-def checked_ids(ids: Sequence[str]) -> list[str]:
-    """The ids as a list.
-
-    Raises:
-        GalleryError: An id is not a string, is empty, or is given twice.
-    """
-    names = list(ids)
-    for place, name in enumerate(names):
-        if not isinstance(name, str) or not name:
-            raise GalleryError(f"id {place} is {name!r}; ids are non-empty strings")
-    double = first_repeated(names)
-    if double is not None:
-        raise GalleryError(f"id {double!r} is given twice; ids must be unique")
-    return names
 
 
 def _require(table: GalleryTable, names: list[str]) -> None:
@@ -145,7 +129,7 @@ def _first_layout(table: GalleryTable, given: Source, extra: pa.Table) -> pa.Sch
     about = table.state.description
     if about.modality == "image" and about.position_bytes:
         about = about.model_copy(update={"positions": given.positions})
-    return schema(about, list(extra.schema))
+    return schema(about, list(extra.schema), own_id(table.state.schema) or new_id())
 
 
 def _check_positions(table: GalleryTable, given: Source) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from itr_deploy.bundle.manifest import Pipeline, Reranker
 from itr_deploy.bundle.modality import RERANK_GRAPHS, Modality, other
 from itr_deploy.errors import BundleError, GalleryError, InputError, UsageError
+from itr_deploy.runtime.encoding.checks import check_scores
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.matcher import Matcher
@@ -200,7 +201,9 @@ def network_scores(matcher: Matcher, query: Modality, affinities: Floats, edges:
     batch = matcher.backend.max_size(graph, "batch") or len(edges)
     parts = [slice(start, start + batch) for start in range(0, len(edges), batch)]
     calls = [(graph, {"affinities": affinities[part], "edges": edges[part]}) for part in parts]
-    return np.concatenate([outputs["scores"] for outputs in matcher.backend.run_all(calls)])
+    scores = np.concatenate([outputs["scores"] for outputs in matcher.backend.run_all(calls)])
+    check_scores(scores, "re-ranker")
+    return scores
 
 
 def reranker_of(matcher: Matcher) -> Reranker:

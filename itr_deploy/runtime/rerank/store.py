@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
-from itr_deploy.bundle.files import output_errors, write_json
+from itr_deploy.bundle.files import output_errors, sha256_of, write_json
 from itr_deploy.bundle.manifest import Pipeline
 from itr_deploy.bundle.record import Record
 from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.runtime.gallery.checksums import StoredFile, Verified
 from itr_deploy.runtime.gallery.read import Vectors
 from itr_deploy.runtime.pair_scorer import PairScorer
 from itr_deploy.runtime.ranking import best
@@ -35,6 +36,8 @@ DESCRIPTION, LISTS, LIST_SCORES = "store.json", "lists.npy", "list_scores.npy"
 CROSS_SCORES = "phi.npy"
 TILE, BANK_TILE = 64, 1024
 """Gallery items and bank items read and scored at once."""
+CHECKED = 1 << 30
+"""Bytes of an array up to which it is compared with its checksum at load: a second's work."""
 
 Progress = Callable[[int], None]
 
@@ -48,6 +51,7 @@ class StoreDescription(Record):
         depth: Length of the lists.
         candidates: Width of the shortlist that the lists were taken from, None for all items.
         complete: Whether the store has all cross scores.
+        files: Size and checksum of its arrays; an older release has written none.
     """
 
     schema_version: Literal[1] = 1
@@ -56,6 +60,7 @@ class StoreDescription(Record):
     depth: int
     candidates: int | None
     complete: bool
+    files: dict[str, StoredFile] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +107,11 @@ def open_store(gallery: Searcher, bank: Searcher, depth: int) -> CrossScoreStore
     root = Path(gallery.gallery.path) / FOLDER
     remedy = "make it again with itr-deploy index-bank"
     try:
-        about = StoreDescription.model_validate_json((root / DESCRIPTION).read_bytes())
+        about = _description(root)
+        small = {name: entry for name, entry in about.files.items() if entry.bytes <= CHECKED}
+        damage = _damage(root, small)
+        if damage:
+            raise GalleryError(f"{root}: damaged: {damage}; {remedy}")
         arrays = {name: np.load(root / name, mmap_mode="r") for name in (LISTS, LIST_SCORES)}
         cross_scores = np.load(root / CROSS_SCORES, mmap_mode="r") if about.complete else None
     except (OSError, ValueError, EOFError, ValidationError) as error:
@@ -125,6 +134,28 @@ def open_store(gallery: Searcher, bank: Searcher, depth: int) -> CrossScoreStore
             f"{root}: its lists hold {about.depth} items, the re-ranker needs {depth}; {remedy}"
         )
     return CrossScoreStore(BankLists(arrays[LISTS], arrays[LIST_SCORES]), cross_scores)
+
+
+def verify_store(gallery: str) -> Verified | None:
+    """Compare the arrays of a gallery's store with their checksums, None if it has no store.
+
+    Raises:
+        GalleryError: The store is damaged, or an older release made it, without checksums.
+    """
+    root = Path(gallery) / FOLDER
+    remedy = "make it again with itr-deploy index-bank"
+    if not (root / DESCRIPTION).is_file():
+        return None
+    try:
+        about = _description(root)
+    except (OSError, ValueError) as error:
+        raise GalleryError(f"{root}: damaged: {str(error).splitlines()[0]}; {remedy}") from error
+    if not about.files:
+        raise GalleryError(f"{root}: cannot be verified: it has no checksums; {remedy}")
+    damage = _damage(root, about.files)
+    if damage:
+        raise GalleryError(f"{root}: damaged: {damage}; {remedy}")
+    return Verified(len(about.files), sum(entry.bytes for entry in about.files.values()))
 
 
 def write_store(
@@ -179,9 +210,29 @@ def write_store(
         depth=depth,
         candidates=None if complete else pipeline.width(gallery.gallery.modality),
         complete=complete,
+        files={
+            name: StoredFile(bytes=(root / name).stat().st_size, sha256=sha256_of(root / name))
+            for name in (LISTS, LIST_SCORES, *([CROSS_SCORES] if complete else []))
+        },
     )
     write_json(root / DESCRIPTION, about.model_dump(mode="json"))
     return about
+
+
+def _description(root: Path) -> StoreDescription:
+    about = StoreDescription.model_validate_json((root / DESCRIPTION).read_bytes())
+    unknown = about.files.keys() - {LISTS, LIST_SCORES, CROSS_SCORES}
+    if unknown:
+        raise ValueError(f"it names {min(unknown)!r:.60}")
+    return about
+
+
+def _damage(root: Path, files: Mapping[str, StoredFile]) -> str:
+    """What is wrong with the files, empty if they are as they were written."""
+    for name, entry in files.items():
+        if (root / name).stat().st_size != entry.bytes or sha256_of(root / name) != entry.sha256:
+            return f"{name} is not as it was written"
+    return ""
 
 
 def _scored(

@@ -7,6 +7,7 @@ import threading
 
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.read import stored_bytes
+from itr_deploy.runtime.gallery.table import Identity
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.search.disk import DiskSearcher
 from itr_deploy.runtime.search.resident import ResidentSearcher
@@ -43,15 +44,22 @@ class SearcherCache:
         self._resident = resident
         self._lock = threading.Lock()
         self._searcher: Searcher | None = None
-        self._version = -1
+        self._identity: Identity | None = None
 
     def searcher(self) -> Searcher:
-        """The searcher of the gallery's current version; a new one only after a change."""
+        """The searcher of the gallery's current version; a new one only after a change.
+
+        Raises:
+            BundleError: The bundle has no graphs for what the gallery stores.
+            GalleryError: The gallery is damaged, another bundle's, or was replaced since it was
+                opened.
+        """
         with self._lock:
-            if self._searcher is None or self._version != self.gallery.version:
+            if self._searcher is None or self._identity != self.gallery.identity:
                 now = self.gallery.snapshot()
+                now.check_bundle(self._matcher)
                 self._searcher = self._load(now)
-                self._version = now.version
+                self._identity = now.identity
             return self._searcher
 
     def _load(self, gallery: Gallery) -> Searcher:
@@ -66,5 +74,7 @@ class SearcherCache:
         matcher = self._matcher
         stages = matcher.prefilter, matcher.projection
         if resident:
+            # A fraction of the time that reading takes; on disk it would be all of a load's.
+            gallery.opened.check_contents()
             return ResidentSearcher(gallery, matcher.scorer, *stages)
         return DiskSearcher(gallery, matcher.scorer, self._budget, *stages)

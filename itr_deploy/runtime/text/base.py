@@ -33,7 +33,7 @@ class TextProcessor(Protocol):
 
 
 def check_texts(texts: Sequence[str]) -> None:
-    """Refuse values that are not strings, and texts that are blank.
+    """Refuse values that are not strings, texts that are blank, and those that UTF-8 cannot hold.
 
     Raises:
         InputError: Names the first such text.
@@ -43,6 +43,13 @@ def check_texts(texts: Sequence[str]) -> None:
             raise InputError(f"text {number} is a {type(text).__name__}, expected a string")
         if not text.strip():
             raise InputError(f"text {number} is empty; give it at least one word")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"text {number} has {text[error.start]!a} at {error.start}, half of a character "
+                "that takes two; decode it again as UTF-16"
+            ) from error
 
 
 def pad_ids(

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import WordPiece
 from itr_deploy.bundle.store import Bundle
-from itr_deploy.errors import InputError
 from itr_deploy.runtime.text.base import check_texts
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class WordPieceProcessor:
     @classmethod
     def from_bundle(cls, bundle: Bundle, processing: WordPiece) -> WordPieceProcessor:
         """Read the vocabulary that the manifest names."""
-        content = bundle.file(processing.vocabulary).read_bytes().decode("utf-8")
+        content = bundle.read(processing.vocabulary).decode("utf-8")
         tokens = content.removesuffix("\n").split("\n")
         return cls(tokens, processing.lower_case, bundle.manifest.texts.max_tokens)
 
@@ -53,7 +52,6 @@ class WordPieceProcessor:
             InputError: A text is empty or holds half of a surrogate pair.
         """
         check_texts(texts)
-        _check_characters(texts)
         encoded = self._tokenizer.encode_batch_fast(list(texts))
         ids = np.array([text.ids for text in encoded], np.int64).reshape(-1, self._length)
         lengths = np.array([sum(text.attention_mask) for text in encoded], np.int64)
@@ -83,19 +81,3 @@ def _tokenizer(vocabulary: dict[str, int], lower_case: bool, length: int) -> Tok
     tokenizer.enable_truncation(length)
     tokenizer.enable_padding(length=length)
     return tokenizer
-
-
-def _check_characters(texts: Sequence[str]) -> None:
-    """Refuse texts that cannot be encoded as UTF-8, which the tokenizer does not take.
-
-    Raises:
-        InputError: Names the first such text.
-    """
-    for number, text in enumerate(texts):
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise InputError(
-                f"text {number} has {text[error.start]!a} at {error.start}, half of a character "
-                "that takes two; decode it again as UTF-16"
-            ) from error

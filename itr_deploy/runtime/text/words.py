@@ -47,10 +47,14 @@ class NltkWordProcessor:
     @classmethod
     def from_bundle(cls, bundle: Bundle, processing: NltkWords) -> NltkWordProcessor:
         """Read the files that the manifest names."""
-        vocabulary = json.loads(bundle.file(processing.vocabulary).read_bytes())["word2idx"]
+        vocabulary = json.loads(bundle.read(processing.vocabulary))["word2idx"]
+        size = bundle.manifest.texts.vocab_size
+        for word, number in vocabulary.items():
+            if type(number) is not int or not 0 <= number < size:
+                raise ValueError(f"the id of {word!r} is {number!r}, not one of 0 to {size - 1}")
         punkt = None
         if processing.punkt is not None:
-            punkt = json.loads(bundle.file(processing.punkt).read_bytes())
+            punkt = json.loads(bundle.read(processing.punkt))
         return cls(vocabulary, punkt, bundle.manifest.texts.max_tokens)
 
     @property

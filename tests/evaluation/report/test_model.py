@@ -57,6 +57,7 @@ def test_a_report_with_every_figure_has_the_keys_and_figures_it_always_had(
     text = (tmp_path / "out" / "evaluation.json").read_text()
     assert text == written(report)
     found, before = json.loads(text), json.loads(WHOLE)
+    assert len(found.pop("request")) == 64
     assert structure(found) == structure(before)
     for key in ("data", "scoring", "recall", "stages", "shortlists", "cascade", "steps", "folds"):
         assert found[key] == before[key], key

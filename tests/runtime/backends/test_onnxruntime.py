@@ -10,7 +10,7 @@ import pytest
 from itr_deploy import Matcher
 from itr_deploy.bundle.manifest import Manifest
 from itr_deploy.bundle.store import list_files, read_bundle, write_manifest
-from itr_deploy.errors import SetupError, UsageError
+from itr_deploy.errors import BundleError, SetupError, UsageError
 from itr_deploy.runtime.backends import OnnxRuntimeBackend
 from itr_deploy.runtime.backends.sessions import open_session
 from tests.support.command import python
@@ -68,7 +68,7 @@ def test_a_graph_that_onnxruntime_refuses_is_one_clear_error(bundle_copy: Path) 
     write_manifest(bundle_copy, Manifest.model_validate_json(json.dumps(content)))
     matcher = Matcher.load(bundle_copy)
     with pytest.raises(SetupError) as caught:
-        matcher.encode_images([[[0.0] * 32]])
+        matcher.encode_images([[[1.0] * 32]])
     assert "image_encoder.onnx: cannot be loaded by onnxruntime" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -97,3 +97,22 @@ def test_profiles_are_written_of_the_graphs_that_ran(bundle: Path, tmp_path: Pat
     assert profiles["image_encoder"].parent == tmp_path
     events = json.loads(profiles["image_encoder"].read_bytes())
     assert any(event["name"].endswith("_kernel_time") for event in events)
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"regions": np.ones((1, 5, 7), np.float32)},
+        {"regions": np.ones((1, 5, 32), np.float64)},
+        {"regions": np.ones((5, 32), np.float32)},
+        {"others": np.ones((1, 5, 32), np.float32)},
+        {"regions": np.array([[["a"]]], object)},
+    ],
+    ids=["width", "type", "rank", "name", "objects"],
+)
+def test_a_graph_that_does_not_take_its_inputs_is_an_error_of_the_bundle(
+    inputs: dict[str, np.ndarray], bundle: Path
+) -> None:
+    with pytest.raises(BundleError, match="graph image_encoder does not run on") as caught:
+        OnnxRuntimeBackend(read_bundle(bundle)).run("image_encoder", inputs)
+    assert "\n" not in str(caught.value)

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+import itr_deploy
 from itr_deploy import Gallery, Hits, Matcher, Retriever
 from itr_deploy.errors import BundleError, GalleryError, InputError, UsageError
 from itr_deploy.runtime.backends import OnnxRuntimeBackend
 from itr_deploy.runtime.rerank import MatrixSimilarity, NeighbourLists, Shape, SimilarityMatrices
 from itr_deploy.runtime.rerank.reranking import network_scores
 from tests.runtime.rerank.conftest import COUNT, World, items
-from tests.support.items import images
+from tests.support.items import captions, images
 from tests.support.leaprr import SMALL
 
 BOTH = pytest.mark.parametrize("query", ["text", "image"])
@@ -348,3 +349,41 @@ def test_a_graph_that_takes_few_queries_is_given_few(world: World) -> None:
     assert backend.seen == [3, 3, 1]
     wanted = network_scores(matcher, "text", made, between)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["lists.npy", "list_scores.npy", "phi.npy", "store.json"])
+def test_stored_scores_that_were_damaged_are_found_and_not_used(
+    name: str, world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gallery, bank = world.paths("text")
+    copy = Path(shutil.copytree(gallery, tmp_path / "gallery"))
+    itr_deploy.index_bank(world.bundle, gallery=copy, bank=bank)
+    plain = itr_deploy.inspect(gallery, verify=True)["verified"]["files"]
+    assert itr_deploy.inspect(copy, verify=True)["verified"]["files"] == plain + 3
+    file = copy / "phi" / name
+    content = bytearray(file.read_bytes())
+    content[-9] ^= 4
+    file.write_bytes(content)
+    with pytest.raises(GalleryError, match=r"phi: damaged: .*index-bank"):
+        itr_deploy.inspect(copy, verify=True)
+    with caplog.at_level(logging.WARNING):
+        (found,) = search(Retriever.load(world.bundle, copy, bank=bank), ["a dog"])
+    assert "damaged" in caplog.records[0].getMessage()
+    assert found.ids == search(load(world, "text"), ["a dog"])[0].ids
+
+
+def test_a_bank_that_was_made_anew_is_found_by_a_refresh(world: World, tmp_path: Path) -> None:
+    gallery, bank = world.paths("text")
+    matcher = Matcher.load(world.bundle)
+    copy = Path(shutil.copytree(bank, tmp_path / "bank"))
+    retriever = Retriever.load(world.bundle, gallery, bank=copy)
+    search(retriever, ["a dog"])
+    count = Gallery.open(copy).count()
+    shutil.rmtree(copy)
+    new = Gallery.create(copy, matcher, "text")
+    new.add([f"new{number}" for number in range(count)], captions(count, seed=9))
+    retriever.refresh()
+    fresh = Retriever.load(world.bundle, gallery, bank=copy)
+    queries = ["a dog", "a cat"]
+    assert search(retriever, queries) == search(fresh, queries)
+    assert search(retriever, queries) != search(load(world, "text"), queries)

@@ -132,7 +132,7 @@ class TestVocabularyFiles:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            (b"\xff\xfe", "UTF-8"),
+            (b"\xff\xe9", "UTF-8"),
             (b"[CLS]\n[SEP]\n[UNK]\n", "no \\[PAD\\]"),
             (b"a\n[PAD]\n[CLS]\n[SEP]\n[UNK]\n", "not its first line"),
             (b"[PAD]\n[CLS]\n[SEP]\n[UNK]\na\n", "5 tokens, but .* 9"),

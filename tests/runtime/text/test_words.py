@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from nltk.tokenize import NLTKWordTokenizer
 from nltk.tokenize.punkt import PunktSentenceTokenizer
 
 from itr_deploy import Matcher
-from itr_deploy.errors import InputError
+from itr_deploy.bundle.store import list_files, read_bundle, write_manifest
+from itr_deploy.errors import BundleError, InputError
 from itr_deploy.runtime.text.words import NltkWordProcessor
 from tests.support.golden import CASES, FULL, Case
 
@@ -58,7 +60,6 @@ def test_unknown_words_become_one_id_and_are_named(text: NltkWordProcessor) -> N
         "🐕❄️",
         "café",
         "naïve",
-        "\ud83d",
         "a\x00b",
     ],
 )
@@ -69,6 +70,11 @@ def test_other_scripts_and_emoji_are_unknown_words_not_errors(
     assert rows[0][0] == START
     assert rows[0][-1] == END
     assert set(rows[0][1:-1]) == {UNKNOWN}
+
+
+def test_half_of_a_surrogate_pair_is_refused(text: NltkWordProcessor) -> None:
+    with pytest.raises(InputError, match=r"^text 1 has '\\ud83d' at 4, half of a character"):
+        text.token_ids(["cat", "dog \ud83d"])
 
 
 def test_words_that_look_special_do_not_escape_the_text(text: NltkWordProcessor) -> None:
@@ -149,3 +155,26 @@ def test_the_bundles_processor_is_that_of_its_vocabulary(matcher: Matcher) -> No
 def test_words_are_those_of_the_vocabulary_without_marks() -> None:
     vocabulary = {"<start>": 0, "<end>": 1, "<unk>": 2, "dog": 3, "'s": 4, "2nd": 5, ",": 6}
     assert NltkWordProcessor(vocabulary, None, 16).words == ["dog", "2nd"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "no json",
+        "[]",
+        "{}",
+        '{"word2idx": []}',
+        '{"word2idx": {"<start>": 1, "<end>": 2}}',
+        '{"word2idx": {"<start>": 1, "<end>": 2, "<unk>": 1000000}}',
+        '{"word2idx": {"<start>": 1, "<end>": 2, "<unk>": "3"}}',
+        '{"word2idx": {"<start>": 1, "<end>": 2, "<unk>": -1}}',
+    ],
+)
+def test_a_vocabulary_of_another_shape_is_one_line(content: str, bundle_copy: Path) -> None:
+    manifest = read_bundle(bundle_copy).manifest
+    (bundle_copy / "vocab.json").write_text(content)
+    write_manifest(bundle_copy, manifest.model_copy(update={"files": list_files(bundle_copy)}))
+    matcher = Matcher.load(bundle_copy)
+    with pytest.raises(BundleError, match=r"text processing cannot be read \(vocab.json") as caught:
+        matcher.encode_texts(["a dog"])
+    assert "\n" not in str(caught.value)

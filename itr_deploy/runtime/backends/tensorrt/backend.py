@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -20,6 +21,7 @@ from itr_deploy.runtime.backends.ordered_pool import OrderedPool
 from itr_deploy.runtime.backends.tensorrt.engine import target_of
 from itr_deploy.runtime.backends.tensorrt.engines import Engines
 from itr_deploy.runtime.backends.tensorrt.memory import Device
+from itr_deploy.runtime.forks import check_process
 
 
 class TensorRTBackend:
@@ -54,6 +56,7 @@ class TensorRTBackend:
         """
         if not isinstance(workers, int) or workers < 1:
             raise UsageError(f"workers={workers!r} must be a whole number, at least 1")
+        check_process()
         target = library or target_of(bundle)
         trt = import_library(target)
         state = probe()
@@ -69,7 +72,7 @@ class TensorRTBackend:
         self._pool = OrderedPool(workers)
         host = EngineHost(trt.__version__, gpu.capability, state.driver)
         self._engines = Engines(bundle, target, trt, host, workers, cuda_graphs, device)
-        self._close = weakref.finalize(self, self._engines.close)
+        self._close = weakref.finalize(self, _close, self._engines, os.getpid())
 
     def run(self, graph: str, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         """Run one graph; safe to call from several threads.
@@ -80,11 +83,13 @@ class TensorRTBackend:
                 its profile.
             SetupError: The GPU is out of memory, or its work fails.
         """
+        check_process()
         with self._engines.worker(graph) as worker:
             return worker.run(inputs)
 
     def run_all(self, calls: Iterable[Call]) -> Iterator[dict[str, NDArray[np.float32]]]:
         """Run many graphs, `workers` at a time; results come in the order of the calls."""
+        check_process()
         return self._pool.run_all(self.run, calls)
 
     def pin(self, arrays: Iterable[NDArray[Any]]) -> None:
@@ -93,6 +98,7 @@ class TensorRTBackend:
         Raises:
             SetupError: The GPU is out of memory.
         """
+        check_process()
         self._engines.resident.pin(arrays)
 
     def max_size(self, graph: str, axis: str) -> int | None:
@@ -107,3 +113,9 @@ class TensorRTBackend:
         """Free everything on the device; the backend cannot run anything afterwards."""
         self._pool.close()
         self._close()
+
+
+def _close(engines: Engines, owner: int) -> None:
+    """Free what is on the device, except in a fork, where CUDA does not work."""
+    if os.getpid() == owner:
+        engines.close()

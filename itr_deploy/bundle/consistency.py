@@ -1,0 +1,87 @@
+"""Whether the parts of a manifest fit each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from itr_deploy.bundle.manifest import GraphInfo, Manifest
+from itr_deploy.bundle.modality import (
+    ENCODERS,
+    MATCHERS,
+    MODALITIES,
+    PREFILTERS,
+    GraphRole,
+    Modality,
+)
+from itr_deploy.bundle.names import scale_name, shortened
+from itr_deploy.bundle.store import MANIFEST, Bundle
+from itr_deploy.errors import BundleError
+
+
+def check_consistent(bundle: Bundle) -> None:
+    """Refuse a bundle whose manifest contradicts itself, or that lacks a graph of a matcher.
+
+    Raises:
+        BundleError: Names the first contradiction.
+    """
+    first = next(_contradictions(bundle.manifest), None)
+    if first is not None:
+        raise BundleError(f"{bundle.path / MANIFEST}: {shortened(first)}; export the bundle again")
+
+
+def _contradictions(manifest: Manifest) -> Iterator[str]:
+    roles = [(graph.role, graph.storage) for graph in manifest.graphs.values()]
+    for role, storage in roles:
+        if roles.count((role, storage)) > 1:
+            yield f"two graphs are {_called(role, storage)}"
+        scores_pairs = role in {*MATCHERS.values(), *PREFILTERS.values()}
+        if scores_pairs == (storage is None):
+            yield f"a graph is {_called(role, storage)}"
+    for role in sorted(ENCODERS):
+        if (role, None) not in roles:
+            yield f"there is no {role}"
+    for scorers in (MATCHERS, PREFILTERS) if manifest.has_prefilter else (MATCHERS,):
+        for role in scorers.values():
+            for storage in manifest.storages or ("float16",):
+                if (role, storage) not in roles:
+                    yield f"there is no {_called(role, storage)}"
+    yield from _names(manifest)
+    tokens = manifest.texts
+    if tokens.length is not None and tokens.length < tokens.max_tokens:
+        yield f"texts of {tokens.max_tokens} tokens are padded to {tokens.length}"
+
+
+def _names(manifest: Manifest) -> Iterator[str]:
+    """Encoders, galleries and matchers must have the same names and sizes of tensors."""
+    for modality in MODALITIES:
+        specs = manifest.items(modality).tensors
+        stored = {f"{modality}_{spec.name}": spec for spec in specs}
+        if len(stored) != len(specs):
+            yield f"two stored tensors of {modality}s have the same name"
+        for graph in manifest.graphs.values():
+            if graph.role == f"{modality}_encoder":
+                yield from _encoder(graph, modality, manifest)
+            elif graph.storage is not None:
+                known = {*stored, *map(scale_name, stored), "text_lengths"}
+                for given in graph.inputs:
+                    if given.name.startswith(f"{modality}_") and given.name not in known:
+                        yield f"{graph.file} reads {given.name!r}, which is not stored"
+                if "scores" not in {output.name for output in graph.outputs}:
+                    yield f"{graph.file} has no output 'scores'"
+
+
+def _encoder(graph: GraphInfo, modality: Modality, manifest: Manifest) -> Iterator[str]:
+    wanted = {
+        f"{modality}_{spec.name}": (2 + spec.per_position, spec.width)
+        for spec in manifest.items(modality).tensors
+    }
+    wanted[f"{modality}_embedding"] = (2, manifest.embedding_dim)
+    found = {output.name: output.shape for output in graph.outputs}
+    for name, (axes, width) in wanted.items():
+        shape = found.get(name, ())
+        if len(shape) != axes or shape[-1] != width:
+            yield f"{graph.file} has no output {name!r} of {axes} axes, the last of {width}"
+
+
+def _called(role: GraphRole, storage: str | None) -> str:
+    return role if storage is None else f"{role} of {storage} galleries"

@@ -1,0 +1,101 @@
+"""Region features on disk: the one layout that is read, and the names of others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.errors import InputError, UsageError
+
+FILES = ("{split}_ims.npy", "{split}_feat.npy")
+
+
+def find_features(root: Path, split: str) -> NDArray[Any]:
+    """The features of a split, mapped from disk: ``[rows, R, Di]``.
+
+    Raises:
+        InputError: The file is missing, damaged or of another layout; names the one found and how
+            to convert it.
+        UsageError: No file can have the split's name.
+    """
+    if not split or "/" in split or "\0" in split or len(split) > 200:
+        raise UsageError(
+            f"split={split[:60]!r} (--split) must be a name such as 'test', the beginning of the "
+            "files' names"
+        )
+    if not root.is_dir():
+        raise InputError(f"{root}: no such directory; check data= (--data)")
+    paths = [root / name.format(split=split) for name in FILES]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        raise InputError(
+            f"{root}: no {' or '.join(p.name for p in paths)}; {_other_layout(root, split)}"
+        )
+    return open_features(path)
+
+
+def open_features(path: Path) -> NDArray[Any]:
+    """The array in a file, mapped from disk.
+
+    Raises:
+        InputError: It is not an array ``[rows, R, Di]`` of numbers.
+    """
+    try:
+        features: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{path}: {not_an_array(path, error)}") from error
+    if features.ndim != 3:
+        raise InputError(
+            f"{path}: shape {list(features.shape)}; expected [images, regions, features]"
+        )
+    return features
+
+
+def not_an_array(path: Path, error: Exception) -> str:
+    """What a file holds that NumPy cannot read as an array of numbers, and how to convert it."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+    except OSError:
+        start = b""
+    if start.startswith(b"PK"):
+        return (
+            'an archive (.npz); save the array alone: np.save("new.npy", np.load("old.npz")["x"])'
+        )
+    if b"'|O'" in start and start.startswith(b"\x93NUMPY"):
+        return (
+            "an array of objects, one per image; make one array [images, regions, features] of "
+            "them: np.stack(list), if all have as many regions, else index them in groups that have"
+        )
+    if b"NUMPY" not in start[:8]:
+        return "not a NumPy array (.npy); save one with np.save"
+    said = " ".join(str(error).split())[:200]
+    return f"not a NumPy array of numbers, or truncated: {said}"
+
+
+def _other_layout(root: Path, split: str) -> str:
+    """What lies there instead, and how to make what is read of it."""
+    names = sorted(path.name for path in root.iterdir())
+    archives = [name for name in names if name.endswith(".npz")]
+    tables = [name for name in names if name.endswith(".tsv")]
+    if f"{split}_ims.npz" in names:
+        return (
+            f"{split}_ims.npz is an archive: np.save({split + '_ims.npy'!r}, "
+            f'np.load({split + "_ims.npz"!r})["arr_0"])'
+        )
+    if archives:
+        return (
+            f"there are {len(archives)} .npz files, such as {archives[0][:60]!r}; stack their "
+            f"features: np.save({split + '_ims.npy'!r}, "
+            'np.stack([np.load(file)["x"] for file in files]))'
+        )
+    if tables:
+        return (
+            f"{tables[0][:60]!r} is a table with base64 features; decode them with "
+            'np.frombuffer(base64.b64decode(row["features"]), "f4").reshape(-1, Di) and '
+            f"np.save the stack as {split}_ims.npy"
+        )
+    return "check data= and split= (--data, --split)"

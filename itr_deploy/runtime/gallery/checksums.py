@@ -1,0 +1,215 @@
+"""Checksums of a gallery's files, kept beside them: what is read is what was written.
+
+``items.lance/_itr_deploy/checksums.json`` has size and SHA-256 of every file that a search reads.
+It is renamed into place after every change, under the writer's lock. LanceDB never changes a
+file that a version names, so that an entry stays true for as long as the file is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from itr_deploy.bundle.files import canonical_json, sha256_of, write_file
+from itr_deploy.bundle.record import Record
+from itr_deploy.errors import GalleryError, OutputError
+from itr_deploy.runtime.gallery.boundary import damaged
+from itr_deploy.runtime.gallery.files import (
+    OWN,
+    VERSIONS,
+    latest_version,
+    manifest_path,
+    names,
+    stored_files,
+)
+
+log = logging.getLogger(__name__)
+
+CHECKSUMS = "checksums.json"
+_AT_ONCE = 2
+"""Files that are read at once; more gain little on one disk."""
+
+
+class StoredFile(Record):
+    """Size in bytes and hexadecimal SHA-256 of a file."""
+
+    bytes: int
+    sha256: str
+
+
+class Checksums(Record):
+    """All recorded files by their names relative to the table's directory."""
+
+    schema_version: Literal[1] = 1
+    files: dict[str, StoredFile]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was compared with its checksum and found as it was written.
+
+    Attributes:
+        files: Number of files.
+        bytes: Their bytes.
+    """
+
+    files: int
+    bytes: int
+
+
+def record(path: str, root: Path | None) -> None:
+    """Add the files that are new to a gallery's checksums; the caller holds the writer's lock.
+
+    A gallery of an older release gets its first ones: those of its files as they are now. The
+    change was made before, so that a disk that refuses is a warning here, not an error.
+    """
+    if root is None:
+        return
+    try:
+        known = _read(path, root)
+        old = {} if known is None else known.files
+        found = [file.as_posix() for file in stored_files(root)]
+        new = [name for name in found if name not in old]
+        sums = {**old, **dict(zip(new, _sums(root, new), strict=True))}
+        _write(root, {name: entry for name in found if (entry := sums[name]) is not None})
+    except (OutputError, OSError) as error:
+        log.warning("%s: no checksums of what was written: %s", path, error)
+
+
+def recorded(root: Path | None) -> bool:
+    """Whether a gallery has checksums; one at an address never has."""
+    return root is None or (root / OWN / CHECKSUMS).is_file()
+
+
+def check_sizes(path: str, root: Path | None) -> None:
+    """Compare every file's size, and the latest manifest's bytes, with what was recorded.
+
+    Costs little, whatever the gallery's size. A gallery of an older release has no checksums and
+    passes.
+
+    Raises:
+        GalleryError: A file is not as it was written.
+    """
+    known = None if root is None else _read(path, root)
+    if root is None or known is None:
+        return
+    for name, entry in known.files.items():
+        try:
+            size = (root / name).stat().st_size
+        except OSError:
+            # Of an old version that was cleaned up; LanceDB misses it if it is not.
+            continue
+        if size != entry.bytes:
+            raise damaged(path, f"{name} has {size} bytes, {entry.bytes} were written")
+    manifest = manifest_path(root, latest_version(root))
+    if manifest is not None:
+        _compare(path, root, [manifest.relative_to(root).as_posix()], known)
+
+
+def check_contents(path: str, root: Path | None, version: int) -> None:
+    """Compare all that a search of a version reads with its checksums, where it has any.
+
+    Raises:
+        GalleryError: A file is not as it was written.
+    """
+    known = None if root is None else _read(path, root)
+    if root is not None and known is not None:
+        _compare(path, root, _named(root, version, known), known)
+
+
+def verify(path: str, root: Path | None, version: int) -> Verified:
+    """Compare all that a search of a version reads with its checksums.
+
+    Raises:
+        GalleryError: A file is not as it was written, or something has no checksum.
+    """
+    if root is None:
+        raise GalleryError(f"{path}: cannot be verified: it is in no local directory")
+    known = _read(path, root)
+    if known is None:
+        raise GalleryError(
+            f"{path}: cannot be verified: an older itr-deploy made it, without checksums; index it "
+            "again with force=True (--force), or add to it, which records them for its files as "
+            "they are then"
+        )
+    named = _named(root, version, known)
+    _compare(path, root, named, known)
+    without = [name for name in named if name not in known.files]
+    if without:
+        raise GalleryError(
+            f"{path}: cannot be verified: {len(without)} of {len(named)} files have no checksum "
+            f"(first {without[0]}): a writer was stopped after its change, or was not itr-deploy; "
+            "index it again with force=True (--force), or add to it, which records them"
+        )
+    return Verified(len(named), sum(known.files[name].bytes for name in named))
+
+
+def _named(root: Path, version: int, known: Checksums) -> list[str]:
+    """The files that a version names, on disk or recorded, and its manifest."""
+    manifest = manifest_path(root, version)
+    if manifest is None:
+        return []
+    content = manifest.read_bytes()
+    found = {file.as_posix() for file in stored_files(root)} | known.files.keys()
+    read = [
+        name
+        for name in sorted(found)
+        if not name.startswith(VERSIONS) and names(content, Path(name))
+    ]
+    return [manifest.relative_to(root).as_posix(), *read]
+
+
+def _compare(path: str, root: Path, chosen: Iterable[str], known: Checksums) -> None:
+    listed = [name for name in chosen if name in known.files]
+    wrong = [
+        name
+        for name, found in zip(listed, _sums(root, listed), strict=True)
+        if found != known.files[name]
+    ]
+    if wrong:
+        more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        missing = not (root / wrong[0]).exists()
+        what = "is missing" if missing else "is not as it was written"
+        raise damaged(path, f"{wrong[0]} {what}{more}")
+
+
+def _sums(root: Path, files: list[str]) -> list[StoredFile | None]:
+    """Size and digest of files, None for those that cannot be read."""
+
+    def of(name: str) -> StoredFile | None:
+        try:
+            file = root / name
+            return StoredFile(bytes=file.stat().st_size, sha256=sha256_of(file))
+        except OSError:
+            return None
+
+    if len(files) < 2:
+        return [of(name) for name in files]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(of, files))
+
+
+def _read(path: str, root: Path) -> Checksums | None:
+    """The recorded checksums, None if there are none."""
+    try:
+        content = json.loads((root / OWN / CHECKSUMS).read_bytes())
+        own = content.pop("sha256")
+        if own != hashlib.sha256(canonical_json(content)).hexdigest():
+            raise ValueError("its own checksum differs")
+        return Checksums.model_validate(content)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise damaged(path, f"{OWN}/{CHECKSUMS} cannot be read") from error
+
+
+def _write(root: Path, files: dict[str, StoredFile]) -> None:
+    content = Checksums(files=files).model_dump(mode="json")
+    own = hashlib.sha256(canonical_json(content)).hexdigest()
+    write_file(root / OWN / CHECKSUMS, json.dumps({**content, "sha256": own}))

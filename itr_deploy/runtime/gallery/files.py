@@ -1,0 +1,159 @@
+"""The files of a gallery's table in a local directory.
+
+LanceDB never changes a file once a version names it. A version is a file in ``_versions``, its
+manifest, which names data files, deletions, indices and the transaction that made it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from uuid import UUID
+
+from itr_deploy.errors import GalleryError
+from itr_deploy.runtime.gallery.layout import TABLE
+from itr_deploy.values import PATH
+
+OWN = "_itr_deploy"
+"""Folder in the table's directory with what this package keeps beside LanceDB's files."""
+VERSIONS = "_versions"
+_READ = ("data", "_deletions", "_indices")
+_NAMED = (*_READ, "_transactions")
+_LAST = 2**64 - 1
+_DIGITS = 20
+
+
+def address_of(path: object) -> str:
+    """What LanceDB is given for a path: an address as it is, a directory absolutely.
+
+    Raises:
+        GalleryError: It cannot be a directory's path.
+        UsageError: It is no path.
+    """
+    text = os.fspath(PATH("path", path))
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise GalleryError(f"{text!r:.80} cannot be a gallery's directory; give a plain path")
+    if "://" in text:
+        return text
+    try:
+        address = os.path.abspath(text)  # noqa: PTH100 - unlike Path.absolute, it drops "..".
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            Path(address).stat()
+    except (ValueError, OSError) as error:
+        # Among them a name that is too long, a ring of links and half of a surrogate pair.
+        said = getattr(error, "strerror", None) or error
+        raise GalleryError(f"{text!r:.80} cannot be a gallery's directory: {said}") from error
+    return address
+
+
+def table_root(address: str) -> Path | None:
+    """The table's directory, None if it is not on this machine's file system."""
+    return None if "://" in address else Path(address) / f"{TABLE}.lance"
+
+
+def manifest_path(root: Path, version: int) -> Path | None:
+    """A version's manifest, None if there is none."""
+    names = f"{_LAST - version:0{_DIGITS}d}.manifest", f"{version}.manifest"
+    return next(
+        (root / VERSIONS / name for name in names if (root / VERSIONS / name).is_file()), None
+    )
+
+
+def irregular(directory: Path) -> Path | None:
+    """The first entry that is neither a file nor a directory: a device or a pipe, or a link to one.
+
+    Reading one may never end.
+    """
+    for folder, folders, files in os.walk(directory):
+        for name in (*folders, *files):
+            path = Path(folder) / name
+            try:
+                kind = path.stat().st_mode
+            except OSError:
+                # Gone meanwhile, or a link to nowhere: who reads it will say so.
+                continue
+            if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+                return path.relative_to(directory)
+    return None
+
+
+def latest_version(root: Path) -> int:
+    """The highest version that has a manifest, 0 if there is none."""
+    found = [_version(file.stem) for file in (root / VERSIONS).glob("*.manifest")]
+    return max(found, default=0)
+
+
+def manifest_digest(root: Path | None, version: int, gallery_id: str) -> str:
+    """SHA-256 of a version's manifest, empty if it cannot be read here or is another gallery's.
+
+    Names of data files are random, and a manifest names them all: no two states of galleries have
+    equal manifests.
+    """
+    if root is None:
+        return ""
+    try:
+        path = manifest_path(root, version)
+        content = b"" if path is None else path.read_bytes()
+        own = content and gallery_id.encode() in content
+        return hashlib.sha256(content).hexdigest() if own else ""
+    except OSError:
+        return ""
+
+
+def stored_files(root: Path) -> Iterator[Path]:
+    """All files that a search reads at one version or another, relative to ``root``."""
+    for folder in (*_READ, VERSIONS):
+        for file in sorted((root / folder).rglob("*")):
+            if file.is_file() and (folder != VERSIONS or file.suffix == ".manifest"):
+                yield file.relative_to(root)
+
+
+def written_files(root: Path | None) -> set[Path]:
+    """All files that a failed change may leave behind: those that manifests name."""
+    if root is None:
+        return set()
+    return {file for name in _NAMED for file in (root / name).rglob("*") if file.is_file()}
+
+
+def unnamed(root: Path, files: Iterable[Path]) -> list[Path]:
+    """Those of the files that no version names."""
+    manifests = [file.read_bytes() for file in (root / VERSIONS).glob("*.manifest")]
+    return [
+        file
+        for file in files
+        if not any(names(manifest, file.relative_to(root)) for manifest in manifests)
+    ]
+
+
+def names(manifest: bytes, file: Path) -> bool:
+    """Whether a manifest names a file; where this cannot be told, it does."""
+    folder = file.parts[0]
+    try:
+        if folder == "_indices":
+            return UUID(file.parts[1]).bytes in manifest
+        if folder == "_deletions":
+            # {fragment}-{version}-{number}, of which the manifest has the numbers alone.
+            return _varint(int(file.stem.split("-")[2])) in manifest
+    except (ValueError, IndexError):
+        return True
+    return file.name.encode() in manifest
+
+
+def _version(stem: str) -> int:
+    if not stem.isdigit():
+        return 0
+    return _LAST - int(stem) if len(stem) == _DIGITS else int(stem)
+
+
+def _varint(number: int) -> bytes:
+    """A number as protocol buffers write it."""
+    found = bytearray()
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    found.append(number)
+    return bytes(found)

@@ -1,0 +1,169 @@
+"""One writer at a time to a gallery, over all threads and processes; readers never wait.
+
+The lock is the operating system's, on a file in the gallery: it ends with the process that holds
+it, however that ends. A gallery at an address that is no local directory has a lock within this
+process alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from itr_deploy.errors import GalleryBusyError, GalleryError, OutputError
+from itr_deploy.runtime.gallery.files import OWN, address_of, table_root
+from itr_deploy.values import SECONDS
+
+DEFAULT_TIMEOUT = 10.0
+"""Seconds that a writer waits for another one."""
+
+LOCK, HOLDER = "writer.lock", "writer.json"
+
+_locks: dict[str, threading.Lock] = {}
+_locks_lock = threading.Lock()
+
+
+def _forget_locks() -> None:
+    """In a forked child: the threads that held locks are not there to release them."""
+    global _locks_lock
+    _locks_lock = threading.Lock()
+    _locks.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_locks)
+
+
+def checked_timeout(seconds: object) -> float:
+    """The seconds to wait.
+
+    Raises:
+        UsageError: They are no number, or negative.
+    """
+    return float(SECONDS("lock_timeout", seconds))
+
+
+@contextmanager
+def replacing(output: Path, timeout: float) -> Iterator[None]:
+    """Hold the lock of a gallery that is about to be replaced, if there is one, damaged or not.
+
+    A writer that is at it would go on into the new gallery.
+
+    Raises:
+        GalleryBusyError: Another writer is at it for longer than ``timeout`` seconds.
+        OutputError: The gallery cannot be written to.
+        UsageError: The timeout is no number of seconds.
+    """
+    seconds, root = checked_timeout(timeout), table_root(address_of(output))
+    if root is None or not root.is_dir():
+        yield
+        return
+    with writer_lock(str(output), root, seconds):
+        yield
+
+
+@contextmanager
+def writer_lock(path: str, root: Path | None, timeout: float) -> Iterator[None]:
+    """Hold a gallery's lock.
+
+    Args:
+        path: The gallery, for messages.
+        root: The table's directory, None if it is not local.
+        timeout: Seconds to wait for another writer.
+
+    Raises:
+        GalleryBusyError: Another writer holds it for longer.
+        GalleryError: There is no gallery any more.
+        OutputError: The gallery cannot be written to.
+    """
+    until = time.monotonic() + timeout
+    own = _lock_of(path if root is None else str(root.resolve()))
+    if not own.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
+        raise _busy(path, "another thread of this process", timeout)
+    try:
+        if root is None:
+            yield
+            return
+        lock = _acquired(path, root, timeout, until)
+        holder = root / OWN / HOLDER
+        try:
+            _tell(holder)
+            yield
+        finally:
+            _untell(holder)
+            lock.release()
+    finally:
+        own.release()
+
+
+def _acquired(path: str, root: Path, timeout: float, until: float) -> FileLock:
+    """The lock of the gallery that is at ``root``, which may be exchanged meanwhile."""
+    while True:
+        try:
+            before = root.stat()
+            (root / OWN).mkdir(exist_ok=True)
+            lock = FileLock(root / OWN / LOCK, thread_local=False)
+            lock.acquire(timeout=min(max(0.0, until - time.monotonic()), threading.TIMEOUT_MAX))
+        except Timeout:
+            raise _busy(path, _holder(root / OWN / HOLDER), timeout) from None
+        except FileNotFoundError as error:
+            raise GalleryError(
+                f"{path}: no such gallery; make one with itr-deploy index"
+            ) from error
+        except (OSError, NotImplementedError) as error:
+            said = getattr(error, "strerror", None) or error
+            raise OutputError(f"cannot write {path}: {said}; the gallery is as it was") from error
+        try:
+            after = root.stat()
+        except OSError:
+            after = None
+        if after is not None and os.path.samestat(before, after):
+            return lock
+        lock.release()
+
+
+def _busy(path: str, who: str, timeout: float) -> GalleryBusyError:
+    return GalleryBusyError(
+        f"{path}: {who} is writing to it, and was for the {timeout:g} s waited; try again when it "
+        "has finished, or wait longer (lock_timeout=, --lock-timeout)"
+    )
+
+
+def _holder(file: Path) -> str:
+    """Who holds the lock, as far as they have told."""
+    try:
+        said = json.loads(file.read_bytes())
+        pid, host = int(said["pid"]), str(said["host"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return "another process"
+    place = "" if host == socket.gethostname() else f" on {host[:60]}"
+    return f"process {pid}{place}"
+
+
+def _tell(file: Path) -> None:
+    try:
+        file.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+    except OSError:
+        # For messages alone; what matters fails by itself on a full disk.
+        _untell(file)
+
+
+def _untell(file: Path) -> None:
+    try:
+        file.unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+def _lock_of(key: str) -> threading.Lock:
+    """A gallery's lock, shared by everything in this process that has the gallery open."""
+    with _locks_lock:
+        return _locks.setdefault(key, threading.Lock())

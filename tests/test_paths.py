@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from itr_deploy.errors import UsageError
+from itr_deploy.paths import local_path
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_tilde_is_the_home_directory(kind: type, home: Path) -> None:
+    assert local_path(kind("~/gallery")) == home / "gallery"
+    assert local_path(kind("~")) == home
+    assert local_path(kind("a/~/b")) == Path("a/~/b")
+    assert local_path("./~/b") == Path("~/b")
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_file_url_is_its_path(kind: type) -> None:
+    assert local_path(kind("file:///srv/my%20gallery")) == Path("/srv/my gallery")
+    assert local_path("file://localhost/srv") == Path("/srv")
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+@pytest.mark.parametrize("url", ["s3://bucket/gallery", "gs://b/g", "https://host/x", "hf://a/b"])
+def test_a_url_of_another_kind_is_refused(url: str, kind: type) -> None:
+    with pytest.raises(UsageError, match="is not a local path"):
+        local_path(kind(url))
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("", "a path is empty"),
+        ("a\0b", "NUL"),
+        ("~nobody-of-this-name/x", "./~nobody-of-this-name/x"),
+        ("x" * 300, "too long"),
+        ("a/" * 5000, "too long"),
+        ("\ud800", "not a name that files can have"),
+        ("file://other/host", "names no file of this machine"),
+        ("file://", "names no file of this machine"),
+    ],
+)
+def test_what_no_file_can_be_called_is_one_short_line(path: str, said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)) as caught:
+        local_path(path)
+    assert len(str(caught.value)) < 200
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["with space", "100%", "per%20cent", "hash#tag", "s3:bucket", "C:drive", "a::b", "日本語", "*"],
+)
+def test_odd_names_are_taken_as_they_are(name: str, tmp_path: Path) -> None:
+    assert local_path(tmp_path / name) == tmp_path / name
+    assert local_path(f"./{name}/x") == Path(name) / "x"
+
+
+@given(text=st.text())
+def test_any_text_is_a_path_or_refused(text: str) -> None:
+    with suppress(UsageError):
+        local_path(text).exists()
