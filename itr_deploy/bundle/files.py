@@ -44,7 +44,7 @@ def inside(root: Path, name: str) -> Path:
     if not may_lead_to(root, path.resolve()):
         raise BundleError(
             f"{root}: {name!r} is a link that leads out of the bundle; copy the bundle with "
-            f"cp -rL, or set {FOLLOW_LINKS}=1 (or to the directory of the links) to follow it"
+            f"cp -rL, or set {FOLLOW_LINKS}=1 (--follow-links), or to the links' directory"
         )
     return path
 

@@ -11,6 +11,7 @@ import itr_deploy
 from itr_deploy.cli.options import (
     Bundle,
     EngineTarget,
+    FollowLinks,
     Json,
     LogFormat,
     Precision,
@@ -111,6 +112,7 @@ def build_engine(
         bool, typer.Option("--force", help="Build engines again that are up to date.")
     ] = False,
     as_json: Json = False,
+    follow_links: FollowLinks = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
     log_format: LogFormat = "text",

@@ -7,7 +7,15 @@ from typing import Annotated
 import typer
 
 import itr_deploy
-from itr_deploy.cli.options import Bundle, EngineTarget, Json, LogFormat, Quiet, Verbose
+from itr_deploy.cli.options import (
+    Bundle,
+    EngineTarget,
+    FollowLinks,
+    Json,
+    LogFormat,
+    Quiet,
+    Verbose,
+)
 from itr_deploy.cli.output import print_json
 from itr_deploy.errors import EngineError
 
@@ -22,6 +30,7 @@ def check(
         "tensorrt"
     ),
     as_json: Json = False,
+    follow_links: FollowLinks = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
     log_format: LogFormat = "text",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import itr_deploy
-from itr_deploy.cli.options import Json, LogFormat, Quiet, Verbose
+from itr_deploy.cli.options import FollowLinks, Json, LogFormat, Quiet, Verbose
 from itr_deploy.cli.output import print_json, print_table
 from itr_deploy.cli.progress import steps
 from itr_deploy.errors import SetupError
@@ -35,6 +35,7 @@ def doctor(
         ),
     ] = False,
     as_json: Json = False,
+    follow_links: FollowLinks = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
     log_format: LogFormat = "text",

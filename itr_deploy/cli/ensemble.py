@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 import itr_deploy
-from itr_deploy.cli.options import Force, Json, LogFormat, NewBundle, Quiet, Threads, Verbose
+from itr_deploy.cli.options import (
+    FollowLinks,
+    Force,
+    Json,
+    LogFormat,
+    NewBundle,
+    Quiet,
+    Threads,
+    Verbose,
+)
 from itr_deploy.cli.parity_table import print_made
 from itr_deploy.cli.progress import steps
 
@@ -34,6 +43,7 @@ def ensemble(
     force: Force = False,
     threads: Threads = None,
     as_json: Json = False,
+    follow_links: FollowLinks = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
     log_format: LogFormat = "text",

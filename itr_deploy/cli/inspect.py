@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import itr_deploy
-from itr_deploy.cli.options import Json, LogFormat, Quiet, Verbose
+from itr_deploy.cli.options import FollowLinks, Json, LogFormat, Quiet, Verbose
 from itr_deploy.cli.output import print_json, print_table
 
 LONGEST = 72
@@ -32,6 +32,7 @@ def inspect(
         ),
     ] = False,
     as_json: Json = False,
+    follow_links: FollowLinks = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
     log_format: LogFormat = "text",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from itr_deploy.bundle.links import FOLLOW_LINKS
 from itr_deploy.cli import logs
 from itr_deploy.errors import UsageError
 
@@ -72,6 +74,13 @@ Backend = Annotated[
 ]
 
 
+def _follow_links(wanted: bool) -> bool:
+    """Follow links for the rest of the process."""
+    if wanted:
+        os.environ[FOLLOW_LINKS] = "1"
+    return wanted
+
+
 def _use_threads(threads: int | None) -> None:
     if threads is not None:
         from itr_deploy.runtime.cpus import use_threads
@@ -79,7 +88,7 @@ def _use_threads(threads: int | None) -> None:
         use_threads(threads)
 
 
-# The callback does all the work; a verb only lists it.
+# The callbacks of these two do all the work; a verb only lists them.
 Threads = Annotated[
     int | None,
     typer.Option(
@@ -88,6 +97,19 @@ Threads = Annotated[
         min=1,
         is_eager=True,
         callback=_use_threads,
+        show_default=False,
+        rich_help_panel=DEVICE_PANEL,
+    ),
+]
+
+FollowLinks = Annotated[
+    bool,
+    typer.Option(
+        "--follow-links",
+        help="Read a bundle whose files are links that lead out of it, as "
+        "$ITR_DEPLOY_FOLLOW_LINKS=1 does.",
+        is_eager=True,
+        callback=_follow_links,
         show_default=False,
         rich_help_panel=DEVICE_PANEL,
     ),

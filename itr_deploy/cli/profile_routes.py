@@ -11,6 +11,7 @@ import itr_deploy
 from itr_deploy.cli.options import (
     Bundle,
     Data,
+    FollowLinks,
     Force,
     Json,
     LogFormat,
@@ -44,6 +45,7 @@ def profile_routes(
     force: Force = False,
     threads: Threads = None,
     as_json: Json = False,
+    follow_links: FollowLinks = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
     log_format: LogFormat = "text",

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import itr_deploy
-from itr_deploy.cli.options import Backend, Bundle, Device, Json, LogFormat, Quiet, Threads, Verbose
+from itr_deploy.cli.options import (
+    Backend,
+    Bundle,
+    Device,
+    FollowLinks,
+    Json,
+    LogFormat,
+    Quiet,
+    Threads,
+    Verbose,
+)
 from itr_deploy.cli.output import print_json, print_table
 from itr_deploy.errors import UsageError
 
@@ -77,6 +87,7 @@ def search(
     backend: Backend = "auto",
     threads: Threads = None,
     as_json: Json = False,
+    follow_links: FollowLinks = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
     log_format: LogFormat = "text",

@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 import itr_deploy
-from itr_deploy.cli.options import Bundle, Json, LogFormat, Quiet, Split, Threads, Verbose
+from itr_deploy.cli.options import (
+    Bundle,
+    FollowLinks,
+    Json,
+    LogFormat,
+    Quiet,
+    Split,
+    Threads,
+    Verbose,
+)
 from itr_deploy.cli.output import print_json
 from itr_deploy.cli.parity_table import print_report
 from itr_deploy.cli.progress import steps
@@ -46,6 +55,7 @@ def verify(
     ] = 32,
     threads: Threads = None,
     as_json: Json = False,
+    follow_links: FollowLinks = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
     log_format: LogFormat = "text",

@@ -10,6 +10,7 @@ from itr_deploy import Matcher
 from itr_deploy.bundle.links import FOLLOW_LINKS
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.errors import BundleError
+from tests.support.command import itr_deploy
 from tests.support.golden import FULL
 
 
@@ -46,6 +47,17 @@ def test_links_to_elsewhere_are_followed_only_where_that_is_allowed(
     for value in ("1", str(tmp_path / "elsewhere")):
         monkeypatch.setenv(FOLLOW_LINKS, value)
         np.testing.assert_array_equal(scores(found), scores(bundle))
+
+
+def test_the_command_line_follows_links_where_it_is_told_to(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FOLLOW_LINKS, "")
+    found = linked(bundle, tmp_path / "bundle", tmp_path / "elsewhere")
+    refused = itr_deploy("inspect", found)
+    assert refused.code == 1
+    assert "(--follow-links)" in refused.error
+    assert itr_deploy("inspect", found, "--follow-links").code == 0
 
 
 def test_what_a_link_leads_to_is_checked_as_any_file(bundle: Path, tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from itr_deploy.evaluation.tuning.tune import ProjectionChoice
 from itr_deploy.models.registry import FAMILIES, RERANKERS, Family
 
 PRINTING = {"as_json", "verbose", "quiet", "log_format"}
-COMPUTING = {"threads"}
-"""An option whose callback sets what the library reads from the environment."""
+COMPUTING = {"threads", "follow_links"}
+"""Options whose callbacks set what the library reads from the environment."""
 TOLD = {"progress", "on_check", "bar"}
 """What the library tells of its progress."""
 

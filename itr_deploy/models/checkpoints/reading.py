@@ -133,7 +133,7 @@ def _check_archive(path: Path) -> None:
 
 def refusal(message: str) -> str:
     """What to tell of the safe unpickler's long message: the type it refused, and what to do."""
-    named = re.search(r"GLOBAL\s+([A-Za-z_][\w.]*)", message)
+    named = re.search(r"GLOBAL\s+(?!weights.?only)([A-Za-z_][\w.]*)", message)
     found = f"({named[1][:80]})" if named else "or is damaged"
     return f"refused: it holds more than tensors and plain values {found}; {SAVE_ANEW}"
 
