@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_INSTALL_ARGS) -c constraints.txt
 LOWEST := .venv-lowest
 # Of the runtime half, without those that build graphs or compare with transformers.
-RUNTIME_TESTS := tests/runtime tests/bundle --ignore tests/runtime/backends/tensorrt \
+RUNTIME_TESTS ?= tests/runtime tests/bundle --ignore tests/runtime/backends/tensorrt \
   --ignore tests/runtime/backends/test_opening.py --ignore tests/runtime/text/test_wordpiece.py
 DEMO_OUTPUT ?= demo-output
 

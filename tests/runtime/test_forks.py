@@ -36,7 +36,7 @@ def test_a_fork_of_a_service_is_refused_in_one_line_and_ends(
     check(forked(bundle, galleries["image-float16"], "searched", threads=2, forks=10), 10)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("state", ["loaded", "searched"])
 def test_no_fork_hangs_or_ends_by_a_signal(
