@@ -24,11 +24,12 @@ KEPT = 4 << 20
 class BoundFile:
     """A file that has had its size and checksum compared with the manifest's."""
 
-    def __init__(self, path: Path, info: FileInfo, name: str) -> None:
+    def __init__(self, path: Path, root: Path, info: FileInfo, name: str) -> None:
         """Read a file and compare it.
 
         Args:
             path: Where it is, absolute.
+            root: The bundle's directory, absolute.
             info: What the manifest says of it.
             name: What messages call it.
 
@@ -37,6 +38,7 @@ class BoundFile:
         """
         self.path = path
         self._name, self._info = name, info
+        self._linked = path.resolve() != root.resolve() / path.relative_to(root)
         self._content: bytes | None = None
         self._mapped: mmap.mmap | None = None
         handle = _open(path, name)
@@ -60,8 +62,8 @@ class BoundFile:
 
     @property
     def linked(self) -> bool:
-        """Whether the path leads through a link."""
-        return self.path.is_symlink() or self.path.resolve() != self.path
+        """Whether the file itself is a link, or lies in a linked directory of the bundle."""
+        return self._linked
 
     def in_place(self) -> bool:
         """Whether the path still leads to the checked file, and nothing has written to it."""
@@ -79,6 +81,9 @@ class BoundFile:
         if self._content is not None:
             return self._content
         assert self._mapped is not None
+        # Reading past the end of a file that was cut would end the process.
+        if self._mapped.size() != self._info.bytes:
+            raise self._changed("load the bundle again")
         if hashlib.sha256(self._mapped).hexdigest() != self._info.sha256:
             raise self._changed("load the bundle again")
         return self._mapped

@@ -70,7 +70,7 @@ def check_output(
         there = output.exists() or output.is_symlink()
         empty = output.is_dir() and not entries(output)
     if there and not empty:
-        if not output.is_dir() or not (replaceable(output) or _is_half_moved(output)):
+        if not output.is_dir() or not (replaceable(output) or (force and _is_half_moved(output))):
             article = "an" if kind[0] in "aeiou" else "a"
             raise OutputError(
                 f"{output} exists and is not {article} {kind}, or holds other files; "

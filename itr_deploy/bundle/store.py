@@ -165,7 +165,7 @@ def _checked_files(root: Path, manifest: Manifest) -> dict[str, BoundFile]:
             raise BundleError(f"{root}: the manifest uses {name!r} but lists no checksum for it")
     home = root.absolute()
     bound = {
-        name: BoundFile(home / inside(root, name).relative_to(root), info, f"{root}: {name}")
+        name: BoundFile(home / inside(root, name).relative_to(root), home, info, f"{root}: {name}")
         for name, info in manifest.files.items()
     }
     bundle = Bundle(root, manifest, bound)

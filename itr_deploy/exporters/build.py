@@ -246,7 +246,8 @@ def _manifest(
         "family": source.family,
         "options": options,
         "checkpoint": checkpoint_hash,
-        "images": images.model_dump(mode="json"),
+        # What is checked of a stored tensor does not change it.
+        "images": images.model_dump(mode="json", exclude={"tensors": {"__all__": {"unit"}}}),
         "texts": texts.model_dump(mode="json"),
         "text_processing": source.text.processing.model_dump(mode="json"),
         "text_files": text_files,

@@ -27,7 +27,7 @@ def file(
         monkeypatch.setattr(bound, "KEPT", 0)
     path = tmp_path / "a file"
     path.write_bytes(b"the old content")
-    return BoundFile(path, info_of(path), "a file")
+    return BoundFile(path, tmp_path, info_of(path), "a file")
 
 
 def test_a_file_that_nothing_touched_is_in_place(file: BoundFile) -> None:
@@ -63,11 +63,32 @@ def test_a_large_file_that_was_written_to_is_refused(
     monkeypatch.setattr(bound, "KEPT", 0)
     path = tmp_path / "weights.bin"
     path.write_bytes(b"the old content")
-    file = BoundFile(path, info_of(path), "weights.bin")
+    file = BoundFile(path, tmp_path, info_of(path), "weights.bin")
     with path.open("r+b") as opened:
         opened.write(b"THE")
     with pytest.raises(BundleError, match=r"weights.bin does not match .* load the bundle again"):
         file.content()
+
+
+def test_a_large_file_that_was_cut_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading what is mapped past its end would end the process."""
+    monkeypatch.setattr(bound, "KEPT", 0)
+    path = tmp_path / "weights.bin"
+    path.write_bytes(bytes(100_000))
+    file = BoundFile(path, tmp_path, info_of(path), "weights.bin")
+    os.truncate(path, 10)
+    with pytest.raises(BundleError, match="load the bundle again"):
+        file.content()
+
+
+def test_a_bundle_below_a_link_is_not_made_of_links(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "file").write_bytes(b"x")
+    (tmp_path / "current").symlink_to("real")
+    root = tmp_path / "current"
+    assert not BoundFile(root / "file", root, info_of(root / "file"), "file").linked
 
 
 def test_a_new_link_to_a_file_leaves_its_content(file: BoundFile, tmp_path: Path) -> None:
@@ -91,12 +112,15 @@ def test_what_the_manifest_does_not_describe_is_refused(change, said: str, tmp_p
     info = info_of(path)
     change(path)
     with pytest.raises(BundleError, match=f"the file {said}"):
-        BoundFile(path, info, "the file")
+        BoundFile(path, tmp_path, info, "the file")
 
 
 def test_an_empty_file_is_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "empty").touch()
-    assert BoundFile(tmp_path / "empty", info_of(tmp_path / "empty"), "empty").content() == b""
+    assert (
+        BoundFile(tmp_path / "empty", tmp_path, info_of(tmp_path / "empty"), "empty").content()
+        == b""
+    )
 
 
 def test_a_path_through_a_link_is_linked(tmp_path: Path) -> None:
@@ -104,7 +128,7 @@ def test_a_path_through_a_link_is_linked(tmp_path: Path) -> None:
     (tmp_path / "real" / "file").write_bytes(b"x")
     (tmp_path / "link").symlink_to("real")
     path = tmp_path / "link" / "file"
-    assert BoundFile(path, info_of(path), "file").linked
+    assert BoundFile(path, tmp_path, info_of(path), "file").linked
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:

@@ -114,14 +114,19 @@ def read_images(directory: str | Path, split: str) -> Images:
     features = find_features(root, split)
     if len(features) == 0:
         raise InputError(f"{root}: split {split!r} is empty: 0 images")
-    if _repeats(features):
+    path = root / f"{split}_ids.txt"
+    lines = _lines(path, required=False)
+    own_ids = len(lines) == len(features) == len(set(lines))
+    if not own_ids and _repeats(features):
         log.warning(
             "%s: every image is there %d times, once per caption; each is taken once",
             *(root, CAPTIONS_PER_IMAGE),
         )
         features = features[::CAPTIONS_PER_IMAGE]
-    path = root / f"{split}_ids.txt"
-    per_image = max(len(_lines(path, required=False)) // len(features), 1)
+    per_image = max(len(lines) // len(features), 1)
+    captions = _lines(root / f"{split}_caps.txt", required=False) if per_image > 1 else []
+    if len(captions) != len(lines):
+        _refuse_mixed(path, lines, per_image)
     return Images(features, _image_ids(path, len(features), per_image))
 
 
@@ -181,6 +186,21 @@ def _image_ids(path: Path, images: int, per_image: int) -> list[str]:
     if double is not None:
         raise InputError(f"{path}: id {double!r} stands for two images; ids must be unique")
     return ids
+
+
+def _refuse_mixed(path: Path, lines: list[str], per_image: int) -> None:
+    """Refuse several ids per image that are not one and the same.
+
+    Raises:
+        InputError: They differ.
+    """
+    for start in range(0, len(lines) if per_image > 1 else 0, per_image):
+        group = lines[start : start + per_image]
+        if len(set(group)) > 1:
+            raise InputError(
+                f"{path}: {len(lines)} ids, {per_image} per image, but {group[0]!r} and "
+                f"{group[1]!r} differ; expected one id per image"
+            )
 
 
 def _lines(path: Path, *, required: bool) -> list[str]:

@@ -223,9 +223,8 @@ class OnnxRuntimeBackend:
         except ItrDeployError:
             raise
         except Exception as error:
-            raise SetupError(
-                f"{path}: cannot be loaded by {self.description}: {str(error).splitlines()[0]}"
-            ) from error
+            said = (str(error).splitlines() or [type(error).__name__])[0]
+            raise SetupError(f"{path}: cannot be loaded by {self.description}: {said}") from error
         check_declared(session, info, str(path))
         if self._provider.name not in session.get_providers():
             raise SetupError(

@@ -57,7 +57,7 @@ class Gallery:
         """Make an empty gallery.
 
         Args:
-            path: A directory (or any address LanceDB takes) that holds no gallery yet.
+            path: A local directory that holds no gallery yet.
             matcher: Encodes what is added.
             modality: ``"image"`` or ``"text"``.
             storage: Type of the stored tensors; float16 halves the memory, int8 quarters it.
@@ -84,7 +84,7 @@ class Gallery:
         """Open an existing gallery.
 
         Args:
-            path: The gallery's directory or address.
+            path: The gallery's directory.
             matcher: Needed to add or re-encode items; must be of the bundle that made the gallery.
             lock_timeout: Seconds that a change waits for another writer to finish.
 

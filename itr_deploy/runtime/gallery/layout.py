@@ -96,7 +96,8 @@ class Description(Record):
             modality=modality,
             storage=storage,
             encoding_id=manifest.encoding_id,
-            tensors=items.tensors,
+            # Checked as an item is encoded, and unknown to older releases.
+            tensors=tuple(spec.model_copy(update={"unit": None}) for spec in items.tensors),
             embedding_dim=manifest.embedding_dim,
             positions=items.positions,
             family=manifest.family,

@@ -119,7 +119,7 @@ class GalleryTable:
                     f"{path}: a gallery is there already; open it or delete it first"
                 )
             table = database.create_table(TABLE, schema=layout)
-        made = cls(str(path), table, timeout, address)
+        made = cls(address, table, timeout, address)
         with made.writing():
             return made
 
@@ -131,7 +131,7 @@ class GalleryTable:
             GalleryError: The table is missing or damaged.
         """
         address, timeout = address_of(path), checked_timeout(lock_timeout)
-        return cls(str(path), _open(str(path), address), timeout, address)
+        return cls(address, _open(str(path), address), timeout, address)
 
     @property
     def lance(self) -> Table:

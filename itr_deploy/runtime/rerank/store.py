@@ -148,11 +148,11 @@ def verify_store(gallery: str) -> Verified | None:
         return None
     try:
         about = _description(root)
+        damage = _damage(root, about.files)
     except (OSError, ValueError) as error:
         raise GalleryError(f"{root}: damaged: {str(error).splitlines()[0]}; {remedy}") from error
     if not about.files:
         raise GalleryError(f"{root}: cannot be verified: it has no checksums; {remedy}")
-    damage = _damage(root, about.files)
     if damage:
         raise GalleryError(f"{root}: damaged: {damage}; {remedy}")
     return Verified(len(about.files), sum(entry.bytes for entry in about.files.values()))

@@ -35,6 +35,19 @@ def test_images_that_are_there_five_times_are_taken_once(
     assert "taken once" in caplog.text
 
 
+def test_ids_that_are_not_one_per_image_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "test_ims.npy", REGIONS)
+    (tmp_path / "test_ids.txt").write_text("".join(f"{n}\n" for n in range(8)))
+    with pytest.raises(InputError, match="'0' and '1' differ; expected one id per image"):
+        read_images(tmp_path, "test")
+
+
+def test_equal_images_with_ids_of_their_own_stay(tmp_path: Path) -> None:
+    np.save(tmp_path / "test_ims.npy", np.repeat(REGIONS, 5, axis=0))
+    (tmp_path / "test_ids.txt").write_text("".join(f"{n}\n" for n in range(20)))
+    assert len(read_images(tmp_path, "test").ids) == 20
+
+
 def ragged(root: Path) -> None:
     rows = np.empty(4, object)
     rows[:] = [REGIONS[n, : n + 1] for n in range(4)]
