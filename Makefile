@@ -19,7 +19,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_IN
 LOWEST := .venv-lowest
 # Of the runtime half, without those that build graphs or compare with transformers.
 RUNTIME_TESTS ?= tests/runtime tests/bundle --ignore tests/runtime/backends/tensorrt \
-  --ignore tests/runtime/backends/test_opening.py --ignore tests/runtime/text/test_wordpiece.py
+  --ignore tests/runtime/backends/test_opening.py --ignore tests/runtime/text/test_wordpiece.py \
+  --ignore tests/bundle/test_external.py
 DEMO_OUTPUT ?= demo-output
 
 .PHONY: faults demo test test-all test-fast test-lowest lint docs format bench clean

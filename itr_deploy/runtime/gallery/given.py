@@ -86,10 +86,11 @@ def _check_name(name: object) -> None:
             f"{LONGEST_NAME}; rename it"
         )
     plain = _is_unicode(name) and not any(ord(sign) < 32 or ord(sign) == 127 for sign in name)
-    if not name.strip() or not readable(name) or not plain:
+    # LanceDB 0.38 cannot update a column with a double quote in its name.
+    if not name.strip() or not readable(name) or not plain or '"' in name:
         raise GalleryError(
             f"metadata column {shown(name)} cannot be named so; give it a name without dots, "
-            "back-ticks and control characters"
+            "back-ticks, double quotes and control characters"
         )
 
 

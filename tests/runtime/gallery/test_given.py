@@ -110,7 +110,7 @@ def test_categories_are_stored_as_their_values() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["a'b", 'a"b', "a\\b", "a[b]", " a ", "狗", "select", "ID", "a;b", "NULL", "(a)", "n" * 200],
+    ["a'b", "a\\b", "a[b]", " a ", "狗", "select", "ID", "a;b", "NULL", "(a)", "n" * 200],
 )
 def test_a_column_of_any_other_name_is_stored_changed_filtered_and_found(
     name: str, matcher: Matcher, tmp_path: Path
