@@ -9,7 +9,7 @@ from typing import Any
 
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.staging import staged_directory
-from itr_deploy.errors import GalleryError, OutputError
+from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT
 from itr_deploy.runtime.matcher import Matcher
@@ -87,15 +87,11 @@ def index_bank(
         GalleryBusyError: Another writer is at the gallery for longer than ``lock_timeout``.
         GalleryError: The gallery is empty, or the bank is missing, of another bundle, of the
             gallery's modality or too small.
-        OutputError: Writing fails, or the gallery is not a local directory.
+        OutputError: Writing fails.
     """
     matcher = Matcher.load(bundle, device=device, backend=backend)
     opened = Gallery.open(gallery, matcher, lock_timeout=lock_timeout)
     others = _open_bank(matcher, Path(bank), opened.modality)
-    if "://" in opened.path:
-        raise OutputError(
-            f"{opened.path}: a bank's scores can only be kept with a gallery in a local directory"
-        )
     folder = Path(opened.path) / FOLDER
     # Under the gallery's lock: the scores are of the items as they are when they appear.
     with (

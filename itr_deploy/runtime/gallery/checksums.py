@@ -63,14 +63,12 @@ class Verified:
     bytes: int
 
 
-def record(path: str, root: Path | None) -> None:
+def record(path: str, root: Path) -> None:
     """Add the files that are new to a gallery's checksums; the caller holds the writer's lock.
 
     A gallery of an older release gets its first ones: those of its files as they are now. The
     change was made before, so that a disk that refuses is a warning here, not an error.
     """
-    if root is None:
-        return
     try:
         known = _read(path, root)
         old = {} if known is None else known.files
@@ -82,12 +80,12 @@ def record(path: str, root: Path | None) -> None:
         log.warning("%s: no checksums of what was written: %s", path, error)
 
 
-def recorded(root: Path | None) -> bool:
-    """Whether a gallery has checksums; one at an address never has."""
-    return root is None or (root / OWN / CHECKSUMS).is_file()
+def recorded(root: Path) -> bool:
+    """Whether a gallery has checksums."""
+    return (root / OWN / CHECKSUMS).is_file()
 
 
-def check_sizes(path: str, root: Path | None) -> None:
+def check_sizes(path: str, root: Path) -> None:
     """Compare every file's size, and the latest manifest's bytes, with what was recorded.
 
     Costs little, whatever the gallery's size. A gallery of an older release has no checksums and
@@ -96,8 +94,8 @@ def check_sizes(path: str, root: Path | None) -> None:
     Raises:
         GalleryError: A file is not as it was written.
     """
-    known = None if root is None else _read(path, root)
-    if root is None or known is None:
+    known = _read(path, root)
+    if known is None:
         return
     for name, entry in known.files.items():
         try:
@@ -112,25 +110,23 @@ def check_sizes(path: str, root: Path | None) -> None:
         _compare(path, root, [manifest.relative_to(root).as_posix()], known)
 
 
-def check_contents(path: str, root: Path | None, version: int) -> None:
+def check_contents(path: str, root: Path, version: int) -> None:
     """Compare all that a search of a version reads with its checksums, where it has any.
 
     Raises:
         GalleryError: A file is not as it was written.
     """
-    known = None if root is None else _read(path, root)
-    if root is not None and known is not None:
+    known = _read(path, root)
+    if known is not None:
         _compare(path, root, _named(root, version, known), known)
 
 
-def verify(path: str, root: Path | None, version: int) -> Verified:
+def verify(path: str, root: Path, version: int) -> Verified:
     """Compare all that a search of a version reads with its checksums.
 
     Raises:
         GalleryError: A file is not as it was written, or something has no checksum.
     """
-    if root is None:
-        raise GalleryError(f"{path}: cannot be verified: it is in no local directory")
     known = _read(path, root)
     if known is None:
         raise GalleryError(

@@ -28,7 +28,7 @@ _DIGITS = 20
 
 
 def address_of(path: object) -> str:
-    """What LanceDB is given for a path: an address as it is, a directory absolutely.
+    """What LanceDB is given for a path: its absolute form, which is never a URL.
 
     Raises:
         GalleryError: It cannot be a directory's path.
@@ -37,8 +37,6 @@ def address_of(path: object) -> str:
     text = os.fspath(PATH("path", path))
     if not isinstance(text, str) or not text or "\0" in text:
         raise GalleryError(f"{text!r:.80} cannot be a gallery's directory; give a plain path")
-    if "://" in text:
-        return text
     try:
         address = os.path.abspath(text)  # noqa: PTH100 - unlike Path.absolute, it drops "..".
         with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
@@ -50,9 +48,9 @@ def address_of(path: object) -> str:
     return address
 
 
-def table_root(address: str) -> Path | None:
-    """The table's directory, None if it is not on this machine's file system."""
-    return None if "://" in address else Path(address) / f"{TABLE}.lance"
+def table_root(address: str) -> Path:
+    """The table's directory."""
+    return Path(address) / f"{TABLE}.lance"
 
 
 def manifest_path(root: Path, version: int) -> Path | None:
@@ -87,14 +85,12 @@ def latest_version(root: Path) -> int:
     return max(found, default=0)
 
 
-def manifest_digest(root: Path | None, version: int, gallery_id: str) -> str:
+def manifest_digest(root: Path, version: int, gallery_id: str) -> str:
     """SHA-256 of a version's manifest, empty if it cannot be read here or is another gallery's.
 
     Names of data files are random, and a manifest names them all: no two states of galleries have
     equal manifests.
     """
-    if root is None:
-        return ""
     try:
         path = manifest_path(root, version)
         content = b"" if path is None else path.read_bytes()
@@ -112,10 +108,8 @@ def stored_files(root: Path) -> Iterator[Path]:
                 yield file.relative_to(root)
 
 
-def written_files(root: Path | None) -> set[Path]:
+def written_files(root: Path) -> set[Path]:
     """All files that a failed change may leave behind: those that manifests name."""
-    if root is None:
-        return set()
     return {file for name in _NAMED for file in (root / name).rglob("*") if file.is_file()}
 
 

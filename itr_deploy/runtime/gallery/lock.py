@@ -1,8 +1,7 @@
 """One writer at a time to a gallery, over all threads and processes; readers never wait.
 
 The lock is the operating system's, on a file in the gallery: it ends with the process that holds
-it, however that ends. A gallery at an address that is no local directory has a lock within this
-process alone.
+it, however that ends.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ def replacing(output: Path, timeout: float) -> Iterator[None]:
         UsageError: The timeout is no number of seconds.
     """
     seconds, root = checked_timeout(timeout), table_root(address_of(output))
-    if root is None or not root.is_dir():
+    if not root.is_dir():
         yield
         return
     with writer_lock(str(output), root, seconds):
@@ -71,12 +70,12 @@ def replacing(output: Path, timeout: float) -> Iterator[None]:
 
 
 @contextmanager
-def writer_lock(path: str, root: Path | None, timeout: float) -> Iterator[None]:
+def writer_lock(path: str, root: Path, timeout: float) -> Iterator[None]:
     """Hold a gallery's lock.
 
     Args:
         path: The gallery, for messages.
-        root: The table's directory, None if it is not local.
+        root: The table's directory.
         timeout: Seconds to wait for another writer.
 
     Raises:
@@ -85,13 +84,10 @@ def writer_lock(path: str, root: Path | None, timeout: float) -> Iterator[None]:
         OutputError: The gallery cannot be written to.
     """
     until = time.monotonic() + timeout
-    own = _lock_of(path if root is None else str(root.resolve()))
+    own = _lock_of(str(root.resolve()))
     if not own.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
         raise _busy(path, "another thread of this process", timeout)
     try:
-        if root is None:
-            yield
-            return
         lock = _acquired(path, root, timeout, until)
         holder = root / OWN / HOLDER
         try:

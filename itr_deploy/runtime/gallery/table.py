@@ -47,7 +47,7 @@ class Identity:
     Attributes:
         gallery: The gallery's own id, empty for one that an older release made.
         version: LanceDB's version number.
-        manifest: SHA-256 of the version's manifest, empty if it is in no local directory.
+        manifest: SHA-256 of the version's manifest, empty if it cannot be read.
     """
 
     gallery: str
@@ -86,18 +86,15 @@ class GalleryTable:
     thread of its own, which takes as long as a small gallery's shortlist.
     """
 
-    def __init__(
-        self, path: str, table: Table, lock_timeout: float = DEFAULT_TIMEOUT, address: str = ""
-    ) -> None:
-        """Wrap an opened table; use `create` or `open`.
+    def __init__(self, address: str, table: Table, lock_timeout: float = DEFAULT_TIMEOUT) -> None:
+        """Wrap the opened table of a gallery's directory; use `create` or `open`.
 
         Raises:
             GalleryError: The table is not a gallery.
         """
-        self.path = path
+        self.path = address
         self.lock_timeout = lock_timeout
-        self._address = address or address_of(path)
-        self._root = table_root(self._address)
+        self._root = table_root(address)
         self._lock = threading.Lock()
         self._opened = table, self._state_of(table)
 
@@ -119,7 +116,7 @@ class GalleryTable:
                     f"{path}: a gallery is there already; open it or delete it first"
                 )
             table = database.create_table(TABLE, schema=layout)
-        made = cls(address, table, timeout, address)
+        made = cls(address, table, timeout)
         with made.writing():
             return made
 
@@ -131,7 +128,7 @@ class GalleryTable:
             GalleryError: The table is missing or damaged.
         """
         address, timeout = address_of(path), checked_timeout(lock_timeout)
-        return cls(address, _open(str(path), address), timeout, address)
+        return cls(address, _open(address), timeout)
 
     @property
     def lance(self) -> Table:
@@ -211,15 +208,15 @@ class GalleryTable:
         """
         identity = self.state.identity
         # LanceDB would make a directory that is gone.
-        if self._root is not None and not self._root.is_dir():
+        if not self._root.is_dir():
             raise replaced_error(self.path)
 
         def at_version(_: Table) -> Table:
-            table = lancedb.connect(self._address).open_table(TABLE)
+            table = lancedb.connect(self.path).open_table(TABLE)
             table.checkout(identity.version)
             return table
 
-        made = GalleryTable(self.path, self.ask(at_version), self.lock_timeout, self._address)
+        made = GalleryTable(self.path, self.ask(at_version), self.lock_timeout)
         if made.state.identity != identity:
             raise replaced_error(self.path)
         return made
@@ -234,7 +231,7 @@ class GalleryTable:
             GalleryError: The gallery is gone or damaged.
         """
         # Opened anew: LanceDB takes a table made anew, of the same version, for the one it knows.
-        table = _open(self.path, self._address)
+        table = _open(self.path)
         state = self._state_of(table)
         check(state)
         with self._lock:
@@ -248,9 +245,7 @@ class GalleryTable:
 
     def overwrite(self, layout: pa.Schema, data: pa.RecordBatchReader) -> None:
         """Replace this table with one of another schema."""
-        lancedb.connect(self._address).create_table(
-            TABLE, data=data, schema=layout, mode="overwrite"
-        )
+        lancedb.connect(self.path).create_table(TABLE, data=data, schema=layout, mode="overwrite")
 
     @contextmanager
     def writing(self, check: Callable[[TableState], None] = lambda state: None) -> Iterator[None]:
@@ -288,7 +283,7 @@ class GalleryTable:
     def _after_writing(self, before: Identity) -> None:
         """Under the writer's lock, so that nobody else has written since."""
         with self._errors():
-            table = lancedb.connect(self._address).open_table(TABLE)
+            table = lancedb.connect(self.path).open_table(TABLE)
         state = self._state_of(table)
         with self._lock:
             self._opened = table, state
@@ -332,21 +327,21 @@ class GalleryTable:
         return None
 
 
-def _open(path: str, address: str) -> Table:
+def _open(path: str) -> Table:
     """LanceDB's table of a gallery, at its latest version.
 
     Raises:
         GalleryError: The table is missing or damaged.
     """
-    root = table_root(address)
-    if root is not None and not root.parent.is_dir():
+    root = table_root(path)
+    if not root.parent.is_dir():
         raise GalleryError(f"{path}: no such gallery; make one with itr-deploy index")
-    odd = None if root is None else irregular(root.parent)
+    odd = irregular(root.parent)
     if odd is not None:
         raise damaged(path, f"{odd} is not a regular file")
     checksums.check_sizes(path, root)
     with gallery_errors(path):
-        database = lancedb.connect(address)
+        database = lancedb.connect(path)
         if TABLE not in _table_names(database):
             raise GalleryError(f"{path}: no gallery in it; make one with itr-deploy index")
         return database.open_table(TABLE)

@@ -56,7 +56,7 @@ def transaction(path: str, write: Callable[[], Written], feed: Feed | None = Non
     is it known whether the files belong to a version.
 
     Args:
-        path: The gallery's directory or address.
+        path: The gallery's directory.
         write: Makes the commit.
         feed: What ``write`` reads, if it does.
     """
@@ -70,7 +70,7 @@ def transaction(path: str, write: Callable[[], Written], feed: Feed | None = Non
         except BaseException as error:
             if feed is not None:
                 feed.stop()
-            if writing.exception() is not None and root is not None:
+            if writing.exception() is not None:
                 for file in unnamed(root, written_files(root) - before):
                     file.unlink(missing_ok=True)
             if feed is not None and feed.error is not None and isinstance(error, GalleryError):

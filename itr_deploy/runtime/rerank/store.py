@@ -88,7 +88,7 @@ def fingerprint(gallery: Gallery, vectors: Vectors) -> str:
 
 def has_store(gallery: Gallery) -> bool:
     """Whether a gallery's directory holds a store, whether or not it matches."""
-    return "://" not in gallery.path and (Path(gallery.path) / FOLDER / DESCRIPTION).is_file()
+    return (Path(gallery.path) / FOLDER / DESCRIPTION).is_file()
 
 
 def is_store(path: Path) -> bool:
