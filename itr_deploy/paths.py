@@ -45,6 +45,9 @@ def local_path(given: str | os.PathLike[str]) -> Path:
                 f"path {text!r} names the home of an unknown user; write ./{text} for a folder of "
                 "this name"
             ) from error
+    elif path.parts and path.parts[0].startswith("~"):
+        # It was ./~, and a `Path` drops the ./; whoever asks again must not get the home directory.
+        path = path.absolute()
     try:
         path.lstat()
     except OSError as error:

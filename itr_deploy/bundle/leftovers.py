@@ -54,7 +54,7 @@ def staged(target: Path, parent: Path, *, directory: bool) -> Iterator[Path]:
         parent: Where it is made.
         directory: Whether it is a directory; else an empty file.
     """
-    prefix = f".{target.name[:200]}.{_MARK}-"
+    prefix = f".{shortened(target.name)}.{_MARK}-"
     if directory:
         path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         handle = os.open(path, os.O_RDONLY)
@@ -62,7 +62,8 @@ def staged(target: Path, parent: Path, *, directory: bool) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=prefix, dir=parent)
         path = Path(name)
     try:
-        _lock(handle)
+        # Waits for whoever just looks whether it is abandoned.
+        _lock(handle, wait=True)
         yield path
     finally:
         _remove(path)
@@ -75,7 +76,7 @@ def clear_leftovers(target: Path, parent: Path) -> bool:
     with suppress(OSError):
         for path in list(parent.iterdir()):
             name = _NAME.fullmatch(path.name)
-            if name is not None and name["of"] == target.name[:200] and _is_abandoned(path):
+            if name is not None and name["of"] == shortened(target.name) and _is_abandoned(path):
                 _remove(path)
                 found = True
     return found
@@ -87,7 +88,7 @@ def _is_abandoned(path: Path) -> bool:
     except OSError:
         return False
     try:
-        if not _lock(handle):
+        if not _lock(handle, wait=False):
             return False
         status = os.fstat(handle)
         empty = not any(path.iterdir()) if path.is_dir() else status.st_size == 0
@@ -98,10 +99,15 @@ def _is_abandoned(path: Path) -> bool:
         os.close(handle)
 
 
-def _lock(handle: int) -> bool:
+def shortened(name: str) -> str:
+    """A name that leaves room for the mark in the 255 bytes that a file's name may have."""
+    return os.fsdecode(os.fsencode(name)[:200])
+
+
+def _lock(handle: int, *, wait: bool) -> bool:
     """Lock an open file or directory for as long as it is open; False if that is not possible."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:
         return False
     return True

@@ -12,7 +12,7 @@ import psutil
 
 from itr_deploy.bundle.exchange import exchange
 from itr_deploy.bundle.files import output_errors
-from itr_deploy.bundle.leftovers import clear_leftovers, entries, staged
+from itr_deploy.bundle.leftovers import clear_leftovers, entries, shortened, staged
 from itr_deploy.errors import OutputError
 
 
@@ -159,4 +159,4 @@ def _move_up(staging: Path, output: Path, last: str) -> None:
 
 
 def _was(output: Path) -> Path:
-    return output.parent / f".{output.name[:200]}.itr-was"
+    return output.parent / f".{shortened(output.name)}.itr-was"

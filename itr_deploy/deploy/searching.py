@@ -126,6 +126,7 @@ def read_regions(path: str | Path) -> Any:
         found = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: {not_an_array(Path(path), error)}") from error
-    if not isinstance(found, np.ndarray):
+    if isinstance(found, np.lib.npyio.NpzFile):
+        found.close()
         raise InputError(f"{path}: {not_an_array(Path(path), ValueError())}")
     return found

@@ -51,8 +51,8 @@ def finished(output: Path, request: str, *, force: bool) -> EvaluationReport | N
         if report.request == request:
             return report
     raise OutputError(
-        f"{output} holds a finished evaluation of another bundle, data or options; give "
-        "force=True (--force) to replace it, or another output (--output)"
+        f"{output} holds a finished evaluation of another bundle, data or options, or of an older "
+        "itr-deploy; give force=True (--force) to replace it, or another output (--output)"
     )
 
 

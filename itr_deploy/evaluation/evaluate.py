@@ -101,9 +101,9 @@ def evaluate(
     report = finished(output, request, force=options.force)
     if report is not None:
         log.warning(
-            "%s: this evaluation is finished, nothing was computed; give force=True (--force) to "
-            "do it again",
-            output,
+            "%s: this evaluation is finished, by %s; nothing was computed; give force=True "
+            "(--force) to do it again by %s",
+            *(output, report.run.backend, matcher.backend.description),
         )
         return report
     saved_before = (output / REPORT).exists()

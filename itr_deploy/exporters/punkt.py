@@ -26,6 +26,10 @@ DOWNLOAD = "python -m nltk.downloader punkt_tab"
 Read = Callable[[str], bytes | None]
 
 
+class _NoEnglishError(ValueError):
+    """There are no parameters for English at all."""
+
+
 def given_punkt(path: Path) -> dict[str, Any]:
     """The parameters in a file or folder that a user gives, as JSON.
 
@@ -53,6 +57,9 @@ def machine_punkt() -> dict[str, Any] | None:
         if path.exists():
             try:
                 return _read(path)
+            except _NoEnglishError:
+                # Of other languages alone; nltk looks further too.
+                continue
             except (OSError, ValueError) as error:
                 raise SetupError(
                     f"{path}: {_reason(error)}; delete it and run {DOWNLOAD}, or give "
@@ -122,7 +129,9 @@ def _parameters(read: Read) -> dict[str, Any]:
 
     place = next((place for place in PLACES if read(place + FILES[0]) is not None), None)
     if place is None:
-        raise ValueError(f"no english/{FILES[0]} in it")
+        parts = any(read(place + name) is not None for place in PLACES for name in FILES)
+        kind = ValueError if parts else _NoEnglishError
+        raise kind(f"no english/{FILES[0]} in it")
     texts = {}
     for name in FILES:
         content = read(place + name)

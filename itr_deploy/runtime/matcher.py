@@ -73,6 +73,11 @@ class Matcher:
         self.projection = read_projection(bundle)
         self._text: TextProcessor | None = None
 
+    def __repr__(self) -> str:
+        """Family, bundle and backend."""
+        family = self.bundle.manifest.family
+        return f"<Matcher {family} {str(self.bundle.path)!r}, {self.backend.description}>"
+
     @classmethod
     @checked(bundle=PATH, device=TEXT, memory_budget=whole(0), backend=BACKEND)
     def load(

@@ -81,6 +81,10 @@ class Retriever:
         self._searchers = SearcherCache(gallery, matcher, memory_budget, resident)
         self._reranking = reranking
 
+    def __repr__(self) -> str:
+        """Matcher and gallery."""
+        return f"<Retriever of {self.gallery!r} by {self.matcher!r}>"
+
     @classmethod
     @checked(
         bundle=PATH,

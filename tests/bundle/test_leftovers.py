@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from itr_deploy.bundle import leftovers
 from itr_deploy.bundle.files import write_file
 from itr_deploy.bundle.leftovers import (
     clear_leftovers,
@@ -97,3 +101,31 @@ def test_a_name_as_long_as_the_file_system_takes_is_staged(tmp_path: Path) -> No
     path = tmp_path / ("x" * 255)
     write_file(path, "x")
     assert path.read_text() == "x"
+
+
+def test_a_run_waits_for_whoever_looks_at_what_it_has_just_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would stage without a lock, and the next one would take it for abandoned."""
+    make, looking = leftovers.tempfile.mkdtemp, []
+
+    def looked_at(**where: Any) -> str:
+        path = make(**where)
+        handle = os.open(path, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        looking.append(threading.Timer(0.2, os.close, [handle]))
+        looking[0].start()
+        return path
+
+    monkeypatch.setattr(leftovers.tempfile, "mkdtemp", looked_at)
+    with staged(tmp_path / "bundle", tmp_path, directory=True) as path:
+        (path / "file").write_text("half")
+        assert not clear_leftovers(tmp_path / "bundle", tmp_path)
+        assert (path / "file").exists()
+
+
+def test_long_names_of_letters_of_several_bytes_are_staged_and_cleared(tmp_path: Path) -> None:
+    name = "束" * 80
+    kill_while_staging(tmp_path / name, "directory")
+    assert clear_leftovers(tmp_path / name, tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -36,15 +36,23 @@ def test_a_snapshot_of_a_hub_scores_as_the_bundle(below: str, bundle: Path, tmp_
     np.testing.assert_array_equal(scores(found), scores(bundle))
 
 
+def test_a_link_to_a_snapshot_of_a_hub_is_the_snapshot(bundle: Path, tmp_path: Path) -> None:
+    snapshot = tmp_path / "models--acme--imram" / "snapshots" / "0123abc"
+    linked(bundle, snapshot, tmp_path / "models--acme--imram" / "blobs")
+    (tmp_path / "here").symlink_to(snapshot)
+    np.testing.assert_array_equal(scores(tmp_path / "here"), scores(bundle))
+
+
 def test_links_to_elsewhere_are_followed_only_where_that_is_allowed(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = linked(bundle, tmp_path / "bundle", tmp_path / "elsewhere")
-    for value in ("", "0", str(tmp_path / "another")):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for value in ("", "0", "false", str(tmp_path / "another")):
         monkeypatch.setenv(FOLLOW_LINKS, value)
         with pytest.raises(BundleError, match=r"leads out of the bundle; copy .* cp -rL, or set"):
             read_bundle(found)
-    for value in ("1", str(tmp_path / "elsewhere")):
+    for value in ("1", "true", "Yes", str(tmp_path / "elsewhere"), "~/elsewhere"):
         monkeypatch.setenv(FOLLOW_LINKS, value)
         np.testing.assert_array_equal(scores(found), scores(bundle))
 

@@ -77,6 +77,18 @@ def test_a_damaged_zip_of_the_machine_is_one_line_that_names_it(
     assert len(message.splitlines()) == 1
 
 
+def test_a_place_with_other_languages_alone_does_not_end_the_search(
+    english: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = machine_punkt()
+    german = tmp_path / "first" / "tokenizers" / "punkt_tab" / "german"
+    german.mkdir(parents=True)
+    (german / "abbrev_types.txt").write_text("usw")
+    monkeypatch.setattr("nltk.data.path", [str(tmp_path / "first"), str(english.parents[2])])
+    assert expected is not None
+    assert machine_punkt() == expected
+
+
 @pytest.mark.parametrize("name", ["abbrev_types.txt", "ortho_context.tab"])
 def test_a_folder_that_lacks_a_file_is_named(name: str, english: Path) -> None:
     (english / name).unlink()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +29,16 @@ from tests.support.retrieval import (
     search,
     shown,
 )
+
+
+def test_what_is_loaded_says_what_it_is(galleries: dict, matcher: Matcher) -> None:
+    retriever = resident(matcher, galleries["image-float16"])
+    assert re.fullmatch(
+        r"<Retriever of <Gallery of images '/.*', version \d+> "
+        r"by <Matcher imram '/.*', onnxruntime .*>>",
+        repr(retriever),
+    )
+
 
 # Results
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import stat
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -99,12 +100,14 @@ def check_sizes(path: str, root: Path) -> None:
         return
     for name, entry in known.files.items():
         try:
-            size = (root / name).stat().st_size
+            status = (root / name).stat()
         except OSError:
             # Of an old version that was cleaned up; LanceDB misses it if it is not.
             continue
-        if size != entry.bytes:
-            raise damaged(path, f"{name} has {size} bytes, {entry.bytes} were written")
+        if not stat.S_ISREG(status.st_mode):
+            raise damaged(path, f"{name} is not a regular file")
+        if status.st_size != entry.bytes:
+            raise damaged(path, f"{name} has {status.st_size} bytes, {entry.bytes} were written")
     manifest = manifest_path(root, latest_version(root))
     if manifest is not None:
         _compare(path, root, [manifest.relative_to(root).as_posix()], known)

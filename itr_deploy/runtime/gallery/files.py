@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 from uuid import UUID
 
 from itr_deploy.errors import GalleryError
@@ -25,6 +26,9 @@ _READ = ("data", "_deletions", "_indices")
 _NAMED = (*_READ, "_transactions")
 _LAST = 2**64 - 1
 _DIGITS = 20
+_ATTEMPTS = 5
+
+Read = TypeVar("Read")
 
 
 def address_of(path: object) -> str:
@@ -61,6 +65,29 @@ def manifest_path(root: Path, version: int) -> Path | None:
     )
 
 
+def while_exchanged(root: Path, read: Callable[[], Read]) -> Read:
+    """Read a table's directory, again where another one took its place meanwhile.
+
+    Half of what was read is then of the old gallery and half of the new.
+    """
+    for _ in range(_ATTEMPTS):
+        before = _inode(root)
+        try:
+            return read()
+        except GalleryError:
+            if _inode(root) == before:
+                raise
+    return read()
+
+
+def _inode(root: Path) -> tuple[int, int] | None:
+    try:
+        status = root.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def irregular(directory: Path) -> Path | None:
     """The first entry that is neither a file nor a directory: a device or a pipe, or a link to one.
 
@@ -75,7 +102,7 @@ def irregular(directory: Path) -> Path | None:
                 # Gone meanwhile, or a link to nowhere: who reads it will say so.
                 continue
             if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
-                return path.relative_to(directory)
+                return path.relative_to(directory.parent)
     return None
 
 

@@ -43,6 +43,10 @@ class Gallery:
         self.matcher = matcher
         self._table = table
 
+    def __repr__(self) -> str:
+        """Modality, path and version."""
+        return f"<Gallery of {self.modality}s {self.path!r}, version {self.version}>"
+
     @classmethod
     @checked(path=PATH, modality=choice(Modality), storage=choice(StorageType))
     def create(
@@ -245,6 +249,8 @@ class Gallery:
     def snapshot(self) -> Gallery:
         """A read-only view that stays at this version, whatever is written meanwhile.
 
+        Every change and `refresh` of it is a GalleryError.
+
         Raises:
             GalleryError: The gallery was replaced since it was opened.
         """
@@ -283,7 +289,7 @@ class Gallery:
     def writing(self) -> Iterator[None]:
         """Hold the gallery's lock over work that no other writer may come between.
 
-        Changes by this object wait for it too: it is for what lies beside the gallery's items.
+        Changes by the same thread are part of the work; those by others wait for its end.
 
         Raises:
             GalleryBusyError: Another writer is at it for longer than the timeout.

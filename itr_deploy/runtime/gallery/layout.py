@@ -147,9 +147,19 @@ def own_id(table_schema: pa.Schema) -> str:
 
 
 def filter_columns(table_schema: pa.Schema) -> dict[str, pa.DataType]:
-    """The columns that a filter may name, with their types."""
+    """The columns that a filter may name, with their types; ``a.b`` is field b of record a."""
     own = (ID, *metadata_columns(table_schema), LENGTH)
-    return {name: table_schema.field(name).type for name in own if name in table_schema.names}
+    found: dict[str, pa.DataType] = {}
+    waiting = {name: table_schema.field(name).type for name in own if name in table_schema.names}
+    while waiting:
+        found |= waiting
+        waiting = {
+            f"{name}.{field.name}": field.type
+            for name, kind in waiting.items()
+            if pa.types.is_struct(kind)
+            for field in (kind.field(number) for number in range(kind.num_fields))
+        }
+    return found
 
 
 def describe(table_schema: pa.Schema, place: str) -> Description:

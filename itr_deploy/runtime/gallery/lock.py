@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -26,7 +26,21 @@ DEFAULT_TIMEOUT = 10.0
 
 LOCK, HOLDER = "writer.lock", "writer.json"
 
-_locks: dict[str, threading.Lock] = {}
+
+class _Lock:
+    """A gallery's lock within this process.
+
+    Attributes:
+        threads: Held by the thread that writes, as often as it has asked.
+        is_held: Whether that thread has the lock over processes too.
+    """
+
+    def __init__(self) -> None:
+        self.threads = threading.RLock()
+        self.is_held = False
+
+
+_locks: dict[str, _Lock] = {}
 _locks_lock = threading.Lock()
 
 
@@ -71,7 +85,7 @@ def replacing(output: Path, timeout: float) -> Iterator[None]:
 
 @contextmanager
 def writer_lock(path: str, root: Path, timeout: float) -> Iterator[None]:
-    """Hold a gallery's lock.
+    """Hold a gallery's lock; a thread that holds it already goes on.
 
     Args:
         path: The gallery, for messages.
@@ -85,19 +99,24 @@ def writer_lock(path: str, root: Path, timeout: float) -> Iterator[None]:
     """
     until = time.monotonic() + timeout
     own = _lock_of(str(root.resolve()))
-    if not own.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
+    if not own.threads.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
         raise _busy(path, "another thread of this process", timeout)
     try:
+        if own.is_held:
+            yield
+            return
         lock = _acquired(path, root, timeout, until)
+        own.is_held = True
         holder = root / OWN / HOLDER
         try:
             _tell(holder)
             yield
         finally:
+            own.is_held = False
             _untell(holder)
             lock.release()
     finally:
-        own.release()
+        own.threads.release()
 
 
 def _acquired(path: str, root: Path, timeout: float, until: float) -> FileLock:
@@ -145,21 +164,23 @@ def _holder(file: Path) -> str:
 
 
 def _tell(file: Path) -> None:
-    try:
-        file.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
-    except OSError:
-        # For messages alone; what matters fails by itself on a full disk.
-        _untell(file)
+    # For messages alone; what matters fails by itself on a full disk.
+    with suppress(OSError):
+        file.write_bytes(_we())
 
 
 def _untell(file: Path) -> None:
-    try:
-        file.unlink(missing_ok=True)
-    except OSError:
-        return
+    """Unless another gallery is there meanwhile, and its writer's word."""
+    with suppress(OSError):
+        if _we().startswith(file.read_bytes()):
+            file.unlink()
 
 
-def _lock_of(key: str) -> threading.Lock:
+def _we() -> bytes:
+    return json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
+
+
+def _lock_of(key: str) -> _Lock:
     """A gallery's lock, shared by everything in this process that has the gallery open."""
     with _locks_lock:
-        return _locks.setdefault(key, threading.Lock())
+        return _locks.setdefault(key, _Lock())

@@ -18,7 +18,14 @@ from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.forks import check_process
 from itr_deploy.runtime.gallery import checksums
 from itr_deploy.runtime.gallery.boundary import check_sound, damaged, gallery_errors, replaced_error
-from itr_deploy.runtime.gallery.files import address_of, irregular, manifest_digest, table_root
+from itr_deploy.runtime.gallery.files import (
+    address_of,
+    irregular,
+    latest_version,
+    manifest_digest,
+    table_root,
+    while_exchanged,
+)
 from itr_deploy.runtime.gallery.filters import filter_sql
 from itr_deploy.runtime.gallery.given import readable
 from itr_deploy.runtime.gallery.layout import (
@@ -86,7 +93,14 @@ class GalleryTable:
     thread of its own, which takes as long as a small gallery's shortlist.
     """
 
-    def __init__(self, address: str, table: Table, lock_timeout: float = DEFAULT_TIMEOUT) -> None:
+    def __init__(
+        self,
+        address: str,
+        table: Table,
+        lock_timeout: float = DEFAULT_TIMEOUT,
+        *,
+        is_snapshot: bool = False,
+    ) -> None:
         """Wrap the opened table of a gallery's directory; use `create` or `open`.
 
         Raises:
@@ -94,6 +108,7 @@ class GalleryTable:
         """
         self.path = address
         self.lock_timeout = lock_timeout
+        self._is_snapshot = is_snapshot
         self._root = table_root(address)
         self._lock = threading.Lock()
         self._opened = table, self._state_of(table)
@@ -128,7 +143,11 @@ class GalleryTable:
             GalleryError: The table is missing or damaged.
         """
         address, timeout = address_of(path), checked_timeout(lock_timeout)
-        return cls(address, _open(address), timeout)
+
+        def opened() -> GalleryTable:
+            return cls(address, _open(address, walk=True), timeout)
+
+        return while_exchanged(table_root(address), opened)
 
     @property
     def lance(self) -> Table:
@@ -216,7 +235,8 @@ class GalleryTable:
             table.checkout(identity.version)
             return table
 
-        made = GalleryTable(self.path, self.ask(at_version), self.lock_timeout)
+        table = self.ask(at_version)
+        made = GalleryTable(self.path, table, self.lock_timeout, is_snapshot=True)
         if made.state.identity != identity:
             raise replaced_error(self.path)
         return made
@@ -228,11 +248,19 @@ class GalleryTable:
             check: May raise, for a state that is not to be gone to.
 
         Raises:
-            GalleryError: The gallery is gone or damaged.
+            GalleryError: The gallery is gone or damaged, or this is a snapshot.
         """
-        # Opened anew: LanceDB takes a table made anew, of the same version, for the one it knows.
-        table = _open(self.path)
-        state = self._state_of(table)
+        self._refuse_if_snapshot()
+        if self._is_latest():
+            check(self.state)
+            return
+
+        def opened() -> tuple[Table, TableState]:
+            # Anew: LanceDB takes a table made anew, of the same version, for the one it knows.
+            table = _open(self.path, walk=False)
+            return table, self._state_of(table)
+
+        table, state = while_exchanged(self._root, opened)
         check(state)
         with self._lock:
             before, self._opened = self.state.identity, (table, state)
@@ -253,9 +281,10 @@ class GalleryTable:
 
         Raises:
             GalleryBusyError: Another writer holds the lock for longer than the timeout.
-            GalleryError: The gallery is gone or damaged.
+            GalleryError: The gallery is gone or damaged, or this is a snapshot.
             OutputError: The gallery cannot be written to.
         """
+        self._refuse_if_snapshot()
         with writer_lock(self.path, self._root, self.lock_timeout):
             self.refresh(check)
             before = self.state.identity
@@ -279,6 +308,20 @@ class GalleryTable:
             GalleryError: A file is not as it was written, or has no checksum.
         """
         return checksums.verify(self.path, self._root, self.state.version)
+
+    def _refuse_if_snapshot(self) -> None:
+        if self._is_snapshot:
+            raise GalleryError(
+                f"{self.path}: this is a snapshot, which stays at version {self.state.version}; "
+                "change or refresh the gallery itself"
+            )
+
+    def _is_latest(self) -> bool:
+        """Whether what is there now is known to be what was opened."""
+        known = self.state.identity
+        if not known.manifest or latest_version(self._root) != known.version:
+            return False
+        return manifest_digest(self._root, known.version, known.gallery) == known.manifest
 
     def _after_writing(self, before: Identity) -> None:
         """Under the writer's lock, so that nobody else has written since."""
@@ -327,8 +370,12 @@ class GalleryTable:
         return None
 
 
-def _open(path: str) -> Table:
+def _open(path: str, *, walk: bool) -> Table:
     """LanceDB's table of a gallery, at its latest version.
+
+    Args:
+        path: The gallery's directory.
+        walk: Whether to look at every file, also at those without a checksum.
 
     Raises:
         GalleryError: The table is missing or damaged.
@@ -336,7 +383,7 @@ def _open(path: str) -> Table:
     root = table_root(path)
     if not root.parent.is_dir():
         raise GalleryError(f"{path}: no such gallery; make one with itr-deploy index")
-    odd = irregular(root.parent)
+    odd = irregular(root) if walk else None
     if odd is not None:
         raise damaged(path, f"{odd} is not a regular file")
     checksums.check_sizes(path, root)

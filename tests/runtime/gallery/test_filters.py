@@ -16,8 +16,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from itr_deploy import Gallery, Matcher
 from itr_deploy.errors import GalleryError, UsageError
 from itr_deploy.runtime.gallery.filters import filter_sql
+from tests.support.items import images, names
 
 SCHEMA = pa.schema(
     [
@@ -260,7 +262,8 @@ def test_a_filter_is_read_as_it_is_meant(table: Any, where: str, meaning: Any) -
         ("year = 1)", "character 9 is ')'"),
         ("colour = 'red'", "no column 'colour'; it has id, word, Odd name"),
         ("embedding = 1", "no column 'embedding'"),
-        ("id.x = 1", "character 3 is '.'"),
+        ("id.x = 1", "there is no column 'id.x'; it has id, "),
+        ("id. = 1", "which does not belong there"),
         ("year = 'x'", "'year', which holds int64, with the text 'x'"),
         ("word = 3", "with the number 3"),
         ("id LIKE 3", "character 9 is '3'"),
@@ -351,3 +354,14 @@ def test_filters_are_read_from_a_gallery_made_by_path(tmp_path: Path) -> None:
     assert filter_sql("not (a = 'x' or b)", {"a": pa.string(), "b": pa.bool_()}) == (
         "(`a` <> 'x' AND `b` = false)"
     )
+
+
+def test_fields_of_records_are_compared_by_their_path(matcher: Matcher, tmp_path: Path) -> None:
+    gallery = Gallery.create(tmp_path / "gallery", matcher)
+    sizes = [{"width": 1, "at": {"x": 2}}, {"width": 3, "at": {"x": 4}}, None]
+    gallery.add(names(3), images(3), {"size": sizes})
+    assert gallery.count("size.width = 3 AND `size`.`at`.`x` > 2") == 1
+    assert gallery.count("NOT size.AT.X IN (2)") == 1
+    assert gallery.count("size IS NULL") == 1
+    with pytest.raises(GalleryError, match=r"no column 'size\.depth'; it has .*size\.at\.x"):
+        gallery.count("size.depth = 1")

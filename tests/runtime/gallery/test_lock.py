@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 import itr_deploy
 from itr_deploy import Gallery, Matcher
 from itr_deploy.errors import GalleryBusyError, GalleryError, InputError, UsageError
+from itr_deploy.runtime.gallery import lock
 from itr_deploy.runtime.gallery.files import OWN
 from itr_deploy.runtime.gallery.layout import TABLE
 from itr_deploy.runtime.gallery.lock import HOLDER, LOCK
@@ -117,9 +119,34 @@ def test_a_writer_in_another_thread_is_refused_after_its_timeout(
     second = Gallery.open(gallery.path, matcher, lock_timeout=0)
     with (
         gallery.writing(),
+        ThreadPoolExecutor(1) as pool,
         pytest.raises(GalleryBusyError, match="another thread of this process is writing"),
     ):
-        second.delete(names(1))
+        pool.submit(second.delete, names(1)).result()
+
+
+def test_a_thread_that_holds_the_lock_changes_the_gallery_and_holds_it_still(
+    gallery: Gallery, matcher: Matcher
+) -> None:
+    second = Gallery.open(gallery.path, matcher, lock_timeout=0)
+    with gallery.writing(), ThreadPoolExecutor(1) as pool:
+        gallery.delete(names(1))
+        second.delete(names(2)[1:])
+        with pytest.raises(GalleryBusyError):
+            pool.submit(second.delete, names(3)[2:]).result()
+        assert (Path(gallery.path) / "items.lance" / OWN / HOLDER).exists()
+    gallery.refresh()
+    assert gallery.ids() == names(4)[2:]
+    with another_writer(gallery.path), pytest.raises(GalleryBusyError):
+        second.delete(names(3)[2:])
+
+
+def test_what_another_gallerys_writer_has_told_stays(tmp_path: Path) -> None:
+    root = tmp_path / "items.lance"
+    root.mkdir()
+    with lock.writer_lock(str(tmp_path), root, 0):
+        (root / OWN / HOLDER).write_text("of another")
+    assert (root / OWN / HOLDER).read_text() == "of another"
 
 
 def test_a_child_that_was_forked_while_a_thread_wrote_is_not_locked_out_for_ever(
@@ -127,10 +154,11 @@ def test_a_child_that_was_forked_while_a_thread_wrote_is_not_locked_out_for_ever
 ) -> None:
     program = """
 import os, sys
+from pathlib import Path
 from itr_deploy import Gallery
 gallery = Gallery.open(sys.argv[1], lock_timeout=0)
 from itr_deploy.runtime.gallery import lock
-with lock._lock_of(str((__import__("pathlib").Path(gallery.path) / "items.lance").resolve())):
+with lock._lock_of(str((Path(gallery.path) / "items.lance").resolve())).threads:
     child = os.fork()
     if child == 0:
         with lock.writer_lock(gallery.path, lock.table_root(lock.address_of(gallery.path)), 0):

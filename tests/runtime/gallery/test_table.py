@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 
 from itr_deploy import Gallery, Matcher
 from itr_deploy.errors import GalleryError
+from itr_deploy.runtime.gallery import checksums
+from itr_deploy.runtime.gallery.boundary import damaged
 from itr_deploy.runtime.gallery.layout import describe, metadata_columns
 from itr_deploy.runtime.gallery.table import GalleryTable
 from tests.support.items import images, names
@@ -105,3 +108,69 @@ def test_readers_beside_a_writer_never_keep_what_was_before_the_write(gallery: G
             stop.set()
         for reader in readers:
             reader.result()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda gallery: gallery.add(["more"], images(1)),
+        lambda gallery: gallery.delete(names(1)),
+        lambda gallery: gallery.update(names(1), metadata={"year": [3]}),
+        lambda gallery: gallery.build_coarse_index(),
+        lambda gallery: gallery.refresh(),
+    ],
+)
+def test_a_snapshot_is_never_changed(change: Callable[[Gallery], None], gallery: Gallery) -> None:
+    gallery.add(names(2), images(2), {"year": [1, 2]})
+    snapshot, before = gallery.snapshot(), said(gallery)
+    with pytest.raises(GalleryError, match="this is a snapshot, which stays at version"):
+        change(snapshot)
+    assert said(snapshot) == before == asked(gallery)
+
+
+def test_a_refresh_opens_the_table_only_after_a_change(
+    gallery: Gallery, matcher: Matcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery.add(names(2), images(2))
+    opened = []
+    check = checksums.check_sizes
+    monkeypatch.setattr(checksums, "check_sizes", lambda *of: opened.append(of) or check(*of))
+    gallery.refresh()
+    gallery.delete(names(1))
+    assert not opened
+    Gallery.open(gallery.path, matcher).add(["more"], images(1))
+    opened.clear()
+    gallery.refresh()
+    assert len(opened) == 1
+    assert gallery.ids() == [*names(2)[1:], "more"]
+
+
+@pytest.mark.parametrize("by", ["open", "refresh"])
+def test_a_gallery_that_is_exchanged_while_it_is_opened_is_read_again(
+    by: str,
+    gallery: Gallery,
+    matcher: Matcher,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As when the checksums are those of the old files and the files are the new ones."""
+    gallery.add(names(2), images(2))
+    new = Gallery.create(tmp_path / "new", matcher)
+    new.add(names(3), images(3))
+    Gallery.open(gallery.path, matcher).add(["more"], images(1))
+    root, check = Path(gallery.path) / "items.lance", checksums.check_sizes
+
+    def exchanged_once(path: str, of: Path) -> None:
+        if (tmp_path / "new").exists():
+            root.rename(tmp_path / "old")
+            (tmp_path / "new" / "items.lance").rename(root)
+            (tmp_path / "new").rmdir()
+            raise damaged(path, "data/x has 1 bytes, 2 were written")
+        check(path, of)
+
+    monkeypatch.setattr(checksums, "check_sizes", exchanged_once)
+    if by == "open":
+        gallery = Gallery.open(gallery.path)
+    else:
+        gallery.refresh()
+    assert gallery.ids() == names(3)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Column:
-    """A column by its name."""
+    """A column by its name, or a field of a column of records: ``size.width``."""
 
     name: str
 

@@ -31,7 +31,8 @@ GRAMMAR = r"""
           | column "IS"i [NOT] (NULL | TRUE | FALSE) -> is_
           | operand -> truth
 ?operand: column | value
-column: NAME | QUOTED
+column: name ("." name)*
+!name: NAME | QUOTED
 value: TEXT | NUMBER | DATE | TIMESTAMP | TRUE | FALSE | NULL
 
 OPERATOR: "<=" | ">=" | "<>" | "!=" | "==" | "=" | "<" | ">"
@@ -118,8 +119,11 @@ class _Conditions(Transformer[Token, c.Condition]):
     def truth(self, of: c.Column | c.Value) -> c.Condition:
         return c.Truth(of)
 
-    def column(self, name: Token) -> c.Column:
-        return c.Column(name[1:-1] if name.type == "QUOTED" else str(name))
+    def name(self, name: Token) -> str:
+        return name[1:-1] if name.type == "QUOTED" else str(name)
+
+    def column(self, *names: str) -> c.Column:
+        return c.Column(".".join(names))
 
     def value(self, token: Token) -> c.Value:
         if token.type in ("DATE", "TIMESTAMP"):

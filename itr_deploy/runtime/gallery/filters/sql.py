@@ -166,4 +166,4 @@ class _Writer:
 def _quoted(name: str) -> str:
     if "`" in name:
         raise FilterError(f"column {name!r} has a back-tick in its name and cannot be filtered")
-    return f"`{name}`"
+    return ".".join(f"`{part}`" for part in name.split("."))
