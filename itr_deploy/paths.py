@@ -34,7 +34,7 @@ def local_path(given: str | os.PathLike[str]) -> Path:
         raise UsageError("a path is empty; name a file or directory (is a variable unset?)")
     if "\0" in text:
         raise UsageError(f"path {text!r} contains a NUL character; no file can have this name")
-    if (_URL_AS_PATH if isinstance(given, Path) else _URL).match(text):
+    if _URL.match(text) or _URL_AS_PATH.match(text):
         text = _path_of_url(text)
     path = Path(text)
     if text.startswith("~"):

@@ -28,6 +28,15 @@ def test_a_tilde_is_the_home_directory(kind: type, home: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [str, Path])
+def test_one_slash_is_a_url_too(kind: type) -> None:
+    """As a `Path` of it has, which is asked for again."""
+    assert local_path(kind("file:/srv/gallery")) == Path("/srv/gallery")
+    with pytest.raises(UsageError, match="is not a local path"):
+        local_path(kind("s3:/bucket/gallery"))
+    assert local_path(kind("C:/Users")) == Path("C:/Users")
+
+
+@pytest.mark.parametrize("kind", [str, Path])
 def test_a_file_url_is_its_path(kind: type) -> None:
     assert local_path(kind("file:///srv/my%20gallery")) == Path("/srv/my gallery")
     assert local_path("file://localhost/srv") == Path("/srv")

@@ -2,7 +2,7 @@
 
 A bundle may be replaced or removed while a service has it open, and most of its files are only
 needed later. Small files are kept in memory. Of large ones the open file is kept, which the system
-does not give up as long as somebody has it open.
+does not give up as long as somebody has it open; whoever uses it asks whether it was written over.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import mmap
 import os
 import stat
+import weakref
 from pathlib import Path
 
 from itr_deploy.bundle.files import CHUNK
@@ -41,7 +42,8 @@ class BoundFile:
         self._linked = path.resolve() != root.resolve() / path.relative_to(root)
         self._content: bytes | None = None
         self._mapped: mmap.mmap | None = None
-        handle = _open(path, name)
+        handle = self._handle = _open(path, name)
+        closing = weakref.finalize(self, os.close, handle)
         try:
             self._seen = _signature(os.fstat(handle))
             if self._seen[2] != info.bytes:
@@ -50,13 +52,12 @@ class BoundFile:
                 content = b"".join(_chunks(handle))
                 digest = hashlib.sha256(content).hexdigest()
                 self._content = content
+                closing()
             else:
                 digest = _digest(handle)
                 self._mapped = mmap.mmap(handle, 0, access=mmap.ACCESS_READ)
         except OSError as error:
             raise BundleError(f"{name}: cannot be read: {error.strerror or error}") from error
-        finally:
-            os.close(handle)
         if digest != info.sha256:
             raise self._changed("copy or export the bundle again")
 
@@ -64,6 +65,24 @@ class BoundFile:
     def linked(self) -> bool:
         """Whether the file itself is a link, or lies in a linked directory of the bundle."""
         return self._linked
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the content is kept in memory."""
+        return self._content is not None
+
+    def check_unwritten(self) -> None:
+        """Refuse a large file that something has written into, or cut, since it was checked.
+
+        Costs a microsecond. A file that was replaced or removed is still what it was.
+
+        Raises:
+            BundleError: It was written over.
+        """
+        if not self.is_kept:
+            status = os.fstat(self._handle)
+            if (status.st_size, status.st_mtime_ns) != self._seen[2:4]:
+                raise self._changed("load the bundle again")
 
     def in_place(self) -> bool:
         """Whether the path still leads to the checked file, and nothing has written to it."""

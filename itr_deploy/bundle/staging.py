@@ -13,7 +13,7 @@ import psutil
 from itr_deploy.bundle.exchange import exchange
 from itr_deploy.bundle.files import output_errors
 from itr_deploy.bundle.leftovers import clear_leftovers, entries, shortened, staged
-from itr_deploy.errors import OutputError
+from itr_deploy.errors import ItrDeployError, OutputError
 
 
 @contextmanager
@@ -36,9 +36,10 @@ def staged_directory(
     Raises:
         OutputError: ``output`` exists and may not be replaced, or the disk refuses.
     """
-    output = output.absolute()
+    output = _meant(output)
     recover(output)
     check_output(output, force=force, replaceable=replaceable, kind=kind)
+    before = _content(output)
     within = _is_filled_in_place(output)
     parent = output if within else output.parent
     with output_errors(output):
@@ -48,13 +49,17 @@ def staged_directory(
         with output_errors(output), staged(output, parent, directory=True) as staging:
             staging.chmod(0o755)
             yield staging
+            if _content(output) != before:
+                # Somebody else was quicker, or put something there.
+                check_output(output, force=force, replaceable=replaceable, kind=kind)
             if within:
                 _move_up(staging, output, last)
             else:
                 _swap(staging, output)
-    except OutputError as error:
+    except ItrDeployError as error:
         # Users know the output; the staging directory is gone when they read this.
-        raise OutputError(str(error).replace(str(staging), str(output))) from error
+        said = str(error).replace(str(staging), str(output))
+        raise (error if said == str(error) else type(error)(said)) from error
 
 
 def check_output(
@@ -65,7 +70,7 @@ def check_output(
     Raises:
         OutputError: It exists and may not be replaced, or there is no writing there.
     """
-    output = output.absolute()
+    output = _meant(output)
     with output_errors(output):
         there = output.exists() or output.is_symlink()
         empty = output.is_dir() and not entries(output)
@@ -107,6 +112,19 @@ def recover(output: Path) -> None:
             was.rename(output)
         elif was.exists():
             shutil.rmtree(was, ignore_errors=True)
+
+
+def _content(output: Path) -> set[str] | None:
+    """Names in a directory, None if there is none."""
+    return entries(output) if output.is_dir() else None
+
+
+def _meant(output: Path) -> Path:
+    """Where an output really lies: a link goes on leading there."""
+    try:
+        return output.resolve() if output.is_symlink() else output.absolute()
+    except (OSError, RuntimeError):  # a ring of links
+        return output.absolute()
 
 
 def _is_filled_in_place(output: Path) -> bool:

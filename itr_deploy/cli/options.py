@@ -95,6 +95,7 @@ Threads = Annotated[
         help="Threads that compute on the CPU; by default $ITR_DEPLOY_THREADS, else "
         "$OMP_NUM_THREADS, else every core that affinity and CPU quota allow.",
         min=1,
+        max=1024,
         is_eager=True,
         callback=_use_threads,
         show_default=False,

@@ -11,6 +11,7 @@ from itr_deploy.benchmarking.report import BenchReport
 from itr_deploy.bundle.modality import Modality, other
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.errors import UsageError
+from itr_deploy.runtime.cpus import MOST_THREADS
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice, each, or_none, whole
 
@@ -23,7 +24,7 @@ from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice, each,
     batch=each(whole(1), least=1),
     candidates=each(or_none(whole(1))),
     prefilter=whole(1),
-    threads=each(or_none(whole(1)), least=1),
+    threads=each(or_none(whole(1, MOST_THREADS)), least=1),
     rounds=whole(1),
     k=whole(1),
     resident=FLAG,

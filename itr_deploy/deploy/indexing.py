@@ -126,7 +126,7 @@ def index(
     matcher = Matcher.load(bundle, device=device, backend=backend)
     ids, items, columns = _items(Path(data), split, modality)
     if metadata is not None:
-        columns |= metadata_columns(Path(metadata), ids)
+        columns |= metadata_columns(Path(metadata), ids, taken=list(columns))
 
     def tell(done: int) -> None:
         progress(done, len(ids))

@@ -123,8 +123,9 @@ def read_regions(path: str | Path) -> Any:
         InputError: The file cannot be read.
     """
     try:
-        found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        # Mapped, so that no header can ask for more memory than the file has bytes.
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # damaged headers raise the tokenizer's errors and others
         raise InputError(f"{path}: {not_an_array(Path(path), error)}") from error
     if isinstance(found, np.lib.npyio.NpzFile):
         found.close()

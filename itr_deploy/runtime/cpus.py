@@ -14,6 +14,8 @@ from itr_deploy.errors import UsageError
 log = logging.getLogger(__name__)
 
 VARIABLE = "ITR_DEPLOY_THREADS"
+MOST_THREADS = 1024
+"""More than any machine has cores for; a system takes minutes to start some ten thousands."""
 OPENMP = "OMP_NUM_THREADS"
 
 
@@ -23,11 +25,14 @@ def default_threads() -> int:
     ``$ITR_DEPLOY_THREADS`` if set, else ``$OMP_NUM_THREADS`` if set, else `available_cores`.
 
     Raises:
-        UsageError: ``$ITR_DEPLOY_THREADS`` is not a whole number, at least 1.
+        UsageError: ``$ITR_DEPLOY_THREADS`` is not a whole number from 1 to `MOST_THREADS`.
     """
     if chosen := os.environ.get(VARIABLE):
         if (number := _whole(chosen)) is None:
-            raise UsageError(f"{VARIABLE}={chosen!r} must be a whole number, at least 1; unset it")
+            raise UsageError(
+                f"{VARIABLE}={chosen[:40]!r} must be a whole number from 1 to {MOST_THREADS}; "
+                "unset it"
+            )
         return number
     if given := os.environ.get(OPENMP):
         # OpenMP takes one number a level of nesting, and ignores what it cannot read.
@@ -108,4 +113,7 @@ def _prefixes(parts: tuple[str, ...]) -> list[tuple[str, ...]]:
 
 
 def _whole(text: str) -> int | None:
-    return int(text) if text.strip().isdecimal() and int(text) >= 1 else None
+    short = text.strip()
+    if not short.isdecimal() or len(short) > 10:
+        return None
+    return int(short) if 1 <= int(short) <= MOST_THREADS else None

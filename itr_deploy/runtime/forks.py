@@ -11,9 +11,9 @@ import atexit
 import ctypes
 import os
 import weakref
-from typing import Any
+from typing import Any, NoReturn
 
-from itr_deploy.errors import SetupError
+from itr_deploy.errors import SetupError, UsageError
 
 _user: int | None = None
 """The process that first used one of the libraries."""
@@ -36,6 +36,21 @@ def check_process() -> None:
             "gallery, and a fork has none of their threads; load them after the fork: gunicorn "
             "without preloading, multiprocessing with start method 'spawn', Celery in "
             "worker_process_init; see docs/guides/processes.md"
+        )
+
+
+class OneProcess:
+    """Base of objects that belong to one process and are loaded anew in every other."""
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied.
+
+        Raises:
+            UsageError: Always; says what to do.
+        """
+        raise UsageError(
+            f"a {type(self).__name__} cannot be pickled or copied; load it in the process that "
+            "uses it, threads may share one (docs/guides/processes.md)"
         )
 
 

@@ -16,6 +16,7 @@ from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.runtime.backends import Backend, open_backend
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.encoding.sources import ImageSource, TextSource, source
+from itr_deploy.runtime.forks import OneProcess
 from itr_deploy.runtime.pair_scorer import PairScorer
 from itr_deploy.runtime.projection import read_projection
 from itr_deploy.runtime.text import TextProcessor, text_processor
@@ -41,7 +42,7 @@ BACKEND = satisfying(
 )
 
 
-class Matcher:
+class Matcher(OneProcess):
     """A trained matcher, ready to score. Safe to use from several threads.
 
     Attributes:

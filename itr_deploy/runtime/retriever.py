@@ -16,6 +16,7 @@ from itr_deploy.errors import BundleError, InputError, UsageError
 from itr_deploy.runtime.backends import Backend
 from itr_deploy.runtime.encoding.checks import as_array
 from itr_deploy.runtime.encoding.encoded import Encoded
+from itr_deploy.runtime.forks import OneProcess
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.matcher import BACKEND, Matcher
@@ -51,7 +52,7 @@ _LISTS = satisfying(
 )
 
 
-class Retriever:
+class Retriever(OneProcess):
     """Searches a gallery with a bundle's matcher. Safe to use from several threads.
 
     Examples:

@@ -136,3 +136,21 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="not a regular file"):
         read_regular(tmp_path / "manifest.json")
     shutil.rmtree(tmp_path)
+
+
+@pytest.mark.parametrize("change", ["written", "cut", "removed", "replaced"])
+def test_a_file_in_use_says_whether_it_was_written_over(change: str, file: BoundFile) -> None:
+    """What is kept in memory, removed or replaced is still the same to whoever has it open."""
+    if change == "written":
+        file.path.write_bytes(b"THE old content")
+    elif change == "cut":
+        os.truncate(file.path, 3)
+    else:
+        file.path.unlink()
+        if change == "replaced":
+            file.path.write_bytes(b"the new content")
+    if change in ("removed", "replaced") or file.is_kept:
+        file.check_unwritten()
+    else:
+        with pytest.raises(BundleError, match=r"a file does not match .* load the bundle again"):
+            file.check_unwritten()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from itr_deploy.bundle.staging import check_output, staged_directory
-from itr_deploy.errors import OutputError
+from itr_deploy.errors import OutputError, ParityError
 from tests.support.files import largest_file, tree
 
 
@@ -183,3 +183,45 @@ def test_a_relative_output_is_put_in_the_working_directory(
         build(root, "new")
         monkeypatch.chdir("/")
     assert ours(tmp_path / "relative")
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_appears_there_meanwhile_stays(force: bool, output: Path) -> None:
+    def meanwhile(root: Path) -> None:
+        build(root, "new")
+        output.mkdir()
+        (output / "notes.txt").write_text("mine")
+
+    with pytest.raises(OutputError, match="exists"), staged(output, force=force) as root:
+        meanwhile(root)
+    assert (output / "notes.txt").read_text() == "mine"
+    assert only_output_is_there(output)
+
+
+def test_a_finished_run_of_another_process_is_not_replaced(output: Path) -> None:
+    def meanwhile(root: Path) -> None:
+        build(root, "late")
+        output.mkdir()
+        build(output, "first")
+
+    with pytest.raises(OutputError, match="give force=True"), staged(output) as root:
+        meanwhile(root)
+    assert (output / "mark").read_text() == "first"
+
+
+def test_an_output_that_is_a_link_goes_on_leading_there(output: Path, tmp_path: Path) -> None:
+    with staged(tmp_path / "real") as root:
+        build(root, "old")
+    output.parent.mkdir()
+    output.symlink_to(tmp_path / "real")
+    with staged(output, force=True) as root:
+        build(root, "new")
+    assert output.is_symlink()
+    assert (tmp_path / "real" / "mark").read_text() == "new"
+    assert {path.name for path in tmp_path.iterdir()} == {"place", "real"}
+
+
+def test_no_error_names_the_directory_that_is_gone(output: Path) -> None:
+    with pytest.raises(ParityError) as caught, staged(output) as root:
+        raise ParityError(f"{root}: differs")
+    assert str(caught.value) == f"{output}: differs"

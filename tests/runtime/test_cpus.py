@@ -77,7 +77,7 @@ def test_the_users_variables_come_first(monkeypatch: pytest.MonkeyPatch) -> None
     assert default_threads() == 7
 
 
-@pytest.mark.parametrize("wrong", ["0", "-2", "two", "1.5"])
+@pytest.mark.parametrize("wrong", ["0", "-2", "two", "1.5", "1025", "9999999999"])
 def test_a_number_of_threads_that_is_none_is_refused_in_one_line(
     wrong: str, monkeypatch: pytest.MonkeyPatch, bundle: Path
 ) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itr_deploy import Matcher
-from itr_deploy.errors import InputError
+from itr_deploy.errors import InputError, UsageError
 from tests.support.items import WIDTH, images, texts
 
 CLOSE = 2e-5
@@ -188,8 +190,8 @@ def test_inputs_are_not_changed(matcher: Matcher) -> None:
     features, (ids, counts) = images(3), texts([3, 8], padding=2)
     before = features.copy(), ids.copy(), counts.copy()
     matcher.score(texts=(ids, counts), images=features)
-    for array, copy in zip((features, ids, counts), before, strict=True):
-        np.testing.assert_array_equal(array, copy)
+    for array, kept in zip((features, ids, counts), before, strict=True):
+        np.testing.assert_array_equal(array, kept)
 
 
 @pytest.mark.parametrize("sizes", [(0, 2), (2, 0), (0, 0)])
@@ -292,3 +294,15 @@ def test_stored_bytes_of_an_item_are_those_of_its_tensors(matcher: Matcher) -> N
         held = sum(tensor.nbytes for tensor in block.tensors.values())
         assert matcher.item_bytes(encoded.modality, 7) == held
         assert matcher.item_bytes(encoded.modality, 7, 2) == held // 2
+
+
+@pytest.mark.parametrize("texts", [{"a dog", "a cat"}, {"a dog": 1}, frozenset(["a dog"])])
+def test_texts_without_an_order_are_refused(texts: Any, matcher: Matcher) -> None:
+    with pytest.raises(InputError, match="which has no order"):
+        matcher.score(texts=texts, images=images(2))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_matcher_is_loaded_anew_in_every_process(copied: Any, matcher: Matcher) -> None:
+    with pytest.raises(UsageError, match="a Matcher cannot be pickled or copied; load it in"):
+        copied(matcher)

@@ -45,7 +45,7 @@ def open_features(path: Path) -> NDArray[Any]:
     """
     try:
         features: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, OSError, EOFError) as error:
+    except Exception as error:  # damaged headers raise the tokenizer's errors and others
         raise InputError(f"{path}: {not_an_array(path, error)}") from error
     if features.ndim != 3:
         raise InputError(

@@ -54,6 +54,18 @@ def read_lines(path: Path) -> list[str]:
     return lines
 
 
+def refuse_other_encodings(path: Path) -> None:
+    """Refuse a text file that is not UTF-8.
+
+    Raises:
+        InputError: It is not, or cannot be read.
+    """
+    try:
+        _decoded(path, path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
 def refuse_numbered(path: Path, captions: list[str]) -> None:
     """Refuse captions with an image's name before each, which would be taken for words.
 
@@ -73,6 +85,12 @@ def _decoded(path: Path, content: bytes) -> str:
             raise InputError(
                 f"{path}: is {name}; convert it with iconv -f {name} -t UTF-8 old > new"
             )
+    if b"\0" in content:
+        line = content.count(b"\n", 0, content.index(b"\0")) + 1
+        raise InputError(
+            f"{path}: line {line} has a NUL character; if the file is UTF-16 without a byte order "
+            "mark, convert it with iconv -f UTF-16LE -t UTF-8 old > new"
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -94,11 +94,24 @@ def state_dict(model: Any, *, source: Path) -> dict[str, Tensor]:
         CheckpointError: ``model`` is not a dictionary of tensors.
     """
     if not is_state_dict(model):
+        odd = _no_tensor(model)
+        if odd is not None:
+            raise CheckpointError(
+                f"{source}: {str(odd)[:80]!r} of 'model' is a {type(model[odd]).__name__}, not a "
+                "tensor; save model.state_dict()"
+            )
         raise CheckpointError(
             f"{source}: 'model' is a {type(model).__name__}, not one state dict of tensors; "
             f"{another_model(model)}"
         )
     return dict(model)
+
+
+def _no_tensor(model: Any) -> Any:
+    """The key of a value that is no tensor, among tensors; None if there is none."""
+    if not isinstance(model, Mapping) or not any(isinstance(v, Tensor) for v in model.values()):
+        return None
+    return next((key for key, value in model.items() if not isinstance(value, Tensor)), None)
 
 
 def state_dicts(model: Any, *, count: int, source: Path, family: str) -> list[dict[str, Tensor]]:

@@ -24,8 +24,9 @@ from itr_deploy.runtime.backends.importing import import_onnxruntime
 from itr_deploy.runtime.backends.ordered_pool import OrderedPool
 from itr_deploy.runtime.backends.providers import CpuProvider, Provider
 from itr_deploy.runtime.backends.sessions import open_bound_session
-from itr_deploy.runtime.cpus import default_threads
+from itr_deploy.runtime.cpus import MOST_THREADS, default_threads
 from itr_deploy.runtime.forks import check_process
+from itr_deploy.values import shown
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +61,10 @@ class OnnxRuntimeBackend:
             SetupError: onnxruntime is not installed, or does not have the provider.
             UsageError: The number of threads is not valid.
         """
-        if threads is not None and (type(threads) is not int or threads < 1):
-            raise UsageError(f"threads={threads!r} must be a whole number, at least 1, or None")
+        if threads is not None and (type(threads) is not int or not 1 <= threads <= MOST_THREADS):
+            raise UsageError(
+                f"threads={shown(threads)} must be a whole number from 1 to {MOST_THREADS}, or None"
+            )
         self._provider = provider or CpuProvider()
         self._runtime = import_onnxruntime(self._provider.device)
         self._bundle = bundle
@@ -72,6 +75,7 @@ class OnnxRuntimeBackend:
         self._device_copies = DeviceCopies(self._copied, lambda _: None)
         self._pool = OrderedPool(self.workers)
         self._sessions: dict[str, Any] = {}
+        self._large = [file for file in bundle.files.values() if not file.is_kept]
         self._profiles: Path | None = None
         self._lock = threading.Lock()
 
@@ -93,11 +97,15 @@ class OnnxRuntimeBackend:
         """Run one graph; safe to call from several threads.
 
         Raises:
-            BundleError: The graph does not run on inputs that the manifest says it takes.
+            BundleError: The graph does not run on inputs that the manifest says it takes, or a file
+                of the bundle was written over.
             SetupError: The graph cannot be loaded on the device, or fails there; or the process
                 is a fork of one that used a backend.
         """
         session = self._session(graph)
+        for file in self._large:
+            # Sessions read its pages: what was cut would end the process, the rest score wrongly.
+            file.check_unwritten()
         names = [output.name for output in session.get_outputs()]
         with self._errors(graph):
             if self.device == "cpu":

@@ -60,8 +60,9 @@ def open_bound_session(
 ) -> Any:
     """Create a session of a bundle's graph, of the bytes that were checked when it was opened.
 
-    By its path, as long as the files there are the checked ones: their pages are then shared by all
-    processes. By its content, where the bundle was replaced meanwhile, or consists of links.
+    By its path, if it has large files and those there are the checked ones: their pages are then
+    shared by all processes, and who runs it must ask `BoundFile.check_unwritten` first. By its
+    content, where it is small, was replaced meanwhile, or consists of links.
 
     Args:
         bundle: The opened bundle.
@@ -75,7 +76,8 @@ def open_bound_session(
     """
     own, weights = bundle.files[bundle.manifest.graphs[graph].file], bundle.weights_of(graph)
     files = (own, *weights.values())
-    if not any(file.linked for file in files) and _in_place(files):
+    large = not all(file.is_kept for file in files)
+    if large and not any(file.linked for file in files) and _in_place(files):
         session = open_session(own.path, options, providers=providers, runtime=runtime)
         if _in_place(files):
             return session

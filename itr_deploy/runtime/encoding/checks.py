@@ -24,12 +24,17 @@ def as_array(values: Any, what: str) -> NDArray[Any]:
     """The user's values as one array.
 
     Raises:
-        InputError: The values are ragged.
+        InputError: The values are ragged, masked, or of a kind that makes no array.
     """
+    if isinstance(values, np.ma.MaskedArray):
+        raise InputError(
+            f"{what} are a masked array; give .filled(...) or the images that are whole"
+        )
     try:
         return values if isinstance(values, np.ndarray) else np.asarray(values)
-    except ValueError as error:
-        raise InputError(f"{what} do not make one array: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # the array protocol runs other libraries' code, such as PyTorch's
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{what} do not make one array: {said[:200]}") from error
 
 
 def check_regions(regions: Any, items: ImageItems) -> NDArray[Any]:

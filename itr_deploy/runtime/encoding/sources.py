@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -130,6 +130,10 @@ class TextSource(SlicedSource):
         super().__init__(encoder)
         if isinstance(texts, str):
             raise InputError("expected a list of texts; put the text in a list")
+        if isinstance(texts, (set, frozenset, Mapping)):
+            raise InputError(
+                f"expected a list of texts, not a {type(texts).__name__}, which has no order"
+            )
         if not isinstance(texts, Iterable):
             raise InputError(f"expected a list of texts, not a {type(texts).__name__}")
         items = encoder.bundle.manifest.texts

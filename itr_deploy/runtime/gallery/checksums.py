@@ -28,6 +28,7 @@ from itr_deploy.runtime.gallery.files import (
     manifest_path,
     names,
     stored_files,
+    version_of,
 )
 
 log = logging.getLogger(__name__)
@@ -98,17 +99,20 @@ def check_sizes(path: str, root: Path) -> None:
     known = _read(path, root)
     if known is None:
         return
+    latest = latest_version(root)
     for name, entry in known.files.items():
         try:
             status = (root / name).stat()
-        except OSError:
+        except OSError as error:
+            if version_of(name) > latest:
+                raise damaged(path, f"{name} is missing, the gallery's newest state") from error
             # Of an old version that was cleaned up; LanceDB misses it if it is not.
             continue
         if not stat.S_ISREG(status.st_mode):
             raise damaged(path, f"{name} is not a regular file")
         if status.st_size != entry.bytes:
             raise damaged(path, f"{name} has {status.st_size} bytes, {entry.bytes} were written")
-    manifest = manifest_path(root, latest_version(root))
+    manifest = manifest_path(root, latest)
     if manifest is not None:
         _compare(path, root, [manifest.relative_to(root).as_posix()], known)
 

@@ -112,6 +112,12 @@ def latest_version(root: Path) -> int:
     return max(found, default=0)
 
 
+def version_of(name: str) -> int:
+    """The version whose manifest a file is, by its name in the table's directory; else 0."""
+    path = Path(name)
+    return _version(path.stem) if path.parts[0] == VERSIONS and path.suffix == ".manifest" else 0
+
+
 def manifest_digest(root: Path, version: int, gallery_id: str) -> str:
     """SHA-256 of a version's manifest, empty if it cannot be read here or is another gallery's.
 

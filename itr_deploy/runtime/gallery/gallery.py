@@ -13,6 +13,7 @@ from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.errors import BundleError, GalleryError
 from itr_deploy.runtime.encoding.sources import Source, source
+from itr_deploy.runtime.forks import OneProcess
 from itr_deploy.runtime.gallery import coarse_index, writing
 from itr_deploy.runtime.gallery.checksums import Verified
 from itr_deploy.runtime.gallery.given import checked_ids
@@ -24,7 +25,7 @@ from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.values import PATH, checked, choice
 
 
-class Gallery:
+class Gallery(OneProcess):
     """Items of one modality, encoded by one bundle, in a LanceDB table.
 
     One process may write to a gallery at a time, and a second one waits; any number may read.

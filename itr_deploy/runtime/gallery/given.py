@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from itr_deploy.bundle.names import first_repeated
@@ -50,8 +51,17 @@ def checked_ids(ids: Sequence[str]) -> list[str]:
     return names
 
 
-def metadata_table(metadata: Mapping[str, Sequence[Any]] | None, count: int) -> pa.Table:
+def metadata_table(
+    metadata: Mapping[str, Sequence[Any]] | None,
+    count: int,
+    types: Mapping[str, pa.DataType] | None = None,
+) -> pa.Table:
     """The user's columns as an Arrow table with inferred types.
+
+    Args:
+        metadata: The columns, as given.
+        count: Number of items.
+        types: Of the columns that the gallery has, for those that are given without any value.
 
     Raises:
         GalleryError: A name that is reserved or cannot be read back, a wrong length, or values of
@@ -65,7 +75,7 @@ def metadata_table(metadata: Mapping[str, Sequence[Any]] | None, count: int) -> 
         )
     for name, values in (metadata or {}).items():
         _check_name(name)
-        arrays.append(_column(name, values, count))
+        arrays.append(_column(name, values, count, (types or {}).get(name)))
         names.append(name)
     return pa.Table.from_arrays(arrays, names=names)
 
@@ -94,7 +104,7 @@ def _check_name(name: object) -> None:
         )
 
 
-def _column(name: str, values: Any, count: int) -> pa.Array:
+def _column(name: str, values: Any, count: int, known: pa.DataType | None) -> pa.Array:
     """A column's values.
 
     Raises:
@@ -120,8 +130,10 @@ def _column(name: str, values: Any, count: int) -> pa.Array:
         # Values are any objects of the user's, and Arrow asks them in many ways.
         lines = str(error).splitlines() or [type(error).__name__]
         raise GalleryError(f"{called}: {lines[0][:200]}") from error
-    for field in _fields_in(column.type):
+    for field in fields_in(column.type):
         _check_name(field)
+    if known is not None and pa.types.is_null(column.type):
+        return pa.nulls(count, known)
     if count and pa.types.is_null(column.type):
         raise GalleryError(
             f"{called} holds no value, so that it has no type; give it one or leave the column out"
@@ -129,13 +141,22 @@ def _column(name: str, values: Any, count: int) -> pa.Array:
     return column
 
 
-def _fields_in(kind: pa.DataType) -> Iterator[str]:
+def overflows(given: pa.ChunkedArray, stored: pa.ChunkedArray) -> bool:
+    """Whether a number becomes infinite as it is stored."""
+    number = pa.types.is_floating(given.type) or pa.types.is_integer(given.type)
+    if not (number and pa.types.is_floating(stored.type)):
+        return False
+    before, after = (column.to_numpy().astype(np.float64) for column in (given, stored))
+    return bool((np.isinf(after) & ~np.isinf(before)).any())
+
+
+def fields_in(kind: pa.DataType) -> Iterator[str]:
     """Names of all fields of records in a column."""
     for number in range(kind.num_fields):
         field = kind.field(number)
         if pa.types.is_struct(kind):
             yield field.name
-        yield from _fields_in(field.type)
+        yield from fields_in(field.type)
 
 
 def _is_unicode(text: str) -> bool:

@@ -39,6 +39,16 @@ class _Lock:
         self.threads = threading.RLock()
         self.is_held = False
 
+    @property
+    def is_held_by_this_thread(self) -> bool:
+        """Whether the calling thread has the lock over processes."""
+        if not self.threads.acquire(blocking=False):
+            return False
+        try:
+            return self.is_held
+        finally:
+            self.threads.release()
+
 
 _locks: dict[str, _Lock] = {}
 _locks_lock = threading.Lock()
@@ -79,6 +89,11 @@ def replacing(output: Path, timeout: float) -> Iterator[None]:
     if not root.is_dir():
         yield
         return
+    if _lock_of(str(root.resolve())).is_held_by_this_thread:
+        raise GalleryBusyError(
+            f"{output}: this thread is in the middle of Gallery.writing(), whose lock goes with "
+            "the gallery; replace it afterwards"
+        )
     with writer_lock(str(output), root, seconds):
         yield
 

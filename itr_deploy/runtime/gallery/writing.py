@@ -13,7 +13,7 @@ import pyarrow as pa
 from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.encoding.sources import Source
 from itr_deploy.runtime.gallery import coarse_index, rows
-from itr_deploy.runtime.gallery.given import metadata_table
+from itr_deploy.runtime.gallery.given import fields_in, metadata_table, overflows
 from itr_deploy.runtime.gallery.layout import ID, describe, new_id, own_id, schema
 from itr_deploy.runtime.gallery.table import GalleryTable
 from itr_deploy.runtime.gallery.transaction import Feed, transaction
@@ -45,7 +45,7 @@ def add(
         )
     if not names:
         return
-    extra = metadata_table(metadata, len(names))
+    extra = metadata_table(metadata, len(names), _types(table))
     if table.count() == 0:
         # The first items decide the columns.
         layout = _first_layout(table, given, extra)
@@ -73,7 +73,7 @@ def update(
         OutputError: The disk refuses the write; the table is unchanged.
     """
     _require(table, names)
-    extra = metadata_table(metadata, len(names))
+    extra = metadata_table(metadata, len(names), _types(table))
     _check_columns(table, extra)
     if given is not None:
         _check_positions(table, given)
@@ -142,6 +142,12 @@ def _check_positions(table: GalleryTable, given: Source) -> None:
         )
 
 
+def _types(table: GalleryTable) -> dict[str, pa.DataType]:
+    """The types of the user's columns."""
+    state = table.state
+    return {name: state.schema.field(name).type for name in state.metadata_columns}
+
+
 def _check_columns(table: GalleryTable, extra: pa.Table) -> None:
     state = table.state
     unknown = set(extra.column_names) - set(state.metadata_columns)
@@ -151,14 +157,16 @@ def _check_columns(table: GalleryTable, extra: pa.Table) -> None:
             f"it has {', '.join(state.metadata_columns) or 'none'}"
         )
     for name in extra.column_names:
-        wanted = state.schema.field(name).type
+        wanted, given = state.schema.field(name).type, extra.schema.field(name).type
+        unknown = set(fields_in(given)) - set(fields_in(wanted))
         try:
-            extra[name].cast(wanted)
-        except pa.ArrowException as error:
+            fits = not unknown and not overflows(extra[name], extra[name].cast(wanted))
+        except pa.ArrowException:
+            fits = False
+        if not fits:
             raise GalleryError(
-                f"{table.path}: metadata column {name!r} holds {wanted}, "
-                f"not {extra.schema.field(name).type}"
-            ) from error
+                f"{table.path}: metadata column {name!r} holds {wanted}, not {given}"
+            )
 
 
 def _feed(

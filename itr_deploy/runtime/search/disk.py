@@ -84,6 +84,7 @@ class DiskSearcher:
         if candidates is None or max(candidates, k) >= allowed:
             return self._exhaustive(queries, k, where)
         width = max(candidates, k)
+        prefilter = None if prefilter is None else min(prefilter, allowed)
         step = max(1, self._rows_per_read // width)
         return [
             hits

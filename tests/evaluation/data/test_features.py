@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from itr_deploy.deploy.searching import read_regions
 from itr_deploy.errors import InputError, UsageError
-from itr_deploy.evaluation.data.features import find_features
+from itr_deploy.evaluation.data.features import find_features, open_features
 from itr_deploy.evaluation.data.split import read_images
 
 REGIONS = np.random.default_rng(0).standard_normal((4, 3, 8), dtype=np.float32)
@@ -83,3 +84,20 @@ def test_other_layouts_are_named_with_the_way_to_convert_them(make, said, tmp_pa
 def test_a_split_that_no_file_can_be_called_by_is_refused(split: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="split="):
         find_features(tmp_path, split)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (10000000000, 36, 102), }",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (1, (",
+        b"{'descr': '<f4', 'shape': (1, 2, 3), }",
+    ],
+)
+def test_a_damaged_header_is_one_line(header: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "test_ims.npy"
+    content = header + b" " * (117 - len(header)) + b"\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(content).to_bytes(2, "little") + content)
+    for read in (open_features, read_regions):
+        with pytest.raises(InputError, match="not a NumPy array of numbers, or truncated"):
+            read(path)

@@ -40,6 +40,8 @@ def test_the_ways_of_editors_are_the_same_lines(content: bytes, file: Path) -> N
         ("a dog\n".encode("utf-16"), r"is UTF-16; convert it with iconv -f UTF-16"),
         ("a dog\n".encode("utf-32"), r"is UTF-32; convert it with iconv -f UTF-32"),
         (b"a\rb\r", r"carriage returns alone"),
+        ("a dog\ntwo\n".encode("utf-16-le"), r"line 1 has a NUL character; .* iconv -f UTF-16LE"),
+        (b"a dog\na c\0t\n", r"line 2 has a NUL character"),
     ],
 )
 def test_what_cannot_be_read_as_it_is_meant_is_named(content: bytes, said: str, file: Path) -> None:
@@ -49,7 +51,7 @@ def test_what_cannot_be_read_as_it_is_meant_is_named(content: bytes, said: str, 
     assert str(file) in str(caught.value)
 
 
-@given(lines=st.lists(st.text(st.characters(exclude_characters="\r\n")).filter(str.strip)))
+@given(lines=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0")).filter(str.strip)))
 def test_any_lines_come_back(lines: list[str], file: Path) -> None:
     file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     found = read_lines(file)

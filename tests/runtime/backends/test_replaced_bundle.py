@@ -72,6 +72,25 @@ def test_weights_that_were_written_over_are_never_used(
         matcher.encode_texts(TEXTS)
 
 
+@pytest.mark.parametrize("change", ["overwritten", "cut"])
+def test_weights_that_are_written_over_while_sessions_read_them_are_seen(
+    change: str, copy: Path, bundle: Path
+) -> None:
+    """As ``cp`` does, which cuts the file first; small ones were read into memory."""
+    matcher = Matcher.load(copy, threads=1)
+    expected = matcher.score(texts=TEXTS, images=IMAGES)
+    weights = copy / "graphs" / "weights.bin"
+    if change == "cut":
+        weights.write_bytes(b"")
+    else:
+        (np.fromfile(weights, "<f4") * 0.9).astype("<f4").tofile(weights)
+    if bound.KEPT:
+        np.testing.assert_array_equal(matcher.score(texts=TEXTS, images=IMAGES), expected)
+    else:
+        with pytest.raises(BundleError, match=r"weights.bin does not match .* load the bundle"):
+            matcher.score(texts=TEXTS, images=IMAGES)
+
+
 def test_weights_that_the_manifest_does_not_list_are_refused(bundle: Path, tmp_path: Path) -> None:
     from itr_deploy.bundle.store import list_files, read_bundle, write_manifest
 

@@ -131,3 +131,18 @@ def test_a_token_id_outside_the_vocabulary_is_refused(value: int) -> None:
 def test_unsigned_ids_beyond_int64_are_refused() -> None:
     ids = np.full((1, 2), 2**63 + 1, np.uint64)
     assert str(2**63 + 1) in refusal(check_token_ids, ids, np.array([2]), TEXTS)
+
+
+class Refuses:
+    """As a tensor of PyTorch that wants a gradient."""
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        raise RuntimeError("call detach() first")
+
+
+def test_what_makes_no_array_is_refused_in_one_line() -> None:
+    assert "regions do not make one array: call detach() first" in refusal(
+        check_regions, Refuses(), IMAGES
+    )
+    masked = np.ma.masked_array(np.ones((1, 3, 5)), mask=True)
+    assert "masked array" in refusal(check_regions, masked, IMAGES)

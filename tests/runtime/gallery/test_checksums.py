@@ -182,3 +182,14 @@ def test_what_is_no_regular_file_is_never_read(name: str, matcher: Matcher, tmp_
     path.symlink_to("/dev/zero")
     with pytest.raises(GalleryError, match=r"is not a regular file; restore it"):
         Gallery.open(tmp_path / "gallery")
+
+
+def test_a_gallery_without_its_newest_state_is_damaged(matcher: Matcher, tmp_path: Path) -> None:
+    """As a partial copy is; without the check it opens as it was before."""
+    gallery = Gallery.create(tmp_path / "gallery", matcher)
+    gallery.add(item_names(4), images(4))
+    root = tmp_path / "gallery" / "items.lance"
+    manifest_path(root, gallery.version).unlink()  # type: ignore[union-attr]
+    for call in (lambda: Gallery.open(gallery.path), gallery.refresh):
+        with pytest.raises(GalleryError, match=r"_versions/.* is missing, the gallery's newest"):
+            call()

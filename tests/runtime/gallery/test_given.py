@@ -180,3 +180,34 @@ def test_what_fails_its_checks_changes_nothing(matcher: Matcher, tmp_path: Path)
         with pytest.raises(GalleryError):
             gallery.add(ids, images(1), metadata)
     assert Gallery.open(gallery.path).identity == before
+
+
+def test_a_value_is_cleared_with_a_list_of_nothing(matcher: Matcher, tmp_path: Path) -> None:
+    gallery = Gallery.create(tmp_path / "gallery", matcher)
+    gallery.add(names(2), images(2), {"price": [1.5, 2.5], "word": ["a", "b"]})
+    gallery.update(names(1), metadata={"price": [None], "word": [None]})
+    assert gallery.count("price IS NULL AND word IS NULL") == 1
+    assert gallery.table.schema.field("price").type == pa.float64()
+
+
+@pytest.mark.parametrize(
+    ("stored", "given"),
+    [
+        ([{"width": 1}], [{"width": 2, "depth": 3}]),
+        (pa.array([1.0], pa.float16()), [1e9]),
+        (pa.array([1.0], pa.float32()), [1e300]),
+        ([1], [1.5]),
+    ],
+)
+def test_what_a_column_would_lose_is_refused(
+    stored: Any, given: Any, matcher: Matcher, tmp_path: Path
+) -> None:
+    gallery = Gallery.create(tmp_path / "gallery", matcher)
+    gallery.add(["a"], images(1), {"it": stored})
+    for change in (
+        lambda: gallery.add(["b"], images(1), {"it": given}),
+        lambda: gallery.update(["a"], metadata={"it": given}),
+    ):
+        with pytest.raises(GalleryError, match="metadata column 'it' holds"):
+            change()
+    assert gallery.ids() == ["a"]

@@ -244,3 +244,15 @@ def test_where_nothing_can_be_written_the_lock_says_so(gallery: Gallery) -> None
     lock.mkdir()
     with pytest.raises(itr_deploy.OutputError, match=r"cannot write .*/gallery: .*as it was"):
         gallery.delete(names(1))
+
+
+def test_a_gallery_is_not_replaced_by_the_thread_that_writes_to_it(gallery: Gallery) -> None:
+    """The lock lies in the gallery: the next writer would not meet it."""
+    with (
+        gallery.writing(),
+        pytest.raises(GalleryBusyError, match="in the middle of"),
+        lock.replacing(Path(gallery.path), 0),
+    ):
+        raise AssertionError
+    with lock.replacing(Path(gallery.path), 0):
+        pass
