@@ -51,7 +51,10 @@ def test_what_cannot_be_read_as_it_is_meant_is_named(content: bytes, said: str, 
     assert str(file) in str(caught.value)
 
 
-@given(lines=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0")).filter(str.strip)))
+LINE = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0")).filter(str.strip)
+
+
+@given(lines=st.lists(LINE))
 def test_any_lines_come_back(lines: list[str], file: Path) -> None:
     file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     found = read_lines(file)
