@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from itr_deploy.bundle.manifest import GraphInfo, Manifest
+from itr_deploy.bundle.manifest import GraphInfo, Manifest, StorageType
 from itr_deploy.bundle.modality import (
     ENCODERS,
     MATCHERS,
@@ -40,15 +40,37 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     for role in sorted(ENCODERS):
         if (role, None) not in roles:
             yield f"there is no {role}"
-    for scorers in (MATCHERS, PREFILTERS) if manifest.has_prefilter else (MATCHERS,):
-        for role in scorers.values():
-            for storage in manifest.storages or ("float16",):
-                if (role, storage) not in roles:
-                    yield f"there is no {_called(role, storage)}"
+    if manifest.is_dual_encoder:
+        yield from _not_of_dual_encoders(manifest)
+    else:
+        yield from _missing_scorers(manifest, roles)
     yield from _names(manifest)
     tokens = manifest.texts
     if tokens.length is not None and tokens.length < tokens.max_tokens:
         yield f"texts of {tokens.max_tokens} tokens are padded to {tokens.length}"
+
+
+def _missing_scorers(
+    manifest: Manifest, roles: list[tuple[GraphRole, StorageType | None]]
+) -> Iterator[str]:
+    if manifest.images.views is not None:
+        yield "there is a matcher, and images of several views"
+    for scorers in (MATCHERS, PREFILTERS) if manifest.has_prefilter else (MATCHERS,):
+        for role in scorers.values():
+            for storage in manifest.storages:
+                if (role, storage) not in roles:
+                    yield f"there is no {_called(role, storage)}"
+
+
+def _not_of_dual_encoders(manifest: Manifest) -> Iterator[str]:
+    """Without a matcher there is nothing that would read stored tensors or a shortlist."""
+    for modality in MODALITIES:
+        for spec in manifest.items(modality).tensors:
+            yield f"{modality}_{spec.name} is stored, and there is no {MATCHERS[modality]}"
+    if manifest.has_prefilter:
+        yield f"there is a prefilter, and no {MATCHERS['text']}"
+    if manifest.pipeline.projections:
+        yield f"there is a projection, and no {MATCHERS['text']}"
 
 
 def _names(manifest: Manifest) -> Iterator[str]:
@@ -75,7 +97,7 @@ def _encoder(graph: GraphInfo, modality: Modality, manifest: Manifest) -> Iterat
         f"{modality}_{spec.name}": (2 + spec.per_position, spec.width)
         for spec in manifest.items(modality).tensors
     }
-    wanted[f"{modality}_embedding"] = (2, manifest.embedding_dim)
+    wanted[f"{modality}_embedding"] = (2, manifest.embedding_width(modality))
     found = {output.name: output.shape for output in graph.outputs}
     for name, (axes, width) in wanted.items():
         shape = found.get(name, ())

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from itr_deploy.bundle.modality import PREFILTERS, GraphRole, Modality
+from itr_deploy.bundle.modality import MATCHERS, PREFILTERS, GraphRole, Modality
 from itr_deploy.bundle.record import Record, SparseRecord
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -99,12 +99,17 @@ class FileInfo(Record):
     sha256: Digest
 
 
-class ImageItems(Record):
-    """The form of an image: its region features, and what is stored for it."""
+class ImageItems(SparseRecord):
+    """The form of an image: its region features, and what is stored for it.
+
+    ``views`` is the number of vectors in an image's embedding, of which the best counts, if a dual
+    encoder makes several.
+    """
 
     feature_dim: Size
-    regions: Size | None = None
+    regions: Size | None
     tensors: tuple[StoredTensor, ...]
+    views: Size | None = None
 
     @property
     def positions(self) -> int | None:
@@ -347,8 +352,20 @@ class Manifest(Record):
         return self.images if modality == "image" else self.texts
 
     @property
+    def is_dual_encoder(self) -> bool:
+        """Whether scores are products of the embeddings, and there is no matcher."""
+        return not any(graph.role in MATCHERS.values() for graph in self.graphs.values())
+
+    def embedding_width(self, modality: Modality) -> int:
+        """Values of an item's embedding: those of all its views."""
+        views = self.images.views or 1 if modality == "image" else 1
+        return self.embedding_dim * views
+
+    @property
     def storages(self) -> tuple[StorageType, ...]:
         """The types in which a gallery of this bundle may store its tensors."""
+        if self.is_dual_encoder:
+            return ("float32",)
         found = (graph.storage for graph in self.graphs.values())
         return tuple(dict.fromkeys(storage for storage in found if storage is not None))
 

@@ -101,6 +101,8 @@ def tune(
         queries = {f"{query}_query": asdict(tuned) for query, tuned in found.items()}
         print_json({"target": target, "growth": growth, **queries})
         return
+    if not found:
+        return  # a warning has said why
     for query, tuned in found.items():
         if tuned.projection is not None:
             _print_trial(direction_title(query), tuned.projection)

@@ -141,7 +141,7 @@ def index(
             output, force=force, replaceable=is_gallery, kind="gallery", last=last
         )
         with replacing(output, lock_timeout) if force else nullcontext(), staged as root:
-            made = Gallery.create(root, matcher, modality, storage or "float16")
+            made = Gallery.create(root, matcher, modality, storage)
             made.add(ids, items, columns, tell)
     gallery = Gallery.open(output, matcher, lock_timeout=lock_timeout)
     if coarse_index or (coarse_index is None and gallery.count() >= FROM):

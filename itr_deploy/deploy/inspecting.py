@@ -62,6 +62,7 @@ def _bundle(path: Path, verify: bool) -> dict[str, Any]:
         "precision": manifest.precision,
         "quantization": manifest.quantization or "none",
         "encoding_id": manifest.encoding_id,
+        "scores": "product of the embeddings" if manifest.is_dual_encoder else "matcher",
         "image_dim": manifest.images.feature_dim,
         "regions": manifest.images.regions or "any",
         "vocabulary": manifest.texts.vocab_size,
@@ -102,6 +103,8 @@ def _bundle(path: Path, verify: bool) -> dict[str, Any]:
             }
             for name, graph in manifest.graphs.items()
         ],
+        "embedding_dim": manifest.embedding_dim,
+        **({"views": manifest.images.views} if manifest.images.views else {}),
         "stored": [
             {
                 "item": modality,

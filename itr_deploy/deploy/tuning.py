@@ -61,7 +61,7 @@ def tune(
         bar: Shows the progress, in pairs.
 
     Returns:
-        The result for each query modality.
+        The result for each query modality; empty for a dual encoder, which has no shortlist.
 
     Raises:
         BundleError: The bundle is damaged.

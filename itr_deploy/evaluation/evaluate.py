@@ -170,6 +170,11 @@ def _check(matcher: Matcher, split: Split, options: Options) -> None:
         InputError: The split is too small for the re-ranker, or the neighbour lists do not fit it.
         UsageError: The folds do not divide the images, or options exclude each other.
     """
+    if options.candidates is not None and matcher.bundle.manifest.is_dual_encoder:
+        raise UsageError(
+            f"candidates={options.candidates} (--candidates) means nothing for a dual encoder: "
+            "every pair is scored by one product; leave it out"
+        )
     if options.folds > 1 and options.candidates is not None:
         raise UsageError("folds search parts of the split; give them without a shortlist")
     whole = any(given is not None for given in (options.baseline, options.steps, options.rerank))

@@ -25,6 +25,7 @@ from itr_deploy.bundle.manifest import (
     StorageType,
     TensorInfo,
     TextItems,
+    Workspace,
 )
 from itr_deploy.bundle.names import scale_name
 from itr_deploy.bundle.store import list_files, write_manifest
@@ -36,7 +37,7 @@ from itr_deploy.exporters.specs import GraphSpec
 from itr_deploy.exporters.storage import with_float16_gallery, with_int8_gallery
 from itr_deploy.exporters.text import BundledText
 from itr_deploy.exporters.weights import WeightsFile
-from itr_deploy.models.contract import TrainedMatcher
+from itr_deploy.models.contract import DeployedMatcher, DualEncoder, TrainedMatcher
 
 GRAPHS = "graphs"
 WEIGHTS = "weights.bin"
@@ -231,6 +232,7 @@ def _manifest(
         feature_dim=source.trained.image_dim,
         regions=deployed.regions,
         tensors=deployed.image_tensors,
+        views=deployed.views if isinstance(deployed, DualEncoder) else None,
     )
     texts = TextItems(
         vocab_size=source.trained.vocab_size,
@@ -260,7 +262,7 @@ def _manifest(
         embedding_dim=deployed.embedding_dim,
         images=images,
         texts=texts,
-        workspace=deployed.workspace,
+        workspace=deployed.workspace if isinstance(deployed, DeployedMatcher) else Workspace(),
         pipeline=deployed.pipeline,
         pruning=None if origin is None else origin.pruning,
         text_processing=source.text.processing,

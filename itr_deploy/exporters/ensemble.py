@@ -86,6 +86,13 @@ def check_same_inputs(members: Sequence[Bundle]) -> None:
         BundleError: The members differ; the message names the first difference.
     """
     first = members[0]
+    for member in members:
+        if member.manifest.images.views is not None:
+            raise BundleError(
+                f"{member.path}: its images have {member.manifest.images.views} vectors of which "
+                "the best counts, and the mean of two maxima is no product; take the mean of the "
+                "scores that both bundles give"
+            )
     for other in members[1:]:
         for what, values in _inputs(first).items():
             if values != _inputs(other)[what]:
@@ -100,6 +107,7 @@ def _inputs(bundle: Bundle) -> dict[str, object]:
     processing = manifest.text_processing
     files = {name: manifest.files[name].sha256[:12] for name in text_files(processing)}
     return {
+        "what scores pairs": "a product" if manifest.is_dual_encoder else "a matcher",
         "the width of a region": manifest.images.feature_dim,
         "the number of regions": manifest.images.regions,
         "the padded length of a text": manifest.texts.length,

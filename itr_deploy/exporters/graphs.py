@@ -56,6 +56,8 @@ def traced_graphs(
     ):
         progress(f"graph {spec.role}")
         yield spec, to_onnx(encoder, spec.inputs, spec.outputs, opset, precision)
+    if not isinstance(deployed, DeployedMatcher):
+        return  # a dual encoder: its scores are products of the embeddings
     progress("what scores pairs, for both directions")
     for roles, pairs, model in _scorers(deployed, opset, precision, quantization):
         for query, role in roles.items():

@@ -1,4 +1,4 @@
-"""The torch modules behind a bundle's graphs, made from any family's `DeployedMatcher`."""
+"""The torch modules behind a bundle's graphs, made from any family's `Deployed`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from itr_deploy.bundle.manifest import Precision
-from itr_deploy.models.contract import DeployedMatcher
+from itr_deploy.models.contract import Deployed, DeployedMatcher
 from itr_deploy.models.precision import matrix_precision
 from itr_deploy.models.quantised import quantised_products
 
@@ -43,24 +43,24 @@ class InPrecision(nn.Module):
 class ImageEncoderModule(nn.Module):
     """``regions [B, R, Di]`` -> the stored image tensors, then the embedding."""
 
-    def __init__(self, deployed: DeployedMatcher) -> None:
+    def __init__(self, deployed: Deployed) -> None:
         super().__init__()
         self.deployed = deployed
 
     def forward(self, regions: Tensor) -> tuple[Tensor, ...]:
-        """``float32 [B, R, Di]`` -> the outputs of `DeployedMatcher.encode_images`."""
+        """``float32 [B, R, Di]`` -> the outputs of `Deployed.encode_images`."""
         return self.deployed.encode_images(regions)
 
 
 class TextEncoderModule(nn.Module):
     """``token_ids [B, L], lengths [B]`` -> the stored text tensors, then the embedding."""
 
-    def __init__(self, deployed: DeployedMatcher) -> None:
+    def __init__(self, deployed: Deployed) -> None:
         super().__init__()
         self.deployed = deployed
 
     def forward(self, token_ids: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
-        """``int64 [B, L], int64 [B]`` -> the outputs of `DeployedMatcher.encode_texts`."""
+        """``int64 [B, L], int64 [B]`` -> the outputs of `Deployed.encode_texts`."""
         return self.deployed.encode_texts(token_ids, lengths)
 
 

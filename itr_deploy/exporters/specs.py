@@ -8,7 +8,7 @@ import torch
 
 from itr_deploy.bundle.manifest import StoredTensor
 from itr_deploy.bundle.modality import GraphRole, Modality
-from itr_deploy.models.contract import DeployedMatcher, TrainedMatcher
+from itr_deploy.models.contract import Deployed, DeployedMatcher, DualEncoder, TrainedMatcher
 
 Axes = tuple[int | str, ...]
 """A string is a dynamic axis."""
@@ -124,7 +124,7 @@ def _leading(tensor: GraphTensor, first: str) -> GraphTensor:
     return GraphTensor(tensor.name, tensor.dtype, (first, *tensor.axes[2:]))
 
 
-def _stored(deployed: DeployedMatcher, modality: Modality, *first: str) -> tuple[GraphTensor, ...]:
+def _stored(deployed: Deployed, modality: Modality, *first: str) -> tuple[GraphTensor, ...]:
     if modality == "image":
         specs, positions = deployed.image_tensors, deployed.regions or "regions"
     else:
@@ -138,8 +138,11 @@ def _stored(deployed: DeployedMatcher, modality: Modality, *first: str) -> tuple
     )
 
 
-def _embedding(deployed: DeployedMatcher, modality: Modality) -> GraphTensor:
-    return GraphTensor(f"{modality}_embedding", torch.float32, ("batch", deployed.embedding_dim))
+def _embedding(deployed: Deployed, modality: Modality) -> GraphTensor:
+    width = deployed.embedding_dim
+    if modality == "image" and isinstance(deployed, DualEncoder):
+        width *= deployed.views or 1
+    return GraphTensor(f"{modality}_embedding", torch.float32, ("batch", width))
 
 
 def _lengths(*first: str) -> GraphTensor:

@@ -18,7 +18,9 @@ from itr_deploy.bundle.manifest import Pipeline, Pruning, StoredTensor, Workspac
 
 __all__ = [
     "ChangedFrom",
+    "Deployed",
     "DeployedMatcher",
+    "DualEncoder",
     "PairOutput",
     "Pipeline",
     "PlainMatcher",
@@ -52,11 +54,12 @@ class PairOutput:
     shape: tuple[int, ...]
 
 
-class DeployedMatcher(nn.Module, ABC):
-    """The exported form: encoders for what depends on a single item, and a matcher.
+class Deployed(nn.Module, ABC):
+    """The exported form of any family: encoders for what depends on a single item.
 
     Attributes:
-        image_tensors: What a gallery stores for an image, in the encoder's output order.
+        image_tensors: What a gallery stores for an image besides its embedding, in the encoder's
+            output order.
         text_tensors: What it stores for a text.
         embedding_dim: Width of the coarse embedding, the encoders' last output. Its dot product
             ranks a shortlist.
@@ -64,24 +67,15 @@ class DeployedMatcher(nn.Module, ABC):
         text_length: Padded length when the model fixes it, else None.
         padded_together: Number of consecutive texts that are padded to the longest of them and
             whose padding takes part in their encoding, None where padding never matters.
-        workspace: Estimate of the matcher's scratch memory per pair.
-        pair_outputs: What `match_outputs` returns per pair besides its score.
-        prefilter_image_tensors: Names of the image tensors that `prefilter` reads; empty if
-            the family has no prefilter.
-        prefilter_text_tensors: Names of the text tensors that it reads.
         pipeline: Widths of the shortlists of a bundle that was not tuned.
     """
 
-    image_tensors: tuple[StoredTensor, ...]
-    text_tensors: tuple[StoredTensor, ...]
+    image_tensors: tuple[StoredTensor, ...] = ()
+    text_tensors: tuple[StoredTensor, ...] = ()
     embedding_dim: int
     regions: int | None = None
     text_length: int | None = None
     padded_together: int | None = None
-    workspace: Workspace
-    pair_outputs: tuple[PairOutput, ...] = ()
-    prefilter_image_tensors: tuple[str, ...] = ()
-    prefilter_text_tensors: tuple[str, ...] = ()
     pipeline: Pipeline = Pipeline()
 
     @abstractmethod
@@ -91,6 +85,39 @@ class DeployedMatcher(nn.Module, ABC):
     @abstractmethod
     def encode_texts(self, token_ids: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         """``int64 [B, L], int64 [B]`` -> the `text_tensors`, then the embedding ``[B, E]``."""
+
+
+class DualEncoder(Deployed):
+    """The exported form of a family whose score is the product of the embeddings.
+
+    It has no matcher: a search is one product with the embeddings of all items, which are all that
+    a gallery stores.
+
+    Attributes:
+        views: Number of vectors that an image is encoded to, of which the one with the largest
+            product counts: its embedding is ``[B, views * E]``, one vector after the other. None
+            where an image has one.
+    """
+
+    views: int | None = None
+    pipeline: Pipeline = Pipeline(candidates=None)
+
+
+class DeployedMatcher(Deployed):
+    """The exported form of a family that scores pairs: encoders, and a matcher.
+
+    Attributes:
+        workspace: Estimate of the matcher's scratch memory per pair.
+        pair_outputs: What `match_outputs` returns per pair besides its score.
+        prefilter_image_tensors: Names of the image tensors that `prefilter` reads; empty if
+            the family has no prefilter.
+        prefilter_text_tensors: Names of the text tensors that it reads.
+    """
+
+    workspace: Workspace
+    pair_outputs: tuple[PairOutput, ...] = ()
+    prefilter_image_tensors: tuple[str, ...] = ()
+    prefilter_text_tensors: tuple[str, ...] = ()
 
     @abstractmethod
     def match(self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]) -> Tensor:
@@ -197,7 +224,7 @@ class TrainedMatcher:
     """
 
     plain: PlainMatcher
-    deployed: DeployedMatcher
+    deployed: Deployed
     image_dim: int
     vocab_size: int
     options: Mapping[str, Any] = field(default_factory=dict)

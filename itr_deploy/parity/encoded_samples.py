@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import StoredTensor
 from itr_deploy.bundle.modality import Modality
-from itr_deploy.models.contract import DeployedMatcher
+from itr_deploy.models.contract import Deployed
 from itr_deploy.parity.samples import Sample
 from itr_deploy.runtime.encoding.encoded import Block, Encoded
 from itr_deploy.runtime.matcher import Matcher
@@ -31,7 +31,7 @@ class EncodedSample(NamedTuple):
 class SampleEncoder:
     """Encodes samples with a bundle: as a search does, and in one block as its graphs allow."""
 
-    def __init__(self, deployed: DeployedMatcher, matcher: Matcher) -> None:
+    def __init__(self, deployed: Deployed, matcher: Matcher) -> None:
         """Store the exported form and the bundle made from it."""
         self._deployed = deployed
         self._matcher = matcher

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from itr_deploy.bundle.modality import MATCHERS, PREFILTERS
 from itr_deploy.parity.report import ParityReport, RankComparison, compare, compare_ranks
 from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.runtime.products import product
 
 TOLERANCE = 1e-5
 """Largest error: the members' graphs are unchanged, only their mean is new."""
@@ -47,7 +48,7 @@ def _figures(
 ) -> dict[str, NDArray[np.float32]]:
     """Scores ``[queries, items]`` of every graph that scores, and the coarse product."""
     images, texts = matcher.encode_images(regions), matcher.encode_token_ids(ids, lengths)
-    figures = {"coarse product": texts.embedding @ images.embedding.T}
+    figures = {"coarse product": product(texts.embedding, images.embedding)}
     for storage in matcher.bundle.manifest.storages:
         for query, gallery in ((texts, images), (images, texts)):
             stored = gallery.stored_as(storage)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from itr_deploy.bundle.manifest import StorageType, StoredTensor
-from itr_deploy.bundle.modality import MATCHERS, MODALITIES, PREFILTERS, Roles
+from itr_deploy.bundle.modality import (
+    MATCHERS,
+    MODALITIES,
+    PREFILTERS,
+    Modality,
+    direction_title,
+)
 from itr_deploy.errors import ParityError
-from itr_deploy.models.contract import TrainedMatcher
+from itr_deploy.models.contract import DeployedMatcher, TrainedMatcher
 from itr_deploy.parity.encoded_samples import SampleEncoder
 from itr_deploy.parity.report import (
     Comparison,
@@ -27,10 +33,15 @@ from itr_deploy.parity.tolerances import Tolerances
 from itr_deploy.runtime.encoding.checks import NotFiniteError
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.runtime.pair_scorer import PairScorer
+from itr_deploy.runtime.scorer import Scorer
 
 Progress = Callable[[str], None]
 Pairs = list[tuple[str, NDArray[Any], NDArray[Any]]]
+
+PRODUCTS: Mapping[Modality, str] = {
+    query: f"product, {direction_title(query)}" for query in MODALITIES
+}
+"""What scores pairs where there is no matcher, for the report."""
 
 
 def verify(
@@ -84,7 +95,7 @@ def _compared(
         *gate.pair_outputs(),
     ]
     invariance, unchecked = list[Comparison](), list[str]()
-    if trained.deployed.prefilter_image_tensors and matcher.prefilter is None:
+    if gate.has_prefilter and matcher.prefilter is None:
         if whole:
             raise ParityError("the bundle lacks the model's prefilter; no bundle was written")
         unchecked.append("the prefilter: the bundle has none, an older itr-deploy exported it")
@@ -104,7 +115,7 @@ def _compared(
 
 
 class _Gate:
-    """The checks; scores come from what a search calls: `Matcher.encode_...` and `PairScorer`."""
+    """The checks; scores come from what a search calls: `Matcher.encode_...` and `Scorer`."""
 
     def __init__(
         self, trained: TrainedMatcher, matcher: Matcher, tolerances: Tolerances, given: list[Sample]
@@ -112,10 +123,17 @@ class _Gate:
         self._trained = trained
         self._matcher = matcher
         self._tolerances = tolerances
+        self._scoring = trained.deployed if isinstance(trained.deployed, DeployedMatcher) else None
+        self._names: Mapping[Modality, str] = MATCHERS if self._scoring else PRODUCTS
         self._storages = matcher.bundle.manifest.storages
         self._encoder = SampleEncoder(trained.deployed, matcher)
         self._samples = given
         self._forms = [self._encoder.forms(sample) for sample in given]
+
+    @property
+    def has_prefilter(self) -> bool:
+        """Whether the model has a prefilter."""
+        return self._scoring is not None and bool(self._scoring.prefilter_image_tensors)
 
     def encoder_outputs(self) -> list[Comparison]:
         """Every output of both encoders, padding included."""
@@ -143,9 +161,9 @@ class _Gate:
         ]
 
     def matcher_outputs(self) -> list[Comparison]:
-        """Scores of every matcher graph, compared with the published computation."""
+        """Scores of every matcher graph, or products, compared with the published computation."""
         references = [self._plain_scores(sample) for sample in self._samples]
-        return self._scores(self._matcher.scorer, MATCHERS, references)
+        return self._scores(self._matcher.scorer, self._names, references)
 
     def prefilter_outputs(self) -> list[Comparison]:
         """Scores of every prefilter graph, compared with the exported form in PyTorch."""
@@ -156,7 +174,10 @@ class _Gate:
         return self._scores(scorer, PREFILTERS, references)
 
     def _scores(
-        self, scorer: PairScorer, roles: Roles, references: list[NDArray[np.floating]]
+        self,
+        scorer: Scorer,
+        names: Mapping[Modality, str],
+        references: list[NDArray[np.floating]],
     ) -> list[Comparison]:
         """Scores of shared and of own candidates per query; references are ``[images, texts]``."""
         outputs: dict[tuple[str, StorageType], Pairs] = {}
@@ -167,18 +188,18 @@ class _Gate:
                     for storage in self._storages:
                         stored = gallery.stored_as(storage)
                         found = _candidate_pairs(scorer, queries, stored, by_query, form.name)
-                        key = roles[queries.modality], storage
+                        key = names[queries.modality], storage
                         outputs.setdefault(key, []).extend(found)
         return [
-            compare(f"{role}, {storage}", pairs, self._tolerances.scores[storage], storage)
-            for (role, storage), pairs in outputs.items()
+            compare(f"{name}, {storage}", pairs, self._tolerances.scores[storage], storage)
+            for (name, storage), pairs in outputs.items()
         ]
 
     def pair_outputs(self) -> list[Comparison]:
         """The matcher graphs' other outputs per pair, compared with PyTorch's exported form."""
-        deployed, outputs = self._trained.deployed, dict[str, Pairs]()
+        deployed, outputs = self._scoring, dict[str, Pairs]()
         for sample, forms in zip(self._samples, self._forms, strict=True):
-            if not deployed.pair_outputs:
+            if deployed is None or not deployed.pair_outputs:
                 break
             regions, ids, lengths = sample.tensors()
             with torch.inference_mode():
@@ -231,7 +252,7 @@ class _Gate:
             for queries, gallery in form.directions:
                 by_query = reference.T if queries.modality == "text" else reference
                 got = self._matcher.scorer.score_all(queries, gallery.stored_as(storage))
-                name = f"{MATCHERS[queries.modality]}, {storage}"
+                name = f"{self._names[queries.modality]}, {storage}"
                 found.append(compare_ranks(name, got, by_query, tolerance, keep, storage))
         return tuple(found)
 
@@ -241,7 +262,8 @@ class _Gate:
         return scores
 
     def _prefilter_scores(self, sample: Sample) -> NDArray[np.floating]:
-        deployed = self._trained.deployed
+        deployed = self._scoring
+        assert deployed is not None
         regions, ids, lengths = sample.tensors()
         with torch.inference_mode():
             texts = _named(deployed.text_tensors, deployed.encode_texts(ids, lengths))
@@ -255,7 +277,7 @@ class _Gate:
 
 
 def _candidate_pairs(
-    scorer: PairScorer,
+    scorer: Scorer,
     queries: Encoded,
     gallery: Encoded,
     reference: NDArray[np.floating],

@@ -18,7 +18,9 @@ from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.encoding.sources import ImageSource, TextSource, source
 from itr_deploy.runtime.forks import OneProcess
 from itr_deploy.runtime.pair_scorer import PairScorer
+from itr_deploy.runtime.product_scorer import ProductScorer
 from itr_deploy.runtime.projection import read_projection
+from itr_deploy.runtime.scorer import Scorer
 from itr_deploy.runtime.text import TextProcessor, text_processor
 from itr_deploy.values import PATH, TEXT, checked, satisfying, whole
 
@@ -65,7 +67,9 @@ class Matcher(OneProcess):
         self.backend = backend
         self.memory_budget = memory_budget
         budget, manifest = memory_budget // 4, bundle.manifest
-        self.scorer = PairScorer(backend, manifest, budget)
+        self.scorer: Scorer = (
+            ProductScorer() if manifest.is_dual_encoder else PairScorer(backend, manifest, budget)
+        )
         self.prefilter: PairScorer | None = None
         if manifest.has_prefilter:
             if backend.device == "cpu":
@@ -174,6 +178,12 @@ class Matcher(OneProcess):
         return scores
 
     def item_bytes(self, modality: Modality, positions: int, value_bytes: int = 4) -> int:
-        """Bytes of the stored tensors of one item with this many regions or words."""
-        specs = self.bundle.manifest.items(modality).tensors
+        """Bytes of the stored tensors of one item with this many regions or words.
+
+        Where nothing is stored besides the embedding, those of the embedding.
+        """
+        manifest = self.bundle.manifest
+        specs = manifest.items(modality).tensors
+        if not specs:
+            return manifest.embedding_width(modality) * np.dtype(np.float32).itemsize
         return value_bytes * sum(s.width * (positions if s.per_position else 1) for s in specs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,13 +15,12 @@ from itr_deploy.runtime.backends.base import Backend, Call
 from itr_deploy.runtime.encoding.checks import check_scores
 from itr_deploy.runtime.encoding.encoded import Block, Encoded, divided
 from itr_deploy.runtime.pair_plan import PairPlan
+from itr_deploy.runtime.scorer import Observer, Outputs
 from itr_deploy.runtime.tiles import Limits, Tile, tiles
 
 TILE_BYTES = 128 << 20
 """Most scratch memory of one call: larger tiles were no faster (docs/performance.md)."""
 
-Outputs = Mapping[str, NDArray[np.float32]]
-Observer = Callable[[Outputs], None]
 Place = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Rows of queries, and columns of items."""
 
@@ -29,7 +28,7 @@ T = TypeVar("T")
 
 
 class PairScorer:
-    """Scores encoded queries with encoded gallery items. Safe to use from several threads."""
+    """A `Scorer` by a bundle's matcher or prefilter graphs."""
 
     def __init__(
         self, backend: Backend, manifest: Manifest, memory_budget: int, roles: Roles = MATCHERS
@@ -60,11 +59,7 @@ class PairScorer:
         rows: NDArray[np.int64] | None = None,
         observe: Observer | None = None,
     ) -> NDArray[np.float32]:
-        """Score every query with every item, or with those at ``rows``: ``float32 [Q, N]``.
-
-        For each tile of pairs, ``observe`` is called with all outputs of the matcher graph by
-        name, ``[queries, items, ...]``.
-        """
+        """Score every query with every item, or with those at ``rows``; see `Scorer`."""
         if rows is None:
             rows = np.arange(len(gallery))
         scores = np.empty((len(queries), len(rows)), np.float32)
@@ -78,14 +73,6 @@ class PairScorer:
         self, queries: Encoded, gallery: Encoded, output: str
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Score as `score_all` does, and also return another output of the matcher graph.
-
-        Args:
-            queries: Q encoded queries.
-            gallery: N encoded items of the other modality.
-            output: Name of the other output.
-
-        Returns:
-            Scores ``float32 [Q, N]`` and the output's values ``float32 [Q, N, ...]``.
 
         Raises:
             KeyError: The graph has no such output.
@@ -105,16 +92,7 @@ class PairScorer:
     def score_candidates(
         self, queries: Encoded, gallery: Encoded, candidates: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """Score each query with its own items.
-
-        Args:
-            queries: Q encoded queries.
-            gallery: Encoded items of the other modality.
-            candidates: ``int64 [Q, K]``, row numbers in the gallery.
-
-        Returns:
-            ``float32 [Q, K]``.
-        """
+        """Score each query with its own items; see `Scorer`."""
         scores = np.empty(candidates.shape, np.float32)
         gallery = self._divided(gallery)
         block_of, local_of = gallery.places

@@ -215,7 +215,8 @@ class Retriever(OneProcess):
             image: Regions ``[R, Di]`` of one image, or ``[N, R, Di]`` of several, for a gallery
                 of texts.
             candidates: Items that the matcher scores per query, never fewer than ``k``; None
-                scores every item. By default the bundle's pipeline decides.
+                scores every item. By default the bundle's pipeline decides. Means nothing for a
+                dual encoder, which has no matcher, and a warning says so.
             prefilter: Items per query that the coarse embedding passes to the bundle's prefilter,
                 which chooses the ``candidates`` among them. The prefilter is not used if this is
                 None or no larger than ``candidates``, or if every item is scored. By default the
@@ -247,6 +248,13 @@ class Retriever(OneProcess):
         narrow: int | None = pipeline.width(modality)
         if candidates is not FROM_BUNDLE:
             narrow = _WIDTH("candidates", candidates)
+            if narrow is not None and self.matcher.bundle.manifest.is_dual_encoder:
+                log.warning(
+                    "candidates=%d means nothing here: this bundle is a dual encoder, whose search "
+                    "scores every item by the product of the embeddings",
+                    narrow,
+                )
+                narrow = None
         wide: int | None = pipeline.prefilter_width(modality)
         if prefilter is not FROM_BUNDLE:
             wide = _PREFILTER("prefilter", prefilter)

@@ -10,7 +10,14 @@ from pathlib import Path
 from itr_deploy import export
 from itr_deploy.models.family import Family
 from tests.families import toys
-from tests.families.toys import VECTORS, WORDS_ONLY, write_checkpoint, write_vocabulary
+from tests.families.toys import (
+    DUAL,
+    VECTORS,
+    VIEWS,
+    WORDS_ONLY,
+    write_checkpoint,
+    write_vocabulary,
+)
 from tests.support.dime import GATES, I2T, T2I, DimeCase
 from tests.support.exports import Bundles
 from tests.support.golden import FULL
@@ -53,11 +60,13 @@ def _export_toy(family: Family, output: Path) -> None:
 CASES = (
     FamilyCase("vectors", "toy_vectors", partial(_toy, VECTORS)),
     FamilyCase("words", "toy_words", partial(_toy, WORDS_ONLY)),
+    FamilyCase("dual encoder", "toy_dual", partial(_toy, DUAL)),
+    FamilyCase("dual encoder with views", "toy_views", partial(_toy, VIEWS)),
     FamilyCase("imram", "imram", lambda bundles: (bundles.path(FULL), FULL.checkpoint)),
     FamilyCase("lhsc", "lhsc", partial(_lhsc, "true-length")),
     FamilyCase("lhsc, published padding", "lhsc", partial(_lhsc, "published")),
     FamilyCase("dime, image to text", "dime", partial(_dime, I2T)),
     FamilyCase("dime, text to image", "dime", partial(_dime, T2I)),
 )
-QUICK = ("toy_vectors", "toy_words", "imram")
+QUICK = ("toy_vectors", "toy_words", "toy_dual", "toy_views", "imram")
 """Families whose exports take seconds."""

@@ -27,6 +27,8 @@ from itr_deploy.bundle.store import PARITY
 from itr_deploy.engines.shapes import Overrides, profile_of
 from itr_deploy.evaluation.measures.recall import ranks, recall
 from itr_deploy.models import registry
+from itr_deploy.models.contract import DeployedMatcher
+from itr_deploy.parity.gate import PRODUCTS
 from itr_deploy.parity.trained import read_trained
 from itr_deploy.runtime.gallery.read import read_all
 from tests.families.cases import CASES, QUICK, FamilyCase
@@ -134,13 +136,15 @@ def test_the_gate_compared_every_output_of_every_graph(deployed: Deployed) -> No
                 assert output.name in names_of["outputs"]
             else:
                 assert f"{graph.role} {output.name}" in names_of["outputs"]
+    scored_by = PRODUCTS if deployed.manifest.is_dual_encoder else MATCHERS
     for storage in deployed.manifest.storages:
-        for role in MATCHERS.values():
-            assert f"{role}, {storage}" in names_of["ranks"]
+        for name in scored_by.values():
+            assert f"{name}, {storage}" in names_of["outputs"] & names_of["ranks"]
     assert bool(report["invariance"]) == (deployed.manifest.texts.padded_together is None)
     told = deployed.trained.deployed
     roles = {graph.role for graph in deployed.manifest.graphs.values()}
-    assert bool(told.prefilter_image_tensors) == (set(PREFILTERS.values()) <= roles)
+    has_prefilter = isinstance(told, DeployedMatcher) and bool(told.prefilter_image_tensors)
+    assert has_prefilter == (set(PREFILTERS.values()) <= roles)
 
 
 def test_verify_passes_again(deployed: Deployed, tmp_path: Path) -> None:
@@ -163,6 +167,8 @@ def test_a_search_scores_as_the_model_in_memory_and_on_disk(
 ) -> None:
     by_query = deployed.plain.T if modality == "image" else deployed.plain
     items, widths = by_query.shape[1], [{"candidates": None}, {"candidates": 4, "prefilter": None}]
+    if deployed.manifest.is_dual_encoder:
+        widths[1:] = [{"candidates": None, "k": 4}]
     if deployed.matcher.prefilter is not None:
         widths.append({"candidates": 4, "prefilter": 9})
     for storage in deployed.manifest.storages:
@@ -170,8 +176,10 @@ def test_a_search_scores_as_the_model_in_memory_and_on_disk(
         memory, disk = resident(deployed.matcher, gallery), on_disk(deployed.matcher, gallery, 4000)
         for options in widths:
             k = items if options["candidates"] is None else 4
-            found = deployed.search(memory, k=k, **options)
-            assert_same(deployed.search(disk, k=k, **options), found, tolerance=1e-5)
+            options = {"k": k, **options}
+            k = options["k"]
+            found = deployed.search(memory, **options)
+            assert_same(deployed.search(disk, **options), found, tolerance=1e-5)
             for row, hits in zip(by_query, found, strict=True):
                 expected = row[[int(name.removeprefix("item")) for name in hits.ids]]
                 error = np.abs(hits.scores - expected) / (1 + np.abs(expected))
@@ -204,6 +212,9 @@ def test_a_tuned_bundle_searches(deployed: Deployed, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(deployed.path, tmp_path / "bundle"))
     data = deployed.write_data(tmp_path / "data")
     found = tune(copy, data=data, split="test", target=0.9, work=tmp_path / "work")
+    if deployed.manifest.is_dual_encoder:
+        assert found == {}
+        return
     assert all(tuned.share >= 0.9 for tuned in found.values())
     matcher = Matcher.load(copy)
     assert matcher.bundle.manifest.pipeline.candidates == found["text"].width

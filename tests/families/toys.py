@@ -1,6 +1,7 @@
-"""Two families unlike any published one: nothing about an item is stored by position.
+"""Families unlike most published ones: nothing about an item is stored by position.
 
-They are written as a family's author would write them, using only the contract.
+Two score pairs, two are dual encoders, one of them with several vectors an image. They are written
+as a family's author would write them, using only the contract.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from torch.nn import functional
 from itr_deploy.exporters.text import SPECIAL_WORDS
 from itr_deploy.models.checkpoints import load_checkpoint, load_weights
 from itr_deploy.models.contract import (
+    Deployed,
     DeployedMatcher,
+    DualEncoder,
     PairOutput,
     StoredTensor,
     TrainedMatcher,
@@ -33,7 +36,7 @@ VOCABULARY = {**SPECIAL_WORDS, **{word: 4 + place for place, word in enumerate(W
 
 
 class Weights(nn.Module):
-    """What both toys are trained to."""
+    """What all toys are trained to."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -157,6 +160,65 @@ class DeployedWords(DeployedMatcher):
         return torch.einsum("btd,bid->bti", l2_norm(texts[0], -1), l2_norm(images[0], -1))
 
 
+class PlainDual:
+    """One vector an item, whose dot product is the score."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+
+    def score(self, regions: Tensor, token_ids: Tensor, lengths: Tensor) -> Tensor:
+        vectors = PlainVectors(self.weights)
+        images = torch.stack([vectors._image(own) for own in regions])
+        texts = [vectors._text(row[:n]) for row, n in zip(token_ids, lengths, strict=True)]
+        return images @ torch.stack(texts).T
+
+
+class DeployedDual(DualEncoder):
+    """Exported `PlainDual`."""
+
+    def __init__(self, weights: Weights) -> None:
+        super().__init__()
+        self.vectors = DeployedVectors(weights)
+        self.embedding_dim = WIDTH
+
+    def encode_images(self, regions: Tensor) -> tuple[Tensor, ...]:
+        return self.vectors.encode_images(regions)[1:]
+
+    def encode_texts(self, token_ids: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        return self.vectors.encode_texts(token_ids, lengths)[1:]
+
+
+class PlainViews:
+    """Three vectors an image: its first region, its last, and their sum; the best one counts."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+
+    def score(self, regions: Tensor, token_ids: Tensor, lengths: Tensor) -> Tensor:
+        vectors = PlainVectors(self.weights)
+        texts = [vectors._text(row[:n]) for row, n in zip(token_ids, lengths, strict=True)]
+        return torch.stack(
+            [torch.stack([max(view @ text for view in self._views(own)) for text in texts])
+             for own in regions]
+        )  # fmt: skip
+
+    def _views(self, regions: Tensor) -> list[Tensor]:
+        first, last = self.weights.image(regions[0]), self.weights.image(regions[-1])
+        return [functional.normalize(view, dim=-1) for view in (first, last, first + last)]
+
+
+class DeployedViews(DeployedDual):
+    """Exported `PlainViews`."""
+
+    views = 3
+
+    def encode_images(self, regions: Tensor) -> tuple[Tensor, ...]:
+        embedded = self.vectors.weights.image(regions)
+        first, last = embedded[:, 0], embedded[:, -1]
+        views = torch.stack([first, last, first + last], dim=1)
+        return (l2_norm(views, -1).flatten(1),)
+
+
 def write_checkpoint(path: Path) -> Path:
     """A toy's checkpoint, of random weights."""
     torch.manual_seed(0)
@@ -170,7 +232,7 @@ def write_vocabulary(path: Path) -> Path:
     return path
 
 
-def _loader(plain: Callable[[Weights], Any], deployed: Callable[[Weights], DeployedMatcher]) -> Any:
+def _loader(plain: Callable[[Weights], Any], deployed: Callable[[Weights], Deployed]) -> Any:
     def load(checkpoint: Path, _: FamilyOptions) -> TrainedMatcher:
         weights = Weights()
         state = load_checkpoint(checkpoint, expected=("model",))["model"]
@@ -197,4 +259,16 @@ WORDS_ONLY = Family(
     text="nltk_words",
     load=_loader(PlainWords, DeployedWords),
 )
-TOYS = (VECTORS, WORDS_ONLY)
+DUAL = Family(
+    name="toy_dual",
+    title="A product of vectors",
+    text="nltk_words",
+    load=_loader(PlainDual, DeployedDual),
+)
+VIEWS = Family(
+    name="toy_views",
+    title="The best product of several vectors an image",
+    text="nltk_words",
+    load=_loader(PlainViews, DeployedViews),
+)
+TOYS = (VECTORS, WORDS_ONLY, DUAL, VIEWS)

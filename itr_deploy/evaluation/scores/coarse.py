@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,8 @@ from itr_deploy.bundle.files import output_errors
 from itr_deploy.bundle.modality import MODALITIES, Modality, other
 from itr_deploy.evaluation.data.memory import release_pages
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
+from itr_deploy.runtime.encoding.encoded import Encoded
+from itr_deploy.runtime.products import product
 from itr_deploy.runtime.projection import PLAIN, Projection
 
 CHUNK = 4096
@@ -49,14 +51,14 @@ class Coarse:
             OutputError: The disk cannot be written.
         """
         budget, manifest = items.matcher.memory_budget // 2, items.matcher.bundle.manifest
-        parts = (
+        parts: tuple[tuple[Modality, int, int, Callable[[slice], Encoded]], ...] = (
             ("image", items.images.count, budget // items.image_bytes, items.encode_images),
             ("text", items.captions.count, budget // items.caption_bytes, items.encode_captions),
         )
         with output_errors(root):
             root.mkdir(parents=True, exist_ok=True)
             for modality, count, fitting, encode in parts:
-                shape, step = (count, manifest.embedding_dim), max(1, fitting)
+                shape, step = (count, manifest.embedding_width(modality)), max(1, fitting)
                 with (root / EMBEDDINGS[modality]).open("wb") as file:
                     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
                     np.lib.format.write_array_header_1_0(file, header)
@@ -88,7 +90,7 @@ class Coarse:
         scores = np.empty((len(own), len(gallery)), np.float32)
         for start in range(0, len(gallery), CHUNK):
             chunk = slice(start, start + CHUNK)
-            scores[:, chunk] = own @ np.asarray(gallery[chunk]).T
+            scores[:, chunk] = product(own, np.asarray(gallery[chunk]))
             release_pages(gallery)
         return scores
 
@@ -102,7 +104,7 @@ class Coarse:
     def tile(self, query: Modality, part: slice, items: slice) -> NDArray[np.float32]:
         """Coarse scores ``float32 [queries, items]`` of some queries with some items."""
         gallery = self._vectors[other(query)]
-        scores = self.query_vectors(query, part) @ np.array(gallery[items]).T
+        scores = product(self.query_vectors(query, part), np.array(gallery[items]))
         release_pages(gallery)
         return scores
 

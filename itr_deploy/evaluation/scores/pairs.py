@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from itr_deploy.evaluation.data.split import Split
 from itr_deploy.runtime.encoding.sources import source
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.runtime.pair_scorer import Observer
+from itr_deploy.runtime.scorer import Observer
 
 
 def observe_pairs(

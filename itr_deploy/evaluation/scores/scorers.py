@@ -16,8 +16,8 @@ from itr_deploy.evaluation.scores.coarse import Coarse, query_blocks
 from itr_deploy.evaluation.scores.grid import Grid
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
 from itr_deploy.runtime.encoding.encoded import Encoded
-from itr_deploy.runtime.pair_scorer import PairScorer
 from itr_deploy.runtime.ranking import ROUNDING
+from itr_deploy.runtime.scorer import Scorer
 
 TILE_PAIRS = 1 << 14
 """Maximum pairs in a tile, which a kill loses: up to a minute's work of a published matcher."""
@@ -36,7 +36,7 @@ class BundleScorer:
     planes = 1
     tile_pairs = TILE_PAIRS
 
-    def __init__(self, items: SplitItems, scorer: PairScorer | None = None) -> None:
+    def __init__(self, items: SplitItems, scorer: Scorer | None = None) -> None:
         """Score the pairs of ``items`` with ``scorer``, by default their matcher."""
         self.scored = 0
         self._items = items

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ from itr_deploy.evaluation.tuning.projection import Fitted, Trial, fit_projectio
 from itr_deploy.evaluation.tuning.widths import Widths, cheapest, measured_cost
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.projection import PLAIN
+
+log = logging.getLogger(__name__)
 
 ProjectionChoice = Literal["auto", "none"]
 
@@ -93,6 +96,9 @@ def tune(
         growth: How many times as many items as the split the galleries to be searched have; the
             widths are multiplied by it.
 
+    Returns:
+        The result for each query modality; empty for a dual encoder, which has no shortlist.
+
     Raises:
         InputError: The data does not fit the bundle, or ``work`` has scores of something else.
         OutputError: ``work`` holds other files, or the bundle or the disk cannot be written.
@@ -101,6 +107,12 @@ def tune(
     if not 1 <= growth < math.inf:
         raise UsageError(f"growth={growth!r} must be a finite number, at least 1")
     check_evaluation_output(work, force=False)
+    if matcher.bundle.manifest.is_dual_encoder:
+        log.warning(
+            "%s: a dual encoder, whose search scores every item by one product: nothing to tune",
+            matcher.bundle.path,
+        )
+        return {}
     saved_before = (work / REPORT).exists() and (work / SCORES / PLAN).exists()
     items, pipeline = SplitItems(matcher, split), matcher.bundle.manifest.pipeline
     matrix, before, _ = split_scores(items, work / SCORES, Options(), bar)

@@ -14,7 +14,7 @@ from itr_deploy.bundle.modality import Modality
 from itr_deploy.evaluation.measures.shortlist import Shortlists, prefiltered_order, shortlists
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
 from itr_deploy.evaluation.scores.split_scores import Scores, SplitScores
-from itr_deploy.runtime.pair_scorer import PairScorer
+from itr_deploy.runtime.scorer import Scorer
 
 GROWTH = 1.5
 """Ratio between one wide shortlist that is tried and the next."""
@@ -69,7 +69,7 @@ def measured_cost(items: SplitItems, query: Modality) -> PairCost:
     one, stored = queries.take(slice(0, 1)), gallery.stored_as("float16")
     candidates = np.arange(len(gallery))[None]
 
-    def seconds(scorer: PairScorer) -> float:
+    def seconds(scorer: Scorer) -> float:
         taken = []
         for _ in range(1 + ROUNDS):  # the first also loads the graph
             start = time.perf_counter()

@@ -62,7 +62,7 @@ def encode_texts(
     Raises:
         NotFiniteError: The encoder gives values that cannot be ranked.
     """
-    embedding = np.zeros((len(lengths), manifest.embedding_dim), np.float32)
+    embedding = np.zeros((len(lengths), manifest.embedding_width("text")), np.float32)
     batch = _batch(backend, "text_encoder")
     blocks = []
     for rows in length_groups(lengths, manifest.texts.length):
@@ -137,5 +137,5 @@ def _joined(
         shape = (0, positions, spec.width) if spec.per_position else (0, spec.width)
         tensors[spec.name] = np.concatenate(parts) if parts else np.zeros(shape, np.float32)
     embeddings = [batch[f"{modality}_embedding"] for batch in batches]
-    empty = np.zeros((0, manifest.embedding_dim), np.float32)
+    empty = np.zeros((0, manifest.embedding_width(modality)), np.float32)
     return tensors, np.concatenate(embeddings) if embeddings else empty

@@ -40,9 +40,11 @@ class Block:
 
     @property
     def storage(self) -> StorageType:
-        """The type that the tensors are stored in."""
-        found: StorageType = str(next(iter(self.tensors.values())).dtype)  # type: ignore[assignment]
-        return found
+        """The type that the tensors are stored in; float32, as embeddings, if there are none."""
+        for tensor in self.tensors.values():
+            found: StorageType = str(tensor.dtype)  # type: ignore[assignment]
+            return found
+        return "float32"
 
     @property
     def arrays(self) -> list[NDArray[Any]]:
@@ -56,7 +58,7 @@ class Block:
 
     def stored_as(self, storage: StorageType) -> Block:
         """The same items stored in another type."""
-        if storage == self.storage:
+        if storage == self.storage or not self.tensors:
             return self
         return Block(self.rows, stored(restored(self.tensors), storage), self.lengths)
 
@@ -72,7 +74,8 @@ class Encoded:
 
     Attributes:
         modality: ``"image"`` or ``"text"``.
-        embedding: ``float32 [N, E]``, the coarse embedding.
+        embedding: ``float32 [N, E]``, the coarse embedding; ``[N, views * E]`` of images with
+            several views.
         blocks: Every item is in exactly one.
         encoding_id: That of the bundle whose encoders made the items; only a matcher of a bundle
             with the same id can score them.

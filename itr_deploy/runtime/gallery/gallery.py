@@ -55,7 +55,7 @@ class Gallery(OneProcess):
         path: str | Path,
         matcher: Matcher,
         modality: Modality = "image",
-        storage: StorageType = "float16",
+        storage: StorageType | None = None,
         *,
         lock_timeout: float = DEFAULT_TIMEOUT,
     ) -> Gallery:
@@ -65,7 +65,8 @@ class Gallery(OneProcess):
             path: A local directory that holds no gallery yet.
             matcher: Encodes what is added.
             modality: ``"image"`` or ``"text"``.
-            storage: Type of the stored tensors; float16 halves the memory, int8 quarters it.
+            storage: Type of the stored tensors, float16 by default; it takes half of float32's
+                memory, int8 a quarter. A dual encoder stores its vectors alone, in float32.
             lock_timeout: Seconds that a change waits for another writer to finish.
 
         Raises:
@@ -73,6 +74,7 @@ class Gallery(OneProcess):
             GalleryError: There is a gallery already.
             UsageError: An argument has an invalid value.
         """
+        storage = storage or default_storage(matcher)
         check_storage(matcher, storage)
         description = Description.of(matcher.bundle.manifest, modality, storage)
         layout = schema(description, [], new_id())
@@ -337,6 +339,11 @@ def _check_made_by(matcher: Matcher, path: str, about: Description) -> None:
     check_storage(matcher, about.storage)
 
 
+def default_storage(matcher: Matcher) -> StorageType:
+    """The type in which a gallery of a bundle stores its tensors where nobody says."""
+    return "float32" if matcher.bundle.manifest.is_dual_encoder else "float16"
+
+
 def check_storage(matcher: Matcher, storage: StorageType) -> None:
     """Refuse a storage type that a bundle's matcher does not read.
 
@@ -346,6 +353,11 @@ def check_storage(matcher: Matcher, storage: StorageType) -> None:
     bundle = matcher.bundle
     known = bundle.manifest.storages
     if storage not in known:
+        if bundle.manifest.is_dual_encoder:
+            raise BundleError(
+                f"{bundle.path}: a dual encoder's galleries hold vectors alone, in float32, not in "
+                f"{storage}; leave storage= (--storage) out"
+            )
         raise BundleError(
             f"{bundle.path}: its matcher reads galleries of {' and '.join(sorted(known))}, not of "
             f"{storage}: an older itr-deploy exported it, or the model does not bear {storage}; "

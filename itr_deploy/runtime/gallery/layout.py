@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from itr_deploy.bundle.manifest import Manifest, StorageType, StoredTensor
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.names import scale_name
-from itr_deploy.bundle.record import Record
+from itr_deploy.bundle.record import SparseRecord
 from itr_deploy.errors import GalleryError
 
 TABLE = "items"
@@ -65,7 +65,7 @@ class TensorColumn:
         return (items, positions, *self.row) if self.per_position else (items, *self.row)
 
 
-class Description(Record):
+class Description(SparseRecord):
     """What a gallery is, kept in its table's schema.
 
     Attributes:
@@ -73,10 +73,11 @@ class Description(Record):
         storage: Type of the stored tensors.
         encoding_id: Encoding id of the bundle whose encoders made the tensors.
         tensors: The tensors stored per item.
-        embedding_dim: Width of the coarse embedding.
+        embedding_dim: Width of the coarse embedding, with all views of an image.
         positions: For images, the regions per image, None before the first image or if nothing is
             stored per region. For texts, the padded length if the model fixes it, else None.
         family: Family of the bundle, human-readable.
+        views: Number of vectors in an item's embedding, of which the best counts, None for one.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -87,6 +88,7 @@ class Description(Record):
     embedding_dim: int
     positions: int | None
     family: str
+    views: int | None = None
 
     @classmethod
     def of(cls, manifest: Manifest, modality: Modality, storage: StorageType) -> Description:
@@ -98,9 +100,10 @@ class Description(Record):
             encoding_id=manifest.encoding_id,
             # Checked as an item is encoded, and unknown to older releases.
             tensors=tuple(spec.model_copy(update={"unit": None}) for spec in items.tensors),
-            embedding_dim=manifest.embedding_dim,
+            embedding_dim=manifest.embedding_width(modality),
             positions=items.positions,
             family=manifest.family,
+            views=manifest.images.views if modality == "image" else None,
         )
 
     @property

@@ -113,6 +113,12 @@ def build_coarse_index(table: GalleryTable) -> None:
     """
     if not table.count():
         raise GalleryError(f"{table.path}: is empty; add items before its coarse index")
+    views = table.state.description.views
+    if views is not None:
+        raise GalleryError(
+            f"{table.path}: its items have {views} vectors each, of which the best counts, and a "
+            "coarse index holds one an item; search this gallery without"
+        )
     transaction(table.path, lambda: coarse_index.build(table.lance))
 
 

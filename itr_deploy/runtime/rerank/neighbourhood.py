@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import Pipeline, Reranker
 from itr_deploy.errors import GalleryError, InputError
-from itr_deploy.runtime.pair_scorer import PairScorer
 from itr_deploy.runtime.rerank.lists import BankLists, SearchedBankLists
 from itr_deploy.runtime.rerank.neighbours import ListedSimilarity, NeighbourLists
 from itr_deploy.runtime.rerank.pooled import PooledSimilarity
 from itr_deploy.runtime.rerank.store import CrossScoreStore, has_store, open_store
+from itr_deploy.runtime.scorer import Scorer
 from itr_deploy.runtime.search.searcher import Searcher
 
 Rows = NDArray[np.int64]
@@ -46,7 +46,7 @@ class Neighbourhood:
     def __init__(
         self,
         record: Reranker,
-        scorer: PairScorer,
+        scorer: Scorer,
         gallery: Searcher,
         bank: Searcher,
         gallery_lists: NeighbourLists | None,

@@ -26,9 +26,9 @@ from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.checksums import StoredFile, Verified
 from itr_deploy.runtime.gallery.read import Vectors
-from itr_deploy.runtime.pair_scorer import PairScorer
 from itr_deploy.runtime.ranking import best
 from itr_deploy.runtime.rerank.lists import BankLists, searched_lists
+from itr_deploy.runtime.scorer import Scorer
 from itr_deploy.runtime.search.searcher import Searcher
 
 FOLDER = "phi"
@@ -162,7 +162,7 @@ def write_store(
     root: Path,
     gallery: Searcher,
     bank: Searcher,
-    scorer: PairScorer,
+    scorer: Scorer,
     *,
     depth: int,
     pipeline: Pipeline,
@@ -236,7 +236,7 @@ def _damage(root: Path, files: Mapping[str, StoredFile]) -> str:
 
 
 def _scored(
-    gallery: Searcher, rows: NDArray[np.int64], bank: Searcher, scorer: PairScorer
+    gallery: Searcher, rows: NDArray[np.int64], bank: Searcher, scorer: Scorer
 ) -> NDArray[np.float32]:
     """Cross scores ``[rows, bank items]``, with bank items as queries as for pillars."""
     items, others = gallery.encoded(rows), len(bank.vectors.ids)

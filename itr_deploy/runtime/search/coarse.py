@@ -20,7 +20,7 @@ class CoarseVectors:
 
     def nearest(
         self, queries: NDArray[np.float32], width: int, allowed: NDArray[np.int64] | None = None
-    ) -> NDArray[np.int64]:
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The shortlist of every query, best first.
 
         Args:
@@ -29,11 +29,13 @@ class CoarseVectors:
             allowed: Places of the items that take part, None for all.
 
         Returns:
-            Places ``int64 [Q, width]``.
+            Places ``int64 [Q, width]`` and their products ``float32 [Q, width]``.
         """
-        vectors = self.vectors.embedding
+        vectors, ties = self.vectors.embedding, self.tie_order
         if allowed is None or len(allowed) == len(vectors):
-            coarse = product(queries, vectors)
-            return np.stack([best(row, width, self.tie_order)[0] for row in coarse])
-        coarse, ties = product(queries, vectors[allowed]), self.tie_order[allowed]
-        return np.stack([allowed[best(row, width, ties)[0]] for row in coarse])
+            allowed = None
+        else:
+            vectors, ties = vectors[allowed], ties[allowed]
+        found = [best(row, width, ties) for row in product(queries, vectors)]
+        places = np.stack([own for own, _ in found])
+        return places if allowed is None else allowed[places], np.stack([own for _, own in found])

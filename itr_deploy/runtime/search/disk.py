@@ -8,14 +8,16 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from itr_deploy.runtime.encoding.checks import check_scores
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.gallery import Gallery, read
 from itr_deploy.runtime.gallery.read import Vectors
 from itr_deploy.runtime.hits import Hits
-from itr_deploy.runtime.pair_scorer import PairScorer
+from itr_deploy.runtime.product_scorer import PART, ProductScorer
 from itr_deploy.runtime.products import of_one
 from itr_deploy.runtime.projection import PLAIN, Projection
 from itr_deploy.runtime.ranking import ROUNDING, best, best_rows
+from itr_deploy.runtime.scorer import Scorer
 from itr_deploy.runtime.search.coarse import CoarseVectors
 from itr_deploy.runtime.timing import each, stage
 
@@ -33,9 +35,9 @@ class DiskSearcher:
     def __init__(
         self,
         gallery: Gallery,
-        scorer: PairScorer,
+        scorer: Scorer,
         memory_budget: int,
-        prefilter: PairScorer | None = None,
+        prefilter: Scorer | None = None,
         projection: Projection = PLAIN,
     ) -> None:
         """Measure the gallery; no item is read yet.
@@ -55,6 +57,9 @@ class DiskSearcher:
         self._rows_per_read = max(1, half * items // max(1, read.stored_bytes(gallery)))
         self._in_memory = items * gallery.description.embedding_dim * 4 <= half
         self._indexed = 0 if self._in_memory else gallery.coarse_indexed
+        # LanceDB finds single vectors; of items with several views all are read.
+        by_product, views = isinstance(scorer, ProductScorer), gallery.description.views
+        self._nearest_are_best = by_product and (self._in_memory or views is None)
 
     @property
     def vectors(self) -> Vectors:
@@ -81,6 +86,8 @@ class DiskSearcher:
     ) -> list[Hits]:
         """The ``k`` best items of every query; arguments as in `Searcher.search`."""
         allowed = self._count if where is None else self.gallery.count(where)
+        if self._nearest_are_best and k < allowed:
+            return self._by_product(queries, k, where)
         if candidates is None or max(candidates, k) >= allowed:
             return self._exhaustive(queries, k, where)
         width = max(candidates, k)
@@ -92,6 +99,18 @@ class DiskSearcher:
             for hits in self._shortlisted(
                 queries.take(slice(start, start + step)), k, width, where, prefilter
             )
+        ]
+
+    def _by_product(self, queries: Encoded, k: int, where: str | None) -> list[Hits]:
+        """Hits of a dual encoder, whose scores are the products that find the nearest items."""
+        with stage("match"):
+            rows, _, scores = self._nearest(queries, k, where)
+            check_scores(scores, PART)
+        with stage("gather"):
+            items, places = self._read(rows, tensors=())
+        return [
+            Hits(tuple(items.ids[own].tolist()), row, items.describe(own))
+            for own, row in zip(places, scores, strict=True)
         ]
 
     def _shortlisted(
@@ -111,11 +130,11 @@ class DiskSearcher:
         ]
 
     def _prefiltered(
-        self, scorer: PairScorer, queries: Encoded, wide: int, width: int, where: str | None
+        self, scorer: Scorer, queries: Encoded, wide: int, width: int, where: str | None
     ) -> NDArray[np.int64]:
         """Row ids ``int64 [Q, width]``: the prefilter's best of ``wide`` coarse candidates."""
         with stage("shortlist"):
-            shortlists, ids = self._nearest(queries, wide, where)
+            shortlists, ids, _ = self._nearest(queries, wide, where)
         about = self.gallery.description
         tensors = scorer.reads(about.modality, about.storage)
         scores = np.empty(shortlists.shape, np.float32)
@@ -137,16 +156,17 @@ class DiskSearcher:
 
     def _nearest(
         self, queries: Encoded, width: int, where: str | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
-        """Row ids and ids ``[Q, width]`` of every query's coarse shortlist, best first."""
+    ) -> tuple[NDArray[np.int64], NDArray[np.str_], NDArray[np.float32]]:
+        """Row ids, ids and products ``[Q, width]`` of every query's nearest items, best first."""
         own = self._projection.query(queries.modality, queries.embedding)
         if self._in_memory:
             coarse, rows = self._located
             allowed = None if where is None else self._allowed(where)
-            places = coarse.nearest(own, width, allowed)
-            return rows[places], coarse.vectors.ids[places]
+            places, products = coarse.nearest(own, width, allowed)
+            return rows[places], coarse.vectors.ids[places], products
         found = [self._nearest_of(vector, width, where) for vector in own]
-        return np.stack([rows for rows, _ in found]), np.stack([names for _, names in found])
+        row_ids, names, scores = map(np.stack, zip(*found, strict=True))
+        return row_ids, names, scores
 
     def _allowed(self, where: str) -> NDArray[np.int64]:
         """Places of the items that a filter keeps."""
@@ -155,18 +175,18 @@ class DiskSearcher:
 
     def _nearest_of(
         self, vector: NDArray[np.float32], width: int, where: str | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+    ) -> tuple[NDArray[np.int64], NDArray[np.str_], NDArray[np.float32]]:
         wanted = width + self.SPARE
         while True:
             rows, vectors, ids = read.nearest_rows(
                 self.gallery, vector, wanted, where, self._indexed
             )
             coarse = of_one(vector, vectors)
-            order = best(coarse, width, ids)[0]
+            order, products = best(coarse, width, ids)
             # While the farthest row read ties with the shortlist's last, more rows may tie.
             edge = coarse[order[-1]]
             if len(rows) < wanted or coarse.min() < edge - 2 * ROUNDING * (1 + abs(edge)):
-                return rows[order], ids[order]
+                return rows[order], ids[order], products
             wanted *= 2
 
     def _exhaustive(self, queries: Encoded, k: int, where: str | None) -> list[Hits]:

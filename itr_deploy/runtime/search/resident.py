@@ -11,9 +11,9 @@ from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.gallery import Gallery, read
 from itr_deploy.runtime.gallery.read import Vectors
 from itr_deploy.runtime.hits import Hits
-from itr_deploy.runtime.pair_scorer import PairScorer
 from itr_deploy.runtime.projection import PLAIN, Projection
 from itr_deploy.runtime.ranking import best, best_rows
+from itr_deploy.runtime.scorer import Scorer
 from itr_deploy.runtime.search.coarse import CoarseVectors
 from itr_deploy.runtime.timing import stage
 
@@ -24,8 +24,8 @@ class ResidentSearcher:
     def __init__(
         self,
         gallery: Gallery,
-        scorer: PairScorer,
-        prefilter: PairScorer | None = None,
+        scorer: Scorer,
+        prefilter: Scorer | None = None,
         projection: Projection = PLAIN,
     ) -> None:
         """Load the gallery.
@@ -104,7 +104,7 @@ class ResidentSearcher:
         self, queries: Encoded, allowed: NDArray[np.int64], width: int
     ) -> NDArray[np.int64]:
         own = self._projection.query(queries.modality, queries.embedding)
-        return self._coarse.nearest(own, width, allowed)
+        return self._coarse.nearest(own, width, allowed)[0]
 
     def _hits(self, scores: NDArray[np.float32], rows: NDArray[np.int64], k: int) -> Hits:
         top, settled = best(scores, k, self._tie_order[rows])

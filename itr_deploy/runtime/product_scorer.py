@@ -1,0 +1,82 @@
+"""Scoring by a product of the embeddings: a dual encoder's scores, exact and without a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.manifest import StorageType
+from itr_deploy.bundle.modality import Modality
+from itr_deploy.runtime.encoding.checks import check_scores
+from itr_deploy.runtime.encoding.encoded import Encoded
+from itr_deploy.runtime.products import product
+from itr_deploy.runtime.scorer import Observer
+
+GATHERED_BYTES = 64 << 20
+"""Most bytes of the embeddings that are gathered at once, for queries with their own items."""
+
+PART = "product of the embeddings"
+
+
+class ProductScorer:
+    """A `Scorer` whose scores are products of embeddings; the best counts of several views."""
+
+    def score_all(
+        self,
+        queries: Encoded,
+        gallery: Encoded,
+        rows: NDArray[np.int64] | None = None,
+        observe: Observer | None = None,
+    ) -> NDArray[np.float32]:
+        """Score every query with every item, or with those at ``rows``; see `Scorer`."""
+        scores = product(queries.embedding, _chosen(gallery.embedding, rows))
+        check_scores(scores, PART)
+        if observe is not None:
+            observe({"scores": scores})
+        return scores
+
+    def score_with(
+        self, queries: Encoded, gallery: Encoded, output: str
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """There is nothing besides the score.
+
+        Raises:
+            KeyError: Always.
+        """
+        raise KeyError(output)
+
+    def score_candidates(
+        self, queries: Encoded, gallery: Encoded, candidates: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Score each query with its own items; see `Scorer`."""
+        scores = np.empty(candidates.shape, np.float32)
+        step = max(
+            1, GATHERED_BYTES // max(1, gallery.embedding.itemsize * gallery.embedding.shape[1])
+        )
+        for place, (own, chosen) in enumerate(zip(queries.embedding, candidates, strict=True)):
+            for part in _slices(len(chosen), step):
+                scores[place, part] = product(own[None], gallery.embedding[chosen[part]])[0]
+        check_scores(scores, PART)
+        return scores
+
+    def resident(self, gallery: Encoded) -> Encoded:
+        """The gallery as it is."""
+        return gallery
+
+    def reads(self, gallery: Modality, storage: StorageType) -> frozenset[str]:
+        """Nothing besides the embedding."""
+        return frozenset()
+
+
+def _chosen(embedding: NDArray[np.float32], rows: NDArray[np.int64] | None) -> NDArray[np.float32]:
+    """The embeddings at ``rows``, not copied where these are all of them."""
+    if rows is None or (len(rows) == len(embedding) and (np.diff(rows) == 1).all()):
+        return embedding
+    return embedding[rows]
+
+
+def _slices(count: int, step: int) -> Iterator[slice]:
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))
