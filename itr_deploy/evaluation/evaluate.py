@@ -35,7 +35,12 @@ from itr_deploy.evaluation.measures.reranking import (
     check_lists,
     reranked,
 )
-from itr_deploy.evaluation.measures.search_stages import Staged, staged, with_reranking
+from itr_deploy.evaluation.measures.search_stages import (
+    Staged,
+    one_product,
+    staged,
+    with_reranking,
+)
 from itr_deploy.evaluation.measures.split_ranks import Ranking, SplitRanks, split_ranks
 from itr_deploy.evaluation.options import Options
 from itr_deploy.evaluation.progress import QUIET, Bar
@@ -250,9 +255,13 @@ def _stages(
     exhaustive, per = None, data.answers.captions_per_image
     if options.candidates is None:
         exhaustive = ranks(data.scores, per) if options.rerank is not None else own.ranks
-    pipeline = matcher.bundle.manifest.pipeline
+    manifest = matcher.bundle.manifest
+    pipeline = manifest.pipeline
     widths = {query: options.candidates or pipeline.width(query) for query in MODALITIES}
-    stages = staged(data, exhaustive=exhaustive, widths=widths, cascade=cascade)
+    if manifest.is_dual_encoder and exhaustive is not None:
+        stages = one_product(data, exhaustive)
+    else:
+        stages = staged(data, exhaustive=exhaustive, widths=widths, cascade=cascade)
     if exhaustive is not None and isinstance(own.scores, TwoWayMerge):
         return with_reranking(stages, own.scores, own.ranks, exhaustive)
     return stages

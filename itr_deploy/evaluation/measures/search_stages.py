@@ -60,7 +60,8 @@ class Staged:
 
     Attributes:
         data: The scores.
-        by_query: Shortlists by the coarse embedding, by the query's modality.
+        by_query: Shortlists by the coarse embedding, by the query's modality; empty for a dual
+            encoder.
         plain: The same without the projection, for directions that have one, if every pair was
             scored.
         behind: The shortlists of a search: by the prefilter in directions that have one.
@@ -130,6 +131,12 @@ def staged(
     if exhaustive is not None:
         stages.append(Stage("matcher, every item", dict.fromkeys(MODALITIES), exhaustive))
     return Staged(data, by_query, plain, behind, tuple(stages))
+
+
+def one_product(data: SplitScores, exhaustive: Ranks) -> Staged:
+    """The only stage of a dual encoder, whose score is the coarse product."""
+    stage = Stage("product, every item", dict.fromkeys(MODALITIES), exhaustive)
+    return Staged(data, {}, {}, {}, (stage,))
 
 
 def with_reranking(stages: Staged, merge: TwoWayMerge, merged: Ranks, before: Ranks) -> Staged:

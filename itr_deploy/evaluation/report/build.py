@@ -91,7 +91,8 @@ def shortlist_figures(stages: Staged) -> BothWays[tuple[ShortlistFigures, ...]]:
     """What shortlists by the coarse embedding lose, for every width that was measured."""
 
     def of(query: Modality) -> tuple[ShortlistFigures, ...]:
-        return _shortlists(stages.by_query[query], stages.plain.get(query))
+        found = stages.by_query.get(query)
+        return () if found is None else _shortlists(found, stages.plain.get(query))
 
     return BothWays[tuple[ShortlistFigures, ...]](
         image_to_text=of("image"), text_to_image=of("text")
