@@ -205,7 +205,7 @@ def _items(
     """Ids, items and own columns of a split's images or captions."""
     if modality == "image":
         images = read_images(data, split)
-        return images.ids, images.regions, {}
+        return images.ids, images.given, {}
     read = read_split(data, split)
     columns: dict[str, Sequence[Any]] = {"text": read.captions, "image_id": read.image_of_caption}
     return read.caption_ids, read.captions, columns

@@ -13,7 +13,7 @@ import numpy as np
 from itr_deploy.bundle.files import sha256_of, write_json
 from itr_deploy.bundle.store import PARITY, RERANKER_PARITY, Bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
-from itr_deploy.errors import OutputError, UsageError
+from itr_deploy.errors import InputError, OutputError, UsageError
 from itr_deploy.evaluation.data.split import read_split
 from itr_deploy.values import FUNCTION, PATH, TEXT, checked, real, whole
 
@@ -154,4 +154,9 @@ def _real_sample(matcher: Matcher, directory: Path, split_name: str, images: int
     from itr_deploy.parity.samples import Sample
 
     split = read_split(directory, split_name).first(images)
+    if split.counts is not None:
+        raise InputError(
+            f"{directory}: verify ranks images of equal numbers of regions, and this split has "
+            "region_counts; leave data= (--data) out, or give another split"
+        )
     return Sample(np.array(split.regions, np.float32), *matcher.text.token_ids(split.captions))

@@ -21,7 +21,7 @@ from itr_deploy.evaluation.scores.grid import Grid
 from itr_deploy.exporters.reranker import network_of
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.parity.trained import read_reranker, read_trained
-from itr_deploy.runtime.encoding.checks import finite_batch
+from itr_deploy.runtime.encoding.regions import CheckedRegions
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.matrices import Inputs
 from itr_deploy.runtime.rerank.reranking import reranker_of
@@ -107,6 +107,7 @@ class TorchScorer:
         self._models = trained
         self._weights = weights
         self._split = split
+        self._regions = CheckedRegions(split.given, matcher.bundle.manifest.images)
         self._ids, self._lengths = matcher.text.token_ids(split.captions)
 
     @property
@@ -123,12 +124,13 @@ class TorchScorer:
         Raises:
             InputError: Some regions are not finite.
         """
-        part = np.array(self._split.regions[images])
-        regions = torch.from_numpy(finite_batch(part, images.start))
-        release_pages(self._split.regions)
         lengths = torch.from_numpy(self._lengths[captions])
         ids = torch.from_numpy(self._ids[captions, : int(lengths.max())])
-        with torch.inference_mode():
-            scores = [model.plain.score(regions, ids, lengths).numpy() for model in self._models]
-        mean = np.average(scores, axis=0, weights=self._weights)
-        return np.ascontiguousarray(mean[None], np.float32)
+        mean = np.empty((1, images.stop - images.start, len(ids)), np.float32)
+        for numbers in self._regions.groups(images):
+            regions = torch.from_numpy(np.array(self._regions.batch(numbers)))
+            with torch.inference_mode():
+                found = [model.plain.score(regions, ids, lengths).numpy() for model in self._models]
+            mean[0, numbers - images.start] = np.average(found, axis=0, weights=self._weights)
+        release_pages(self._split.regions)
+        return mean

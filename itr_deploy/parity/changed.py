@@ -91,7 +91,7 @@ def compare_changed(
     """
     progress(f"the {split.name} split after {origin.change}")
     ids, lengths = matcher.text.token_ids(split.captions)
-    got = matcher.score(texts=(ids, lengths), images=split.regions)
+    got = matcher.score(texts=(ids, lengths), images=split.given)
     progress(f"the {split.name} split before {origin.change}")
     expected = _scores(origin.before, split.regions, ids, lengths)
     changes = rank_change(got, expected, split.captions_per_image)

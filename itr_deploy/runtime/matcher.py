@@ -15,6 +15,7 @@ from itr_deploy.bundle.modality import PREFILTERS, Modality
 from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.runtime.backends import Backend, open_backend
 from itr_deploy.runtime.encoding.encoded import Encoded
+from itr_deploy.runtime.encoding.regions import Regions
 from itr_deploy.runtime.encoding.sources import ImageSource, TextSource, source
 from itr_deploy.runtime.forks import OneProcess
 from itr_deploy.runtime.pair_scorer import PairScorer
@@ -27,7 +28,7 @@ from itr_deploy.values import PATH, TEXT, checked, satisfying, whole
 log = logging.getLogger(__name__)
 
 Texts: TypeAlias = Sequence[str] | tuple[ArrayLike, ArrayLike] | Encoded
-Images: TypeAlias = ArrayLike | Encoded
+Images: TypeAlias = ArrayLike | Sequence[ArrayLike] | Regions | Encoded
 
 DEFAULT_BUDGET = 1 << 30
 """Bytes for encoded items and scratch while scoring raw inputs."""

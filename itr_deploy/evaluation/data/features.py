@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from itr_deploy.errors import InputError, UsageError
 
 FILES = ("{split}_ims.npy", "{split}_feat.npy")
+COUNTS = "{split}_region_counts.npy"
 
 
 def find_features(root: Path, split: str) -> NDArray[Any]:
@@ -35,6 +36,25 @@ def find_features(root: Path, split: str) -> NDArray[Any]:
             f"{root}: no {' or '.join(p.name for p in paths)}; {_other_layout(root, split)}"
         )
     return open_features(path)
+
+
+def find_counts(root: Path, split: str, rows: int) -> NDArray[np.int64] | None:
+    """How many regions every row of a split's features has, None where no file says it.
+
+    Raises:
+        InputError: The file is damaged, or is not one integer for each of ``rows`` rows.
+    """
+    path = root / COUNTS.format(split=split)
+    if not path.is_file():
+        return None
+    try:
+        counts = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{path}: {not_an_array(path, error)}") from error
+    if getattr(counts, "shape", None) != (rows,) or not np.issubdtype(counts.dtype, np.integer):
+        raise InputError(f"{path}: expected one integer for each of {rows} rows of features")
+    found: NDArray[np.int64] = counts.astype(np.int64)
+    return found
 
 
 def open_features(path: Path) -> NDArray[Any]:

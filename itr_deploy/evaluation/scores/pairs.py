@@ -31,7 +31,7 @@ def observe_pairs(
         InputError: The data does not fit the bundle.
     """
     texts = source(matcher, split.captions, "text")
-    images = source(matcher, split.regions, "image")
+    images = source(matcher, split.given, "image")
     done = 0
     for _, encoded_texts in texts.tiles(matcher.memory_budget // 4):
         for _, encoded_images in images.tiles(matcher.memory_budget // 2):

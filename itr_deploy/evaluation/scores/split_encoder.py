@@ -26,7 +26,7 @@ class SplitItems:
             InputError: The split does not fit the bundle.
         """
         self.matcher, self.split = matcher, split
-        self.images = ImageSource(matcher, split.regions)
+        self.images = ImageSource(matcher, split.given)
         self.captions = TextSource(matcher, split.captions)
 
     def encode_images(self, part: slice) -> Encoded:

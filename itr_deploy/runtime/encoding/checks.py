@@ -37,12 +37,13 @@ def as_array(values: Any, what: str) -> NDArray[Any]:
         raise InputError(f"{what} do not make one array: {said[:200]}") from error
 
 
-def check_regions(regions: Any, items: ImageItems) -> NDArray[Any]:
+def check_regions(regions: Any, items: ImageItems, *, padded: bool = False) -> NDArray[Any]:
     """Check the shape and type of region features; the values are checked batch by batch.
 
     Args:
         regions: ``[N, R, Di]`` of any float type, in memory or mapped from disk.
         items: The bundle's description of images.
+        padded: Whether there may be more rows than regions.
 
     Raises:
         InputError: Wrong rank, width, number of regions or type.
@@ -59,34 +60,48 @@ def check_regions(regions: Any, items: ImageItems) -> NDArray[Any]:
         raise InputError(
             f"regions have {array.shape[2]} features each; this model takes {items.feature_dim}"
         )
-    if array.shape[1] < 1 or (items.regions and array.shape[1] != items.regions):
-        wanted = items.regions or "at least 1"
+    fixed = None if padded else items.regions
+    if array.shape[1] < 1 or (fixed and array.shape[1] != fixed):
+        wanted = fixed or "at least 1"
         raise InputError(f"{array.shape[1]} regions an image; this model takes {wanted}")
     return array
 
 
-def finite_batch(regions: NDArray[Any], first: int) -> NDArray[np.float32]:
+def finite_batch(
+    regions: NDArray[Any], numbers: NDArray[np.int64], *, zeros_are_regions: bool = False
+) -> NDArray[np.float32]:
     """One batch of region features as contiguous float32.
 
     Args:
         regions: ``[n, R, Di]``.
-        first: Number of the batch's first image among all images, for the message.
+        numbers: ``int64 [n]``, the number of each image among all images, for the message.
+        zeros_are_regions: Whether the caller has said which rows are regions, so that one of zeros
+            is not padding; an image of nothing else is refused all the same.
 
     Raises:
-        InputError: A value is NaN, infinite, or too large for float32, or all of an image's are 0.
+        InputError: A value is NaN, infinite, or too large for float32, all of an image's are 0, or
+            a region's are.
     """
     with np.errstate(over="ignore"):
         batch = np.ascontiguousarray(regions, np.float32)
     finite = np.isfinite(batch).all(axis=(1, 2))
     if not finite.all():
-        image = first + int(np.flatnonzero(~finite)[0])
+        image = int(numbers[~finite][0])
         raise InputError(f"regions of image {image} hold NaN or infinity; extract them again")
     # Most rows show in a few of their values that they are not zeros.
-    for place in np.flatnonzero(~batch[:, :, :8].any(axis=(1, 2))):
-        if not batch[place].any():
+    suspect = ~np.any(batch[:, :, :8], axis=2)
+    for place in np.flatnonzero(suspect.any(axis=1)):
+        zeros = ~batch[place].any(axis=1)
+        if zeros.all():
             raise InputError(
-                f"regions of image {first + int(place)} are all 0, as no extractor gives them; "
+                f"regions of image {numbers[place]} are all 0, as no extractor gives them; "
                 "extract them again, or leave the image out"
+            )
+        if zeros.any() and not zeros_are_regions:
+            raise InputError(
+                f"region {int(np.argmax(zeros))} of image {numbers[place]} is all 0, as padding is "
+                "and no extractor gives it; say how many regions are real with "
+                "itr_deploy.Regions(features, counts=...), or give a list of arrays without padding"
             )
     return batch
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,33 +10,39 @@ from numpy.typing import NDArray
 from itr_deploy.bundle.manifest import Manifest, TextItems
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.runtime.backends.base import Backend
-from itr_deploy.runtime.encoding.checks import check_encoded, finite_batch
+from itr_deploy.runtime.encoding.checks import check_encoded
 from itr_deploy.runtime.encoding.encoded import Block, Encoded, length_groups
+from itr_deploy.runtime.encoding.regions import CheckedRegions
 
 BATCH = 64
 """Items per encoder call: enough to fill the matrix products, few enough to save memory."""
 
 
 def encode_images(
-    backend: Backend, manifest: Manifest, regions: NDArray[Any], first: int = 0
+    backend: Backend, manifest: Manifest, regions: CheckedRegions, part: slice
 ) -> Encoded:
-    """Encode checked regions ``[N, R, Di]``; ``first`` numbers them in messages.
+    """Encode a slice of checked images, those of equal numbers of regions together.
 
     Raises:
-        InputError: A value is not finite, or all of an image's are 0.
+        InputError: A value is not finite, or a region is all zeros.
         NotFiniteError: The encoder gives values that cannot be ranked.
     """
+    count, first = len(range(len(regions))[part]), part.start or 0
+    embedding = np.zeros((count, manifest.embedding_width("image")), np.float32)
     batch = _batch(backend, "image_encoder")
-    batches = []
-    for start in range(0, len(regions), batch):
-        given = finite_batch(regions[start : start + batch], first + start)
-        outputs = backend.run("image_encoder", {"regions": given})
-        numbers = first + start + np.arange(len(given))
-        check_encoded(outputs, "image", manifest.images.tensors, numbers, given)
-        batches.append(outputs)
-    tensors, embedding = _joined(batches, manifest, "image", regions.shape[1])
-    blocks = (Block(np.arange(len(regions)), tensors),)
-    return Encoded("image", embedding, blocks, manifest.encoding_id)
+    blocks = []
+    for numbers in regions.groups(part):
+        batches = []
+        for start in range(0, len(numbers), batch):
+            own = numbers[start : start + batch]
+            given = regions.batch(own)
+            outputs = backend.run("image_encoder", {"regions": given})
+            check_encoded(outputs, "image", manifest.images.tensors, own, given)
+            batches.append(outputs)
+        rows, positions = numbers - first, int(regions.counts[numbers[0]])
+        tensors, embedding[rows] = _joined(batches, manifest, "image", positions)
+        blocks.append(Block(rows, tensors))
+    return Encoded("image", embedding, tuple(blocks), manifest.encoding_id)
 
 
 def encode_texts(

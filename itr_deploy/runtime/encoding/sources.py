@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import InputError
 from itr_deploy.runtime.backends.base import Backend
 from itr_deploy.runtime.encoding import encode as encoding
-from itr_deploy.runtime.encoding.checks import check_regions, check_token_ids
+from itr_deploy.runtime.encoding.checks import check_token_ids
 from itr_deploy.runtime.encoding.encoded import Encoded
+from itr_deploy.runtime.encoding.regions import CheckedRegions
 from itr_deploy.runtime.text import TextProcessor
-
-log = logging.getLogger(__name__)
 
 
 class Encoder(Protocol):
@@ -83,42 +78,27 @@ class SlicedSource(ABC):
 
 
 class ImageSource(SlicedSource):
-    """Region features ``[N, R, Di]``, in memory or mapped from disk."""
+    """Region features ``[N, R, Di]``, in memory or mapped from disk, or `Regions`.
+
+    Attributes:
+        regions: The images, checked.
+    """
 
     modality: Modality = "image"
 
-    def __init__(self, encoder: Encoder, regions: ArrayLike) -> None:
+    def __init__(self, encoder: Encoder, regions: Any) -> None:
         super().__init__(encoder)
-        self._regions = check_regions(regions, encoder.bundle.manifest.images)
-        self.count, self.positions = self._regions.shape[:2]
-        self._told_of_padding = False
+        self.regions = CheckedRegions(regions, encoder.bundle.manifest.images)
+        self.count, self.positions = len(self.regions), self.regions.positions
 
     def encode(self, part: slice) -> Encoded:
         """The encoding of a slice of the images.
 
         Raises:
-            InputError: A value is not finite, or all of an image's are 0.
+            InputError: A value is not finite, or a region is all zeros.
         """
-        manifest, first = self._encoder.bundle.manifest, part.start or 0
-        regions = self._regions[part]
-        encoded = encoding.encode_images(self._encoder.backend, manifest, regions, first=first)
-        self._tell_of_padding(regions, first)
-        return encoded
-
-    def _tell_of_padding(self, regions: NDArray[Any], first: int) -> None:
-        """Warn once if images end in rows of zeros, which the model takes for regions."""
-        if self._told_of_padding or not self.positions:
-            return
-        padded = np.flatnonzero(~regions[:, -1].any(axis=-1))
-        if padded.size:
-            self._told_of_padding = True
-            zeros = int(np.argmax(regions[padded[0]].any(axis=-1)[::-1]))
-            log.warning(
-                "image %d ends in %d regions of zeros, which are scored like any other; "
-                "give images of different numbers of regions apart, without padding",
-                first + int(padded[0]),
-                zeros,
-            )
+        manifest = self._encoder.bundle.manifest
+        return encoding.encode_images(self._encoder.backend, manifest, self.regions, part)
 
 
 class TextSource(SlicedSource):
