@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     )
     from itr_deploy.evaluation.report.model import EvaluationReport
     from itr_deploy.runtime.encoding.encoded import Encoded
+    from itr_deploy.runtime.encoding.regions import Regions
     from itr_deploy.runtime.gallery.gallery import Gallery
     from itr_deploy.runtime.hits import Hit, Hits
     from itr_deploy.runtime.matcher import Matcher
@@ -86,6 +87,7 @@ _MODULES = {
     ),
     "evaluation.report.model": ("EvaluationReport",),
     "runtime.encoding.encoded": ("Encoded",),
+    "runtime.encoding.regions": ("Regions",),
     "runtime.gallery.gallery": ("Gallery",),
     "runtime.hits": ("Hit", "Hits"),
     "runtime.matcher": ("Matcher",),
@@ -117,6 +119,7 @@ __all__ = [  # noqa: RUF022  # verbs, then objects, then errors, as a reader loo
     "Hit",
     "Hits",
     "Matcher",
+    "Regions",
     "Retriever",
     "BundleError",
     "CheckpointError",

@@ -15,7 +15,7 @@ from itr_deploy.bundle.modality import PREFILTERS, Modality
 from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.runtime.backends import Backend, open_backend
 from itr_deploy.runtime.encoding.encoded import Encoded
-from itr_deploy.runtime.encoding.regions import Regions
+from itr_deploy.runtime.encoding.regions import Unencoded
 from itr_deploy.runtime.encoding.sources import ImageSource, TextSource, source
 from itr_deploy.runtime.forks import OneProcess
 from itr_deploy.runtime.pair_scorer import PairScorer
@@ -28,7 +28,7 @@ from itr_deploy.values import PATH, TEXT, checked, satisfying, whole
 log = logging.getLogger(__name__)
 
 Texts: TypeAlias = Sequence[str] | tuple[ArrayLike, ArrayLike] | Encoded
-Images: TypeAlias = ArrayLike | Sequence[ArrayLike] | Regions | Encoded
+Images: TypeAlias = Unencoded | Encoded
 
 DEFAULT_BUDGET = 1 << 30
 """Bytes for encoded items and scratch while scoring raw inputs."""
@@ -148,11 +148,16 @@ class Matcher(OneProcess):
         """
         return TextSource(self, (token_ids, lengths)).encode(ALL)
 
-    def encode_images(self, regions: ArrayLike) -> Encoded:
-        """Encode images given as region features ``[N, R, Di]``.
+    def encode_images(self, regions: Unencoded) -> Encoded:
+        """Encode images given as region features.
+
+        Args:
+            regions: ``[N, R, Di]``; a list of ``[R_i, Di]``, for images of different numbers of
+                regions; or `Regions`.
 
         Raises:
-            InputError: Wrong rank, width, number of regions or type, or a value that is not finite.
+            InputError: Wrong rank, width, number of regions or type, a value that is not finite,
+                or a region of zeros without `Regions.counts`.
         """
         return ImageSource(self, regions).encode(ALL)
 
@@ -161,7 +166,7 @@ class Matcher(OneProcess):
 
         Args:
             texts: Strings, ``(token_ids, lengths)``, or what an ``encode_...`` call returned.
-            images: ``[N, R, Di]``, or what `encode_images` returned.
+            images: What `encode_images` takes, or what it returned.
 
         Returns:
             ``float32 [n_images, n_texts]``, higher is better.

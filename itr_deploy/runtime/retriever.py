@@ -9,13 +9,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Final, overload
 
-from numpy.typing import ArrayLike
-
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.errors import BundleError, InputError, UsageError
 from itr_deploy.runtime.backends import Backend
 from itr_deploy.runtime.encoding.checks import as_array
 from itr_deploy.runtime.encoding.encoded import Encoded
+from itr_deploy.runtime.encoding.regions import Regions, Unencoded, are_ragged
 from itr_deploy.runtime.forks import OneProcess
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.hits import Hits
@@ -184,7 +183,7 @@ class Retriever(OneProcess):
     def search(
         self,
         *,
-        image: ArrayLike,
+        image: Unencoded,
         k: int = ...,
         where: str | None = ...,
         candidates: int | Default | None = ...,
@@ -199,7 +198,7 @@ class Retriever(OneProcess):
         k: int = 10,
         where: str | None = None,
         *,
-        image: ArrayLike | None = None,
+        image: Unencoded | None = None,
         candidates: int | Default | None = FROM_BUNDLE,
         prefilter: int | Default | None = FROM_BUNDLE,
         rerank: bool = False,
@@ -212,8 +211,8 @@ class Retriever(OneProcess):
             k: Hits per query; fewer are returned if the gallery has, or the filter keeps, fewer.
             where: Conditions on the gallery's columns that an item must satisfy, in the part of
                 SQL that docs/guides/search.md states. It may come from anybody.
-            image: Regions ``[R, Di]`` of one image, or ``[N, R, Di]`` of several, for a gallery
-                of texts.
+            image: Regions ``[R, Di]`` of one image, or of several: ``[N, R, Di]``, a list of
+                ``[R_i, Di]`` or `Regions`; for a gallery of texts.
             candidates: Items that the matcher scores per query, never fewer than ``k``; None
                 scores every item. By default the bundle's pipeline decides. Means nothing for a
                 dual encoder, which has no matcher, and a warning says so.
@@ -305,7 +304,7 @@ class Retriever(OneProcess):
             )
 
     def _encode(
-        self, query: str | Sequence[str] | None, image: ArrayLike | None
+        self, query: str | Sequence[str] | None, image: Unencoded | None
     ) -> tuple[Encoded, bool]:
         if (query is None) == (image is None):
             raise UsageError("give either a text query or image=, one of them")
@@ -317,6 +316,9 @@ class Retriever(OneProcess):
         if query is not None:
             single = isinstance(query, str)
             return self.matcher.encode_texts([query] if isinstance(query, str) else query), single
+        assert image is not None
+        if isinstance(image, Regions) or are_ragged(image):
+            return self.matcher.encode_images(image), False
         regions = as_array(image, "regions")
         single = regions.ndim == 2
         return self.matcher.encode_images(regions[None] if single else regions), single

@@ -32,7 +32,9 @@ def manifest_of(root: Path) -> Manifest:
         family="imram",
         options={"steps": 3, "temperature": 9.0, "mode": "full_IMRAM", "text_norm": True},
         embedding_dim=24,
-        images=ImageItems(feature_dim=32, tensors=(StoredTensor(name="regions", width=24),)),
+        images=ImageItems(
+            feature_dim=32, regions=None, tensors=(StoredTensor(name="regions", width=24),)
+        ),
         texts=TextItems(
             vocab_size=40, max_tokens=256, tensors=(StoredTensor(name="words", width=24),)
         ),

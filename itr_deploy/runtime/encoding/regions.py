@@ -14,7 +14,7 @@ from itr_deploy.bundle.manifest import ImageItems
 from itr_deploy.errors import InputError
 from itr_deploy.runtime.encoding.checks import as_array, check_regions, finite_batch
 
-Features: TypeAlias = "ArrayLike | Sequence[ArrayLike]"
+Features: TypeAlias = ArrayLike | Sequence[ArrayLike]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +47,10 @@ class Regions:
         return Regions(self.features[part], counts)  # type: ignore[index]
 
 
+Unencoded: TypeAlias = Features | Regions
+"""Images as they are given before they are encoded."""
+
+
 class CheckedRegions:
     """Images whose shapes are checked; their values are checked as they are read.
 
@@ -67,7 +71,7 @@ class CheckedRegions:
         given = images if isinstance(images, Regions) else Regions(images)
         self._padded = given.counts is not None
         self._features: NDArray[Any] | list[NDArray[Any]]
-        if _is_ragged(given.features):
+        if are_ragged(given.features):
             if self._padded:
                 raise InputError("counts= are for padded features; a list of arrays needs none")
             self._features = [
@@ -119,7 +123,7 @@ class CheckedRegions:
         return finite_batch(rows, numbers, zeros_are_regions=self._padded)
 
 
-def _is_ragged(features: Any) -> bool:
+def are_ragged(features: Any) -> bool:
     """Whether features are a list of arrays ``[R_i, Di]`` rather than one array."""
     if not isinstance(features, (list, tuple)) or not features:
         return False

@@ -45,6 +45,8 @@ class Source(Protocol):
 
     count: int
     positions: int
+    are_ragged: bool
+    """Whether images differ in their numbers of regions."""
 
     def tiles(self, budget: int) -> Iterator[tuple[slice, Encoded]]:
         """Slices that cover all items, and their encoding, each within ``budget`` bytes."""
@@ -61,6 +63,7 @@ class SlicedSource(ABC):
     modality: Modality
     count: int
     positions: int
+    are_ragged = False
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
@@ -90,6 +93,7 @@ class ImageSource(SlicedSource):
         super().__init__(encoder)
         self.regions = CheckedRegions(regions, encoder.bundle.manifest.images)
         self.count, self.positions = len(self.regions), self.regions.positions
+        self.are_ragged = self.regions.are_ragged
 
     def encode(self, part: slice) -> Encoded:
         """The encoding of a slice of the images.
@@ -154,7 +158,9 @@ class EncodedSource:
         if items.modality != modality:
             raise InputError(f"{modality}s= was given encoded {items.modality}s")
         self.count = len(items)
-        self.positions = max((block.positions for block in items.blocks), default=1)
+        sizes = {block.positions for block in items.blocks}
+        self.positions = max(sizes, default=1)
+        self.are_ragged = modality == "image" and len(sizes) > 1
         self._items = items
 
     def tiles(self, budget: int) -> Iterator[tuple[slice, Encoded]]:

@@ -11,7 +11,7 @@ from lancedb.table import Table
 
 from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.bundle.modality import Modality
-from itr_deploy.errors import BundleError, GalleryError
+from itr_deploy.errors import BundleError, GalleryError, UsageError
 from itr_deploy.runtime.encoding.sources import Source, source
 from itr_deploy.runtime.forks import OneProcess
 from itr_deploy.runtime.gallery import coarse_index, writing
@@ -22,7 +22,7 @@ from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT
 from itr_deploy.runtime.gallery.table import GalleryTable, Identity, TableState
 from itr_deploy.runtime.gallery.writing import Progress
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.values import PATH, checked, choice
+from itr_deploy.values import FLAG, PATH, checked, choice
 
 
 class Gallery(OneProcess):
@@ -49,7 +49,7 @@ class Gallery(OneProcess):
         return f"<Gallery of {self.modality}s {self.path!r}, version {self.version}>"
 
     @classmethod
-    @checked(path=PATH, modality=choice(Modality), storage=choice(StorageType))
+    @checked(path=PATH, modality=choice(Modality), storage=choice(StorageType), ragged=FLAG)
     def create(
         cls,
         path: str | Path,
@@ -57,6 +57,7 @@ class Gallery(OneProcess):
         modality: Modality = "image",
         storage: StorageType | None = None,
         *,
+        ragged: bool = False,
         lock_timeout: float = DEFAULT_TIMEOUT,
     ) -> Gallery:
         """Make an empty gallery.
@@ -67,6 +68,8 @@ class Gallery(OneProcess):
             modality: ``"image"`` or ``"text"``.
             storage: Type of the stored tensors, float16 by default; it takes half of float32's
                 memory, int8 a quarter. A dual encoder stores its vectors alone, in float32.
+            ragged: Whether images of any number of regions may be added at any time. Without it
+                the first ones decide: if they differ, all may; else all must have as many.
             lock_timeout: Seconds that a change waits for another writer to finish.
 
         Raises:
@@ -77,6 +80,11 @@ class Gallery(OneProcess):
         storage = storage or default_storage(matcher)
         check_storage(matcher, storage)
         description = Description.of(matcher.bundle.manifest, modality, storage)
+        if ragged and modality == "image" and description.position_bytes:
+            fixed = matcher.bundle.manifest.images.regions
+            if fixed is not None:
+                raise UsageError(f"ragged=True: this bundle's model takes {fixed} regions an image")
+            description = description.model_copy(update={"ragged": True})
         layout = schema(description, [], new_id())
         return cls(GalleryTable.create(path, layout, lock_timeout), matcher)
 
@@ -175,8 +183,8 @@ class Gallery(OneProcess):
 
         Args:
             ids: One per item, unique in the gallery.
-            items: Regions ``[N, R, Di]`` (an array in memory or mapped), a list of texts, or
-                ``(token_ids, lengths)``.
+            items: Regions ``[N, R, Di]`` (an array in memory or mapped), a list of ``[R_i, Di]``
+                or `Regions`; a list of texts, or ``(token_ids, lengths)``.
             metadata: User columns, one value per item. The first call decides the columns.
             progress: Called after every batch.
 

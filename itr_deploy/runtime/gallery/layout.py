@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 from uuid import uuid4
 
 import numpy as np
@@ -74,10 +75,12 @@ class Description(SparseRecord):
         encoding_id: Encoding id of the bundle whose encoders made the tensors.
         tensors: The tensors stored per item.
         embedding_dim: Width of the coarse embedding, with all views of an image.
-        positions: For images, the regions per image, None before the first image or if nothing is
-            stored per region. For texts, the padded length if the model fixes it, else None.
+        positions: For images, the regions per image, None before the first image, if nothing is
+            stored per region, or if images are ragged. For texts, the padded length if the model
+            fixes it, else None.
         family: Family of the bundle, human-readable.
         views: Number of vectors in an item's embedding, of which the best counts, None for one.
+        ragged: True where images differ in their numbers of regions, which are stored with them.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -89,6 +92,7 @@ class Description(SparseRecord):
     positions: int | None
     family: str
     views: int | None = None
+    ragged: Literal[True] | None = None
 
     @classmethod
     def of(cls, manifest: Manifest, modality: Modality, storage: StorageType) -> Description:
@@ -105,6 +109,11 @@ class Description(SparseRecord):
             family=manifest.family,
             views=manifest.images.views if modality == "image" else None,
         )
+
+    @property
+    def has_lengths(self) -> bool:
+        """Whether the number of words or regions is stored with every item."""
+        return self.modality == "text" or bool(self.ragged)
 
     @property
     def columns(self) -> Iterator[TensorColumn]:
@@ -128,9 +137,9 @@ class Description(SparseRecord):
 def schema(
     description: Description, metadata: Sequence[pa.Field], gallery_id: str = ""
 ) -> pa.Schema:
-    """The table's schema: id, user columns, length (texts), embedding, tensors."""
+    """The table's schema: id, user columns, length (texts, ragged images), embedding, tensors."""
     fields = [pa.field(ID, pa.string(), nullable=False), *metadata]
-    if description.modality == "text":
+    if description.has_lengths:
         fields.append(pa.field(LENGTH, pa.int32()))
     fields.append(pa.field(EMBEDDING, pa.list_(pa.float32(), description.embedding_dim)))
     for entry in description.columns:

@@ -62,7 +62,7 @@ def read_vectors(gallery: Gallery) -> tuple[Vectors, NDArray[np.int64]]:
 def stored_bytes(gallery: Gallery) -> int:
     """Bytes of all items' tensors and embeddings in memory."""
     about, count = gallery.description, gallery.count()
-    if about.modality == "image" or about.positions is not None:
+    if about.positions is not None or not about.has_lengths:
         positions = count * (about.positions or 0)
     else:
         positions = int(_lengths(gallery).sum())
@@ -78,7 +78,7 @@ def read_all(gallery: Gallery) -> StoredItems:
     """
     small = [ID, *gallery.metadata_columns]
     head = gallery.opened.ask(lambda table: table.search().select(small).limit(None).to_arrow())
-    lengths = _lengths(gallery) if gallery.modality == "text" else None
+    lengths = _lengths(gallery) if gallery.description.has_lengths else None
     seen: list[str] = []
     batches = _remembering(_batches(gallery, None, [ID, *_item_columns(gallery.description)]), seen)
     encoded = _decoded(gallery, gallery.description, batches, head.num_rows, lengths)
@@ -193,14 +193,14 @@ def _decoded(
 
 
 def _items(gallery: Gallery, about: Description, table: pa.Table) -> StoredItems:
-    lengths = table[LENGTH].to_numpy().astype(np.int64) if about.modality == "text" else None
+    lengths = table[LENGTH].to_numpy().astype(np.int64) if about.has_lengths else None
     whole = table.combine_chunks().to_batches()
     encoded = _decoded(gallery, about, whole, table.num_rows, lengths)
     return StoredItems(_id_array(table), table.select(gallery.metadata_columns), encoded)
 
 
 def _item_columns(about: Description) -> list[str]:
-    length = [LENGTH] if about.modality == "text" else []
+    length = [LENGTH] if about.has_lengths else []
     return [*length, EMBEDDING, *(entry.column for entry in about.columns)]
 
 

@@ -42,7 +42,7 @@ def _item_columns(
     description: Description, table_schema: pa.Schema, items: Encoded
 ) -> dict[str, pa.Array]:
     columns = {EMBEDDING: _fixed(items.embedding, pa.float32())}
-    if description.modality == "text":
+    if description.has_lengths:
         columns[LENGTH] = pa.array(_lengths(items), pa.int32())
     stored = items.stored_as(description.storage)
     for entry in description.columns:
@@ -63,11 +63,14 @@ def from_batches(
         description: The gallery's description.
         batches: Record batches with the embedding and tensor columns, ``count`` rows in all.
         count: Number of rows.
-        lengths: ``int64 [count]`` for texts, known before their tensors are read.
+        lengths: ``int64 [count]`` for texts and ragged images, known before their tensors are
+            read.
     """
     embedding = np.empty((count, description.embedding_dim), np.float32)
     if lengths is None or not description.position_bytes:
         groups = [np.arange(count)]
+    elif description.ragged:
+        groups = [np.flatnonzero(lengths == length) for length in np.unique(lengths)]
     else:
         groups = length_groups(lengths, description.positions)
     blocks = [_empty_block(description, rows, lengths) for rows in groups]
@@ -92,7 +95,7 @@ def _empty_block(
         entry.name: np.zeros(entry.shape(len(rows), positions), np.dtype(entry.storage))
         for entry in description.columns
     }
-    return Block(rows, tensors, own)
+    return Block(rows, tensors, None if description.modality == "image" else own)
 
 
 def _fill(block: Block, name: str, places: NDArray[np.int64], column: pa.Array) -> None:
@@ -128,8 +131,8 @@ def _fixed(matrix: NDArray[Any], value: pa.DataType) -> pa.Array:
 def _lengths(items: Encoded) -> NDArray[np.int64]:
     lengths = np.empty(len(items), np.int64)
     for block in items.blocks:
-        if block.lengths is not None:
-            lengths[block.rows] = block.lengths
+        # Images of one block have as many regions as there are rows.
+        lengths[block.rows] = block.positions if block.lengths is None else block.lengths
     return lengths
 
 

@@ -134,17 +134,22 @@ def _first_layout(table: GalleryTable, given: Source, extra: pa.Table) -> pa.Sch
     """The schema of an empty table that receives these items."""
     about = table.state.description
     if about.modality == "image" and about.position_bytes:
-        about = about.model_copy(update={"positions": given.positions})
+        if given.are_ragged or about.ragged:
+            about = about.model_copy(update={"ragged": True})
+        else:
+            about = about.model_copy(update={"positions": given.positions})
     return schema(about, list(extra.schema), own_id(table.state.schema) or new_id())
 
 
 def _check_positions(table: GalleryTable, given: Source) -> None:
     about = table.state.description
-    if about.modality == "text" or not about.position_bytes:
+    if about.modality == "text" or not about.position_bytes or about.ragged:
         return
-    if given.positions != about.positions:
+    if given.are_ragged or given.positions != about.positions:
+        found = "different numbers" if given.are_ragged else given.positions
         raise GalleryError(
-            f"{table.path}: its images have {about.positions} regions, these have {given.positions}"
+            f"{table.path}: its images have {about.positions} regions, these have {found}; make a "
+            "gallery for any number with Gallery.create(..., ragged=True)"
         )
 
 

@@ -9,7 +9,7 @@ from itr_deploy.bundle.manifest import ImageItems, TextItems
 from itr_deploy.errors import InputError
 from itr_deploy.runtime.encoding.checks import check_regions, check_token_ids, finite_batch
 
-IMAGES = ImageItems(feature_dim=5, tensors=())
+IMAGES = ImageItems(feature_dim=5, regions=None, tensors=())
 TEXTS = TextItems(vocab_size=40, max_tokens=9, tensors=())
 
 
@@ -23,7 +23,7 @@ def refusal(check: Any, *arguments: Any) -> str:
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
 def test_regions_of_every_float_type_become_float32(kind: type) -> None:
     regions = np.ones((2, 3, 5), kind)
-    batch = finite_batch(check_regions(regions, IMAGES), 0)
+    batch = finite_batch(check_regions(regions, IMAGES), np.arange(2))
     assert batch.dtype == np.float32
     assert batch.flags.c_contiguous
 
@@ -78,7 +78,8 @@ def test_ragged_token_ids_are_refused() -> None:
 def test_a_value_that_is_not_finite_in_float32_names_its_image(value: float) -> None:
     regions = np.zeros((4, 3, 5))
     regions[2, 1, 0] = value
-    assert "regions of image 102 hold NaN or infinity" in refusal(finite_batch, regions, 100)
+    message = refusal(finite_batch, regions, np.array([100, 101, 107, 108]))
+    assert "regions of image 107 hold NaN or infinity" in message
 
 
 @pytest.mark.parametrize("kind", [np.int16, np.int64, np.uint8])

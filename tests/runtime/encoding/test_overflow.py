@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from itr_deploy import Gallery, InputError, Matcher, Retriever
+from itr_deploy import Gallery, InputError, Matcher, Regions, Retriever
 from itr_deploy.bundle.manifest import StoredTensor
 from itr_deploy.runtime.encoding.checks import NotFiniteError, check_encoded
 from itr_deploy.runtime.encoding.storage import stored
@@ -80,15 +79,12 @@ def test_an_image_of_zeros_is_refused(matcher: Matcher) -> None:
         matcher.encode_images(features)
 
 
-def test_padded_regions_are_told_of_once(
-    matcher: Matcher, caplog: pytest.LogCaptureFixture
-) -> None:
-    features = np.concatenate([images(300), np.zeros((300, 3, 32), np.float32)], axis=1)
-    features[0] = 1
-    with caplog.at_level(logging.WARNING, "itr_deploy"):
+def test_a_region_of_zeros_is_refused_unless_counts_say_that_it_is_one(matcher: Matcher) -> None:
+    features = images(3, regions=5)
+    features[1, 3:] = 0
+    with pytest.raises(InputError, match=r"region 3 of image 1 is all 0, as padding .*counts="):
         matcher.encode_images(features)
-    (told,) = (record.getMessage() for record in caplog.records)
-    assert told.startswith("image 1 ends in 3 regions of zeros")
+    assert len(matcher.encode_images(Regions(features, counts=[5, 5, 5]))) == 3
 
 
 def test_values_that_float16_cannot_hold_are_refused() -> None:
