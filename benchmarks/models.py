@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from itr_deploy.exporters.text import BundledText, nltk_words, wordpiece
+from itr_deploy.models.bert import BertSizes
 from itr_deploy.models.contract import TrainedMatcher
-from itr_deploy.models.dime.bert import BertSizes
 from itr_deploy.models.dime.config import DimeConfig
 from itr_deploy.models.dime.deployed import DimeDeployment
 from itr_deploy.models.dime.plain import Dime

@@ -21,7 +21,7 @@ from examples.shapes import training
 from examples.shapes.dataset import Split
 from examples.shapes.training import CHECKPOINTS, Subject
 from examples.shapes.wordpieces import build_pieces
-from itr_deploy.models.dime.bert import BertSizes
+from itr_deploy.models.bert import BertSizes
 from itr_deploy.models.dime.cells import Router
 from itr_deploy.models.dime.checkpoint import PARTS, load
 from itr_deploy.models.dime.config import DIRECTIONS, DimeConfig

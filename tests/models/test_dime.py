@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from itr_deploy.errors import CheckpointError
+from itr_deploy.models.bert import BertSizes
 from itr_deploy.models.contract import TrainedMatcher
-from itr_deploy.models.dime.bert import BertSizes
 from itr_deploy.models.dime.checkpoint import load
 from itr_deploy.models.dime.options import DimeOptions
 from itr_deploy.models.imram.checkpoint import load as load_imram

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from itr_deploy.bundle.files import sha256_of
 from itr_deploy.errors import CheckpointError, InputError
+from itr_deploy.models.bert import BertSizes
 from itr_deploy.models.checkpoints import (
     another_model,
     build_loaded,
@@ -18,7 +19,6 @@ from itr_deploy.models.checkpoints import (
     state_dicts,
 )
 from itr_deploy.models.contract import TrainedMatcher
-from itr_deploy.models.dime.bert import BertSizes
 from itr_deploy.models.dime.config import DimeConfig
 from itr_deploy.models.dime.deployed import DimeDeployment
 from itr_deploy.models.dime.options import MARK, DimeOptions

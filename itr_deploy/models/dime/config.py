@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from itr_deploy.errors import CheckpointError
-from itr_deploy.models.dime.bert import BertSizes
+from itr_deploy.models.bert import BertSizes
 
 DIRECTIONS = ("i2t", "t2i")
 ATTENTION_NORMS = ("clipped_l2norm", "l2norm", "softmax", "clipped", "no_norm")

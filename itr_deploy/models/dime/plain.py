@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from itr_deploy.models.dime.bert import build_bert, last_layer
+from itr_deploy.models.bert import build_bert, last_layer
 from itr_deploy.models.dime.cells import DynamicLayer, Guide
 from itr_deploy.models.dime.config import DimeConfig
 from itr_deploy.models.dime.routes import CELLS, Routes

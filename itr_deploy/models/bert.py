@@ -1,4 +1,4 @@
-"""BERT, the text encoder's first part: Hugging Face's model built from a file of sizes."""
+"""BERT as a text encoder's first part: Hugging Face's model, built from a file of sizes."""
 
 from __future__ import annotations
 
