@@ -17,6 +17,13 @@ from itr_deploy.models.layers import MASKED, position_mask
 
 ACTIVATIONS = ("gelu", "relu", "silu")
 
+PREFIX = "bert."
+"""Of BERT's keys in the state dict of a text encoder."""
+
+UNUSED = (f"{PREFIX}pooler.", f"{PREFIX}embeddings.position_ids")
+"""Beginnings of keys that no score depends on: the pooling layer, and a row of numbers that old
+versions of BERT's program saved."""
+
 
 @dataclass(frozen=True)
 class BertSizes:
@@ -111,6 +118,23 @@ def _sizes(weights: Mapping[str, Tensor]) -> dict[str, int]:
     prefix = "encoder.layer."
     layers = {key[len(prefix) :].split(".")[0] for key in weights if key.startswith(prefix)}
     return {**sizes, "num_hidden_layers": len(layers)}
+
+
+def checked_sizes(weights: Mapping[str, Tensor], config: str, *, source: Any) -> BertSizes:
+    """The sizes of a text encoder's BERT: its config's, or without one bert-base-uncased's.
+
+    Args:
+        weights: The text encoder's state dict; BERT's keys begin with `PREFIX`.
+        config: The text of its ``bert_config.json``, empty for none.
+        source: The checkpoint, for messages.
+
+    Raises:
+        CheckpointError: The config is not one, or the weights have other sizes.
+    """
+    sizes = BertSizes.from_json(config) if config else BertSizes()
+    own = {key.removeprefix(PREFIX): w for key, w in weights.items() if key.startswith(PREFIX)}
+    sizes.check(own, source=source)
+    return sizes
 
 
 def build_bert(sizes: BertSizes) -> BertModel:

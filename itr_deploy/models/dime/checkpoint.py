@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from itr_deploy.bundle.files import sha256_of
 from itr_deploy.errors import CheckpointError, InputError
+from itr_deploy.models import bert
 from itr_deploy.models.bert import BertSizes
 from itr_deploy.models.checkpoints import (
     another_model,
@@ -28,9 +26,8 @@ from itr_deploy.models.dime.pruning import prune
 PARTS = ("image", "text", "interaction")
 """The state dicts of a checkpoint, in its order, by their names in `Dime`."""
 
-UNUSED = ("path_mapping.", "bert.pooler.", "bert.embeddings.position_ids")
-"""Prefixes of keys that no score depends on: a training loss, BERT's pooling layer, and a row of
-numbers that old versions of BERT's program saved."""
+UNUSED = ("path_mapping.", *bert.UNUSED)
+"""Beginnings of keys that no score depends on; the first is a training loss."""
 
 
 def load(checkpoint: Path, options: DimeOptions | None = None) -> TrainedMatcher:
@@ -56,7 +53,8 @@ def load(checkpoint: Path, options: DimeOptions | None = None) -> TrainedMatcher
         )
     _check_profile(options, checkpoint)
     opt = content["opt"]
-    config = _config(opt, _bert(parts[1], options.bert_config, checkpoint), checkpoint)
+    sizes = bert.checked_sizes(parts[1], options.bert_config, source=checkpoint)
+    config = _config(opt, sizes, checkpoint)
     used = {
         name: {key: value for key, value in weights.items() if not key.startswith(UNUSED)}
         for name, weights in zip(PARTS, parts, strict=True)
@@ -91,16 +89,7 @@ def _check_profile(options: DimeOptions, checkpoint: Path) -> None:
         )
 
 
-def _bert(weights: Mapping[str, Tensor], config: str, source: Path) -> BertSizes:
-    """BERT's sizes from its config, by default bert-base-uncased's, checked against its weights."""
-    sizes = BertSizes.from_json(config) if config else BertSizes()
-    prefix = "bert."
-    own = {key.removeprefix(prefix): w for key, w in weights.items() if key.startswith(prefix)}
-    sizes.check(own, source=source)
-    return sizes
-
-
-def _config(opt: Any, bert: BertSizes, source: Path) -> DimeConfig:
+def _config(opt: Any, sizes: BertSizes, source: Path) -> DimeConfig:
     def get(name: str, kind: type, default: Any = None) -> Any:
         return option(opt, name, kind, source=source, default=default)
 
@@ -116,5 +105,5 @@ def _config(opt: Any, bert: BertSizes, source: Path) -> DimeConfig:
         attention_norm=get("raw_feature_norm_CMRC", str),
         image_norm=not get("no_imgnorm", bool, False),
         image_abs=get("use_abs", bool, False),
-        bert=bert,
+        bert=sizes,
     )
