@@ -6,58 +6,34 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from itr_deploy.models.folding import (
+    Affine,
+    FoldedGraphLayer,
+    affine,
+    linear_map,
+    matrix,
+    register,
+    vector,
+)
 from itr_deploy.models.layers import MASKED, NORM_EPS, l2_norm
 from itr_deploy.models.lhsc.plain import QUARTERS, GatedSum, GlobalAttention, GraphConvolution
-from itr_deploy.models.precision import full_precision
 
 
-class FoldedConvolution(nn.Module):
+class FoldedConvolution(FoldedGraphLayer):
     """A `GraphConvolution` on ``[N, R, D]`` with two D x D products instead of six.
 
-    With the region embeddings as rows of V, both sides of the relation are affine in V (the
-    projections' matrices times the Linear's): ``a = V P + p``, ``b = V Q + q``. So is their
-    product's left factor::
-
-        a b^T = (V (P Q^T) + p Q^T) V^T + (V (P q) + p . q) 1^T
-
-    The relation acts on regions, the matrices of ``g`` and ``W`` and the batch normalisation on
-    features. They commute, so the latter are one matrix too.
+    Both sides of the relation have the projections' matrices times the Linear's.
     """
 
-    relation: Tensor
-    relation_bias: Tensor
-    row: Tensor
-    row_bias: Tensor
-    value: Tensor
-    value_bias: Tensor
-    shift: Tensor
-
     def __init__(self, layer: GraphConvolution) -> None:
-        super().__init__()
-        left, left_bias = _side(layer, "theta", layer.fc1)
-        right, right_bias = _side(layer, "phi", layer.fc2)
-        conv = layer.get_submodule("W.0")
-        scale, shift = affine(layer.get_submodule("W.1"))
-        out = scale.unsqueeze(1) * _matrix(conv)
-        _register(
-            self,
+        out = linear_map(layer.get_submodule("W.0")).normed(layer.get_submodule("W.1"))
+        super().__init__(
             layer,
-            relation=right.T @ left,
-            relation_bias=right.T @ left_bias,
-            row=(left.T @ right_bias).unsqueeze(1),
-            row_bias=left_bias @ right_bias,
-            value=out @ _matrix(layer.g),
-            value_bias=out @ _vector(layer.g),
-            shift=scale * _vector(conv) + shift,
+            left=_side(layer, "theta", layer.fc1),
+            right=_side(layer, "phi", layer.fc2),
+            inner=linear_map(layer.g),
+            outer=out,
         )
-
-    @full_precision()  # the relation is unbounded
-    def forward(self, regions: Tensor) -> Tensor:
-        """``[N, R, D] -> [N, R, D]``."""
-        left = functional.linear(regions, self.relation, self.relation_bias)
-        relations = left @ regions.transpose(1, 2) + (regions @ self.row + self.row_bias)
-        values = functional.linear(regions, self.value, self.value_bias)
-        return relations @ values / regions.shape[1] + (self.shift + regions)
 
 
 class FoldedGlobalAttention(nn.Module):
@@ -79,15 +55,15 @@ class FoldedGlobalAttention(nn.Module):
         local, pooled = attention.embedding_local, attention.embedding_global
         local_scale, local_shift = (value.unsqueeze(1) for value in affine(local[1]))
         scale, shift = affine(pooled[1])
-        _register(
+        register(
             self,
             attention,
-            local=_matrix(local[0]),
+            local=matrix(local[0]),
             scale=local_scale,
-            shift=local_scale * _vector(local[0]) + local_shift,
-            pooled=scale.unsqueeze(1) * _matrix(pooled[0]),
-            pooled_bias=scale * _vector(pooled[0]) + shift,
-            common=_matrix(attention.embedding_common[0]),
+            shift=local_scale * vector(local[0]) + local_shift,
+            pooled=scale.unsqueeze(1) * matrix(pooled[0]),
+            pooled_bias=scale * vector(pooled[0]) + shift,
+            common=matrix(attention.embedding_common[0]),
         )
 
     def forward(self, parts: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -120,8 +96,8 @@ class FoldedGate(nn.Module):
         super().__init__()
         scale, shift = affine(gated.bn)
         linear = gated.attn_sim_w
-        weight = (scale * _matrix(linear)).squeeze(0)
-        _register(self, linear, weight=weight, bias=scale * _vector(linear) + shift)
+        weight = (scale * matrix(linear)).squeeze(0)
+        register(self, linear, weight=weight, bias=scale * vector(linear) + shift)
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Weights ``[..., K]`` of vectors ``[..., K, S]`` as they are before their L2 norm.
@@ -134,36 +110,11 @@ class FoldedGate(nn.Module):
         return torch.sigmoid(vectors @ self.weight * scale + self.bias) * scale
 
 
-def affine(layer: nn.Module) -> tuple[Tensor, Tensor]:
-    """Scale and shift, float64, of a batch norm in evaluation; 1 and 0 for other layers."""
-    if not isinstance(layer, nn.BatchNorm1d):
-        return torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
-    mean, variance = layer.get_buffer("running_mean"), layer.get_buffer("running_var")
-    scale = layer.weight.detach().double() / (variance.double() + layer.eps).sqrt()
-    return scale, layer.bias.detach().double() - mean.double() * scale
-
-
-def _register(module: nn.Module, layer: nn.Module, **folded: Tensor) -> None:
-    """Keep what was folded from a layer, in the type of its weights."""
-    dtype = next(layer.parameters()).dtype
-    for name, value in folded.items():
-        module.register_buffer(name, value.to(dtype))
-
-
-def _side(layer: GraphConvolution, name: str, linear: nn.Linear) -> tuple[Tensor, Tensor]:
-    """Weight and bias of one side of the relation: four projections and the Linear after them."""
+def _side(layer: GraphConvolution, name: str, linear: nn.Linear) -> Affine:
+    """One side of the relation: four projections and the Linear after them."""
     quarters = [layer.get_submodule(f"{name}{suffix}") for suffix in QUARTERS]
-    inner = torch.cat([_matrix(quarter) for quarter in quarters])
-    bias = torch.cat([_vector(quarter) for quarter in quarters])
-    outer = _matrix(linear)
-    return outer @ inner, outer @ bias + _vector(linear)
-
-
-def _matrix(layer: nn.Module) -> Tensor:
-    """Weight ``[out, in]``, float64, of a Linear or of a convolution of width 1."""
-    return layer.get_parameter("weight").detach().double().flatten(1)
-
-
-def _vector(layer: nn.Module) -> Tensor:
-    """Bias ``[out]``, float64."""
-    return layer.get_parameter("bias").detach().double()
+    inner = Affine(
+        torch.cat([matrix(quarter) for quarter in quarters]),
+        torch.cat([vector(quarter) for quarter in quarters]),
+    )
+    return inner.then(linear_map(linear))
