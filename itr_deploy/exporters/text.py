@@ -29,7 +29,9 @@ class BundledText:
     files: dict[str, Any]
 
 
-def nltk_words(vocabulary: Path, vocab_size: int, *, punkt: Path | None = None) -> BundledText:
+def nltk_words(
+    vocabulary: Path, vocab_size: int, *, punkt: Path | None = None, appended: str | None = None
+) -> BundledText:
     """Text processing by nltk's words over a published vocabulary file.
 
     Warns where tokens may not be those of the training.
@@ -40,12 +42,13 @@ def nltk_words(vocabulary: Path, vocab_size: int, *, punkt: Path | None = None) 
         vocab_size: Rows of the model's word embedding.
         punkt: What split sentences in training, see `given_punkt`; by default nltk's data on this
             machine.
+        appended: A word that the training program appends to those of its vocabulary file.
 
     Raises:
         CheckpointError: A file is not what it should be, or belongs to another checkpoint.
         SetupError: nltk's data on this machine is damaged.
     """
-    words = read_words(vocabulary, vocab_size)
+    words = read_words(vocabulary, vocab_size, appended=appended)
     parameters = machine_punkt() if punkt is None else given_punkt(punkt)
     files: dict[str, Any] = {VOCABULARY: {"word2idx": words}}
     if parameters is None:

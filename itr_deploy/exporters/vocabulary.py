@@ -1,4 +1,4 @@
-"""Reading vocabularies in the forms in which people have them; nothing is unpickled.
+"""Reading vocabularies in the forms in which people have them; nothing is run or imported.
 
 Whatever names every word's number unambiguously is read. Anything else is named, with what turns
 it into a form that is.
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from itr_deploy.errors import CheckpointError
+from itr_deploy.exporters.pickled import pickled_vocabulary
 from itr_deploy.models.checkpoints.first_bytes import HEAD, foreign, shown
 
 SPECIAL_WORDS = {"<pad>": 0, "<start>": 1, "<end>": 2, "<unk>": 3}
@@ -25,22 +26,21 @@ PICKLES = (b"\x80", b"ccopy_reg\n", b"ccopyreg\n", b"c__main__\n", b"(i", b"(d",
 EXPECTED = "expected JSON with a 'word2idx' object"
 
 
-def read_words(path: Path, size: int) -> dict[str, int]:
+def read_words(path: Path, size: int, *, appended: str | None = None) -> dict[str, int]:
     """A word vocabulary's numbers by word, 0 to ``size`` - 1.
 
     Args:
         path: JSON with ``word2idx`` or ``idx2word``, or only what one of them holds; a list of the
-            words in order; or a text file of one word per line. UTF-8 or UTF-16.
+            words in order; or a text file of one word per line. UTF-8 or UTF-16. Or a pickle of a
+            `Vocabulary`, which is read without unpickling it.
         size: Rows of the model's word embedding.
+        appended: A word that the training program appends to those of its file: the file may
+            lack it.
 
     Raises:
         CheckpointError: The file is not a vocabulary, or belongs to another checkpoint.
     """
-    text = _text(path)
-    content = _json(text)
-    if content is None:
-        content = _lines(text, path, size)
-    name, words = _numbered(content, path)
+    name, words = _numbered(_content(path), path)
     if sorted(words.values()) != list(range(len(words))):
         numbers = words.values()
         raise CheckpointError(
@@ -52,9 +52,13 @@ def read_words(path: Path, size: int) -> dict[str, int]:
             raise CheckpointError(
                 f"{path}: {word} is {words.get(word)}, published vocabularies have it at {number}"
             )
+    found = len(words)
+    if appended is not None:
+        words.setdefault(appended, found)
     if len(words) != size:
+        given = "" if appended is None else f", of which it appended {appended} to its file's"
         raise CheckpointError(
-            f"{path}: {len(words)} words, but the checkpoint was trained with {size}; "
+            f"{path}: {found} words, but the checkpoint was trained with {size}{given}; "
             "give the vocabulary file of its training"
         )
     return words
@@ -70,7 +74,10 @@ def read_pieces(path: Path, size: int) -> list[str]:
     Raises:
         CheckpointError: The file is not a vocabulary, or belongs to another checkpoint.
     """
-    text = _text(path)
+    stored = _stored(path)
+    if stored.startswith(PICKLES):
+        raise CheckpointError(f"{path}: a Python pickle; expected BERT's vocab.txt")
+    text = _text(stored, path)
     content = _json(text)
     if isinstance(content, (dict, list)) and content:
         tokens = _in_order(content, path)
@@ -88,21 +95,49 @@ def read_pieces(path: Path, size: int) -> list[str]:
     return tokens
 
 
-def _text(path: Path) -> str:
-    """The text of a file, in UTF-8, UTF-16 or UTF-32, without a byte-order mark.
+def _content(path: Path) -> Any:
+    """The value of a JSON file, the lines of another text, or what a pickle would be in JSON."""
+    stored = _stored(path)
+    if stored.startswith(PICKLES):
+        return _pickled(stored, path)
+    text = _text(stored, path)
+    content = _json(text)
+    return _lines(text, path) if content is None else content
+
+
+def _stored(path: Path) -> bytes:
+    """The bytes of a file.
 
     Raises:
-        CheckpointError: It cannot be read, or is something else.
+        CheckpointError: It cannot be read.
     """
     try:
         if path.exists() and not path.is_file():
             raise CheckpointError(f"{path}: a folder or a pipe, not a vocabulary; give a file")
-        content = path.read_bytes()
+        return path.read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(f"{path}: cannot read the vocabulary: {reason}") from error
-    if content.startswith(PICKLES):
-        raise CheckpointError(f"{path}: {_pickle_remedy(path)}")
+
+
+def _pickled(content: bytes, path: Path) -> dict[str, Any]:
+    """What a pickled vocabulary would be in JSON.
+
+    Raises:
+        CheckpointError: It has more in it than a vocabulary.
+    """
+    try:
+        return pickled_vocabulary(content)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {_pickle_remedy(path, str(error))}") from error
+
+
+def _text(content: bytes, path: Path) -> str:
+    """A text in UTF-8, UTF-16 or UTF-32, without a byte-order mark.
+
+    Raises:
+        CheckpointError: It is something else.
+    """
     # Published vocabularies have <pad> first, and so does a list of words.
     words = content.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<pad>")
     found = None if words else foreign(path, content[:HEAD])
@@ -120,18 +155,19 @@ def _text(path: Path) -> str:
     return text.removeprefix("\ufeff")
 
 
-def _pickle_remedy(path: Path) -> str:
+def _pickle_remedy(path: Path, reason: str) -> str:
     # The quotes of the shell are double, so those of Python are single.
     name = path.name.replace("\\", "\\\\").replace("'", "\\'")
     code = (
         f"import json, pickle; v = pickle.load(open('{name}', 'rb'), encoding='utf-8'); "
         "json.dump({'word2idx': getattr(v, 'word2idx', v)}, open('vocab.json', 'w'))"
     )
+    refused = f"a Python pickle, not read since it may hold code: {reason}"
     if re.search(r'["$`!]', name):
-        return f"a Python pickle, not read since it may hold code; turn it into JSON: {code}"
+        return f"{refused}; if you trust it, turn it into JSON: {code}"
     return (
-        "a Python pickle, not read since it may hold code; in the folder of the program that wrote "
-        f'it, run python -c "{code}" and give vocab.json'
+        f"{refused}; if you trust it, in the folder of the program that wrote it, run "
+        f'python -c "{code}" and give vocab.json'
     )
 
 
@@ -154,21 +190,16 @@ def _split(text: str) -> list[str]:
     return lines
 
 
-def _lines(text: str, path: Path, size: int) -> list[str]:
+def _lines(text: str, path: Path) -> list[str]:
     """The words of a text file, one per line, in order.
 
     Raises:
-        CheckpointError: It does not have as many lines as the model has words.
+        CheckpointError: It does not begin with the special words.
     """
     lines = [line.strip() for line in _split(text)]
     while lines and not lines[-1]:
         lines.pop()
     if lines[: len(SPECIAL_WORDS)] == list(SPECIAL_WORDS):
-        if len(lines) != size:
-            raise CheckpointError(
-                f"{path}: a text of {len(lines)} words, but the checkpoint was trained with "
-                f"{size}; give the vocabulary file of its training"
-            )
         return lines
     what = "JSON that is cut or damaged" if text.lstrip()[:1] in ("{", "[") else "a text file"
     raise CheckpointError(

@@ -118,6 +118,21 @@ def test_what_numbers_every_word_is_read(content: bytes, tmp_path: Path) -> None
     assert read_words(path, 40) == WORDS
 
 
+@pytest.mark.parametrize("appended", [[], ["<mask>"]])
+def test_a_word_that_the_program_appends_may_be_missing_in_the_file(
+    appended: list[str], tmp_path: Path
+) -> None:
+    path = write(tmp_path / "vocab.json", IN_ORDER + appended)
+    assert read_words(path, 41, appended="<mask>") == {**WORDS, "<mask>": 40}
+
+
+def test_a_word_that_the_program_appends_must_be_among_the_embeddings_rows(tmp_path: Path) -> None:
+    for size, content in ((40, IN_ORDER), (41, IN_ORDER[:39]), (41, [*IN_ORDER, "other"])):
+        path = write(tmp_path / "vocab.json", content)
+        with pytest.raises(CheckpointError, match=f"{len(content)} words.*{size}, .*<mask>"):
+            read_words(path, size, appended="<mask>")
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -155,7 +170,7 @@ class Vocabulary:
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_a_pickle_is_never_read(protocol: int, tmp_path: Path) -> None:
+def test_a_pickle_is_never_executed(protocol: int, tmp_path: Path) -> None:
     path, evidence = tmp_path / "vocab.pkl", tmp_path / "executed"
     path.write_bytes(pickle.dumps(Vocabulary(evidence), protocol))
     with pytest.raises(CheckpointError):
@@ -177,9 +192,9 @@ def test_the_command_that_is_told_turns_a_pickle_into_a_vocabulary(
 ) -> None:
     (tmp_path / "vocab.py").write_text(PROGRAM)
     write = f"""
-import json, pickle, vocab
+import collections, json, pickle, vocab
 v = vocab.Vocabulary()
-v.word2idx = json.load(open({str(FULL.vocab)!r}))["word2idx"]
+v.word2idx = collections.OrderedDict(json.load(open({str(FULL.vocab)!r}))["word2idx"])
 pickle.dump(v, open({name!r}, "wb"), protocol={protocol})
 """
     subprocess.run([sys.executable, "-c", write], check=True, cwd=tmp_path)
