@@ -1,4 +1,4 @@
-"""What the families' models share: norms, masks and the bidirectional GRU in its two forms."""
+"""What the families' models share: norms, masks and GRUs, as published and as exported."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from itr_deploy.errors import InputError
 from itr_deploy.models.precision import full_precision, recurrent_dtype
 
 NORM_EPS = 1e-8
@@ -32,6 +33,31 @@ def l2_norm(x: Tensor, dim: int) -> Tensor:
     squared sum keeps the guard; the value differs by a relative ``1e-8 / norm``.
     """
     return x / torch.clamp((x * x).sum(dim=dim, keepdim=True), min=NORM_EPS**2).sqrt()
+
+
+def norm_over_regions(x: Tensor) -> Tensor:
+    """Divide every feature by its L2 norm over an image's regions, ``[N, R, D]``; there is no eps.
+
+    VSRN's and CAMERA's programs normalise along axis 1, which is that of the regions, and weights
+    were trained with it. A feature that is 0 in every region becomes NaN.
+    """
+    return x / (x * x).sum(dim=1, keepdim=True).sqrt()
+
+
+def check_features(x: Tensor) -> None:
+    """Refuse images ``[N, R, D]`` of which `norm_over_regions` would make NaN. For plain models.
+
+    Raises:
+        InputError: A feature is 0 in every region of an image; the message names the first.
+    """
+    silent = (x * x).sum(dim=1) == 0
+    if silent.any():
+        image = int(silent.any(dim=1).nonzero()[0])
+        raise InputError(
+            f"image {image}: {int(silent[image].sum())} of its {x.shape[2]} embedded features are "
+            "0 in every region, and the published model divides 0 by 0; leave the image out, or "
+            "extract its features again"
+        )
 
 
 def position_mask(lengths: Tensor, positions: int) -> Tensor:
@@ -80,6 +106,23 @@ def bigru_two_pass(rnn: nn.GRU, x: Tensor, lengths: Tensor) -> Tensor:
             x = torch.cat([ahead, behind], dim=-1)
     mean = (ahead + behind) / 2
     return mean * position_mask(lengths, length).unsqueeze(-1).to(mean.dtype)
+
+
+def gru_one_way(rnn: nn.GRU, x: Tensor) -> Tensor:
+    """The outputs of a one-direction GRU, ``[B, L, in] -> [B, L, D]``, in a form that exports.
+
+    A position's output depends on those up to it alone, so padding on the right does not matter.
+    """
+    for layer in range(rnn.num_layers):
+        x = _gru_one_direction(rnn, f"l{layer}", x)
+    return x
+
+
+def last_output(outputs: Tensor, lengths: Tensor) -> Tensor:
+    """Each row's output at its last real position: ``[B, L, D], int64 [B] -> [B, D]``."""
+    batch, length, width = outputs.shape
+    places = length * torch.arange(batch, device=outputs.device) + lengths - 1
+    return outputs.reshape(batch * length, width).index_select(0, places)
 
 
 def _gru_one_direction(rnn: nn.GRU, suffix: str, x: Tensor) -> Tensor:

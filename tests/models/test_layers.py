@@ -6,11 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from itr_deploy.errors import InputError
 from itr_deploy.models.layers import (
     bigru_packed,
     bigru_two_pass,
+    check_features,
+    gru_one_way,
     l2_norm,
     l2_norm_published,
+    last_output,
+    norm_over_regions,
     position_mask,
 )
 
@@ -66,3 +71,32 @@ def test_a_mask_is_true_up_to_each_length() -> None:
         [[True, False, False], [True, True, True]],
         [[False, False, False], [True, True, False]],
     ]
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_one_way_gru_ends_at_the_last_real_position(layers: int) -> None:
+    torch.manual_seed(layers)
+    rnn = nn.GRU(3, 4, layers, batch_first=True).double().eval()
+    x, lengths = torch.randn(3, 6, 3, dtype=torch.float64), torch.tensor([2, 6, 1])
+    with torch.inference_mode():
+        ends = last_output(gru_one_way(rnn, x), lengths)
+        for row, length in enumerate(lengths.tolist()):
+            final = rnn(x[row : row + 1, :length])[1][-1, 0]
+            torch.testing.assert_close(ends[row], final, rtol=0, atol=1e-12)
+
+
+def test_the_norm_over_regions_is_of_every_feature_on_its_own() -> None:
+    x = torch.tensor([[[3.0, 1.0], [4.0, 0.0]]])
+    expected = torch.tensor([[[0.6, 1.0], [0.8, 0.0]]])
+    torch.testing.assert_close(norm_over_regions(x), expected)
+
+
+def test_a_feature_that_no_region_has_is_named() -> None:
+    x = torch.ones(3, 2, 4)
+    check_features(x)
+    x[1, 0, 2] = 0
+    check_features(x)
+    x[1, :, 2] = 0
+    assert norm_over_regions(x)[1, :, 2].isnan().all()
+    with pytest.raises(InputError, match="image 1: 1 of its 4 embedded features are 0"):
+        check_features(x)

@@ -1,0 +1,1 @@
+"""VSRN: Visual Semantic Reasoning Network (Li et al., ICCV 2019)."""
