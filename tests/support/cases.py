@@ -49,7 +49,8 @@ class GoldenCase:
             return torch.load(self.checkpoint, map_location="cpu", weights_only=True)
 
     def _arrays(self, name: str) -> dict[str, torch.Tensor]:
-        with np.load(self.folder / f"{name}.npz") as stored:
+        # Tensors of the inference mode in which they were first read could not be used elsewhere.
+        with np.load(self.folder / f"{name}.npz") as stored, torch.inference_mode(False):
             return {key: torch.from_numpy(stored[key]) for key in stored}
 
 
