@@ -137,6 +137,16 @@ def checked_sizes(weights: Mapping[str, Tensor], config: str, *, source: Any) ->
     return sizes
 
 
+def looks_untrained(weights: Mapping[str, Tensor]) -> bool:
+    """Whether a text encoder's BERT is as it is initialised: training moves every layer norm."""
+    norms = [
+        (key, weight)
+        for key, weight in weights.items()
+        if key.startswith(PREFIX) and "LayerNorm." in key
+    ]
+    return all(bool((weight == key.endswith("weight")).all()) for key, weight in norms)
+
+
 def build_bert(sizes: BertSizes) -> BertModel:
     """A BERT with random weights, computed with plain matrix products; nothing is downloaded.
 
