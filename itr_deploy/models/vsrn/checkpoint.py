@@ -18,11 +18,12 @@ from itr_deploy.models.checkpoints import (
     option,
     state_dicts,
 )
-from itr_deploy.models.family import CheckpointMark
+from itr_deploy.models.contract import TrainedMatcher
+from itr_deploy.models.options import FamilyOptions
 from itr_deploy.models.vsrn.config import FLICKR, VsrnConfig
+from itr_deploy.models.vsrn.deployed import deployed_form
+from itr_deploy.models.vsrn.options import MARK
 from itr_deploy.models.vsrn.plain import ImageEncoder, Vsrn
-
-MARK = CheckpointMark("Rs_GCN_1.g.weight", part=0)
 
 PARTS = 2
 """State dicts of a checkpoint: images, then texts. Some forks save more."""
@@ -31,6 +32,25 @@ MOST_LAYERS = 16
 """Layers of the text's GRU; the paper has 1."""
 
 log = logging.getLogger(__name__)
+
+
+def load(checkpoint: Path, _: FamilyOptions | None = None) -> TrainedMatcher:
+    """Read a published VSRN checkpoint and make its exported form.
+
+    Args:
+        checkpoint: A ``model_best.pth.tar`` of the published program.
+
+    Raises:
+        CheckpointError: As `read_model`.
+    """
+    config, model = read_model(checkpoint)
+    return TrainedMatcher(
+        plain=model,
+        deployed=deployed_form(model).eval(),
+        image_dim=config.image_dim,
+        vocab_size=config.vocab_size,
+        options=vars(config),
+    )
 
 
 def read_model(checkpoint: Path) -> tuple[VsrnConfig, Vsrn]:
