@@ -96,11 +96,14 @@ def _linear(dtype: torch.dtype, x: Tensor, weight: Tensor, bias: Tensor | None =
     return product if bias is None else product + bias
 
 
-def _conv2d(
-    dtype: torch.dtype, x: Tensor, weight: Tensor, bias: Tensor | None = None, *options: Any
-) -> Tensor:
-    product = functional.conv2d(x.to(dtype), weight.to(dtype), None, *options).float()
-    return product if bias is None else product + bias.reshape(-1, 1, 1)
+def _convolution(convolve: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def halved(
+        dtype: torch.dtype, x: Tensor, weight: Tensor, bias: Tensor | None = None, *options: Any
+    ) -> Tensor:
+        product = convolve(x.to(dtype), weight.to(dtype), None, *options).float()
+        return product if bias is None else product + bias.reshape(-1, *[1] * (weight.ndim - 2))
+
+    return halved
 
 
 _HALVED: dict[Any, Callable[..., Tensor]] = {
@@ -110,7 +113,8 @@ _HALVED: dict[Any, Callable[..., Tensor]] = {
     Tensor.__matmul__: _matmul,
     torch.addmm: _addmm,
     functional.linear: _linear,
-    functional.conv2d: _conv2d,
+    functional.conv1d: _convolution(functional.conv1d),
+    functional.conv2d: _convolution(functional.conv2d),
 }
 
 _UNKNOWN: frozenset[Any] = frozenset(
@@ -125,7 +129,6 @@ _UNKNOWN: frozenset[Any] = frozenset(
         torch.einsum,
         torch.tensordot,
         torch.gru,
-        functional.conv1d,
         functional.conv3d,
         functional.conv_transpose1d,
         functional.conv_transpose2d,

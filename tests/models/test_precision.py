@@ -25,6 +25,10 @@ PRODUCTS = {
     "linear": lambda a, b: functional.linear(a, b.T, BIAS),
     "addmm": lambda a, b: torch.addmm(SUMMAND, a, b),
 }
+CONVOLUTIONS = {
+    "two axes": lambda: functional.conv2d(IMAGE, KERNEL, BIAS),
+    "one axis": lambda: functional.conv1d(IMAGE[:, 0], KERNEL[..., 0].repeat(1, 6, 1), BIAS),
+}
 
 
 @pytest.mark.parametrize("precision", HALVES)
@@ -44,10 +48,11 @@ def test_the_operands_of_a_product_are_rounded_and_its_result_is_float32(
 
 
 @pytest.mark.parametrize("precision", HALVES)
-def test_a_convolution_is_a_product_too(precision: Precision) -> None:
-    exact = functional.conv2d(IMAGE, KERNEL, BIAS)
+@pytest.mark.parametrize("axes", CONVOLUTIONS)
+def test_a_convolution_is_a_product_too(axes: str, precision: Precision) -> None:
+    exact = CONVOLUTIONS[axes]()
     with matrix_precision(precision):
-        got = functional.conv2d(IMAGE, KERNEL, BIAS)
+        got = CONVOLUTIONS[axes]()
     assert got.dtype == torch.float32
     assert 0 < float((got - exact).abs().max()) < 0.1
 
