@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from itr_deploy.models.bert import last_layer
 from itr_deploy.models.camera.boxes import box_features
 from itr_deploy.models.camera.config import CameraConfig
-from itr_deploy.models.camera.plain import Agsa, GatedAttention, ImageEncoder, Summary, TextEncoder
+from itr_deploy.models.camera.plain import Agsa, GatedAttention, ImageEncoder, TextEncoder
 from itr_deploy.models.folding import linear_map, weight_type
 from itr_deploy.models.layers import l2_norm, norm_over_regions
 
@@ -30,28 +29,6 @@ def fold_attention(agsa: Agsa, config: CameraConfig) -> GatedAttention:
     return folded
 
 
-class FoldedSummary(nn.Module):
-    """A `Summary` whose convolutions have two axes, which half precision knows."""
-
-    def __init__(self, summary: Summary) -> None:
-        super().__init__()
-        self.convolutions, self.views = summary.convs_dilate, summary.convs_fc
-
-    def forward(self, regions: Tensor) -> Tensor:
-        """``[N, R, D] -> [N, R, k]``."""
-        signal = regions.transpose(1, 2).unsqueeze(3)
-        maps = [torch.relu(_along_regions(conv, signal)) for conv in self.convolutions]
-        return torch.softmax(self.views(torch.cat(maps, dim=1).squeeze(3).transpose(1, 2)), dim=1)
-
-
-def _along_regions(conv: nn.Module, signal: Tensor) -> Tensor:
-    assert isinstance(conv, nn.Conv1d)
-    padding, dilation = conv.padding[0], conv.dilation[0]
-    assert isinstance(padding, int)
-    weight = conv.weight.unsqueeze(3)
-    return functional.conv2d(signal, weight, conv.bias, 1, (padding, 0), (dilation, 1))
-
-
 class FoldedImageEncoder(nn.Module):
     """An `ImageEncoder` in a form that exports; it checks nothing."""
 
@@ -59,7 +36,7 @@ class FoldedImageEncoder(nn.Module):
         super().__init__()
         self.fc, self.position = encoder.fc, encoder.position_enc
         self.attention = fold_attention(encoder.agsa, config)
-        self.summary = FoldedSummary(encoder.mvs)
+        self.summary = encoder.mvs
 
     def forward(self, features: Tensor, boxes: Tensor, sizes: Tensor) -> Tensor:
         """``[N, R, Di], [N, R, 4], [N, 2]`` -> views ``[N, k, D]``."""

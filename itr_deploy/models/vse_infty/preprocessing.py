@@ -40,7 +40,8 @@ class Preprocessing(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """Resize, and normalise as the backbone's source does."""
         height, width = pictures.shape[-3:-1]
-        x = pictures.reshape(-1, height, width, 3).to(torch.float32)
+        # Cast first: TensorRT knows no other operator on bytes.
+        x = pictures.to(torch.float32).reshape(-1, height, width, 3)
         low, high, share = _sources(height, self.size)
         upper, lower = x.index_select(1, low), x.index_select(1, high)
         columns = _sources(width, self.size)
