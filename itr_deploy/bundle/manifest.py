@@ -103,13 +103,14 @@ class ImageItems(SparseRecord):
     """The form of an image: its region features, and what is stored for it.
 
     ``views`` is the number of vectors in an image's embedding, of which the best counts, if a dual
-    encoder makes several.
+    encoder makes several. ``max_regions`` is the most that the model takes, if it is bounded.
     """
 
     feature_dim: Size
     regions: Size | None
     tensors: tuple[StoredTensor, ...]
     views: Size | None = None
+    max_regions: Size | None = None
 
     @property
     def positions(self) -> int | None:
@@ -155,7 +156,10 @@ class NltkWords(Record):
 
 
 class WordPiece(Record):
-    """BERT's WordPiece over a ``vocab.txt``, always padded or cut to the texts' fixed length."""
+    """BERT's WordPiece over a ``vocab.txt``.
+
+    Padded or cut to the texts' fixed length, if the model has one.
+    """
 
     kind: Literal["wordpiece"] = "wordpiece"
     vocabulary: Name

@@ -84,11 +84,8 @@ def export(
             f"quantize={quantize!r} (--quantize) goes with dtype='float32', not {dtype!r} "
             "(--dtype): int8 is for a CPU, half precision for a GPU; leave one of them out"
         )
-    if punkt is not None and entry.text != "nltk_words":
-        raise UsageError(
-            f"punkt (--punkt) is for families with a vocabulary of words; {family} has BERT's "
-            "WordPiece, leave it out"
-        )
+    if entry.text is not None:
+        _check_punkt(punkt, entry.text, family)
     kind = {"replaceable": is_only_a_bundle, "kind": "bundle"}
     check_output(output, force=force, **kind)  # type: ignore[arg-type]
     progress("loading PyTorch")
@@ -104,8 +101,14 @@ def export(
     progress(f"reading {checkpoint.name}")
     digest = digest_of(checkpoint)
     trained = entry.load(checkpoint, chosen)
+    kind_of_text = entry.text or trained.text
+    if kind_of_text is None:
+        raise UsageError(
+            f"family {family} names no text processing, and neither does its checkpoint"
+        )
+    _check_punkt(punkt, kind_of_text, family)
     splitter = {} if punkt is None else {"punkt": Path(punkt)}
-    text = bundled_text(entry.text, vocab, trained.vocab_size, **trained.text_options, **splitter)
+    text = bundled_text(kind_of_text, vocab, trained.vocab_size, **trained.text_options, **splitter)
     source = Source(entry.name, checkpoint, trained, text)
     origin = trained.changed_from
     data = None if origin is None else evidence_split(origin)
@@ -125,3 +128,16 @@ def export(
             raise ParityError(missed(report, "no bundle was written"))
         write_json(root / PARITY, report.to_json())
     return Exported(output, manifest.encoding_id, report)
+
+
+def _check_punkt(punkt: str | Path | None, kind: str, family: str) -> None:
+    """Refuse a sentence splitter for a model that has no use for one.
+
+    Raises:
+        UsageError: It is given, and texts are no words of nltk's.
+    """
+    if punkt is not None and kind != "nltk_words":
+        raise UsageError(
+            f"punkt (--punkt) is for models with a vocabulary of words; this {family} has BERT's "
+            "WordPiece, leave it out"
+        )

@@ -233,12 +233,13 @@ def _manifest(
         regions=deployed.regions,
         tensors=deployed.image_tensors,
         views=deployed.views if isinstance(deployed, DualEncoder) else None,
+        max_regions=deployed.max_regions,
     )
     texts = TextItems(
         vocab_size=source.trained.vocab_size,
         length=deployed.text_length,
         padded_together=deployed.padded_together,
-        max_tokens=deployed.text_length or MAX_TOKENS,
+        max_tokens=deployed.text_length or deployed.max_tokens or MAX_TOKENS,
         tensors=deployed.text_tensors,
     )
     checkpoint_hash = sha256_of(source.checkpoint)

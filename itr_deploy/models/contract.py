@@ -64,7 +64,10 @@ class Deployed(nn.Module, ABC):
         embedding_dim: Width of the coarse embedding, the encoders' last output. Its dot product
             ranks a shortlist.
         regions: Number of regions when the model fixes it, else None.
+        max_regions: Most regions of an image that the model takes, None for any number.
         text_length: Padded length when the model fixes it, else None.
+        max_tokens: Most tokens of a text that the model takes, if it bounds them otherwise than
+            by a padded length; else None.
         padded_together: Number of consecutive texts that are padded to the longest of them and
             whose padding takes part in their encoding, None where padding never matters.
         pipeline: Widths of the shortlists of a bundle that was not tuned.
@@ -74,7 +77,9 @@ class Deployed(nn.Module, ABC):
     text_tensors: tuple[StoredTensor, ...] = ()
     embedding_dim: int
     regions: int | None = None
+    max_regions: int | None = None
     text_length: int | None = None
+    max_tokens: int | None = None
     padded_together: int | None = None
     pipeline: Pipeline = Pipeline()
 
@@ -217,6 +222,7 @@ class TrainedMatcher:
         image_dim: Width of a region feature.
         vocab_size: Rows of the word embedding.
         options: What determined both, for the manifest, including `load`'s own options.
+        text: Kind of the text processing, of a family whose checkpoints differ in it.
         text_options: What the text processing needs besides the vocabulary: arguments of its
             builder in `itr_deploy.exporters.text`.
         changed_from: Set if an option changed the published model; `plain` and `deployed` are then
@@ -228,6 +234,7 @@ class TrainedMatcher:
     image_dim: int
     vocab_size: int
     options: Mapping[str, Any] = field(default_factory=dict)
+    text: str | None = None
     text_options: Mapping[str, Any] = field(default_factory=dict)
     changed_from: ChangedFrom | None = None
 

@@ -38,7 +38,7 @@ class Family:
     Attributes:
         name: Its name on the command line and in manifests.
         title: A human-readable line.
-        text: Kind of its text processing.
+        text: Kind of its text processing, None where the checkpoint decides it.
         load: Reads a checkpoint with `options`, by default all at theirs; it imports PyTorch when
             it is called. Whatever it raises on a checkpoint is a `CheckpointError`.
         options: The options of its export.
@@ -50,7 +50,7 @@ class Family:
 
     name: str
     title: str
-    text: str
+    text: str | None
     load: Callable[..., TrainedMatcher]
     options: type[FamilyOptions] = FamilyOptions
     mark: CheckpointMark | None = None

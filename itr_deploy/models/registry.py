@@ -37,6 +37,7 @@ FAMILIES: tuple[Family, ...] = (
     _registered("lhsc"),
     _registered("dime"),
     _registered("vsrn"),
+    _registered("vse_infty"),
 )
 
 RERANKERS: tuple[RerankerFamily, ...] = (

@@ -19,11 +19,11 @@ from itr_deploy.models.checkpoints import (
     option,
     state_dicts,
 )
-from itr_deploy.models.family import CheckpointMark
+from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.models.vse_infty.config import PICTURE, Backbone, Stage, VseInftyConfig, Words
+from itr_deploy.models.vse_infty.deployed import VseInftyDeployment
+from itr_deploy.models.vse_infty.options import MARK, VseInftyOptions
 from itr_deploy.models.vse_infty.plain import VseInfty
-
-MARK = CheckpointMark("gpool.linear.weight", part=1)
 
 PARTS = ("image", "text")
 """The state dicts of a checkpoint, in its order, by their names in `VseInfty`."""
@@ -43,6 +43,40 @@ COPIES = {
 
 MOST_LAYERS, MOST_BLOCKS = 16, 100
 """Bounds of what is built once each; published models have 1 and up to 36."""
+
+
+APPENDED = "<mask>"
+"""The word that the program appends to those of its vocabulary file."""
+
+
+def load(checkpoint: Path, options: VseInftyOptions | None = None) -> TrainedMatcher:
+    """Read a published VSE-infinity checkpoint and make its exported form.
+
+    Args:
+        checkpoint: A ``model_best.pth`` of the published program.
+        options: Options of its export; by default all at their defaults.
+
+    Raises:
+        CheckpointError: As `read_model`; or the model reads pictures.
+    """
+    options = options or VseInftyOptions()
+    config, model = read_model(checkpoint, options.bert_config)
+    if config.backbone is not None:
+        raise CheckpointError(
+            f"{checkpoint}: this VSE-infinity reads pictures (backbone_source="
+            f"{config.backbone.source!a:.60}), which is not exported yet; export one of region "
+            "features"
+        )
+    words = isinstance(config.text, Words)
+    return TrainedMatcher(
+        plain=model,
+        deployed=VseInftyDeployment(model).eval(),
+        image_dim=config.image_dim,
+        vocab_size=config.vocab_size,
+        options={**config.scalars(), **options.model_dump()},
+        text="nltk_words" if words else "wordpiece",
+        text_options={"appended": APPENDED} if words else {"lower_case": True},
+    )
 
 
 def read_model(checkpoint: Path, bert_config: str = "") -> tuple[VseInftyConfig, VseInfty]:

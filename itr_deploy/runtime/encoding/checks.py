@@ -64,6 +64,10 @@ def check_regions(regions: Any, items: ImageItems, *, padded: bool = False) -> N
     if array.shape[1] < 1 or (fixed and array.shape[1] != fixed):
         wanted = fixed or "at least 1"
         raise InputError(f"{array.shape[1]} regions an image; this model takes {wanted}")
+    if items.max_regions is not None and array.shape[1] > items.max_regions:
+        raise InputError(
+            f"{array.shape[1]} regions an image; this model takes {items.max_regions} at most"
+        )
     return array
 
 

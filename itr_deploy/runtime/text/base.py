@@ -52,6 +52,19 @@ def check_texts(texts: Sequence[str]) -> None:
             ) from error
 
 
+def check_longest(lengths: NDArray[np.int64], max_tokens: int) -> None:
+    """Refuse texts of more than ``max_tokens`` tokens.
+
+    Raises:
+        InputError: Names the first such text.
+    """
+    for number in np.flatnonzero(lengths > max_tokens)[:1]:
+        raise InputError(
+            f"text {number} has {lengths[number]} tokens; this bundle takes at most {max_tokens}, "
+            "shorten it"
+        )
+
+
 def pad_ids(
     rows: Sequence[Sequence[int]], max_tokens: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -61,12 +74,7 @@ def pad_ids(
         InputError: A text has more than ``max_tokens`` tokens.
     """
     lengths = np.array([len(row) for row in rows], np.int64)
-    for number, length in enumerate(lengths):
-        if length > max_tokens:
-            raise InputError(
-                f"text {number} has {length} tokens; this bundle takes at most {max_tokens}, "
-                "shorten it"
-            )
+    check_longest(lengths, max_tokens)
     ids = np.zeros((len(rows), int(lengths.max(initial=0))), np.int64)
     for number, row in enumerate(rows):
         ids[number, : len(row)] = row

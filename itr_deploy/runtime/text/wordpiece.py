@@ -1,4 +1,4 @@
-"""BERT's WordPiece tokenisation, which DIME was trained with."""
+"""BERT's WordPiece tokenisation, of models that were trained with it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import WordPiece
 from itr_deploy.bundle.store import Bundle
-from itr_deploy.runtime.text.base import check_texts
+from itr_deploy.runtime.text.base import check_longest, check_texts
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -21,24 +21,35 @@ LONGEST_WORD = 100
 
 
 class WordPieceProcessor:
-    """``[CLS]``, the pieces of the text, ``[SEP]``, padded or cut to one length.
+    """``[CLS]``, the pieces of the text, ``[SEP]``, with 0 after them.
 
-    A longer text is cut, never refused: in training the model saw only its beginning. Only the
-    vocabulary is read.
+    A model of one length pads or cuts texts to it: a longer text is never refused, since in training
+    the model saw only its beginning. Another one takes texts as long as they are, up to a limit.
+    Only the vocabulary is read.
     """
 
-    def __init__(self, tokens: Sequence[str], lower_case: bool, length: int) -> None:
-        """Set up the tokeniser; a token's id is its place, and texts are padded to ``length``."""
+    def __init__(
+        self, tokens: Sequence[str], lower_case: bool, length: int | None, most: int = 512
+    ) -> None:
+        """Set up the tokeniser; a token's id is its place.
+
+        Args:
+            tokens: The vocabulary.
+            lower_case: Whether the model was trained on lower-cased text.
+            length: What texts are padded or cut to, None to take them as they are.
+            most: Most tokens of a text that is taken as it is.
+        """
         self._vocabulary = {token: number for number, token in enumerate(tokens)}
         self._tokenizer = _tokenizer(self._vocabulary, lower_case, length)
-        self._length = length
+        self._length, self._most = length, most
 
     @classmethod
     def from_bundle(cls, bundle: Bundle, processing: WordPiece) -> WordPieceProcessor:
         """Read the vocabulary that the manifest names."""
         content = bundle.read(processing.vocabulary).decode("utf-8")
         tokens = content.removesuffix("\n").split("\n")
-        return cls(tokens, processing.lower_case, bundle.manifest.texts.max_tokens)
+        texts = bundle.manifest.texts
+        return cls(tokens, processing.lower_case, texts.length, texts.max_tokens)
 
     @property
     def words(self) -> list[str]:
@@ -46,15 +57,19 @@ class WordPieceProcessor:
         return [token for token in self._vocabulary if token.isalnum()]
 
     def token_ids(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Texts as ids ``int64 [C, L]``, padded or cut to one length, and lengths ``int64 [C]``.
+        """Texts as ids ``int64 [C, L]``, padded with 0, and lengths ``int64 [C]``.
 
         Raises:
-            InputError: A text is empty or holds half of a surrogate pair.
+            InputError: A text is empty or holds half of a surrogate pair, or has too many tokens
+                for a model that takes texts as long as they are.
         """
         check_texts(texts)
         encoded = self._tokenizer.encode_batch_fast(list(texts))
-        ids = np.array([text.ids for text in encoded], np.int64).reshape(-1, self._length)
         lengths = np.array([sum(text.attention_mask) for text in encoded], np.int64)
+        width = self._length or int(lengths.max(initial=1))
+        if self._length is None:
+            check_longest(lengths, self._most)
+        ids = np.array([text.ids for text in encoded], np.int64).reshape(-1, width)
         return ids, lengths
 
     def unknown_words(self, text: str) -> list[str]:
@@ -65,7 +80,7 @@ class WordPieceProcessor:
         return [word for word in words if any(piece.value == UNKNOWN for piece in pieces(word))]
 
 
-def _tokenizer(vocabulary: dict[str, int], lower_case: bool, length: int) -> Tokenizer:
+def _tokenizer(vocabulary: dict[str, int], lower_case: bool, length: int | None) -> Tokenizer:
     """BERT's tokeniser, except that names of special tokens in a text are plain text."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
@@ -78,6 +93,7 @@ def _tokenizer(vocabulary: dict[str, int], lower_case: bool, length: int) -> Tok
         single=f"{START} $A {END}",
         special_tokens=[(token, vocabulary[token]) for token in (START, END)],
     )
-    tokenizer.enable_truncation(length)
+    if length is not None:
+        tokenizer.enable_truncation(length)
     tokenizer.enable_padding(length=length)
     return tokenizer

@@ -1,0 +1,65 @@
+"""The dual encoders' golden cases through the public commands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from itr_deploy import Matcher, Regions
+from itr_deploy.bundle.store import read_bundle
+from tests.support.cases import GoldenCase
+from tests.support.exports import Bundles
+
+VSRN = [GoldenCase(f"vsrn/{name}") for name in ("coco", "f30k", "f30k_order_abs")]
+VSE = [GoldenCase(f"vse_infty/{n}") for n in ("region_bigru", "region_bert", "region_bert_ragged")]
+CASES = [*VSRN, *VSE]
+
+
+def words(case: GoldenCase) -> tuple[object, ...]:
+    """The family and its files, as ``itr-deploy export`` takes them."""
+    vocab = next(
+        path
+        for name in ("vocab.pkl", "vocab.json", "vocab.txt")
+        if (path := case.folder / name).exists()
+    )
+    given = (case.folder.parent.name, "--checkpoint", case.checkpoint, "--vocab", vocab)
+    config = case.folder / "bert_config.json"
+    return (*given, "--option", f"bert_config={config}") if config.exists() else given
+
+
+def arrays(case: GoldenCase) -> dict[str, Any]:
+    return {name: array.numpy() for name, array in case.inputs.items()}
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.name)
+def case(request: pytest.FixtureRequest) -> GoldenCase:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def matcher(case: GoldenCase, bundles: Bundles) -> Matcher:
+    return Matcher.load(bundles.of(*words(case)))
+
+
+def test_scores_are_the_published_ones(case: GoldenCase, matcher: Matcher) -> None:
+    given = arrays(case)
+    images = Regions(given["images"], given.get("image_lengths"))
+    expected = case.expected["scores"].numpy()
+    scores = matcher.score(texts=case.captions, images=images)
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-4)
+
+
+def test_captions_become_the_published_ids(case: GoldenCase, matcher: Matcher) -> None:
+    given = arrays(case)
+    ids, lengths = matcher.text.token_ids(case.captions)
+    np.testing.assert_array_equal(lengths, given["lengths"])
+    np.testing.assert_array_equal(ids, given.get("captions", given.get("input_ids")))
+
+
+def test_a_product_has_no_matcher_and_the_order_measure_has(
+    case: GoldenCase, matcher: Matcher
+) -> None:
+    manifest = read_bundle(matcher.bundle.path).manifest
+    assert manifest.is_dual_encoder == (case.folder.name != "f30k_order_abs")
