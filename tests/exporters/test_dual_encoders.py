@@ -10,23 +10,8 @@ import pytest
 from itr_deploy import Matcher, Regions
 from itr_deploy.bundle.store import read_bundle
 from tests.support.cases import GoldenCase
+from tests.support.duals import CASES, export_words
 from tests.support.exports import Bundles
-
-VSRN = [GoldenCase(f"vsrn/{name}") for name in ("coco", "f30k", "f30k_order_abs")]
-VSE = [GoldenCase(f"vse_infty/{n}") for n in ("region_bigru", "region_bert", "region_bert_ragged")]
-CASES = [*VSRN, *VSE]
-
-
-def words(case: GoldenCase) -> tuple[object, ...]:
-    """The family and its files, as ``itr-deploy export`` takes them."""
-    vocab = next(
-        path
-        for name in ("vocab.pkl", "vocab.json", "vocab.txt")
-        if (path := case.folder / name).exists()
-    )
-    given = (case.folder.parent.name, "--checkpoint", case.checkpoint, "--vocab", vocab)
-    config = case.folder / "bert_config.json"
-    return (*given, "--option", f"bert_config={config}") if config.exists() else given
 
 
 def arrays(case: GoldenCase) -> dict[str, Any]:
@@ -40,7 +25,7 @@ def case(request: pytest.FixtureRequest) -> GoldenCase:
 
 @pytest.fixture(scope="module")
 def matcher(case: GoldenCase, bundles: Bundles) -> Matcher:
-    return Matcher.load(bundles.of(*words(case)))
+    return Matcher.load(bundles.of(*export_words(case)))
 
 
 def test_scores_are_the_published_ones(case: GoldenCase, matcher: Matcher) -> None:

@@ -18,7 +18,9 @@ from tests.families.toys import (
     write_checkpoint,
     write_vocabulary,
 )
+from tests.support.cases import GoldenCase
 from tests.support.dime import GATES, I2T, T2I, DimeCase
+from tests.support.duals import VSE, VSRN, export_words
 from tests.support.exports import Bundles
 from tests.support.golden import FULL
 from tests.support.lhsc import LHSC
@@ -42,6 +44,10 @@ def _lhsc(padding: str, bundles: Bundles) -> tuple[Path, Path]:
     return bundles.path(LHSC, "--text-padding", padding), LHSC.checkpoint
 
 
+def _dual(case: GoldenCase, bundles: Bundles) -> tuple[Path, Path]:
+    return bundles.of(*export_words(case)), case.checkpoint
+
+
 def _toy(family: Family, bundles: Bundles) -> tuple[Path, Path]:
     bundle = bundles.once(
         family.name, partial(_export_toy, family), Path(toys.__file__), Path(__file__)
@@ -62,6 +68,10 @@ CASES = (
     FamilyCase("words", "toy_words", partial(_toy, WORDS_ONLY)),
     FamilyCase("dual encoder", "toy_dual", partial(_toy, DUAL)),
     FamilyCase("dual encoder with views", "toy_views", partial(_toy, VIEWS)),
+    FamilyCase("vsrn", "vsrn", partial(_dual, VSRN[0])),
+    FamilyCase("vsrn, order", "vsrn", partial(_dual, VSRN[2])),
+    FamilyCase("vse_infty, words", "vse_infty", partial(_dual, VSE[0])),
+    FamilyCase("vse_infty, BERT", "vse_infty", partial(_dual, VSE[1])),
     FamilyCase("imram", "imram", lambda bundles: (bundles.path(FULL), FULL.checkpoint)),
     FamilyCase("lhsc", "lhsc", partial(_lhsc, "true-length")),
     FamilyCase("lhsc, published padding", "lhsc", partial(_lhsc, "published")),

@@ -149,8 +149,8 @@ def check_encoded(
             cause = f" of regions up to {np.abs(regions[place]).max():.3g}"
             remedy = "extract its features as they were for training"
         raise NotFiniteError(
-            f"{modality} {items[place]}: the model overflows: its encoder gives values that are "
-            f"NaN or infinite, or vectors of a wrong length{cause}; {remedy}"
+            f"{modality} {items[place]}: the model overflows, or divides 0 by 0: its encoder gives "
+            f"values that are NaN or infinite, or vectors of a wrong length{cause}; {remedy}"
         )
 
 

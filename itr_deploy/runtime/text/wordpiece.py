@@ -23,8 +23,8 @@ LONGEST_WORD = 100
 class WordPieceProcessor:
     """``[CLS]``, the pieces of the text, ``[SEP]``, with 0 after them.
 
-    A model of one length pads or cuts texts to it: a longer text is never refused, since in training
-    the model saw only its beginning. Another one takes texts as long as they are, up to a limit.
+    A model of one length pads or cuts texts to it: a longer text is never refused, since the model
+    saw only its beginning in training. Another one takes texts as long as they are, up to a limit.
     Only the vocabulary is read.
     """
 
