@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.errors import BundleError
 from itr_deploy.runtime.encoding.checks import NotFiniteError
+from itr_deploy.runtime.encoding.places import random_places
+from itr_deploy.runtime.encoding.regions import Regions
 from itr_deploy.runtime.matcher import Matcher
 
 REGIONS = 36
@@ -40,11 +42,16 @@ class RandomItems:
         most = max(1, manifest.texts.max_tokens - 2)
         self._lengths = min(WORDS[0], most), min(WORDS[1], most)
         self._shape = manifest.images.regions or REGIONS, manifest.images.feature_dim
+        self._takes_boxes = bool(manifest.images.boxes)
         self._scale = self._bearable(matcher)
 
     def make(self, modality: Modality, count: int) -> Any:
-        """Captions, or regions ``float32 [count, R, Di]``."""
-        return self.regions(count) if modality == "image" else self.captions(count)
+        """Captions, or images as `Matcher.encode_images` takes them."""
+        return self.images(count) if modality == "image" else self.captions(count)
+
+    def images(self, count: int) -> Any:
+        """`regions`, with random boxes for a model that takes them."""
+        return self._placed(self.regions(count))
 
     def captions(self, count: int) -> list[str]:
         """Texts of 8 to 16 words; fewer if the model takes fewer tokens."""
@@ -54,6 +61,11 @@ class RandomItems:
     def regions(self, count: int) -> NDArray[np.float32]:
         """Region features ``float32 [count, R, Di]``, normally distributed."""
         return self._scale * self._rng.standard_normal((count, *self._shape), np.float32)
+
+    def _placed(self, regions: NDArray[np.float32]) -> Any:
+        if not self._takes_boxes:
+            return regions
+        return Regions(regions, *random_places(self._rng, *regions.shape[:2]))
 
     def _bearable(self, matcher: Matcher) -> np.float32:
         """Scale of features that the encoder can take: 1, or less if it would overflow.
@@ -65,6 +77,6 @@ class RandomItems:
         for halvings in range(HALVINGS):
             scale = np.float32(0.5**halvings)
             with suppress(NotFiniteError):
-                matcher.encode_images(MARGIN * scale * sample)
+                matcher.encode_images(self._placed(MARGIN * scale * sample))
                 return scale
         return np.float32(1)

@@ -104,6 +104,7 @@ class ImageItems(SparseRecord):
 
     ``views`` is the number of vectors in an image's embedding, of which the best counts, if a dual
     encoder makes several. ``max_regions`` is the most that the model takes, if it is bounded.
+    ``boxes`` is true where its encoder also reads the regions' boxes and the pictures' sizes.
     """
 
     feature_dim: Size
@@ -111,6 +112,7 @@ class ImageItems(SparseRecord):
     tensors: tuple[StoredTensor, ...]
     views: Size | None = None
     max_regions: Size | None = None
+    boxes: Literal[True] | None = None
 
     @property
     def positions(self) -> int | None:

@@ -154,9 +154,17 @@ def _real_sample(matcher: Matcher, directory: Path, split_name: str, images: int
     from itr_deploy.parity.samples import Sample
 
     split = read_split(directory, split_name).first(images)
-    if split.counts is not None:
+    if split.given.counts is not None:
         raise InputError(
             f"{directory}: verify ranks images of equal numbers of regions, and this split has "
             "region_counts; leave data= (--data) out, or give another split"
         )
-    return Sample(np.array(split.regions, np.float32), *matcher.text.token_ids(split.captions))
+    given = split.given
+    places = [
+        None if extra is None else np.array(extra, np.float32)
+        for extra in (given.boxes, given.picture_sizes)
+    ]
+    if not matcher.bundle.manifest.images.boxes:
+        places = [None, None]
+    regions = np.array(split.regions, np.float32)
+    return Sample(regions, *matcher.text.token_ids(split.captions), *places)

@@ -234,6 +234,7 @@ def _manifest(
         tensors=deployed.image_tensors,
         views=deployed.views if isinstance(deployed, DualEncoder) else None,
         max_regions=deployed.max_regions,
+        boxes=deployed.takes_boxes or None,
     )
     texts = TextItems(
         vocab_size=source.trained.vocab_size,

@@ -41,15 +41,15 @@ class InPrecision(nn.Module):
 
 
 class ImageEncoderModule(nn.Module):
-    """``regions [B, R, Di]`` -> the stored image tensors, then the embedding."""
+    """``regions [B, R, Di]``, boxes where they are taken -> stored tensors, then the embedding."""
 
     def __init__(self, deployed: Deployed) -> None:
         super().__init__()
         self.deployed = deployed
 
-    def forward(self, regions: Tensor) -> tuple[Tensor, ...]:
-        """``float32 [B, R, Di]`` -> the outputs of `Deployed.encode_images`."""
-        return self.deployed.encode_images(regions)
+    def forward(self, *images: Tensor) -> tuple[Tensor, ...]:
+        """The outputs of `Deployed.encode_given`."""
+        return self.deployed.encode_given(images)
 
 
 class TextEncoderModule(nn.Module):

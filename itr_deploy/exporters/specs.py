@@ -59,11 +59,15 @@ class PairTensors:
 
 
 def image_encoder_spec(trained: TrainedMatcher) -> GraphSpec:
-    """``regions`` -> the stored image tensors, then the embedding."""
+    """``regions``, boxes where they are taken -> the stored image tensors, then the embedding."""
     deployed = trained.deployed
-    axes = ("batch", deployed.regions or "regions", trained.image_dim)
+    regions = deployed.regions or "regions"
+    inputs = [GraphTensor("regions", torch.float32, ("batch", regions, trained.image_dim))]
+    if deployed.takes_boxes:
+        inputs.append(GraphTensor("boxes", torch.float32, ("batch", regions, 4)))
+        inputs.append(GraphTensor("picture_sizes", torch.float32, ("batch", 2)))
     outputs = (*_stored(deployed, "image", "batch"), _embedding(deployed, "image"))
-    return GraphSpec("image_encoder", (GraphTensor("regions", torch.float32, axes),), outputs)
+    return GraphSpec("image_encoder", tuple(inputs), outputs)
 
 
 def text_encoder_spec(trained: TrainedMatcher) -> GraphSpec:

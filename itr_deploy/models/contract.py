@@ -7,7 +7,7 @@ A family is a package whose `Family` names a function ``load(checkpoint, options
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,8 +36,13 @@ __all__ = [
 class PlainMatcher(Protocol):
     """The published computation in PyTorch: the reference for parity."""
 
-    def score(self, regions: Tensor, token_ids: Tensor, lengths: Tensor) -> Tensor:
-        """``float32 [N, R, Di], int64 [C, L], int64 [C] -> float32 [N, C]``, higher is better."""
+    @property
+    def score(self) -> Callable[..., Tensor]:
+        """``float32 [N, R, Di], int64 [C, L], int64 [C] -> float32 [N, C]``, higher is better.
+
+        Where boxes are taken (`Deployed.takes_boxes`), these and the pictures' sizes come after the
+        regions.
+        """
         ...
 
 
@@ -66,6 +71,7 @@ class Deployed(nn.Module, ABC):
         regions: Number of regions when the model fixes it, else None.
         max_regions: Most regions of an image that the model takes, None for any number.
         text_length: Padded length when the model fixes it, else None.
+        takes_boxes: Whether images are encoded by `encode_placed_images`.
         max_tokens: Most tokens of a text that the model takes, if it bounds them otherwise than
             by a padded length; else None.
         padded_together: Number of consecutive texts that are padded to the longest of them and
@@ -78,14 +84,36 @@ class Deployed(nn.Module, ABC):
     embedding_dim: int
     regions: int | None = None
     max_regions: int | None = None
+    takes_boxes: bool = False
     text_length: int | None = None
     max_tokens: int | None = None
     padded_together: int | None = None
     pipeline: Pipeline = Pipeline()
 
-    @abstractmethod
     def encode_images(self, regions: Tensor) -> tuple[Tensor, ...]:
-        """``float32 [B, R, Di]`` -> the `image_tensors`, then the embedding ``[B, E]``."""
+        """``float32 [B, R, Di]`` -> the `image_tensors`, then the embedding ``[B, E]``.
+
+        A family that takes no boxes overrides this.
+        """
+        raise NotImplementedError(f"{type(self).__name__} takes boxes too")
+
+    def encode_placed_images(
+        self, regions: Tensor, boxes: Tensor, picture_sizes: Tensor
+    ) -> tuple[Tensor, ...]:
+        """`encode_images` of a family that also reads where the regions are, and overrides this.
+
+        Args:
+            regions: ``float32 [B, R, Di]``.
+            boxes: ``float32 [B, R, 4]``, x1, y1, x2, y2 in pixels.
+            picture_sizes: ``float32 [B, 2]``, width and height in pixels.
+        """
+        raise NotImplementedError(f"{type(self).__name__} takes no boxes")
+
+    def encode_given(self, images: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Encode images by whichever of both the family has."""
+        if self.takes_boxes:
+            return self.encode_placed_images(*images)
+        return self.encode_images(*images)
 
     @abstractmethod
     def encode_texts(self, token_ids: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:

@@ -128,9 +128,12 @@ class TorchScorer:
         ids = torch.from_numpy(self._ids[captions, : int(lengths.max())])
         mean = np.empty((1, images.stop - images.start, len(ids)), np.float32)
         for numbers in self._regions.groups(images):
-            regions = torch.from_numpy(np.array(self._regions.batch(numbers)))
+            given = [
+                torch.from_numpy(np.array(array))
+                for array in self._regions.inputs(numbers).values()
+            ]
             with torch.inference_mode():
-                found = [model.plain.score(regions, ids, lengths).numpy() for model in self._models]
+                found = [model.plain.score(*given, ids, lengths).numpy() for model in self._models]
             mean[0, numbers - images.start] = np.average(found, axis=0, weights=self._weights)
         release_pages(self._split.regions)
         return mean

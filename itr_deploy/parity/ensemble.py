@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.modality import MATCHERS, PREFILTERS
 from itr_deploy.parity.report import ParityReport, RankComparison, compare, compare_ranks
+from itr_deploy.runtime.encoding.places import random_places
+from itr_deploy.runtime.encoding.regions import Regions
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.products import product
 
@@ -42,7 +44,7 @@ def compare_ensemble(
 
 def _figures(
     matcher: Matcher,
-    regions: NDArray[np.float32],
+    regions: Regions,
     ids: NDArray[np.int64],
     lengths: NDArray[np.int64],
 ) -> dict[str, NDArray[np.float32]]:
@@ -62,7 +64,7 @@ def _figures(
 
 def _inputs(
     matcher: Matcher, rng: np.random.Generator, images: int, regions: int, texts: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[Regions, NDArray[np.int64], NDArray[np.int64]]:
     manifest = matcher.bundle.manifest
     regions = manifest.images.regions or regions
     longest = min(manifest.texts.max_tokens, 12)
@@ -70,4 +72,7 @@ def _inputs(
     ids = rng.integers(1, manifest.texts.vocab_size, size=(texts, int(lengths.max())))
     ids[np.arange(ids.shape[1]) >= lengths[:, None]] = 0
     shape = (images, regions, manifest.images.feature_dim)
-    return rng.standard_normal(shape, dtype=np.float32), ids, lengths
+    values = rng.standard_normal(shape, dtype=np.float32)
+    if not manifest.images.boxes:
+        return Regions(values), ids, lengths
+    return Regions(values, *random_places(rng, images, regions)), ids, lengths

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -139,11 +140,10 @@ class _Gate:
         """Every output of both encoders, padding included."""
         deployed, outputs = self._trained.deployed, dict[str, Pairs]()
         for sample in self._samples:
-            regions, ids, lengths = sample.tensors()
             with torch.inference_mode():
                 references = {
-                    "image": deployed.encode_images(regions),
-                    "text": deployed.encode_texts(ids, lengths),
+                    "image": deployed.encode_given(sample.image_tensors()),
+                    "text": deployed.encode_texts(*sample.text_tensors()),
                 }
             for modality in MODALITIES:
                 got = self._encoder.outputs(modality, sample)
@@ -201,10 +201,11 @@ class _Gate:
         for sample, forms in zip(self._samples, self._forms, strict=True):
             if deployed is None or not deployed.pair_outputs:
                 break
-            regions, ids, lengths = sample.tensors()
+            ids, lengths = sample.text_tensors()
             with torch.inference_mode():
                 texts = [tensor[None] for tensor in deployed.encode_texts(ids, lengths)[:-1]]
-                images = [tensor[None] for tensor in deployed.encode_images(regions)[:-1]]
+                given = deployed.encode_given(sample.image_tensors())
+                images = [tensor[None] for tensor in given[:-1]]
                 found = deployed.match_outputs(texts, lengths[None], images)[1:]
             for form in forms:
                 for queries, gallery in form.directions:
@@ -226,13 +227,16 @@ class _Gate:
         comparisons: dict[str, Pairs] = {}
         if self._trained.deployed.text_length is None:
             ids = np.pad(sample.token_ids, ((0, 0), (0, 9)))
-            padded = Sample(sample.regions, ids, sample.lengths)
+            padded = replace(sample, token_ids=ids)
             scores = score(self._encoder.padded_together(padded), forms[-1].images)
             comparisons["9 more padded words"] = [(padded.name, scores, batch)]
         for form in forms[:-1]:
             pair = (form.name, score(form.texts, form.images), batch)
             comparisons["texts of similar lengths together"] = [pair]
-        images = [self._matcher.encode_images(regions[None]) for regions in sample.regions]
+        count = len(sample.regions)
+        images = [
+            self._matcher.encode_images(sample.given[place : place + 1]) for place in range(count)
+        ]
         alone = comparisons["every pair alone"] = []
         for text, length in enumerate(sample.lengths):
             ids, lengths = sample.token_ids[text, None, :length], sample.lengths[text, None]
@@ -264,10 +268,11 @@ class _Gate:
     def _prefilter_scores(self, sample: Sample) -> NDArray[np.floating]:
         deployed = self._scoring
         assert deployed is not None
-        regions, ids, lengths = sample.tensors()
+        ids, lengths = sample.text_tensors()
         with torch.inference_mode():
             texts = _named(deployed.text_tensors, deployed.encode_texts(ids, lengths))
-            images = _named(deployed.image_tensors, deployed.encode_images(regions))
+            given = deployed.encode_given(sample.image_tensors())
+            images = _named(deployed.image_tensors, given)
             scores: NDArray[np.floating] = deployed.prefilter(
                 [texts[name][None] for name in deployed.prefilter_text_tensors],
                 lengths[None],

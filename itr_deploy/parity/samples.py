@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from itr_deploy.models.contract import TrainedMatcher
+from itr_deploy.runtime.encoding.places import random_places
+from itr_deploy.runtime.encoding.regions import Regions
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +29,26 @@ class Sample:
         regions: ``float32 [N, R, Di]``.
         token_ids: ``int64 [C, L]``, padded with 0.
         lengths: ``int64 [C]``.
+        boxes: ``float32 [N, R, 4]``, of a model that takes them.
+        picture_sizes: ``float32 [N, 2]``, likewise.
     """
 
     regions: NDArray[np.float32]
     token_ids: NDArray[np.int64]
     lengths: NDArray[np.int64]
+    boxes: NDArray[np.float32] | None = None
+    picture_sizes: NDArray[np.float32] | None = None
+
+    @property
+    def given(self) -> Regions:
+        """The images as a matcher takes them."""
+        return Regions(self.regions, self.boxes, self.picture_sizes)
+
+    @property
+    def image_arrays(self) -> dict[str, NDArray[np.float32]]:
+        """The images as the encoder's graph takes them."""
+        arrays = {"regions": self.regions, "boxes": self.boxes, "picture_sizes": self.picture_sizes}
+        return {name: array for name, array in arrays.items() if array is not None}
 
     @property
     def name(self) -> str:
@@ -41,13 +58,17 @@ class Sample:
         low, high = self.lengths.min(), self.lengths.max()
         return f"{images} images x {regions} regions, {texts} texts of {low}-{high} in {padded}"
 
-    def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The arrays as torch tensors."""
-        return (
-            torch.from_numpy(self.regions),
-            torch.from_numpy(self.token_ids),
-            torch.from_numpy(self.lengths),
-        )
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        """The arrays as torch tensors, as `PlainMatcher.score` takes them."""
+        return (*self.image_tensors(), *self.text_tensors())
+
+    def image_tensors(self) -> tuple[torch.Tensor, ...]:
+        """The images as torch tensors."""
+        return tuple(map(torch.from_numpy, self.image_arrays.values()))
+
+    def text_tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The token ids and the lengths as torch tensors."""
+        return torch.from_numpy(self.token_ids), torch.from_numpy(self.lengths)
 
 
 def random_samples(trained: TrainedMatcher, seed: int = 0) -> list[Sample]:
@@ -83,7 +104,8 @@ def random_sample(
     ids = rng.integers(1, trained.vocab_size, size=(texts, padded))
     ids[np.arange(padded) >= lengths[:, None]] = 0
     values = rng.standard_normal((images, regions, trained.image_dim), dtype=np.float32)
-    return Sample(values * feature_scale(trained), ids, lengths)
+    places = random_places(rng, images, regions) if deployed.takes_boxes else (None, None)
+    return Sample(values * feature_scale(trained), ids, lengths, *places)
 
 
 def feature_scale(trained: TrainedMatcher) -> np.float32:
@@ -98,8 +120,11 @@ def feature_scale(trained: TrainedMatcher) -> np.float32:
     values = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     for halvings in range(12):
         scale = np.float32(0.5**halvings)
+        images = [MARGIN * scale * values]
+        if deployed.takes_boxes:
+            images += random_places(np.random.default_rng(0), *shape[:2])
         with torch.inference_mode():
-            encoded = deployed.encode_images(torch.from_numpy(MARGIN * scale * values))
+            encoded = deployed.encode_given([torch.from_numpy(array) for array in images])
         if all(bool(torch.isfinite(tensor).all()) for tensor in encoded):
             return scale
     return np.float32(1)

@@ -9,9 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.errors import InputError, UsageError
+from itr_deploy.runtime.encoding.regions import Regions
 
 FILES = ("{split}_ims.npy", "{split}_feat.npy")
-COUNTS = "{split}_region_counts.npy"
+EXTRAS: dict[str, tuple[str, tuple[int | str, ...]]] = {
+    "boxes": ("{split}_boxes.npy", ("R", 4)),
+    "picture_sizes": ("{split}_img_sizes.npy", (2,)),
+    "counts": ("{split}_region_counts.npy", ()),
+}
+"""Files beside the features by what `Regions` calls them, and their axes after the rows'."""
 
 
 def find_features(root: Path, split: str) -> NDArray[Any]:
@@ -38,23 +44,32 @@ def find_features(root: Path, split: str) -> NDArray[Any]:
     return open_features(path)
 
 
-def find_counts(root: Path, split: str, rows: int) -> NDArray[np.int64] | None:
-    """How many regions every row of a split's features has, None where no file says it.
+def with_extras(features: NDArray[Any], root: Path, split: str) -> Regions:
+    """A split's features with what lies beside them: boxes, picture sizes, counts of regions.
 
     Raises:
-        InputError: The file is damaged, or is not one integer for each of ``rows`` rows.
+        InputError: One of the files is damaged or does not fit the features.
     """
-    path = root / COUNTS.format(split=split)
-    if not path.is_file():
-        return None
+    rows, positions = features.shape[:2]
+    found: dict[str, Any] = {}
+    for name, (file, shape) in EXTRAS.items():
+        path = root / file.format(split=split)
+        if path.is_file():
+            wanted = (rows, *(positions if axis == "R" else axis for axis in shape))
+            found[name] = _extra(path, wanted)
+    return Regions(features, **found)
+
+
+def _extra(path: Path, shape: tuple[int, ...]) -> NDArray[Any]:
     try:
-        counts = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # damaged headers raise the tokenizer's errors and others
         raise InputError(f"{path}: {not_an_array(path, error)}") from error
-    if getattr(counts, "shape", None) != (rows,) or not np.issubdtype(counts.dtype, np.integer):
-        raise InputError(f"{path}: expected one integer for each of {rows} rows of features")
-    found: NDArray[np.int64] = counts.astype(np.int64)
-    return found
+    if array.shape != shape:
+        raise InputError(
+            f"{path}: shape {list(array.shape)}; expected {list(shape)}, by the features"
+        )
+    return array
 
 
 def open_features(path: Path) -> NDArray[Any]:

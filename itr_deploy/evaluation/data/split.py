@@ -4,7 +4,8 @@
 or each image repeated once per caption. ``{split}_caps.txt`` has one caption per line, the captions
 of an image together. ``{split}_ids.txt``, if present, has one id per image or per caption.
 ``{split}_region_counts.npy``, if present, has how many of its rows of features are regions, for
-every row of the features; what is beyond is padding.
+every row of the features; what is beyond is padding. ``{split}_boxes.npy``, ``[N, R, 4]``, and
+``{split}_img_sizes.npy``, ``[N, 2]``, say where the regions are.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from itr_deploy.bundle.names import first_repeated
 from itr_deploy.errors import InputError
 from itr_deploy.evaluation.data.answers import Answers
-from itr_deploy.evaluation.data.features import find_counts, find_features
+from itr_deploy.evaluation.data.features import find_features, with_extras
 from itr_deploy.evaluation.data.lines import read_lines, refuse_numbered
 from itr_deploy.evaluation.data.memory import release_pages
 from itr_deploy.runtime.encoding.regions import Regions
@@ -42,7 +43,7 @@ class Split:
         image_ids: One id per image.
         captions: All captions, in the order of their images.
         captions_per_image: Number of captions per image.
-        counts: ``int64 [N]``, the number of each image's regions, None where all R are.
+        images: The images as a matcher takes them, mapped from disk; by default the regions alone.
     """
 
     name: str
@@ -50,12 +51,12 @@ class Split:
     image_ids: list[str]
     captions: list[str]
     captions_per_image: int
-    counts: NDArray[np.int64] | None = None
+    images: Regions | None = None
 
     @property
     def given(self) -> Regions:
         """The images as a matcher takes them."""
-        return Regions(self.regions, self.counts)
+        return self.images or Regions(self.regions)
 
     @property
     def caption_ids(self) -> list[str]:
@@ -79,7 +80,7 @@ class Split:
             regions=self.regions[:images],
             image_ids=self.image_ids[:images],
             captions=captions,
-            counts=None if self.counts is None else self.counts[:images],
+            images=self.given[:images],
         )
 
     @property
@@ -97,8 +98,9 @@ class Split:
         for start in range(0, len(self.regions), 64):
             seen.update(np.ascontiguousarray(self.regions[start : start + 64], "<f4").data)
             release_pages(self.regions)
-        if self.counts is not None:
-            seen.update(np.ascontiguousarray(self.counts, "<i8").data)
+        for extra in (self.given.boxes, self.given.picture_sizes, self.given.counts):
+            if extra is not None:
+                seen.update(np.ascontiguousarray(extra, "<f8").data)
         for caption in self.captions:
             seen.update(caption.encode() + b"\n")
         return seen.hexdigest()
@@ -111,17 +113,12 @@ class Images:
     Attributes:
         regions: ``[N, R, Di]``, mapped from disk, one row per image.
         ids: One id per image.
-        counts: ``int64 [N]``, the number of each image's regions, None where all R are.
+        given: The images as a matcher takes them.
     """
 
     regions: NDArray[Any]
     ids: list[str]
-    counts: NDArray[np.int64] | None = None
-
-    @property
-    def given(self) -> Regions:
-        """The images as a matcher takes them."""
-        return Regions(self.regions, self.counts)
+    given: Regions
 
 
 def read_images(directory: str | Path, split: str) -> Images:
@@ -134,7 +131,7 @@ def read_images(directory: str | Path, split: str) -> Images:
     features = find_features(root, split)
     if len(features) == 0:
         raise InputError(f"{root}: split {split!r} is empty: 0 images")
-    counts = find_counts(root, split, len(features))
+    given = with_extras(features, root, split)
     path = root / f"{split}_ids.txt"
     lines = _lines(path, required=False)
     own_ids = len(lines) == len(features) == len(set(lines))
@@ -143,13 +140,12 @@ def read_images(directory: str | Path, split: str) -> Images:
             "%s: every image is there %d times, once per caption; each is taken once",
             *(root, CAPTIONS_PER_IMAGE),
         )
-        features = features[::CAPTIONS_PER_IMAGE]
-        counts = None if counts is None else counts[::CAPTIONS_PER_IMAGE]
+        features, given = features[::CAPTIONS_PER_IMAGE], given[::CAPTIONS_PER_IMAGE]
     per_image = max(len(lines) // len(features), 1)
     captions = _lines(root / f"{split}_caps.txt", required=False) if per_image > 1 else []
     if len(captions) != len(lines):
         _refuse_mixed(path, lines, per_image)
-    return Images(features, _image_ids(path, len(features), per_image), counts)
+    return Images(features, _image_ids(path, len(features), per_image), given)
 
 
 def read_split(directory: str | Path, split: str) -> Split:
@@ -162,7 +158,7 @@ def read_split(directory: str | Path, split: str) -> Split:
     features = find_features(root, split)
     captions = _lines(root / f"{split}_caps.txt", required=True)
     refuse_numbered(root / f"{split}_caps.txt", captions)
-    rows, counts = len(features), find_counts(root, split, len(features))
+    rows, given = len(features), with_extras(features, root, split)
     if rows == 0 or not captions:
         raise InputError(
             f"{root}: split {split!r} is empty: {rows} images, {len(captions)} captions"
@@ -175,9 +171,9 @@ def read_split(directory: str | Path, split: str) -> Split:
     per_image = len(captions) // rows
     if per_image == 1 and _repeats(features):
         features, per_image = features[::CAPTIONS_PER_IMAGE], CAPTIONS_PER_IMAGE
-        counts = None if counts is None else counts[::CAPTIONS_PER_IMAGE]
+        given = given[::CAPTIONS_PER_IMAGE]
     ids = _image_ids(root / f"{split}_ids.txt", len(features), per_image)
-    return Split(split, features, ids, captions, per_image, counts)
+    return Split(split, features, ids, captions, per_image, given)
 
 
 def _repeats(features: NDArray[Any]) -> bool:

@@ -35,9 +35,9 @@ def encode_images(
         batches = []
         for start in range(0, len(numbers), batch):
             own = numbers[start : start + batch]
-            given = regions.batch(own)
-            outputs = backend.run("image_encoder", {"regions": given})
-            check_encoded(outputs, "image", manifest.images.tensors, own, given)
+            given = regions.inputs(own)
+            outputs = backend.run("image_encoder", given)
+            check_encoded(outputs, "image", manifest.images.tensors, own, given["regions"])
             batches.append(outputs)
         rows, positions = numbers - first, int(regions.counts[numbers[0]])
         tensors, embedding[rows] = _joined(batches, manifest, "image", positions)

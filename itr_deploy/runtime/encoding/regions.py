@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from itr_deploy.bundle.manifest import ImageItems
 from itr_deploy.errors import InputError
 from itr_deploy.runtime.encoding.checks import as_array, check_regions, finite_batch
+from itr_deploy.runtime.encoding.places import FORM, checked_places
 
 Features: TypeAlias = ArrayLike | Sequence[ArrayLike]
 
@@ -26,6 +27,9 @@ class Regions:
     Attributes:
         features: ``[N, R, Di]`` of a float type, in memory or mapped from disk; or a list of
             ``[R_i, Di]``, for images of different numbers of regions.
+        boxes: ``[N, R, 4]`` or a list of ``[R_i, 4]``: x1, y1, x2, y2 in pixels, of the same
+            regions. Some families' encoders read them.
+        picture_sizes: ``[N, 2]``, width and height of the pictures in pixels; goes with boxes.
         counts: ``[N]``, how many of the R rows of each image are regions, for features that are
             padded. Without it a row of zeros is an error, since padding would be scored.
 
@@ -36,6 +40,8 @@ class Regions:
     """
 
     features: Features
+    boxes: Features | None = None
+    picture_sizes: ArrayLike | None = None
     counts: ArrayLike | None = None
 
     def __len__(self) -> int:
@@ -43,12 +49,18 @@ class Regions:
 
     def __getitem__(self, part: slice) -> Regions:
         """A slice of the images."""
-        counts = None if self.counts is None else np.asarray(self.counts)[part]
-        return Regions(self.features[part], counts)  # type: ignore[index]
+        given = (self.features, self.boxes, self.picture_sizes, self.counts)
+        return Regions(*(_part(one, part) for one in given))
 
 
 Unencoded: TypeAlias = Features | Regions
 """Images as they are given before they are encoded."""
+
+
+def _part(given: Any, part: slice) -> Any:
+    if given is None or isinstance(given, (list, tuple, np.ndarray)):
+        return None if given is None else given[part]
+    return as_array(given, "regions")[part]
 
 
 class CheckedRegions:
@@ -70,6 +82,7 @@ class CheckedRegions:
         """
         given = images if isinstance(images, Regions) else Regions(images)
         self._padded = given.counts is not None
+        self._takes_boxes = bool(items.boxes)
         self._features: NDArray[Any] | list[NDArray[Any]]
         if are_ragged(given.features):
             if self._padded:
@@ -84,6 +97,7 @@ class CheckedRegions:
             self.counts = np.full(len(self._features), self._features.shape[1], np.int64)
             if given.counts is not None:
                 self.counts = _checked_counts(given.counts, self._features, items)
+        self._boxes, self._sizes = _checked_boxes(given, self.counts, self._features, items)
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -111,16 +125,44 @@ class CheckedRegions:
         Raises:
             InputError: A value is not finite, or a region is all zeros.
         """
-        count = int(self.counts[numbers[0]])
-        if isinstance(self._features, list):
-            rows = np.stack([self._features[number] for number in numbers])
-        else:
-            # Mapped from disk, a slice is not copied.
-            first, last = int(numbers[0]), int(numbers[-1]) + 1
-            consecutive = last - first == len(numbers)
-            rows = self._features[first:last] if consecutive else self._features[numbers]
-            rows = rows[:, :count]
+        rows = self._rows(self._features, numbers)
         return finite_batch(rows, numbers, zeros_are_regions=self._padded)
+
+    def places(
+        self, numbers: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """Boxes ``float32 [n, R, 4]`` and picture sizes ``[n, 2]``, None where none are given.
+
+        Raises:
+            InputError: A box is not finite or has no height or width, or a picture has no size.
+        """
+        if self._boxes is None or self._sizes is None:
+            return None
+        return checked_places(self._rows(self._boxes, numbers), self._sizes[numbers], numbers)
+
+    def inputs(self, numbers: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+        """Some images of equal numbers of regions, as the encoder's graph takes them.
+
+        Raises:
+            InputError: A value, a box or a size cannot be used.
+        """
+        given = {"regions": self.batch(numbers)}
+        places = self.places(numbers) if self._takes_boxes else None
+        return (
+            given if places is None else {**given, "boxes": places[0], "picture_sizes": places[1]}
+        )
+
+    def _rows(
+        self, arrays: NDArray[Any] | list[NDArray[Any]], numbers: NDArray[np.int64]
+    ) -> NDArray[Any]:
+        """The rows of some images of equal numbers of regions."""
+        if isinstance(arrays, list):
+            return np.stack([arrays[number] for number in numbers])
+        # Mapped from disk, a slice is not copied.
+        first, last = int(numbers[0]), int(numbers[-1]) + 1
+        consecutive = last - first == len(numbers)
+        rows = arrays[first:last] if consecutive else arrays[numbers]
+        return rows[:, : int(self.counts[numbers[0]])]
 
 
 def are_ragged(features: Any) -> bool:
@@ -128,6 +170,49 @@ def are_ragged(features: Any) -> bool:
     if not isinstance(features, (list, tuple)) or not features:
         return False
     return all(isinstance(one, np.ndarray) and one.ndim == 2 for one in features)
+
+
+def _checked_boxes(
+    given: Regions,
+    counts: NDArray[np.int64],
+    features: NDArray[Any] | list[NDArray[Any]],
+    items: ImageItems,
+) -> tuple[NDArray[Any] | list[NDArray[Any]] | None, NDArray[Any] | None]:
+    """The boxes, in the form of the features, and the picture sizes.
+
+    Raises:
+        InputError: They are missing and the model takes them, one is given without the other, or
+            they do not fit the features.
+    """
+    if given.boxes is None or given.picture_sizes is None:
+        if items.boxes:
+            raise InputError(
+                "this model also reads where the regions are; give them as "
+                "itr_deploy.Regions(features, boxes, picture_sizes)"
+            )
+        if given.boxes is not None or given.picture_sizes is not None:
+            raise InputError(f"boxes and picture_sizes go together; {FORM}")
+        return None, None
+    sizes = as_array(given.picture_sizes, "picture_sizes")
+    if sizes.shape != (len(counts), 2) or sizes.dtype.kind not in "iuf":
+        raise InputError(
+            f"picture_sizes are {sizes.dtype} {list(sizes.shape)}; expected [{len(counts)}, 2]; "
+            f"{FORM}"
+        )
+    if are_ragged(given.boxes):
+        boxes = [as_array(one, "boxes") for one in given.boxes]  # type: ignore[union-attr]
+        shapes = [one.shape for one in boxes]
+        if isinstance(features, list) and shapes == [(len(one), 4) for one in features]:
+            return boxes, sizes
+        raise InputError("boxes are a list; give one array [R_i, 4] for each array of features")
+    whole = as_array(given.boxes, "boxes")
+    wanted = None if isinstance(features, list) else (*features.shape[:2], 4)
+    if whole.shape != wanted or whole.dtype.kind not in "iuf":
+        expected = "a list of [R_i, 4]" if wanted is None else list(wanted)
+        raise InputError(
+            f"boxes are {whole.dtype} {list(whole.shape)}; expected {expected}; {FORM}"
+        )
+    return whole, sizes
 
 
 def _checked_counts(

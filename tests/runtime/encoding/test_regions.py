@@ -39,7 +39,12 @@ def alone(matcher: Matcher) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "given",
-    [ragged, lambda: tuple(ragged()), lambda: Regions(ragged()), lambda: Regions(padded(), COUNTS)],
+    [
+        ragged,
+        lambda: tuple(ragged()),
+        lambda: Regions(ragged()),
+        lambda: Regions(padded(), counts=COUNTS),
+    ],
 )
 def test_every_image_scores_as_alone(given: Any, matcher: Matcher) -> None:
     scores = matcher.score(texts=TEXTS, images=given())
@@ -51,8 +56,8 @@ def test_every_image_scores_as_alone(given: Any, matcher: Matcher) -> None:
 def test_slices_of_images_are_what_they_are_together(data: st.DataObject, matcher: Matcher) -> None:
     start = data.draw(st.integers(0, len(COUNTS) - 1))
     part = slice(start, data.draw(st.integers(start + 1, len(COUNTS))))
-    whole = matcher.encode_images(Regions(padded(), COUNTS))
-    some = matcher.encode_images(Regions(padded(), COUNTS)[part])
+    whole = matcher.encode_images(Regions(padded(), counts=COUNTS))
+    some = matcher.encode_images(Regions(padded(), counts=COUNTS)[part])
     np.testing.assert_allclose(some.embedding, whole.embedding[part], atol=1e-5)
 
 
@@ -124,13 +129,16 @@ def test_a_split_with_counts_is_indexed_and_evaluated(
     ("given", "said"),
     [
         (
-            lambda: Regions(padded(), [5, 3]),
+            lambda: Regions(padded(), counts=[5, 3]),
             "counts are int64 \\[2\\]; expected one integer for each",
         ),
-        (lambda: Regions(padded(), [1.0] * 7), "counts are float64"),
-        (lambda: Regions(padded(), [0, *COUNTS[1:]]), "image 0 has 0 regions by its count"),
-        (lambda: Regions(padded(), [*COUNTS[:6], 10]), "image 6 has 10 regions by its count"),
-        (lambda: Regions(ragged(), COUNTS), "a list of arrays needs none"),
+        (lambda: Regions(padded(), counts=[1.0] * 7), "counts are float64"),
+        (lambda: Regions(padded(), counts=[0, *COUNTS[1:]]), "image 0 has 0 regions by its count"),
+        (
+            lambda: Regions(padded(), counts=[*COUNTS[:6], 10]),
+            "image 6 has 10 regions by its count",
+        ),
+        (lambda: Regions(ragged(), counts=COUNTS), "a list of arrays needs none"),
         (lambda: [*ragged(), np.ones((2, WIDTH + 1), np.float32)], "features each"),
         (lambda: [*ragged(), np.ones((0, WIDTH), np.float32)], "0 regions an image"),
         (lambda: [*ragged(), np.zeros((2, WIDTH), np.float32)], "regions of image 7 are all 0"),

@@ -1,0 +1,54 @@
+"""Where regions are in their pictures: checks of boxes and sizes, and random ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.errors import InputError
+
+FORM = "boxes are x1, y1, x2, y2 and picture_sizes width, height, both in pixels"
+
+
+def checked_places(
+    boxes: Any, sizes: NDArray[Any], numbers: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Boxes and picture sizes of one batch as contiguous float32.
+
+    Args:
+        boxes: ``[n, R, 4]``.
+        sizes: ``[n, 2]``.
+        numbers: ``int64 [n]``, the number of each image among all images, for the message.
+
+    Raises:
+        InputError: A box is not finite or has no height or width, or a picture has no size.
+    """
+    found, pictures = (np.ascontiguousarray(array, np.float32) for array in (boxes, sizes))
+    empty = (found[..., 2] <= found[..., 0]) | (found[..., 3] <= found[..., 1])
+    bad = empty | ~np.isfinite(found).all(axis=-1)
+    if bad.any():
+        place, region = np.argwhere(bad)[0]
+        values = ", ".join(f"{value:.6g}" for value in found[place, region])
+        raise InputError(
+            f"box {region} of image {numbers[place]} ({values}) has no width or height, or is not "
+            f"finite; leave the region out, in its features too; {FORM}"
+        )
+    wrong = ~((pictures > 0) & np.isfinite(pictures)).all(axis=1)
+    if wrong.any():
+        place = int(np.flatnonzero(wrong)[0])
+        raise InputError(
+            f"the picture of image {numbers[place]} has size {pictures[place].tolist()}; {FORM}"
+        )
+    return found, pictures
+
+
+def random_places(
+    rng: np.random.Generator, images: int, regions: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Random boxes ``float32 [images, regions, 4]``, and picture sizes ``float32 [images, 2]``."""
+    sizes = rng.integers(200, 1000, size=(images, 1, 2)).astype(np.float32)
+    ends = np.sort(rng.random((images, regions, 2, 2), dtype=np.float32), axis=2)
+    ends[:, :, 1] = ends[:, :, 0] + 0.02 + 0.9 * (ends[:, :, 1] - ends[:, :, 0])
+    return (ends * sizes[:, :, None]).reshape(images, regions, 4), sizes[:, 0]
