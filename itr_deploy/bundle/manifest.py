@@ -157,15 +157,17 @@ class NltkWords(Record):
         return (self.vocabulary,) if self.punkt is None else (self.vocabulary, self.punkt)
 
 
-class WordPiece(Record):
+class WordPiece(SparseRecord):
     """BERT's WordPiece over a ``vocab.txt``.
 
-    Padded or cut to the texts' fixed length, if the model has one.
+    Padded or cut to the texts' fixed length, if the model has one. ``ideographs`` is ``"joined"``
+    where a run of Chinese characters is one word; else each is a word of its own.
     """
 
     kind: Literal["wordpiece"] = "wordpiece"
     vocabulary: Name
     lower_case: bool
+    ideographs: Literal["joined"] | None = None
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from itr_deploy.bundle.manifest import NltkWords, TextProcessing, WordPiece
 from itr_deploy.exporters.punkt import DOWNLOAD, given_punkt, has_only_pickles, machine_punkt
@@ -103,20 +103,27 @@ def _first(words: Sequence[str]) -> str:
     return ", ".join(words[:5]) + more
 
 
-def wordpiece(vocabulary: Path, vocab_size: int, *, lower_case: bool) -> BundledText:
+def wordpiece(
+    vocabulary: Path,
+    vocab_size: int,
+    *,
+    lower_case: bool,
+    ideographs: Literal["joined"] | None = None,
+) -> BundledText:
     """Text processing by BERT's WordPiece over its ``vocab.txt``.
 
     Args:
         vocabulary: One token per line; its id is its line number, from 0.
         vocab_size: Rows of the model's word embedding.
         lower_case: Whether the model was trained on lower-cased text.
+        ideographs: ``"joined"`` where its tokeniser takes a run of Chinese characters as one word.
 
     Raises:
         CheckpointError: The file is not a vocabulary, or belongs to another checkpoint.
     """
     tokens = read_pieces(vocabulary, vocab_size)
     return BundledText(
-        WordPiece(vocabulary=PIECES, lower_case=lower_case),
+        WordPiece(vocabulary=PIECES, lower_case=lower_case, ideographs=ideographs),
         {PIECES: "".join(f"{token}\n" for token in tokens)},
     )
 

@@ -38,6 +38,7 @@ FAMILIES: tuple[Family, ...] = (
     _registered("dime"),
     _registered("vsrn"),
     _registered("vse_infty"),
+    _registered("camera"),
 )
 
 RERANKERS: tuple[RerankerFamily, ...] = (

@@ -212,7 +212,7 @@ class Retriever(OneProcess):
             where: Conditions on the gallery's columns that an item must satisfy, in the part of
                 SQL that docs/guides/search.md states. It may come from anybody.
             image: Regions ``[R, Di]`` of one image, or of several: ``[N, R, Di]``, a list of
-                ``[R_i, Di]`` or `Regions`; for a gallery of texts.
+                ``[R_i, Di]``, or `Regions` of one or several; for a gallery of texts.
             candidates: Items that the matcher scores per query, never fewer than ``k``; None
                 scores every item. By default the bundle's pipeline decides. Means nothing for a
                 dual encoder, which has no matcher, and a warning says so.
@@ -317,6 +317,8 @@ class Retriever(OneProcess):
             single = isinstance(query, str)
             return self.matcher.encode_texts([query] if isinstance(query, str) else query), single
         assert image is not None
+        if isinstance(image, Regions) and image.is_one:
+            return self.matcher.encode_images(image.as_several()), True
         if isinstance(image, Regions) or are_ragged(image):
             return self.matcher.encode_images(image), False
         regions = as_array(image, "regions")

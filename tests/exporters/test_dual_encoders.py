@@ -30,7 +30,8 @@ def matcher(case: GoldenCase, bundles: Bundles) -> Matcher:
 
 def test_scores_are_the_published_ones(case: GoldenCase, matcher: Matcher) -> None:
     given = arrays(case)
-    images = Regions(given["images"], counts=given.get("image_lengths"))
+    places = given.get("boxes"), given.get("img_sizes")
+    images = Regions(given["images"], *places, counts=given.get("image_lengths"))
     expected = case.expected["scores"].numpy()
     scores = matcher.score(texts=case.captions, images=images)
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-4)

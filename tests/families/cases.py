@@ -20,7 +20,7 @@ from tests.families.toys import (
 )
 from tests.support.cases import GoldenCase
 from tests.support.dime import GATES, I2T, T2I, DimeCase
-from tests.support.duals import VSE, VSRN, export_words
+from tests.support.duals import CAMERA, VSE, VSRN, export_words
 from tests.support.exports import Bundles
 from tests.support.golden import FULL
 from tests.support.lhsc import LHSC
@@ -72,6 +72,7 @@ CASES = (
     FamilyCase("vsrn, order", "vsrn", partial(_dual, VSRN[2])),
     FamilyCase("vse_infty, words", "vse_infty", partial(_dual, VSE[0])),
     FamilyCase("vse_infty, BERT", "vse_infty", partial(_dual, VSE[1])),
+    FamilyCase("camera", "camera", partial(_dual, CAMERA[0])),
     FamilyCase("imram", "imram", lambda bundles: (bundles.path(FULL), FULL.checkpoint)),
     FamilyCase("lhsc", "lhsc", partial(_lhsc, "true-length")),
     FamilyCase("lhsc, published padding", "lhsc", partial(_lhsc, "published")),

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from itr_deploy import Gallery, Hits, Matcher, Retriever, evaluate, tune, verify
+from itr_deploy import Gallery, Hits, Matcher, Regions, Retriever, evaluate, tune, verify
 from itr_deploy.benchmarking.random_items import RandomItems
 from itr_deploy.benchmarking.synthetic import synthetic_gallery
 from itr_deploy.bundle.manifest import StorageType
@@ -51,7 +51,8 @@ class Deployed:
         self.matcher = Matcher.load(self.path)
         self.manifest = self.matcher.bundle.manifest
         items = RandomItems(self.matcher)
-        self.regions = items.regions(IMAGES)
+        self.given = items.images(IMAGES)
+        self.regions = self.given if isinstance(self.given, np.ndarray) else self.given.features
         self.captions = items.captions(IMAGES * PER_IMAGE)
 
     @cached_property
@@ -63,18 +64,30 @@ class Deployed:
         """Scores ``[images, captions]`` of the published computation."""
         ids, lengths = self.matcher.text.token_ids(self.captions)
         with torch.inference_mode(), one_torch_thread():
-            found = self.trained.plain.score(*map(torch.from_numpy, (self.regions, ids, lengths)))
+            found = self.trained.plain.score(
+                *self.image_tensors(), *map(torch.from_numpy, (ids, lengths))
+            )
         return found.numpy()
+
+    def image_tensors(self) -> list[torch.Tensor]:
+        """The images as the plain model takes them."""
+        arrays = [self.regions]
+        if isinstance(self.given, Regions):
+            arrays += [self.given.boxes, self.given.picture_sizes]
+        return [torch.from_numpy(array) for array in arrays]
 
     def write_data(self, root: Path) -> Path:
         """A data directory in the published layout."""
         root.mkdir()
         np.save(root / "test_ims.npy", self.regions)
+        if isinstance(self.given, Regions):
+            np.save(root / "test_boxes.npy", self.given.boxes)
+            np.save(root / "test_img_sizes.npy", self.given.picture_sizes)
         (root / "test_caps.txt").write_text("\n".join(self.captions) + "\n")
         return root
 
     def items(self, modality: Modality) -> Any:
-        return self.regions if modality == "image" else self.captions
+        return self.given if modality == "image" else self.captions
 
     def gallery(self, path: Path, modality: Modality, storage: StorageType) -> Gallery:
         gallery = Gallery.create(path, self.matcher, modality, storage)
@@ -90,7 +103,7 @@ class Deployed:
         """With everything that the gallery does not hold."""
         if retriever.gallery.modality == "image":
             return retriever.search(self.captions, **options)
-        return retriever.search(image=self.regions, **options)
+        return retriever.search(image=self.given, **options)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -157,7 +170,7 @@ def test_verify_passes_again(deployed: Deployed, tmp_path: Path) -> None:
 
 
 def test_scores_are_those_of_the_model(deployed: Deployed) -> None:
-    scores = deployed.matcher.score(texts=deployed.captions, images=deployed.regions)
+    scores = deployed.matcher.score(texts=deployed.captions, images=deployed.given)
     np.testing.assert_allclose(scores, deployed.plain, rtol=1e-4, atol=1e-4)
 
 
@@ -192,7 +205,7 @@ def test_a_prefilter_keeps_what_it_scores_highest(deployed: Deployed, tmp_path: 
     if prefilter is None:
         pytest.skip("the family has none")
     texts = deployed.matcher.encode_texts(deployed.captions)
-    images = deployed.matcher.encode_images(deployed.regions)
+    images = deployed.matcher.encode_images(deployed.given)
     best = np.argsort(-prefilter.score_all(texts, images), axis=1)[:, :3]
     gallery = deployed.gallery(tmp_path / "gallery", "image", "float32")
     for form in (resident, on_disk):

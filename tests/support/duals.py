@@ -6,7 +6,8 @@ from tests.support.cases import GoldenCase
 
 VSRN = [GoldenCase(f"vsrn/{name}") for name in ("coco", "f30k", "f30k_order_abs")]
 VSE = [GoldenCase(f"vse_infty/{n}") for n in ("region_bigru", "region_bert", "region_bert_ragged")]
-CASES = [*VSRN, *VSE]
+CAMERA = [GoldenCase(f"camera/{name}") for name in ("k12", "k3_r20")]
+CASES = [*VSRN, *VSE, *CAMERA]
 
 
 def export_words(case: GoldenCase) -> tuple[object, ...]:

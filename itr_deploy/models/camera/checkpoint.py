@@ -13,6 +13,8 @@ from itr_deploy.errors import CheckpointError
 from itr_deploy.models import bert
 from itr_deploy.models.bert import BertSizes
 from itr_deploy.models.camera.config import CameraConfig
+from itr_deploy.models.camera.deployed import CameraDeployment
+from itr_deploy.models.camera.options import MARK, CameraOptions
 from itr_deploy.models.camera.plain import Camera
 from itr_deploy.models.checkpoints import (
     another_model,
@@ -21,9 +23,7 @@ from itr_deploy.models.checkpoints import (
     option,
     state_dicts,
 )
-from itr_deploy.models.family import CheckpointMark
-
-MARK = CheckpointMark("mvs.convs_fc.weight", part=0)
+from itr_deploy.models.contract import TrainedMatcher
 
 PARTS = ("image", "text")
 """The state dicts of a checkpoint, in its order, by their names in `Camera`."""
@@ -32,6 +32,29 @@ MOST_VIEWS = 1000
 """Views of an image; the paper has 12."""
 
 log = logging.getLogger(__name__)
+
+
+def load(checkpoint: Path, options: CameraOptions | None = None) -> TrainedMatcher:
+    """Read a published CAMERA checkpoint and make its exported form.
+
+    Args:
+        checkpoint: A ``model_best.pth.tar`` of the published program.
+        options: Options of its export; by default all at their defaults.
+
+    Raises:
+        CheckpointError: As `read_model`.
+    """
+    options = options or CameraOptions()
+    config, model = read_model(checkpoint, options.bert_config)
+    return TrainedMatcher(
+        plain=model,
+        deployed=CameraDeployment(model).eval(),
+        image_dim=config.image_dim,
+        vocab_size=config.bert.vocab_size,
+        options={**config.scalars(), **options.model_dump()},
+        # Google's first tokeniser, which sets no spaces around them.
+        text_options={"lower_case": config.lower_case, "ideographs": "joined"},
+    )
 
 
 def read_model(checkpoint: Path, bert_config: str = "") -> tuple[CameraConfig, Camera]:

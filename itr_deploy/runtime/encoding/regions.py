@@ -47,6 +47,19 @@ class Regions:
     def __len__(self) -> int:
         return len(self.features)  # type: ignore[arg-type]
 
+    @property
+    def is_one(self) -> bool:
+        """Whether this is one image, given without the axis of images."""
+        return isinstance(self.features, np.ndarray) and self.features.ndim == 2
+
+    def as_several(self) -> Regions:
+        """One image, given without the axis of images, as several are given."""
+
+        def several(given: Any) -> Any:
+            return None if given is None else as_array(given, "regions")[None]
+
+        return Regions(*map(several, (self.features, self.boxes, self.picture_sizes, self.counts)))
+
     def __getitem__(self, part: slice) -> Regions:
         """A slice of the images."""
         given = (self.features, self.boxes, self.picture_sizes, self.counts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,13 @@ class WordPieceProcessor:
     """
 
     def __init__(
-        self, tokens: Sequence[str], lower_case: bool, length: int | None, most: int = 512
+        self,
+        tokens: Sequence[str],
+        lower_case: bool,
+        length: int | None,
+        most: int = 512,
+        *,
+        joined_ideographs: bool = False,
     ) -> None:
         """Set up the tokeniser; a token's id is its place.
 
@@ -38,9 +44,11 @@ class WordPieceProcessor:
             lower_case: Whether the model was trained on lower-cased text.
             length: What texts are padded or cut to, None to take them as they are.
             most: Most tokens of a text that is taken as it is.
+            joined_ideographs: Whether a run of Chinese characters is one word.
         """
         self._vocabulary = {token: number for number, token in enumerate(tokens)}
-        self._tokenizer = _tokenizer(self._vocabulary, lower_case, length)
+        normalizer = _normalizer(lower_case, joined_ideographs)
+        self._tokenizer = _tokenizer(self._vocabulary, normalizer, length)
         self._length, self._most = length, most
 
     @classmethod
@@ -49,7 +57,9 @@ class WordPieceProcessor:
         content = bundle.read(processing.vocabulary).decode("utf-8")
         tokens = content.removesuffix("\n").split("\n")
         texts = bundle.manifest.texts
-        return cls(tokens, processing.lower_case, texts.length, texts.max_tokens)
+        joined = processing.ideographs == "joined"
+        given = tokens, processing.lower_case, texts.length, texts.max_tokens
+        return cls(*given, joined_ideographs=joined)
 
     @property
     def words(self) -> list[str]:
@@ -80,14 +90,22 @@ class WordPieceProcessor:
         return [word for word in words if any(piece.value == UNKNOWN for piece in pieces(word))]
 
 
-def _tokenizer(vocabulary: dict[str, int], lower_case: bool, length: int | None) -> Tokenizer:
+def _normalizer(lower_case: bool, joined_ideographs: bool) -> Any:
+    from tokenizers import normalizers
+
+    return normalizers.BertNormalizer(
+        lowercase=lower_case, handle_chinese_chars=not joined_ideographs
+    )
+
+
+def _tokenizer(vocabulary: dict[str, int], normalizer: Any, length: int | None) -> Tokenizer:
     """BERT's tokeniser, except that names of special tokens in a text are plain text."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
     tokenizer = Tokenizer(
         models.WordPiece(vocabulary, unk_token=UNKNOWN, max_input_chars_per_word=LONGEST_WORD)
     )
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lower_case)
+    tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{START} $A {END}",
