@@ -57,9 +57,7 @@ class DiskSearcher:
         self._rows_per_read = max(1, half * items // max(1, read.stored_bytes(gallery)))
         self._in_memory = items * gallery.description.embedding_dim * 4 <= half
         self._indexed = 0 if self._in_memory else gallery.coarse_indexed
-        # LanceDB finds single vectors; of items with several views all are read.
-        by_product, views = isinstance(scorer, ProductScorer), gallery.description.views
-        self._nearest_are_best = by_product and (self._in_memory or views is None)
+        self._by_products = isinstance(scorer, ProductScorer)
 
     @property
     def vectors(self) -> Vectors:
@@ -86,7 +84,9 @@ class DiskSearcher:
     ) -> list[Hits]:
         """The ``k`` best items of every query; arguments as in `Searcher.search`."""
         allowed = self._count if where is None else self.gallery.count(where)
-        if self._nearest_are_best and k < allowed:
+        # LanceDB compares single vectors: where an item or a query has several views, all are read.
+        single = queries.embedding.shape[1] == self.gallery.description.embedding_dim
+        if self._by_products and k < allowed and (self._in_memory or single):
             return self._by_product(queries, k, where)
         if candidates is None or max(candidates, k) >= allowed:
             return self._exhaustive(queries, k, where)
