@@ -140,7 +140,10 @@ def plain_scores(model: Lhsc, items: Items) -> torch.Tensor:
 
     ``+ 1e-8`` and "at least 1e-8" differ where a norm is tiny; what is left is the arithmetic.
     """
-    with patch("itr_deploy.models.lhsc.plain.l2_norm_published", l2_norm):
+    with (
+        patch("itr_deploy.models.lhsc.plain.l2_norm_published", l2_norm),
+        patch("itr_deploy.models.similarity.plain.l2_norm_published", l2_norm),
+    ):
         return model.score(*items)
 
 

@@ -13,9 +13,6 @@ REGIONS = 36
 LAYERS = 4
 """Depth of the graph-convolution stack and of the self-attention stack."""
 
-TEMPERATURE = 9.0
-"""Factor on the attention logits of a word over the regions."""
-
 PUBLISHED_BATCH = 100
 """Captions that the published evaluation encodes together."""
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from itr_deploy.models.layers import bigru_packed, l1_norm_published, l2_norm_published
-from itr_deploy.models.lhsc.config import LAYERS, REGIONS, TEMPERATURE, LhscConfig
+from itr_deploy.models.layers import bigru_packed, l2_norm_published
+from itr_deploy.models.lhsc.config import LAYERS, REGIONS, LhscConfig
+from itr_deploy.models.similarity.plain import GatedSum, Similarity
 
 QUARTERS = ("", "1", "2", "3")
 """Suffixes of the four projections that make up each side of the regions' relation."""
@@ -117,74 +117,17 @@ class TextEncoder(nn.Module):
         return l2_norm_published(words, -1) if self.config.text_norm else words
 
 
-class GlobalAttention(nn.Module):
-    """One vector from an item's parts, ``[N, P, D] -> [N, D]``.
-
-    For images it has batch normalisations, over the region number and over D; for captions none.
-    """
-
-    def __init__(self, width: int, regions: int | None) -> None:
-        super().__init__()
-
-        def projection(channels: int) -> nn.Sequential:
-            norm = [nn.BatchNorm1d(channels)] if regions else []
-            return nn.Sequential(nn.Linear(width, width), *norm, nn.Tanh())
-
-        self.embedding_local = projection(regions or width)
-        self.embedding_global = projection(width)
-        self.embedding_common = nn.Sequential(nn.Linear(width, 1))
-
-    def forward(self, parts: Tensor) -> Tensor:
-        """Weight the parts by their agreement with their mean, and normalise the sum."""
-        mean = self.embedding_global(parts.mean(dim=1)).unsqueeze(1)
-        weights = torch.softmax(self.embedding_common(self.embedding_local(parts) * mean), dim=1)
-        return l2_norm_published((weights * parts).sum(dim=1), -1)
-
-
-class GatedSum(nn.Module):
-    """Gated sum of similarity vectors, ``[N, K, S] -> [N, S]``."""
-
-    def __init__(self, sim_dim: int) -> None:
-        super().__init__()
-        self.attn_sim_w = nn.Linear(sim_dim, 1)
-        self.bn = nn.BatchNorm1d(1)
-
-    def forward(self, vectors: Tensor) -> Tensor:
-        """Weight each vector by its gate; the gates sum to 1 over the K vectors."""
-        logits = self.bn(self.attn_sim_w(vectors).transpose(1, 2))
-        gates = l1_norm_published(torch.sigmoid(logits), -1)
-        return l2_norm_published((gates @ vectors).squeeze(1), -1)
-
-
-class Similarity(nn.Module):
-    """The score of every image with one caption."""
+class LhscSimilarity(Similarity):
+    """The score of every image with one caption: SGRAF's, with its gated sum."""
 
     def __init__(self, config: LhscConfig) -> None:
-        super().__init__()
-        width, sim_dim = config.embed_dim, config.sim_dim
-        self.v_global_w = GlobalAttention(width, REGIONS)
-        self.t_global_w = GlobalAttention(width, None)
-        self.sim_tranloc_w = nn.Linear(width, sim_dim)
-        self.sim_tranglo_w = nn.Linear(width, sim_dim)
-        self.sim_eval_w = nn.Linear(sim_dim, 1)
-        self.cal_sim_base_atten = GatedSum(sim_dim)
+        super().__init__(config.embed_dim, config.sim_dim, REGIONS)
+        self.cal_sim_base_atten = GatedSum(config.sim_dim)
 
-    def forward(self, regions: Tensor, vectors: Tensor, caption: Tensor) -> Tensor:
-        """``regions [N, R, D], image vectors [N, D], caption [L, D] -> [N]``."""
-        words = caption.expand(len(regions), *caption.shape)
-        local = self.sim_tranloc_w((attend(words, regions) - words).pow(2))
-        difference = vectors - self.t_global_w(caption.unsqueeze(0))
-        overall = self.sim_tranglo_w(difference.pow(2)).unsqueeze(1)
-        both = torch.cat([l2_norm_published(overall, -1), l2_norm_published(local, -1)], dim=1)
-        scores: Tensor = self.sim_eval_w(self.cal_sim_base_atten(both))
-        return torch.sigmoid(scores).squeeze(1)
-
-
-def attend(words: Tensor, regions: Tensor) -> Tensor:
-    """What every word sees of the regions: ``[N, L, D], [N, R, D] -> [N, L, D]``."""
-    affinity = functional.leaky_relu(regions @ words.transpose(1, 2), 0.1)
-    weights = torch.softmax(TEMPERATURE * l2_norm_published(affinity, 2), dim=1)
-    return l2_norm_published(weights.transpose(1, 2) @ regions, -1)
+    def summary(self, vectors: Tensor) -> Tensor:
+        """The gated sum of a pair's vectors."""
+        summed: Tensor = self.cal_sim_base_atten(vectors)
+        return summed
 
 
 class Lhsc(nn.Module):
@@ -195,7 +138,7 @@ class Lhsc(nn.Module):
         self.config = config
         self.image = ImageEncoder(config)
         self.text = TextEncoder(config)
-        self.similarity = Similarity(config)
+        self.similarity = LhscSimilarity(config)
 
     def encode_images(self, regions: Tensor) -> Tensor:
         """Region embeddings: ``float32 [N, 36, Di] -> [N, 36, D]``."""
@@ -238,9 +181,4 @@ class Lhsc(nn.Module):
 
     def match(self, images: Tensor, words: Tensor, lengths: Tensor) -> Tensor:
         """`score` for encoded items: ``[N, 36, D], [C, L, D], [C] -> [N, C]``."""
-        vectors = self.similarity.v_global_w(images)
-        columns = [
-            self.similarity(images, vectors, caption[:length])
-            for caption, length in zip(words, lengths.tolist(), strict=True)
-        ]
-        return torch.stack(columns, dim=1)
+        return self.similarity.match(images, words, lengths)
