@@ -5,9 +5,9 @@ Unknown fields are refused. A newer schema is recognised by its version before t
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from itr_deploy.bundle.modality import MATCHERS, PREFILTERS, GraphRole, Modality
 from itr_deploy.bundle.record import Record, SparseRecord
@@ -143,18 +143,27 @@ class NltkWords(Record):
     """nltk's word tokenisation of the lower-cased text, looked up in a vocabulary file.
 
     ``sentence_splitter`` says which Punkt splits sentences: ``trained`` uses the parameters in the
-    file ``punkt``; ``untrained`` is nltk's splitter without parameters.
+    file ``punkt``; ``untrained`` is nltk's splitter without parameters. With ``ascii_case`` only A
+    to Z are lower-cased, as programs under Python 2 did; it is absent from the file if it is False.
     """
 
     kind: Literal["nltk_words"] = "nltk_words"
     vocabulary: Name
     sentence_splitter: Literal["trained", "untrained"]
     punkt: Name | None = None
+    ascii_case: bool = False
 
     @property
     def files(self) -> tuple[str, ...]:
         """The files of the bundle that it reads."""
         return (self.vocabulary,) if self.punkt is None else (self.vocabulary, self.punkt)
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # What most families have is written as it was before there was a choice: encodings of one
+        # bundle are those of another while their text processing is written alike.
+        found: dict[str, Any] = dump(self)
+        return found if self.ascii_case else {n: v for n, v in found.items() if n != "ascii_case"}
 
 
 class WordPiece(SparseRecord):

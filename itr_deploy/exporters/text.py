@@ -11,6 +11,7 @@ from typing import Any, Literal
 from itr_deploy.bundle.manifest import NltkWords, TextProcessing, WordPiece
 from itr_deploy.exporters.punkt import DOWNLOAD, given_punkt, has_only_pickles, machine_punkt
 from itr_deploy.exporters.vocabulary import SPECIAL_WORDS, read_pieces, read_words
+from itr_deploy.runtime.text.words import lower_cased
 
 __all__ = ["SPECIAL_WORDS", "BundledText", "bundled_text", "nltk_words", "wordpiece"]
 
@@ -30,7 +31,12 @@ class BundledText:
 
 
 def nltk_words(
-    vocabulary: Path, vocab_size: int, *, punkt: Path | None = None, appended: str | None = None
+    vocabulary: Path,
+    vocab_size: int,
+    *,
+    punkt: Path | None = None,
+    appended: str | None = None,
+    ascii_case: bool = False,
 ) -> BundledText:
     """Text processing by nltk's words over a published vocabulary file.
 
@@ -43,6 +49,7 @@ def nltk_words(
         punkt: What split sentences in training, see `given_punkt`; by default nltk's data on this
             machine.
         appended: A word that the training program appends to those of its vocabulary file.
+        ascii_case: Whether the training lower-cased A to Z alone, as programs under Python 2 did.
 
     Raises:
         CheckpointError: A file is not what it should be, or belongs to another checkpoint.
@@ -55,7 +62,7 @@ def nltk_words(
         log.warning("%s", _untrained(words))
     else:
         files[PUNKT] = parameters
-    capitals = [word for word in words if word != word.lower()]
+    capitals = [word for word in words if word != lower_cased(word, ascii_case)]
     if capitals:
         log.warning(
             "%s: texts are lower-cased, so that %s of its words %s never found: %s",
@@ -69,6 +76,7 @@ def nltk_words(
             vocabulary=VOCABULARY,
             sentence_splitter="untrained" if parameters is None else "trained",
             punkt=None if parameters is None else PUNKT,
+            ascii_case=ascii_case,
         ),
         files,
     )

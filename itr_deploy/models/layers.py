@@ -76,10 +76,24 @@ def bigru_packed(rnn: nn.GRU, x: Tensor, lengths: Tensor) -> Tensor:
     Returns:
         ``float32 [B, L, D]``; padded positions are 0.
     """
-    packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
-    both, _ = pad_packed_sequence(rnn(packed)[0], batch_first=True, total_length=x.shape[1])
-    forward, backward = both.chunk(2, dim=-1)
+    forward, backward = gru_packed(rnn, x, lengths).chunk(2, dim=-1)
     return (forward + backward) / 2
+
+
+def gru_packed(rnn: nn.GRU, x: Tensor, lengths: Tensor) -> Tensor:
+    """Run a GRU over each row's true length.
+
+    Args:
+        rnn: A ``batch_first`` GRU.
+        x: ``float32 [B, L, in]``, padded on the right.
+        lengths: ``int64 [B]``, each at least 1.
+
+    Returns:
+        ``float32 [B, L, D]``, or ``[B, L, 2D]`` if it has two directions; padded positions are 0.
+    """
+    packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+    output, _ = pad_packed_sequence(rnn(packed)[0], batch_first=True, total_length=x.shape[1])
+    return output
 
 
 def bigru_two_pass(rnn: nn.GRU, x: Tensor, lengths: Tensor) -> Tensor:
@@ -104,8 +118,17 @@ def bigru_two_pass(rnn: nn.GRU, x: Tensor, lengths: Tensor) -> Tensor:
         behind = reverse(_gru_one_direction(rnn, f"l{layer}_reverse", reverse(x)))
         if layer + 1 < rnn.num_layers:
             x = torch.cat([ahead, behind], dim=-1)
-    mean = (ahead + behind) / 2
-    return mean * position_mask(lengths, length).unsqueeze(-1).to(mean.dtype)
+    return _only_real((ahead + behind) / 2, lengths)
+
+
+def gru_one_pass(rnn: nn.GRU, x: Tensor, lengths: Tensor) -> Tensor:
+    """`gru_packed` of a GRU of one direction, in the form that `bigru_two_pass` says is exported."""
+    return _only_real(gru_one_way(rnn, x), lengths)
+
+
+def _only_real(x: Tensor, lengths: Tensor) -> Tensor:
+    """``x [B, L, D]`` with its padded positions set to 0."""
+    return x * position_mask(lengths, x.shape[1]).unsqueeze(-1).to(x.dtype)
 
 
 def gru_one_way(rnn: nn.GRU, x: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
-"""nltk's word tokenisation over a word vocabulary, which IMRAM and LHSC were trained with."""
+"""nltk's word tokenisation over a word vocabulary, which most families were trained with."""
 
 from __future__ import annotations
 
 import json
+import string
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,17 +16,24 @@ from itr_deploy.bundle.store import Bundle
 from itr_deploy.runtime.text.base import check_texts, pad_ids
 
 START, END, UNKNOWN = "<start>", "<end>", "<unk>"
+ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+"""Lower-casing of A to Z alone: what Python 2 does to the bytes of a caption."""
 
 
 class NltkWordProcessor:
-    """``word_tokenize(text.lower())`` of nltk, framed by ``<start>`` and ``<end>``.
+    """``word_tokenize`` of nltk on the lower-cased text, framed by ``<start>`` and ``<end>``.
 
     Sentences are split by Punkt with the parameters given, or by nltk's untrained Punkt. nltk's
     data is neither looked for nor downloaded.
     """
 
     def __init__(
-        self, vocabulary: Mapping[str, int], punkt: Mapping[str, Any] | None, max_tokens: int
+        self,
+        vocabulary: Mapping[str, int],
+        punkt: Mapping[str, Any] | None,
+        max_tokens: int,
+        *,
+        ascii_case: bool = False,
     ) -> None:
         """Set up the tokeniser.
 
@@ -33,12 +41,14 @@ class NltkWordProcessor:
             vocabulary: Ids by word.
             punkt: Punkt's parameters as the exporter wrote them, None for untrained Punkt.
             max_tokens: Most tokens per text, including start and end.
+            ascii_case: Lower-case A to Z alone.
         """
         from nltk.tokenize import NLTKWordTokenizer
         from nltk.tokenize.punkt import PunktSentenceTokenizer
 
         self._vocabulary = dict(vocabulary)
         self._max_tokens = max_tokens
+        self._ascii_case = ascii_case
         self._words = NLTKWordTokenizer()
         self._sentences = PunktSentenceTokenizer()
         if punkt is not None:
@@ -55,7 +65,12 @@ class NltkWordProcessor:
         punkt = None
         if processing.punkt is not None:
             punkt = json.loads(bundle.read(processing.punkt))
-        return cls(vocabulary, punkt, bundle.manifest.texts.max_tokens)
+        return cls(
+            vocabulary,
+            punkt,
+            bundle.manifest.texts.max_tokens,
+            ascii_case=processing.ascii_case,
+        )
 
     @property
     def words(self) -> list[str]:
@@ -81,8 +96,17 @@ class NltkWordProcessor:
         return [word for word in self._split(text) if word not in self._vocabulary]
 
     def _split(self, text: str) -> list[str]:
-        sentences = self._sentences.tokenize(text.lower())
+        sentences = self._sentences.tokenize(lower_cased(text, self._ascii_case))
         return [word for sentence in sentences for word in self._words.tokenize(sentence)]
+
+
+def lower_cased(text: str, ascii_case: bool) -> str:
+    """A text in lower case, of A to Z alone or of every letter that has one.
+
+    >>> lower_cased("CAFÉ", ascii_case=True), lower_cased("CAFÉ", ascii_case=False)
+    ('cafÉ', 'café')
+    """
+    return text.translate(ASCII_LOWER) if ascii_case else text.lower()
 
 
 def _punkt_parameters(stored: Mapping[str, Any]) -> Any:
