@@ -7,7 +7,7 @@ that needs PyTorch; `registry` names the package. What concerns one family only 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,10 +77,16 @@ class CheckpointMark:
     Attributes:
         weight: Its key.
         part: Which of a checkpoint's state dicts has it, None if there is only one.
+        others: Keys of which a checkpoint may have one instead, where a family's models differ.
     """
 
     weight: str
     part: int | None = None
+    others: tuple[str, ...] = ()
+
+    def is_among(self, keys: Iterable[str]) -> bool:
+        """Whether the keys of a state dict are a checkpoint's of this family."""
+        return not {self.weight, *self.others}.isdisjoint(keys)
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ def another_model(model: Any) -> str:
         if family.mark is None:
             continue
         state = parts.get(family.mark.part)
-        if isinstance(state, Mapping) and family.mark.weight in map(plain_key, state):
+        if isinstance(state, Mapping) and family.mark.is_among(map(plain_key, state)):
             return (
                 f"it is a checkpoint of another model, {family.name.upper()}: "
                 f"itr-deploy export {family.name}"
