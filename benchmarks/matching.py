@@ -69,6 +69,8 @@ def main() -> None:
         help="both: the mean of their scores, the published result",
     )
     dime.add_argument("--bert", default="small", choices=("small", "base"))
+    sgraf = parser.add_argument_group("sgraf")
+    sgraf.add_argument("--module", default="SAF", choices=("SAF", "SGR"))
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)

@@ -19,6 +19,9 @@ from itr_deploy.models.imram.plain import Imram
 from itr_deploy.models.lhsc.config import LhscConfig
 from itr_deploy.models.lhsc.deployed import LhscDeployment
 from itr_deploy.models.lhsc.plain import Lhsc
+from itr_deploy.models.sgraf.config import SgrafConfig
+from itr_deploy.models.sgraf.deployed import SgrafDeployment
+from itr_deploy.models.sgraf.plain import Sgraf
 
 REGIONS, IMAGE_DIM, EMBED_DIM, SIM_DIM, WORD_DIM, VOCAB = 36, 2048, 1024, 256, 300, 1000
 TEMPERATURES = {"i2t": 4.0, "t2i": 9.0}
@@ -82,10 +85,26 @@ def random_dime(arguments: argparse.Namespace) -> TrainedMatcher:
     return TrainedMatcher(model, deployed, IMAGE_DIM, bert.vocab_size, config.scalars())
 
 
+def random_sgraf(arguments: argparse.Namespace) -> TrainedMatcher:
+    """An SGRAF of the published sizes with random weights, of the module SAF or SGR."""
+    config = SgrafConfig(
+        image_dim=IMAGE_DIM,
+        embed_dim=EMBED_DIM,
+        sim_dim=SIM_DIM,
+        word_dim=WORD_DIM,
+        vocab_size=VOCAB,
+        module=arguments.module,
+        steps=3 if arguments.module == "SGR" else 0,
+    )
+    model = Sgraf(config).eval()
+    return TrainedMatcher(model, SgrafDeployment(model).eval(), IMAGE_DIM, VOCAB, vars(config))
+
+
 MODELS: dict[str, Callable[[argparse.Namespace], TrainedMatcher]] = {
     "imram": random_imram,
     "lhsc": random_lhsc,
     "dime": random_dime,
+    "sgraf": random_sgraf,
 }
 
 

@@ -11,6 +11,7 @@ from benchmarks.models import (
     random_dime,
     random_imram,
     random_lhsc,
+    random_sgraf,
     random_vocabulary,
 )
 from itr_deploy.bundle.files import write_file
@@ -41,6 +42,8 @@ MATCHERS: dict[str, tuple[str, Callable[[], TrainedMatcher]]] = {
     "dime-i2t": ("dime", lambda: _dime("i2t")),
     "dime-t2i": ("dime", lambda: _dime("t2i")),
     "lhsc": ("lhsc", lambda: random_lhsc(argparse.Namespace())),
+    "sgraf-saf": ("sgraf", lambda: random_sgraf(argparse.Namespace(module="SAF"))),
+    "sgraf-sgr": ("sgraf", lambda: random_sgraf(argparse.Namespace(module="SGR"))),
 }
 """By name: the family, and the function that makes its model."""
 

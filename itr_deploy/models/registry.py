@@ -36,6 +36,7 @@ FAMILIES: tuple[Family, ...] = (
     _registered("imram"),
     _registered("lhsc"),
     _registered("dime"),
+    _registered("sgraf"),
     _registered("vsrn"),
     _registered("vse_infty"),
     _registered("camera"),

@@ -24,6 +24,7 @@ from tests.support.duals import CAMERA, VSE, VSRN, export_words
 from tests.support.exports import Bundles
 from tests.support.golden import FULL
 from tests.support.lhsc import LHSC
+from tests.support.sgraf import SGR
 from tests.support.threads import one_torch_thread
 
 
@@ -78,6 +79,7 @@ CASES = (
     FamilyCase("lhsc, published padding", "lhsc", partial(_lhsc, "published")),
     FamilyCase("dime, image to text", "dime", partial(_dime, I2T)),
     FamilyCase("dime, text to image", "dime", partial(_dime, T2I)),
+    FamilyCase("sgraf, SGR", "sgraf", lambda bundles: (bundles.path(SGR), SGR.checkpoint)),
 )
 QUICK = ("toy_vectors", "toy_words", "toy_dual", "toy_views", "imram")
 """Families whose exports take seconds."""

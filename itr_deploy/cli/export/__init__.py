@@ -16,6 +16,7 @@ from itr_deploy.cli.export.imram import imram
 from itr_deploy.cli.export.leaprr import leaprr
 from itr_deploy.cli.export.lhsc import lhsc
 from itr_deploy.cli.export.registered import registered_command, registered_reranker_command
+from itr_deploy.cli.export.sgraf import sgraf
 from itr_deploy.errors import UsageError
 from itr_deploy.models import registry
 
@@ -34,7 +35,7 @@ class Families(TyperGroup):
 
 
 app = typer.Typer(cls=Families, add_completion=False)
-for function in (imram, lhsc, dime, leaprr):
+for function in (imram, lhsc, dime, sgraf, leaprr):
     app.command()(function)
 
 

@@ -18,6 +18,9 @@ from itr_deploy.models.quantised import unquantised
 from itr_deploy.models.similarity.folding import FoldedGlobalAttention
 from itr_deploy.models.similarity.plain import TEMPERATURE, Similarity
 
+CPU_PAIRS = 32
+"""Measured at published sizes: more do not fit a core's cache, fewer fill its products less."""
+
 
 class SimilarityMatcher(DeployedMatcher):
     """Scores pairs as a `Similarity` does; a family adds its encoders."""
@@ -48,7 +51,9 @@ class SimilarityMatcher(DeployedMatcher):
             StoredTensor(name="vector", width=width, per_position=False),
         )
         sim_dim = similarity.sim_tranloc_w.out_features
-        self.workspace = Workspace(per_word=4 * width + 2 * sim_dim, per_word_region=4)
+        self.workspace = Workspace(
+            per_word=4 * width + 2 * sim_dim, per_word_region=4, cpu_pairs=CPU_PAIRS
+        )
 
     def match(self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]) -> Tensor:
         """Score every text with every image of its group; shapes as in `DeployedMatcher.match`.

@@ -88,4 +88,6 @@ class FoldedGatedSum(nn.Module):
         """
         squared = (vectors * vectors).sum(dim=-1)
         scale = torch.clamp(squared, min=NORM_EPS**2).sqrt().reciprocal()
-        return torch.sigmoid(vectors @ self.weight * scale + self.bias) * scale
+        # As a matrix product with one column this takes twice as long on a CPU.
+        logits = (vectors * self.weight).sum(dim=-1) * scale + self.bias
+        return torch.sigmoid(logits) * scale

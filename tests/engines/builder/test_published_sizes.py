@@ -26,6 +26,8 @@ GRAPHS = {
 MATCHING = {name for name in GRAPHS if name.startswith("match_")}
 PREFILTERS = {name.replace("match", "prefilter") for name in MATCHING}
 RERANKERS = {"rerank_text_to_image", "rerank_image_to_text"}
+FURTHER: dict[str, set[str]] = {RERANKED: RERANKERS, "sgraf-saf": set(), "sgraf-sgr": set()}
+"""What there is besides `GRAPHS`, where that is not a prefilter."""
 ENCODERS = {"image_encoder", "text_encoder"}
 IN_FLOAT32 = {
     # The first layers of the encoders, which decide most of a score's error.
@@ -36,6 +38,8 @@ IN_FLOAT32 = {
     "dime-i2t": {*ENCODERS, *MATCHING, *PREFILTERS},
     "dime-t2i": {*ENCODERS, *MATCHING, *PREFILTERS},
     "lhsc": ENCODERS,
+    # What decides the edges of SGR's graph, which no norm bounds.
+    "sgraf-sgr": MATCHING,
 }
 """Graphs with products that half precision would break."""
 
@@ -58,7 +62,7 @@ def test_every_graph_builds_and_its_layers_are_of_its_precision(
     name: str, precision: Precision, tmp_path: Path
 ) -> None:
     bundle = published_bundle(name, precision, tmp_path)
-    further = RERANKERS if name == RERANKED else PREFILTERS
+    further = FURTHER.get(name, PREFILTERS)
     assert set(built_by_default(bundle.manifest)) == GRAPHS | further
     assert lint_bundle(bundle, "tensorrt-rtx") == []
     built = build_engines(bundle, BuildRequest("tensorrt-rtx", precision=precision), no_progress)

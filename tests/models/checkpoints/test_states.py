@@ -23,14 +23,20 @@ from tests.support.golden import FULL
 from tests.support.imram import golden_checkpoint
 from tests.support.leaprr import SMALL
 from tests.support.lhsc import LHSC
+from tests.support.sgraf import SAF
 
 State = Mapping[str, Tensor]
-FILES = {"imram": FULL.checkpoint, "lhsc": LHSC.checkpoint, "dime": I2T.checkpoint}
+FILES = {
+    "imram": FULL.checkpoint,
+    "lhsc": LHSC.checkpoint,
+    "dime": I2T.checkpoint,
+    "sgraf": SAF.checkpoint,
+}
 
 
 def original(name: str) -> dict[str, Any]:
     with torch.serialization.safe_globals([argparse.Namespace]):
-        return torch.load(FILES[name], weights_only=True)
+        return torch.load(FILES[name], map_location="cpu", weights_only=True)
 
 
 def each(model: Any, change: Callable[[State], State]) -> Any:
