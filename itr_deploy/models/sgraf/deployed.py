@@ -46,4 +46,4 @@ class SgrafDeployment(SimilarityMatcher):
 def _summary(similarity: SgrafSimilarity) -> nn.Module:
     if similarity.config.module == "SAF":
         return FoldedGatedSum(similarity.SAF_module)
-    return FoldedReasoning(list(similarity.SGR_module))
+    return FoldedReasoning(similarity.steps)

@@ -74,16 +74,21 @@ class SgrafSimilarity(Similarity):
         if config.module == "SAF":
             self.SAF_module = GatedSum(config.sim_dim)
         else:
-            steps = (GraphReasoning(config.sim_dim) for _ in range(config.steps))
-            self.SGR_module = nn.ModuleList(steps)
+            reasoning = (GraphReasoning(config.sim_dim) for _ in range(config.steps))
+            self.SGR_module = nn.ModuleList(reasoning)
         self.config = config
+
+    @property
+    def steps(self) -> list[GraphReasoning]:
+        """SGR's steps, first step first."""
+        return [getattr(self.SGR_module, str(number)) for number in range(self.config.steps)]
 
     def summary(self, vectors: Tensor) -> Tensor:
         """SAF: the gated sum of a pair's vectors. SGR: its global vector after all steps."""
         if self.config.module == "SAF":
             summed: Tensor = self.SAF_module(vectors)
             return summed
-        for step in self.SGR_module:
+        for step in self.steps:
             vectors = step(vectors)
         return vectors[:, 0]
 
