@@ -1,7 +1,7 @@
 """Pairs per second of the exported matcher against the plain PyTorch model.
 
     python -m benchmarks.matching [--family imram] [--images 64] [--texts 32] [--mode text_IMRAM]
-        [--quantize int8] [--storages float16,int8]
+        [--module SAF] [--quantize int8] [--storages float16,int8]
 
 Full published sizes (see benchmarks/models.py), random weights, all sides timed in turn in one
 process. Encoding is not timed on any side. Prints a table and writes

@@ -30,7 +30,7 @@ def attempt(family: str, folder: Path, **options: Any) -> None:
             {"punkt": "punkt_tab.zip"},
             "punkt (--punkt) is for families",
         ),
-        ("other", {}, "family='other' must be 'imram', 'lhsc', 'dime' or 'sgraf'"),
+        ("other", {}, "family='other' must be 'imram', 'lhsc' or 'dime'"),
     ],
 )
 def test_an_option_that_cannot_be_used_is_refused_before_the_checkpoint_is_looked_for(

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from itr_deploy.models.folding import matrix, register, vector
 from itr_deploy.models.layers import l2_norm
 from itr_deploy.models.precision import full_precision
 from itr_deploy.models.quantised import unquantised
 from itr_deploy.models.sgraf.plain import GraphReasoning
-from itr_deploy.models.similarity.folding import matrix, register, vector
 
 EXCLUDED = -1e30
 """Logit of a node that takes no part; the others' are unbounded, so `layers.MASKED` is too near."""
