@@ -122,7 +122,7 @@ def bigru_two_pass(rnn: nn.GRU, x: Tensor, lengths: Tensor) -> Tensor:
 
 
 def gru_one_pass(rnn: nn.GRU, x: Tensor, lengths: Tensor) -> Tensor:
-    """`gru_packed` of a GRU of one direction, in the form that `bigru_two_pass` says is exported."""
+    """`gru_packed` of a GRU of one direction, in the form of `bigru_two_pass`."""
     return _only_real(gru_one_way(rnn, x), lengths)
 
 

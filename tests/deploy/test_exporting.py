@@ -28,9 +28,9 @@ def attempt(family: str, folder: Path, **options: Any) -> None:
         (
             "dime",
             {"punkt": "punkt_tab.zip"},
-            "punkt (--punkt) is for families",
+            "punkt (--punkt) is for models",
         ),
-        ("other", {}, "family='other' must be 'imram', 'lhsc' or 'dime'"),
+        ("other", {}, "family='other' must be 'imram', 'lhsc', 'dime'"),
     ],
 )
 def test_an_option_that_cannot_be_used_is_refused_before_the_checkpoint_is_looked_for(

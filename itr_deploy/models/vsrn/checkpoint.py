@@ -50,6 +50,7 @@ def load(checkpoint: Path, _: FamilyOptions | None = None) -> TrainedMatcher:
         image_dim=config.image_dim,
         vocab_size=config.vocab_size,
         options=vars(config),
+        text_options={"ascii_case": True},
     )
 
 
