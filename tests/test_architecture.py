@@ -175,7 +175,7 @@ VERBS = [
 ]
 OBJECTS = [
     *("BenchReport", "Encoded", "EvaluationReport", "Gallery", "Hit", "Hits", "Matcher"),
-    "Retriever",
+    *("Regions", "Retriever"),
 ]
 
 
