@@ -11,7 +11,9 @@ from itr_deploy.models.layers import (
     bigru_packed,
     bigru_two_pass,
     check_features,
+    gru_one_pass,
     gru_one_way,
+    gru_packed,
     l2_norm,
     l2_norm_published,
     last_output,
@@ -20,9 +22,9 @@ from itr_deploy.models.layers import (
 )
 
 
-def gru(layers: int) -> nn.GRU:
+def gru(layers: int, *, bidirectional: bool = True) -> nn.GRU:
     torch.manual_seed(layers)
-    return nn.GRU(3, 4, layers, batch_first=True, bidirectional=True).double().eval()
+    return nn.GRU(3, 4, layers, batch_first=True, bidirectional=bidirectional).double().eval()
 
 
 @settings(max_examples=25, deadline=None)
@@ -42,9 +44,26 @@ def test_two_forward_passes_equal_the_packed_bidirectional_gru(
     assert (two_pass[~position_mask(ends, x.shape[1])] == 0).all()
 
 
-@pytest.mark.parametrize("form", [bigru_packed, bigru_two_pass])
+@settings(max_examples=25, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=5),
+    padding=st.integers(0, 4),
+    layers=st.integers(1, 3),
+)
+def test_one_pass_equals_the_packed_gru_of_one_direction(
+    lengths: list[int], padding: int, layers: int
+) -> None:
+    rnn, ends = gru(layers, bidirectional=False), torch.tensor(lengths)
+    x = torch.randn(len(lengths), max(lengths) + padding, 3, dtype=torch.float64)
+    with torch.inference_mode():
+        packed, one_pass = gru_packed(rnn, x, ends), gru_one_pass(rnn, x, ends)
+    torch.testing.assert_close(one_pass, packed, rtol=0, atol=1e-12)
+    assert (one_pass[~position_mask(ends, x.shape[1])] == 0).all()
+
+
+@pytest.mark.parametrize("form", [bigru_packed, bigru_two_pass, gru_packed, gru_one_pass])
 def test_a_text_alone_and_unpadded_gets_the_same_words_as_in_a_padded_batch(form) -> None:
-    rnn, lengths = gru(2), torch.tensor([2, 7, 1])
+    rnn, lengths = gru(2, bidirectional="bi" in form.__name__), torch.tensor([2, 7, 1])
     x = torch.randn(3, 9, 3, dtype=torch.float64)
     with torch.inference_mode():
         batch = form(rnn, x, lengths)
