@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nltk.tokenize.punkt import PunktTrainer, save_punkt_params
 
+from itr_deploy.bundle.manifest import NltkWords
 from itr_deploy.exporters.punkt import machine_punkt
 from itr_deploy.exporters.text import nltk_words
 from itr_deploy.runtime.text.words import NltkWordProcessor
@@ -142,6 +143,27 @@ def test_words_that_no_text_has_are_named(
 ) -> None:
     nltk_words(dotted_vocabulary(tmp_path, ["a", "Dog", "USA"]), 7)
     assert "2 of its words are never found: Dog, USA" in caplog.text
+
+
+def test_ascii_case_is_written_only_where_a_family_has_it(no_nltk_data: Path) -> None:
+    """Otherwise the encodings of bundles that are there already would count as others."""
+    usual = nltk_words(FULL.vocab, 40).processing
+    assert usual.model_dump(mode="json") == {
+        "kind": "nltk_words",
+        "vocabulary": "vocab.json",
+        "sentence_splitter": "untrained",
+        "punkt": None,
+    }
+    other = nltk_words(FULL.vocab, 40, ascii_case=True).processing
+    assert NltkWords.model_validate_json(other.model_dump_json()) == other != usual
+
+
+def test_with_ascii_case_capitals_beyond_a_to_z_are_found(
+    trained_nltk_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = dotted_vocabulary(tmp_path, ["a", "cafÉ", "USA"])
+    nltk_words(path, 7, ascii_case=True)
+    assert "1 of its words is never found: USA" in caplog.text
 
 
 def test_a_given_punkt_goes_into_the_bundle_whatever_the_machine_has(

@@ -18,6 +18,7 @@ from tests.support.golden import CASES, FULL, Case
 
 VOCABULARY = json.loads(FULL.vocab.read_bytes())["word2idx"]
 START, END, UNKNOWN = 1, 2, 3
+SPECIAL = {"<pad>": 0, "<start>": START, "<end>": END, "<unk>": UNKNOWN}
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,21 @@ def test_golden_captions_become_the_published_token_ids(
 
 def test_a_text_is_lower_cased_and_framed(text: NltkWordProcessor) -> None:
     assert ids(text, "A Red CAR") == [[START, 4, 20, 26, END]]
+
+
+PUBLISHED = {
+    "A man, in a red shirt.": "a man , in a red shirt .",
+    "The woman's dog can't \"jump\"": "the woman 's dog ca n't `` jump ''",
+    "A black-and-white dog runs. It jumps": "a black-and-white dog runs . it jumps",
+}
+"""Captions and their tokens in the programs of SCAN and of models that were built on it."""
+
+
+@pytest.mark.parametrize(("ascii_case", "cafe"), [(True, "cafÉ"), (False, "café")])
+def test_with_ascii_case_only_a_to_z_are_lower_cased(ascii_case: bool, cafe: str) -> None:
+    text = NltkWordProcessor(SPECIAL, None, 256, ascii_case=ascii_case)
+    for caption, tokens in {**PUBLISHED, "CAFÉ": cafe}.items():
+        assert text.unknown_words(caption) == tokens.split()
 
 
 def test_unknown_words_become_one_id_and_are_named(text: NltkWordProcessor) -> None:
