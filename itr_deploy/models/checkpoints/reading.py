@@ -30,6 +30,9 @@ SAVE_ANEW = (
     "'opt': {k: v for k, v in vars(opt).items() if isinstance(v, (str, int, float))}}, 'plain.pth')"
 )
 
+LONG_BYTES = "Unsupported operand 84"
+"""What PyTorch's unpickler says of a byte string of more than 255 bytes, as Python 2 pickles it."""
+
 
 def load_checkpoint(path: Path, *, expected: tuple[str, ...]) -> dict[str, Any]:
     """Read a checkpoint dictionary with ``weights_only=True``, in the form that families expect.
@@ -79,10 +82,7 @@ def _read(path: Path) -> Any:
     _check_archive(path)
     before = path.stat()
     try:
-        with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings():
-            # Warnings are about protocols and types that are deprecated; they help nobody here.
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _loaded(path)
     except pickle.UnpicklingError as error:
         raise CheckpointError(f"{path}: {refusal(str(error))}") from error
     except Exception as error:  # damaged bytes raise anything, down to IndexError
@@ -100,6 +100,16 @@ def _read(path: Path) -> Any:
             f"{path}: changed while it was read; export a copy if training still writes it"
         )
     return content
+
+
+def _loaded(path: Path) -> Any:
+    with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings():
+        # Warnings are about protocols and types that are deprecated; they help nobody here.
+        warnings.simplefilter("ignore")
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except UnicodeDecodeError:  # Python 2 pickles text as bytes, in whatever encoding it has
+            return torch.load(path, map_location="cpu", weights_only=True, encoding="latin1")
 
 
 def _check_archive(path: Path) -> None:
@@ -133,6 +143,11 @@ def _check_archive(path: Path) -> None:
 
 def refusal(message: str) -> str:
     """What to tell of the safe unpickler's long message: the type it refused, and what to do."""
+    if LONG_BYTES in message:
+        short = SAVE_ANEW.replace("(str, int, float))", "(str, int, float)) and len(str(v)) < 256")
+        return (
+            f"refused: Python 2 pickled a text of more than 255 bytes, which is not read; {short}"
+        )
     named = re.search(r"GLOBAL\s+(?!weights.?only)([A-Za-z_][\w.]*)", message)
     found = f"({named[1][:80]})" if named else "or is damaged"
     return f"refused: it holds more than tensors and plain values {found}; {SAVE_ANEW}"
