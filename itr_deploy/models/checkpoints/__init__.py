@@ -6,6 +6,7 @@
 from itr_deploy.models.checkpoints.options import option
 from itr_deploy.models.checkpoints.reading import load_checkpoint
 from itr_deploy.models.checkpoints.states import another_model, state_dict, state_dicts
+from itr_deploy.models.checkpoints.weight_norm import without_weight_norm
 from itr_deploy.models.checkpoints.weights import build_loaded, load_weights
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "option",
     "state_dict",
     "state_dicts",
+    "without_weight_norm",
 ]

@@ -9,7 +9,13 @@ from typing import Any
 from torch import Tensor
 
 from itr_deploy.errors import CheckpointError
-from itr_deploy.models.checkpoints import build_loaded, load_checkpoint, option, state_dict
+from itr_deploy.models.checkpoints import (
+    build_loaded,
+    load_checkpoint,
+    option,
+    state_dict,
+    without_weight_norm,
+)
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.models.imram.config import ImramConfig
 from itr_deploy.models.imram.deployed import ImramDeployment
@@ -34,7 +40,7 @@ def load(checkpoint: Path, options: ImramOptions | None = None) -> TrainedMatche
     content = load_checkpoint(checkpoint, expected=("model", "opt"))
     weights = state_dict(content["model"], source=checkpoint)
     config = _config(content["opt"], weights, checkpoint)
-    parts = {"": _plain_linear(weights)}
+    parts = {"": without_weight_norm(weights, "img_enc.fc_local")}
     model = build_loaded(lambda: Imram(config), parts, source=checkpoint, family="IMRAM")
     return TrainedMatcher(
         plain=model.eval(),
@@ -77,14 +83,3 @@ def _config(opt: Any, weights: Mapping[str, Tensor], source: Path) -> ImramConfi
         image_norm=not get("no_imgnorm", bool, False),
         text_norm=not get("no_txtnorm", bool, False),
     )
-
-
-def _plain_linear(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Replace a weight-normalised Linear, ``g v / ||v||`` with a single norm, by its weight."""
-    plain, layer = dict(weights), "img_enc.fc_local.weight"
-    scale, direction = plain.get(f"{layer}_g"), plain.get(f"{layer}_v")
-    # Anything but one scale and its direction is left for `load_weights` to name.
-    if scale is not None and direction is not None and scale.numel() == 1:
-        plain[layer] = scale * direction / direction.norm()
-        del plain[f"{layer}_g"], plain[f"{layer}_v"]
-    return plain
