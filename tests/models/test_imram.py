@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from itr_deploy.models.first_norm import FIRST_NORMS
 from itr_deploy.models.imram.checkpoint import load
-from itr_deploy.models.imram.config import ATTENTION_NORMS, MODES, ImramConfig
+from itr_deploy.models.imram.config import MODES, ImramConfig
 from itr_deploy.models.imram.deployed import ImramDeployment
 from itr_deploy.models.imram.options import ImramOptions
 from itr_deploy.models.imram.plain import Imram
@@ -121,7 +122,7 @@ def scores_of_pairs(
 
 
 @pytest.mark.parametrize("memory_norm", [False, True])
-@pytest.mark.parametrize("attention_norm", ATTENTION_NORMS)
+@pytest.mark.parametrize("attention_norm", FIRST_NORMS)
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_and_norm_is_deployed_as_the_paper_computes_it(
     mode: str, attention_norm: str, memory_norm: bool
@@ -147,7 +148,7 @@ def test_any_options_and_shapes_are_deployed_as_the_paper_computes_them(
         steps=data.draw(st.integers(1, 4)),
         num_layers=data.draw(st.integers(1, 2)),
         temperature=data.draw(st.sampled_from([1.0, 4.0, 9.0, 20.0])),
-        attention_norm=data.draw(st.sampled_from(ATTENTION_NORMS)),
+        attention_norm=data.draw(st.sampled_from(FIRST_NORMS)),
         memory_norm=data.draw(st.booleans()),
         image_norm=data.draw(st.booleans()),
         text_norm=data.draw(st.booleans()),
@@ -164,7 +165,7 @@ def test_any_options_and_shapes_are_deployed_as_the_paper_computes_them(
 
 
 @PRECOMPUTE
-@pytest.mark.parametrize("attention_norm", ATTENTION_NORMS)
+@pytest.mark.parametrize("attention_norm", FIRST_NORMS)
 def test_what_stands_in_padded_positions_never_reaches_a_score(
     attention_norm: str, precompute: str
 ) -> None:

@@ -8,8 +8,9 @@ import torch
 
 from itr_deploy.bundle.modality import PREFILTERS
 from itr_deploy.models.contract import DeployedMatcher, Pipeline
+from itr_deploy.models.first_norm import FIRST_NORMS
 from itr_deploy.models.imram.checkpoint import load
-from itr_deploy.models.imram.config import ATTENTION_NORMS, MODES
+from itr_deploy.models.imram.config import MODES
 from itr_deploy.models.imram.deployed import ImramDeployment
 from itr_deploy.models.imram.options import ImramOptions
 from tests.models.test_imram import ALL_CASES, PRECOMPUTE, inputs, small_config
@@ -36,7 +37,7 @@ def test_it_is_the_published_score_of_the_first_step(case: Case, precompute: str
     np.testing.assert_allclose(prefilter_scores(deployed, *inputs(case)), first, atol=1e-5)
 
 
-@pytest.mark.parametrize("attention_norm", ATTENTION_NORMS)
+@pytest.mark.parametrize("attention_norm", FIRST_NORMS)
 @pytest.mark.parametrize("mode", MODES)
 def test_in_every_mode_and_norm_it_is_the_plain_models_first_step(
     mode: str, attention_norm: str

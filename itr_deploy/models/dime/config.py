@@ -7,11 +7,9 @@ from typing import Any
 
 from itr_deploy.errors import CheckpointError
 from itr_deploy.models.bert import BertSizes
+from itr_deploy.models.first_norm import check_first_norm
 
 DIRECTIONS = ("i2t", "t2i")
-ATTENTION_NORMS = ("clipped_l2norm", "l2norm", "softmax", "clipped", "no_norm")
-CRASHING_NORMS = ("l1norm", "clipped_l1norm")
-"""Accepted by the published program's option parser; its forward pass then fails."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +49,7 @@ class DimeConfig:
             raise CheckpointError(
                 f"direction={self.direction!r} is unknown; known: {', '.join(DIRECTIONS)}"
             )
-        if self.attention_norm in CRASHING_NORMS:
-            raise CheckpointError(
-                f"raw_feature_norm_CMRC={self.attention_norm!r} has no defined score: the "
-                f"published program fails on it; train with one of {', '.join(ATTENTION_NORMS)}"
-            )
-        if self.attention_norm not in ATTENTION_NORMS:
-            raise CheckpointError(
-                f"raw_feature_norm_CMRC={self.attention_norm!r} is unknown; "
-                f"known: {', '.join(ATTENTION_NORMS)}"
-            )
+        check_first_norm(self.attention_norm, option="raw_feature_norm_CMRC")
         if self.heads < 1 or self.embed_dim % self.heads:
             raise CheckpointError(
                 f"embed_size={self.embed_dim} does not divide into num_head_IMRC={self.heads} heads"

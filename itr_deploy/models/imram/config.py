@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from itr_deploy.errors import CheckpointError
+from itr_deploy.models.first_norm import check_first_norm
 
 MODES = ("full_IMRAM", "text_IMRAM", "image_IMRAM")
-ATTENTION_NORMS = ("clipped_l2norm", "l2norm", "softmax", "clipped", "no_norm")
-CRASHING_NORMS = ("l1norm", "clipped_l1norm")
-"""Accepted by the published program's option parser; its forward pass then fails."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +43,7 @@ class ImramConfig:
     text_norm: bool = True
 
     def __post_init__(self) -> None:
-        if self.attention_norm in CRASHING_NORMS:
-            raise CheckpointError(
-                f"raw_feature_norm={self.attention_norm!r} has no defined score: the published "
-                f"program fails on it; train with one of {', '.join(ATTENTION_NORMS)}"
-            )
-        if self.attention_norm not in ATTENTION_NORMS:
-            raise CheckpointError(
-                f"raw_feature_norm={self.attention_norm!r} is unknown; "
-                f"known: {', '.join(ATTENTION_NORMS)}"
-            )
+        check_first_norm(self.attention_norm)
         if self.mode not in MODES:
             raise CheckpointError(f"model_mode={self.mode!r} is unknown; known: {', '.join(MODES)}")
         if self.steps < 1:

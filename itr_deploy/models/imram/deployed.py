@@ -19,8 +19,9 @@ from itr_deploy.models.contract import (
     StoredTensor,
     Workspace,
 )
+from itr_deploy.models.first_norm import first_norm
 from itr_deploy.models.imram.options import STEP_SCORES
-from itr_deploy.models.imram.plain import Imram, first_norm
+from itr_deploy.models.imram.plain import Imram
 from itr_deploy.models.layers import MASKED, NORM_EPS, bigru_two_pass, l2_norm, position_mask
 from itr_deploy.models.precision import full_precision
 

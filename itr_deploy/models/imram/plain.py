@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from itr_deploy.models.first_norm import first_norm
 from itr_deploy.models.imram.config import ImramConfig
 from itr_deploy.models.layers import NORM_EPS, bigru_packed, l2_norm_published
 
@@ -119,14 +118,3 @@ class Imram(nn.Module):
         new = torch.tanh(getattr(self, f"linear_{name}")(both))
         updated = gate * query + (1 - gate) * new
         return l2_norm_published(updated, -1) if self.config.memory_norm else updated
-
-
-def first_norm(
-    kind: str, affinity: Tensor, dim: int, norm: Callable[[Tensor, int], Tensor]
-) -> Tensor:
-    """Normalise raw affinities along the query axis ``dim``; ``norm`` is the L2 norm to use."""
-    if kind == "softmax":
-        return torch.softmax(affinity, dim=dim)
-    if kind.startswith("clipped"):
-        affinity = functional.leaky_relu(affinity, 0.1)
-    return norm(affinity, dim) if kind.endswith("l2norm") else affinity
