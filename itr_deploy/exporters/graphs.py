@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -28,6 +29,9 @@ from itr_deploy.exporters.specs import (
 )
 from itr_deploy.exporters.tracing import to_onnx
 from itr_deploy.models.contract import DeployedMatcher, TrainedMatcher
+from itr_deploy.models.quantised import PRODUCT
+
+log = logging.getLogger(__name__)
 
 
 def traced_graphs(
@@ -78,6 +82,12 @@ def _scorers(
     if quantization is not None:
         module = Quantised(module)
     model = to_onnx(module, inputs, outputs, opset, precision)
+    if quantization is not None and not any(n.op_type == PRODUCT for n in model.graph.all_nodes()):
+        log.warning(
+            "quantize=%r (--quantize) changes nothing: no product with constant weights remains "
+            "for a pair of this model",
+            quantization,
+        )
     yield MATCHERS, pairs, part(model, pairs, slice(len(pairs.outputs)))
     if deployed.prefilter_image_tensors:
         own = prefilter_tensors(deployed)

@@ -22,6 +22,9 @@ from itr_deploy.models.precision import product_dtype, products_in
 LEVELS = 127
 """Largest level of a value (stored as uint8, 128 being 0) and of a weight (stored as int8)."""
 
+PRODUCT = "MatMulIntegerToFloat"
+"""ONNX Runtime's operator for the products."""
+
 NARROWEST = 8
 """A Linear with fewer inputs or outputs is not worth the rounding."""
 
@@ -77,7 +80,7 @@ def _product(x: Tensor, weight: Tensor) -> Tensor:
     )
     # ONNX's MatMulInteger would need three more passes over its result for the same.
     product = torch.onnx.ops.symbolic(
-        "com.microsoft::MatMulIntegerToFloat",
+        f"com.microsoft::{PRODUCT}",
         (rounded, levels, scale, columns, zero),
         dtype=torch.float32,
         shape=(*x.shape[:-1], weight.shape[1]),

@@ -15,7 +15,10 @@ from onnx import numpy_helper
 from itr_deploy import Gallery, Matcher
 from itr_deploy.bundle.store import PARITY, read_bundle
 from itr_deploy.errors import BundleError
+from itr_deploy.exporters.graphs import traced_graphs
+from itr_deploy.models.registry import DEFAULT_OPSET, Family
 from itr_deploy.runtime.backends import open_backend
+from tests.families.toys import VECTORS, WORDS_ONLY, write_checkpoint
 from tests.support.command import itr_deploy
 from tests.support.dime import GATES, I2T
 from tests.support.exports import Bundles, export
@@ -136,6 +139,16 @@ def test_what_families_keep_in_full_precision_is_not_rounded(bundles: Bundles) -
         for entry in json.loads((path / PARITY).read_bytes())["outputs"]
     }
     assert 1e-6 < errors["match_text_to_image gates_layer1"] < 2e-2
+
+
+@pytest.mark.parametrize(("family", "told"), [(VECTORS, False), (WORDS_ONLY, True)])
+def test_where_no_product_is_left_to_round_it_is_told(
+    family: Family, told: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trained = family.load(write_checkpoint(tmp_path / "toy.pth"))
+    with one_torch_thread():
+        list(traced_graphs(trained, DEFAULT_OPSET, quantization="int8"))
+    assert ("quantize='int8' (--quantize) changes nothing" in caplog.text) == told
 
 
 def test_half_precision_and_int8_do_not_go_together(tmp_path: Path) -> None:
