@@ -61,13 +61,13 @@ def main() -> None:
         "--mode", default="text_IMRAM", choices=("text_IMRAM", "image_IMRAM", "full_IMRAM")
     )
     imram.add_argument("--precompute", default="full", choices=("full", "none"))
-    dime = parser.add_argument_group("dime")
-    dime.add_argument(
+    parser.add_argument(
         "--direction",
         default="i2t",
         choices=("i2t", "t2i", "both"),
-        help="both: the mean of their scores, the published result",
+        help="of dime and scan; both: the mean of their scores, the published result",
     )
+    dime = parser.add_argument_group("dime")
     dime.add_argument("--bert", default="small", choices=("small", "base"))
     sgraf = parser.add_argument_group("sgraf")
     sgraf.add_argument("--module", default="SAF", choices=("SAF", "SGR"))
@@ -123,13 +123,13 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
 
 
 def _members(arguments: argparse.Namespace) -> list[TrainedMatcher]:
-    """The models whose mean is measured; just one, except for both directions of DIME."""
-    if arguments.family != "dime" or arguments.direction != "both":
+    """The models whose mean is measured; just one, except for both directions of DIME or SCAN."""
+    if arguments.family not in ("dime", "scan") or arguments.direction != "both":
         return [MODELS[arguments.family](arguments)]
     one_way = (
         argparse.Namespace(**{**vars(arguments), "direction": way}) for way in ("i2t", "t2i")
     )
-    return [MODELS["dime"](way) for way in one_way]
+    return [MODELS[arguments.family](way) for way in one_way]
 
 
 def _joined(

@@ -22,9 +22,13 @@ from itr_deploy.models.lhsc.plain import Lhsc
 from itr_deploy.models.sgraf.config import SgrafConfig
 from itr_deploy.models.sgraf.deployed import SgrafDeployment
 from itr_deploy.models.sgraf.plain import Sgraf
+from itr_deploy.models.scan.config import ScanConfig
+from itr_deploy.models.scan.deployed import ScanDeployment
+from itr_deploy.models.scan.plain import Scan
 
 REGIONS, IMAGE_DIM, EMBED_DIM, SIM_DIM, WORD_DIM, VOCAB = 36, 2048, 1024, 256, 300, 1000
 TEMPERATURES = {"i2t": 4.0, "t2i": 9.0}
+"""Of DIME's and SCAN's attention, by direction."""
 WORDPIECES = BertSizes().vocab_size
 """The vocabulary size of bert-base-uncased."""
 SMALL_BERT = BertSizes(
@@ -100,11 +104,26 @@ def random_sgraf(arguments: argparse.Namespace) -> TrainedMatcher:
     return TrainedMatcher(model, SgrafDeployment(model).eval(), IMAGE_DIM, VOCAB, vars(config))
 
 
+def random_scan(arguments: argparse.Namespace) -> TrainedMatcher:
+    """A SCAN of the published sizes with random weights and the defaults of its program."""
+    config = ScanConfig(
+        image_dim=IMAGE_DIM,
+        embed_dim=EMBED_DIM,
+        word_dim=WORD_DIM,
+        vocab_size=VOCAB,
+        direction=arguments.direction,
+        temperature=TEMPERATURES[arguments.direction],
+    )
+    model = Scan(config).eval()
+    return TrainedMatcher(model, ScanDeployment(model).eval(), IMAGE_DIM, VOCAB, vars(config))
+
+
 MODELS: dict[str, Callable[[argparse.Namespace], TrainedMatcher]] = {
     "imram": random_imram,
     "lhsc": random_lhsc,
     "dime": random_dime,
     "sgraf": random_sgraf,
+    "scan": random_scan,
 }
 
 

@@ -12,6 +12,7 @@ from benchmarks.models import (
     random_imram,
     random_lhsc,
     random_sgraf,
+    random_scan,
     random_vocabulary,
 )
 from itr_deploy.bundle.files import write_file
@@ -44,6 +45,8 @@ MATCHERS: dict[str, tuple[str, Callable[[], TrainedMatcher]]] = {
     "lhsc": ("lhsc", lambda: random_lhsc(argparse.Namespace())),
     "sgraf-saf": ("sgraf", lambda: random_sgraf(argparse.Namespace(module="SAF"))),
     "sgraf-sgr": ("sgraf", lambda: random_sgraf(argparse.Namespace(module="SGR"))),
+    "scan-t2i": ("scan", lambda: random_scan(argparse.Namespace(direction="t2i"))),
+    "scan-i2t": ("scan", lambda: random_scan(argparse.Namespace(direction="i2t"))),
 }
 """By name: the family, and the function that makes its model."""
 

@@ -40,6 +40,7 @@ FAMILIES: tuple[Family, ...] = (
     _registered("vsrn"),
     _registered("vse_infty"),
     _registered("camera"),
+    _registered("scan"),  # last: what marks its checkpoints, those of later models have too
 )
 
 RERANKERS: tuple[RerankerFamily, ...] = (

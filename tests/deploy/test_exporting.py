@@ -25,6 +25,7 @@ def attempt(family: str, folder: Path, **options: Any) -> None:
         ("dime", {"threshold": 1.5}, "less than 1"),
         ("dime", {"threshold": 0.5}, "--prune-routes"),
         ("lhsc", {"gates": "yes"}, "lhsc has no option 'gates'; it has text_padding"),
+        ("scan", {"gates": "yes"}, "scan has no option 'gates'; it has none"),
         (
             "dime",
             {"punkt": "punkt_tab.zip"},

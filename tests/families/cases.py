@@ -25,6 +25,7 @@ from tests.support.exports import Bundles
 from tests.support.golden import FULL
 from tests.support.lhsc import LHSC
 from tests.support.sgraf import SGR
+from tests.support.scan import LSE
 from tests.support.threads import one_torch_thread
 
 
@@ -80,6 +81,7 @@ CASES = (
     FamilyCase("dime, image to text", "dime", partial(_dime, I2T)),
     FamilyCase("dime, text to image", "dime", partial(_dime, T2I)),
     FamilyCase("sgraf, SGR", "sgraf", lambda bundles: (bundles.path(SGR), SGR.checkpoint)),
+    FamilyCase("scan", "scan", lambda bundles: (bundles.path(LSE), LSE.checkpoint)),
 )
 QUICK = ("toy_vectors", "toy_words", "toy_dual", "toy_views", "imram")
 """Families whose exports take seconds."""

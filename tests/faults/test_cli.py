@@ -29,9 +29,9 @@ OPTIONS = (
 WORDS = TEXTS | st.sampled_from(
     (
         *("BUNDLE", "DATA", "OUT", "GALLERY", "imram", "dime", "lhsc", "leaprr", "test", "image"),
-        *("text", "cpu", "cuda", "auto", "float16", "int8", "0", "-1", "3", "1e9", "nan", "a,b"),
+        *("scan", "text", "cpu", "cuda", "auto", "float16", "int8", "0", "-1", "3", "1e9", "nan"),
         *("x=1", "json", "~", "s3://a/b", "file:///tmp", "/dev/null", "/proc/self", "/dev/zero"),
-        *("a/../..", "-", "--"),
+        *("a,b", "a/../..", "-", "--"),
     )
 )
 

@@ -16,6 +16,7 @@ from tests.support.exports import Bundles
 from tests.support.golden import FULL, TEXT
 from tests.support.imram import golden_checkpoint, write_checkpoint
 from tests.support.lhsc import LHSC, PADDINGS
+from tests.support.scan import LSE
 
 IMAGES, PER = 24, 5
 
@@ -137,6 +138,13 @@ def test_an_lhsc_has_pytorchs_figures(tmp_path: Path, padding: str, bundles: Bun
     data = golden_data(tmp_path / "data", LHSC.folder)
     options = ("--folds", 4, "--baseline", "torch", "--checkpoint", LHSC.checkpoint, "--json")
     check_equal(evaluate(path, data, tmp_path / "out", *options))
+
+
+@pytest.mark.slow
+def test_a_scan_has_pytorchs_figures(tmp_path: Path, bundles: Bundles) -> None:
+    data = golden_data(tmp_path / "data", LSE.folder)
+    options = ("--folds", 4, "--baseline", "torch", "--checkpoint", LSE.checkpoint, "--json")
+    check_equal(evaluate(bundles.path(LSE), data, tmp_path / "out", *options))
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ from tests.support.imram import golden_checkpoint
 from tests.support.leaprr import SMALL
 from tests.support.lhsc import LHSC
 from tests.support.sgraf import SAF
+from tests.support.scan import NO_NORMS
 
 State = Mapping[str, Tensor]
 FILES = {
@@ -31,6 +32,7 @@ FILES = {
     "lhsc": LHSC.checkpoint,
     "dime": I2T.checkpoint,
     "sgraf": SAF.checkpoint,
+    "scan": NO_NORMS.checkpoint,
 }
 
 
