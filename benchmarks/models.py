@@ -19,12 +19,12 @@ from itr_deploy.models.imram.plain import Imram
 from itr_deploy.models.lhsc.config import LhscConfig
 from itr_deploy.models.lhsc.deployed import LhscDeployment
 from itr_deploy.models.lhsc.plain import Lhsc
-from itr_deploy.models.sgraf.config import SgrafConfig
-from itr_deploy.models.sgraf.deployed import SgrafDeployment
-from itr_deploy.models.sgraf.plain import Sgraf
 from itr_deploy.models.scan.config import ScanConfig
 from itr_deploy.models.scan.deployed import ScanDeployment
 from itr_deploy.models.scan.plain import Scan
+from itr_deploy.models.sgraf.config import SgrafConfig
+from itr_deploy.models.sgraf.deployed import SgrafDeployment
+from itr_deploy.models.sgraf.plain import Sgraf
 
 REGIONS, IMAGE_DIM, EMBED_DIM, SIM_DIM, WORD_DIM, VOCAB = 36, 2048, 1024, 256, 300, 1000
 TEMPERATURES = {"i2t": 4.0, "t2i": 9.0}

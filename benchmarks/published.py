@@ -11,8 +11,8 @@ from benchmarks.models import (
     random_dime,
     random_imram,
     random_lhsc,
-    random_sgraf,
     random_scan,
+    random_sgraf,
     random_vocabulary,
 )
 from itr_deploy.bundle.files import write_file

@@ -24,8 +24,8 @@ from tests.support.duals import CAMERA, VSE, VSRN, export_words
 from tests.support.exports import Bundles
 from tests.support.golden import FULL
 from tests.support.lhsc import LHSC
-from tests.support.sgraf import SGR
 from tests.support.scan import LSE
+from tests.support.sgraf import SGR
 from tests.support.threads import one_torch_thread
 
 

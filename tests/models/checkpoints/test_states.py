@@ -23,8 +23,8 @@ from tests.support.golden import FULL
 from tests.support.imram import golden_checkpoint
 from tests.support.leaprr import SMALL
 from tests.support.lhsc import LHSC
-from tests.support.sgraf import SAF
 from tests.support.scan import NO_NORMS
+from tests.support.sgraf import SAF
 
 State = Mapping[str, Tensor]
 FILES = {
