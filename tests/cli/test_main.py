@@ -13,7 +13,7 @@ from itr_deploy.cli.verbs import VERBS
 from tests.support.command import itr_deploy, python
 
 RUN = "import sys; from itr_deploy.cli.main import main; sys.argv[0] = 'itr-deploy'; main()"
-FAMILIES = ["imram", "lhsc", "dime", "sgraf", "scan", "leaprr"]
+FAMILIES = ["imram", "lhsc", "dime", "scan", "sgraf", "vsrn", "vse_infty", "camera", "leaprr"]
 HEAVY = {
     "click",
     "torch",

@@ -19,4 +19,4 @@ def export_words(case: GoldenCase) -> tuple[object, ...]:
     )
     given = (case.folder.parent.name, "--checkpoint", case.checkpoint, "--vocab", vocab)
     config = case.folder / "bert_config.json"
-    return (*given, "--option", f"bert_config={config}") if config.exists() else given
+    return (*given, "--bert-config", config) if config.exists() else given

@@ -11,12 +11,16 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from itr_deploy.cli.export.camera import camera
 from itr_deploy.cli.export.dime import dime
 from itr_deploy.cli.export.imram import imram
 from itr_deploy.cli.export.leaprr import leaprr
 from itr_deploy.cli.export.lhsc import lhsc
 from itr_deploy.cli.export.registered import registered_command, registered_reranker_command
+from itr_deploy.cli.export.scan import scan
 from itr_deploy.cli.export.sgraf import sgraf
+from itr_deploy.cli.export.vse_infty import vse_infty
+from itr_deploy.cli.export.vsrn import vsrn
 from itr_deploy.errors import UsageError
 from itr_deploy.models import registry
 
@@ -35,8 +39,8 @@ class Families(TyperGroup):
 
 
 app = typer.Typer(cls=Families, add_completion=False)
-for function in (imram, lhsc, dime, sgraf, leaprr):
-    app.command()(function)
+for function in (imram, lhsc, dime, scan, sgraf, vsrn, vse_infty, camera, leaprr):
+    app.command(function.__name__)(function)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,50 @@
+"""``itr-deploy export camera``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from itr_deploy.cli.export.options import FAMILY_PANEL, Dtype, Opset, Quantize, Vocab
+from itr_deploy.cli.export.run import export_matcher
+from itr_deploy.cli.options import (
+    Checkpoint,
+    Force,
+    Json,
+    LogFormat,
+    NewBundle,
+    Quiet,
+    Threads,
+    Verbose,
+)
+from itr_deploy.models.registry import DEFAULT_OPSET
+
+
+def camera(
+    *,
+    checkpoint: Checkpoint,
+    vocab: Vocab,
+    output: NewBundle,
+    bert_config: Annotated[
+        Path | None,
+        typer.Option(
+            help="The bert_config.json of the text encoder's BERT; bert-base-uncased's sizes "
+            "without it.",
+            rich_help_panel=FAMILY_PANEL,
+        ),
+    ] = None,
+    opset: Opset = DEFAULT_OPSET,
+    dtype: Dtype = "float32",
+    quantize: Quantize = None,
+    force: Force = False,
+    threads: Threads = None,
+    as_json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    log_format: LogFormat = "text",
+) -> None:
+    """Context-Aware Multi-View Summarization Network (ACM Multimedia 2020)."""
+    common = (checkpoint, vocab, output, opset, dtype, quantize, force, as_json)
+    export_matcher("camera", *common, bert_config=bert_config)
