@@ -72,6 +72,8 @@ bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks.matching --family lhsc
 	$(BIN)/python -m benchmarks.matching --family sgraf --module SAF
 	$(BIN)/python -m benchmarks.matching --family sgraf --module SGR
+	$(BIN)/python -m benchmarks.matching --family scan --direction t2i
+	$(BIN)/python -m benchmarks.matching --family scan --direction i2t
 	$(BIN)/python -m benchmarks.matching --family dime --direction i2t --images 1000 --texts 4
 	$(BIN)/python -m benchmarks.matching --family dime --direction t2i --images 1000 --texts 4
 	$(BIN)/python -m benchmarks.cascade

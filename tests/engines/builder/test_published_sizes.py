@@ -26,7 +26,13 @@ GRAPHS = {
 MATCHING = {name for name in GRAPHS if name.startswith("match_")}
 PREFILTERS = {name.replace("match", "prefilter") for name in MATCHING}
 RERANKERS = {"rerank_text_to_image", "rerank_image_to_text"}
-FURTHER: dict[str, set[str]] = {RERANKED: RERANKERS, "sgraf-saf": set(), "sgraf-sgr": set()}
+FURTHER: dict[str, set[str]] = {
+    RERANKED: RERANKERS,
+    "sgraf-saf": set(),
+    "sgraf-sgr": set(),
+    "scan-t2i": set(),
+    "scan-i2t": set(),
+}
 """What there is besides `GRAPHS`, where that is not a prefilter."""
 ENCODERS = {"image_encoder", "text_encoder"}
 IN_FLOAT32 = {
@@ -48,9 +54,6 @@ IN_FLOAT32 = {
 
 WHOLLY_FLOAT32 = {"scan-t2i": ENCODERS, "scan-i2t": ENCODERS}
 """Graphs that have no other products."""
-
-FURTHER = {RERANKED: RERANKERS, "scan-t2i": set(), "scan-i2t": set()}
-"""What a bundle has beside its encoders and matchers, unless it has prefilters."""
 
 PUSHED = {("imram-image", "float16"), ("dime-i2t", "float16"), ("lhsc", "float32")}
 """What every push builds: the largest families, both precisions, prefilters and a re-ranker."""
