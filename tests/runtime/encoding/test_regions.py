@@ -119,7 +119,7 @@ def test_a_split_with_counts_is_indexed_and_evaluated(
     found = resident(matcher, Gallery.open(tmp_path / "gallery", matcher)).search(TEXTS, 7)
     assert {hit.id for hit in found[0]} == {str(place) for place in range(7)}
     report = itr_deploy.evaluate(bundle, data=tmp_path, output=tmp_path / "out", save_scores=True)
-    scores = np.load(tmp_path / "out" / "scores" / "scores.npy")[0]
+    scores = np.load(tmp_path / "out" / "scores" / "scores.npy")
     expected = matcher.score(texts=captions(2 * len(COUNTS)), images=ragged())
     np.testing.assert_allclose(scores, expected, atol=2e-5)
     assert report.data.images == len(COUNTS)

@@ -22,7 +22,7 @@ def test_a_shortlist_holds_the_largest_products_best_first(data: st.DataObject) 
         allowed = np.arange(count)
     width = data.draw(st.integers(1, len(allowed)))
     names = np.array([f"item{number:02}" for number in range(count)])
-    found = CoarseVectors(Vectors(names, vectors)).nearest(queries, width, allowed)
+    found, _ = CoarseVectors(Vectors(names, vectors)).nearest(queries, width, allowed)
     for row, query in zip(found, queries, strict=True):
         scores = vectors[allowed] @ query
         np.testing.assert_allclose(
@@ -34,5 +34,5 @@ def test_a_shortlist_holds_the_largest_products_best_first(data: st.DataObject) 
 def test_equal_items_are_ordered_by_their_ids() -> None:
     names = np.array(["c", "a", "b"])
     coarse = CoarseVectors(Vectors(names, np.ones((3, 2), np.float32)))
-    (found,) = coarse.nearest(np.ones((1, 2), np.float32), 2)
+    ((found,), _) = coarse.nearest(np.ones((1, 2), np.float32), 2)
     assert names[found].tolist() == ["a", "b"]
