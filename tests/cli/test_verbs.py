@@ -166,7 +166,7 @@ def test_captions_are_not_appended_to_a_gallery_of_images(
         ("id,year\nimage 0.jpg,1\n", "no row for id 'image 1.jpg' (5 are missing)"),
         ("id,year\na,1,2\n", "cannot be read as CSV"),
         ("", "cannot be read as CSV"),
-        (None, "cannot be read as CSV"),
+        (None, "cannot be read"),
     ],
 )
 def test_metadata_that_does_not_fit_is_refused(
