@@ -63,6 +63,23 @@ def test_any_number_of_images_and_regions_scores_as_in_pytorch(
     np.testing.assert_allclose(scores, plain_scores(case, features, case), atol=1e-5)
 
 
+def test_a_gallery_of_images_of_any_number_of_regions_scores_as_in_pytorch(
+    load_matcher: Load, tmp_path: Path
+) -> None:
+    matcher, rng = load_matcher(LSE), np.random.default_rng(0)
+    images = [rng.random((regions, 32), np.float32) for regions in (36, 1, 50, 20)]
+    gallery = Gallery.create(tmp_path / "gallery", matcher, storage="float32", ragged=True)
+    gallery.add(names(len(images)), images)
+    expected = np.concatenate([plain_scores(LSE, image[None], LSE) for image in images])
+    found = matcher.score(texts=LSE.captions, images=images)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    for resident in (True, False):
+        retriever = Retriever(matcher, gallery, resident=resident)
+        for hits, scores in zip(retriever.search(LSE.captions, k=4), expected.T, strict=True):
+            places = [int(name.removeprefix("item")) for name in hits.ids]
+            np.testing.assert_allclose(hits.scores, scores[places], atol=1e-5)
+
+
 @EVERY_CASE
 def test_texts_longer_than_what_is_stored_of_their_gram_matrix_score_as_in_pytorch(
     case: ScanCase, load_matcher: Load
