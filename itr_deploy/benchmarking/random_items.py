@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.errors import BundleError
 from itr_deploy.runtime.encoding.checks import NotFiniteError
+from itr_deploy.runtime.encoding.pictures import random_pictures
 from itr_deploy.runtime.encoding.places import random_places
 from itr_deploy.runtime.encoding.regions import Regions
 from itr_deploy.runtime.matcher import Matcher
@@ -43,14 +44,17 @@ class RandomItems:
         self._lengths = min(WORDS[0], most), min(WORDS[1], most)
         self._shape = manifest.images.regions or REGIONS, manifest.images.feature_dim
         self._takes_boxes = bool(manifest.images.boxes)
-        self._scale = self._bearable(matcher)
+        self._takes_pictures = bool(manifest.images.pictures)
+        self._scale = np.float32(1) if self._takes_pictures else self._bearable(matcher)
 
     def make(self, modality: Modality, count: int) -> Any:
         """Captions, or images as `Matcher.encode_images` takes them."""
         return self.images(count) if modality == "image" else self.captions(count)
 
     def images(self, count: int) -> Any:
-        """`regions`, with random boxes for a model that takes them."""
+        """`regions`, with random boxes for a model that takes them; or random pictures."""
+        if self._takes_pictures:
+            return random_pictures(self._rng, count)
         return self._placed(self.regions(count))
 
     def captions(self, count: int) -> list[str]:

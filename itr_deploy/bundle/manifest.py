@@ -21,7 +21,7 @@ Precision = Literal["float32", "float16", "bfloat16"]
 Quantization = Literal["int8"]
 """What the matchers' products with constant weights are rounded to, for a CPU."""
 IntraSimilarityKind = Literal["pooled_cosine", "neighbour_lists"]
-DataType = Literal["float16", "float32", "int8", "int64"]
+DataType = Literal["float16", "float32", "int8", "uint8", "int64"]
 """Type of a graph's input or output."""
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -105,6 +105,8 @@ class ImageItems(SparseRecord):
     ``views`` is the number of vectors in an image's embedding, of which the best counts, if a dual
     encoder makes several. ``max_regions`` is the most that the model takes, if it is bounded.
     ``boxes`` is true where its encoder also reads the regions' boxes and the pictures' sizes.
+    ``pictures`` is true where its encoder starts from pixels: an image has no regions, and
+    ``feature_dim`` is the width of what the network gives for a part of the picture.
     """
 
     feature_dim: Size
@@ -113,6 +115,7 @@ class ImageItems(SparseRecord):
     views: Size | None = None
     max_regions: Size | None = None
     boxes: Literal[True] | None = None
+    pictures: Literal[True] | None = None
 
     @property
     def positions(self) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,7 @@ from itr_deploy.cli.options import (
 )
 from itr_deploy.cli.output import print_json
 from itr_deploy.cli.progress import counted, steps
-from itr_deploy.errors import UsageError
+from itr_deploy.errors import InputError, UsageError
 
 app = typer.Typer(add_completion=False)
 log = logging.getLogger(__name__)
@@ -40,9 +41,25 @@ def index(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Directory with {split}_ims.npy or _feat.npy, _caps.txt and _ids.txt. Required."
+            help="Directory with {split}_ims.npy or _feat.npy, _caps.txt and _ids.txt. This or "
+            "--pictures is required."
         ),
     ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory of pictures, for a bundle whose model starts from pixels; their ids "
+            "are their paths relative to it."
+        ),
+    ] = None,
+    skip_broken: Annotated[
+        bool,
+        typer.Option(
+            "--skip-broken",
+            help="Exit with 0 although pictures cannot be decoded. They are named and left out in "
+            "any case.",
+        ),
+    ] = False,
     split: Split = "test",
     output: Annotated[
         Path, typer.Option(help="Directory of the gallery to make, or with --append to extend.")
@@ -83,23 +100,30 @@ def index(
     quiet: Quiet = False,
     log_format: LogFormat = "text",
 ) -> None:
-    """Encode a split's images or captions with a BUNDLE into a gallery.
+    """Encode a split's images or captions, or pictures, with a BUNDLE into a gallery.
 
     The gallery appears when it is complete.
     """
     old_job = bank is not None or coarse_index
-    if data is None and (not old_job or append or force or metadata is not None):
-        raise UsageError("--data is missing; give the directory of the split to index")
+    nothing = data is None and pictures is None
+    if nothing and (not old_job or append or force or metadata is not None):
+        raise UsageError(
+            "--data is missing; give the directory of the split to index, or --pictures"
+        )
+    if skip_broken and pictures is None:
+        raise UsageError("--skip-broken is for pictures; give --pictures, or leave it out")
     if bank is not None:
         from itr_deploy.deploy.banks import check_bank
 
         check_bank(bundle, bank, modality)
     result: dict[str, Any] = {}
-    if data is not None:
-        with counted(f"indexing {modality}s") as progress:
+    broken: Mapping[str, str] = {}
+    if not nothing:
+        with counted(f"indexing {modality}s" if pictures is None else "indexing pictures") as tell:
             indexed = itr_deploy.index(
                 bundle,
                 data=data,
+                pictures=pictures,
                 output=output,
                 split=split,
                 modality=modality,
@@ -111,9 +135,9 @@ def index(
                 lock_timeout=lock_timeout,
                 device=device,
                 backend=backend,
-                progress=progress,
+                progress=tell,
             )
-        result = indexed.to_json()
+        result, broken = indexed.to_json(), indexed.broken
     elif coarse_index:
         log.warning("index without --data is deprecated; use itr-deploy index-coarse %s", output)
         itr_deploy.Gallery.open(output, itr_deploy.Matcher.load(bundle))
@@ -127,6 +151,13 @@ def index(
         print_json(result)
     else:
         typer.echo(f"gallery: {result['gallery']} ({result['items']} {result['modality']}s)")
+    for why in broken.values():
+        log.warning("left out: %s", why)
+    if broken and not skip_broken:
+        raise InputError(
+            f"{len(broken)} of {len(broken) + result['added']} pictures cannot be decoded and are "
+            "not in the gallery; mend or remove them, or accept it with --skip-broken"
+        )
 
 
 def _index_bank(

@@ -39,8 +39,8 @@ def search(
     image: Annotated[
         Path | None,
         typer.Option(
-            help="Search a gallery of texts with the regions in this .npy file, of one image or "
-            "of several."
+            help="Search with this picture, if the bundle's model starts from pixels; else with "
+            "the regions in this .npy file, of one image or of several."
         ),
     ] = None,
     k: Annotated[

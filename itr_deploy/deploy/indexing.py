@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from itr_deploy.bundle.leftovers import entries
 from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.staging import check_output, staged_directory
-from itr_deploy.errors import GalleryError, UsageError
+from itr_deploy.errors import GalleryError, InputError, UsageError
 from itr_deploy.evaluation.data.metadata import metadata_columns
 from itr_deploy.evaluation.data.split import read_images, read_split
+from itr_deploy.runtime.encoding.pictures import CheckedPictures
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.coarse_index import FROM
 from itr_deploy.runtime.gallery.layout import TABLE
 from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT, replacing
 from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.runtime.pictures.folder import picture_files
 from itr_deploy.runtime.rerank.store import FOLDER, is_store
 from itr_deploy.values import FLAG, FUNCTION, PATH, SECONDS, TEXT, checked, choice
 
@@ -37,6 +40,7 @@ class Indexed:
         added: Number of items that this call added.
         items: Number of items that it has now.
         coarse_indexed: Number of items in the coarse index, 0 if there is none.
+        broken: Why pictures were left out, by their ids.
     """
 
     gallery: str
@@ -44,15 +48,17 @@ class Indexed:
     added: int
     items: int
     coarse_indexed: int
+    broken: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values for a report."""
-        return dict(vars(self))
+        """JSON values for a report; ``broken`` is there if there are any."""
+        return {name: value for name, value in vars(self).items() if name != "broken" or value}
 
 
 @checked(
     bundle=PATH,
     data=PATH,
+    pictures=PATH,
     output=PATH,
     split=TEXT,
     modality=choice(Modality),
@@ -69,7 +75,8 @@ class Indexed:
 def index(
     bundle: str | Path,
     *,
-    data: str | Path,
+    data: str | Path | None = None,
+    pictures: str | Path | None = None,
     output: str | Path,
     split: str = "test",
     modality: Modality = "image",
@@ -83,15 +90,17 @@ def index(
     backend: str = "auto",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Indexed:
-    """Encode a split's images or captions with a bundle into a gallery.
+    """Encode a split's images or captions, or a folder's pictures, with a bundle into a gallery.
 
     A new gallery appears only when it is complete. Captions get the columns ``text`` and
-    ``image_id``.
+    ``image_id``. A picture that cannot be decoded is left out, and named in the result.
 
     Args:
         bundle: The bundle's directory.
         data: Directory with ``{split}_ims.npy`` or ``_feat.npy``, ``_ids.txt`` if the images have
             ids, and for captions ``_caps.txt``.
+        pictures: Directory of pictures instead, for a bundle whose model starts from pixels; the
+            ids are their paths relative to it.
         output: Directory of the gallery to make or, with ``append``, to extend.
         split: Name of the split.
         modality: Whether to index its images or its captions.
@@ -113,8 +122,11 @@ def index(
             another modality or storage.
         InputError: The data or the metadata cannot be used; the message says why.
         OutputError: The output exists, or writing fails.
-        UsageError: Both ``force`` and ``append`` were given.
+        UsageError: Both ``force`` and ``append`` were given, or not exactly one of ``data`` and
+            ``pictures``, or the bundle's model does not start from pixels.
     """
+    if (data is None) == (pictures is None):
+        raise UsageError("give data= (--data) or pictures= (--pictures), one of them")
     if force and append:
         raise UsageError(
             "force=True (--force) replaces a gallery and append=True (--append) extends it; "
@@ -124,7 +136,11 @@ def index(
     if not append:
         check_output(output, force=force, replaceable=is_gallery, kind="gallery")
     matcher = Matcher.load(bundle, device=device, backend=backend)
-    ids, items, columns = _items(Path(data), split, modality)
+    if pictures is not None:
+        ids, items, columns = _pictures(matcher, Path(pictures), modality)
+    else:
+        assert data is not None
+        ids, items, columns = _items(Path(data), split, modality)
     if metadata is not None:
         columns |= metadata_columns(Path(metadata), ids, taken=list(columns))
 
@@ -135,6 +151,7 @@ def index(
         existing = Gallery.open(output, matcher, lock_timeout=lock_timeout)
         _check_extended(existing, modality, storage)
         existing.add(ids, items, columns, tell)
+        _check_any(items, len(ids))
     else:
         last = f"{TABLE}.lance"
         staged = staged_directory(
@@ -143,11 +160,15 @@ def index(
         with replacing(output, lock_timeout) if force else nullcontext(), staged as root:
             made = Gallery.create(root, matcher, modality, storage)
             made.add(ids, items, columns, tell)
+            _check_any(items, len(ids))
     gallery = Gallery.open(output, matcher, lock_timeout=lock_timeout)
     if coarse_index or (coarse_index is None and gallery.count() >= FROM):
         log.info("%s: building the coarse index", output)
         gallery.build_coarse_index()
-    return _indexed(gallery, len(ids))
+    broken = {}
+    if isinstance(items, CheckedPictures):
+        broken = {ids[number]: why for number, why in items.broken.items()}
+    return _indexed(gallery, len(ids) - len(broken), broken)
 
 
 @checked(
@@ -211,5 +232,35 @@ def _items(
     return read.caption_ids, read.captions, columns
 
 
-def _indexed(gallery: Gallery, added: int) -> Indexed:
-    return Indexed(gallery.path, gallery.modality, added, gallery.count(), gallery.coarse_indexed)
+def _pictures(
+    matcher: Matcher, root: Path, modality: Modality
+) -> tuple[Sequence[str], Any, dict[str, Sequence[Any]]]:
+    """Ids and items of a folder's pictures."""
+    if modality != "image":
+        raise UsageError("pictures= (--pictures) are images; leave modality= (--modality) out")
+    if not matcher.bundle.manifest.images.pictures:
+        raise UsageError(
+            f"{matcher.bundle.path}: its model takes features of regions, not pictures; give "
+            "data= (--data) with features, or a bundle of a model that starts from pixels"
+        )
+    files = picture_files(root)
+    ids = list(files)
+    return ids, CheckedPictures(list(files.values()), names=ids, skip_broken=True), {}
+
+
+def _check_any(items: Any, count: int) -> None:
+    """Refuse a folder without a single picture that can be decoded.
+
+    Raises:
+        InputError: There is none.
+    """
+    if isinstance(items, CheckedPictures) and len(items.broken) == count:
+        first = next(iter(items.broken.values()))
+        raise InputError(f"none of {count} pictures can be decoded, such as {first}")
+
+
+def _indexed(
+    gallery: Gallery, added: int, broken: Mapping[str, str] = MappingProxyType({})
+) -> Indexed:
+    about = gallery.path, gallery.modality
+    return Indexed(*about, added, gallery.count(), gallery.coarse_indexed, dict(broken))

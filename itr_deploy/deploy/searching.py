@@ -64,7 +64,8 @@ def search(
         bundle: The bundle's directory.
         queries: Texts.
         gallery: The gallery.
-        image: Regions ``[R, Di]`` or ``[N, R, Di]`` instead of texts, or a .npy file of them.
+        image: Regions ``[R, Di]`` or ``[N, R, Di]`` instead of texts, or a .npy file of them; for a
+            model of pixels a picture, see `Retriever.search`.
         k: Hits per query.
         where: SQL over the gallery's columns, for example ``"split = 'test'"``.
         candidates: Width of the shortlist, None for every item; the bundle's by default.
@@ -111,7 +112,9 @@ def search(
     how: dict[str, Any] = {"candidates": candidates, "prefilter": prefilter, "rerank": rerank}
     if image is None:
         return retriever.search(texts, k, where, **how)
-    given = read_regions(image) if isinstance(image, (str, Path)) else image
+    given = image
+    if isinstance(image, (str, Path)) and not retriever.matcher.bundle.manifest.images.pictures:
+        given = read_regions(image)
     found = retriever.search(image=given, k=k, where=where, **how)
     return found if isinstance(found, list) else [found]
 

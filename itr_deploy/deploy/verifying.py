@@ -159,12 +159,10 @@ def _real_sample(matcher: Matcher, directory: Path, split_name: str, images: int
             f"{directory}: verify ranks images of equal numbers of regions, and this split has "
             "region_counts; leave data= (--data) out, or give another split"
         )
-    given = split.given
-    places = [
-        None if extra is None else np.array(extra, np.float32)
-        for extra in (given.boxes, given.picture_sizes)
-    ]
-    if not matcher.bundle.manifest.images.boxes:
-        places = [None, None]
-    regions = np.array(split.regions, np.float32)
-    return Sample(regions, *matcher.text.token_ids(split.captions), *places)
+    arrays = {"regions": np.array(split.regions, np.float32)}
+    if matcher.bundle.manifest.images.boxes:
+        places = {"boxes": split.given.boxes, "picture_sizes": split.given.picture_sizes}
+        arrays |= {
+            name: np.array(extra, np.float32) for name, extra in places.items() if extra is not None
+        }
+    return Sample(arrays, *matcher.text.token_ids(split.captions))

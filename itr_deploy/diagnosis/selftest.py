@@ -123,7 +123,8 @@ def _prepare(root: Path, precision: Precision, progress: Progress) -> Trial:
         reference = trained.plain.score(*sample.tensors()).numpy()
     items = root / "items.npz"
     with output_errors(items):
-        np.savez(items, regions=sample.regions, token_ids=sample.token_ids, lengths=sample.lengths)
+        regions = sample.images["regions"]
+        np.savez(items, regions=regions, token_ids=sample.token_ids, lengths=sample.lengths)
     return Trial(read_bundle(root / "bundle"), items, reference)
 
 

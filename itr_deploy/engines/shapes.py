@@ -21,6 +21,9 @@ A context reserves memory for the largest shapes of its engine's profile.
 
 ENCODED, QUERIES, CANDIDATES, GALLERY = 64, 32, 1000, 1_000_000
 WORDS, REGIONS = 64, 100
+PICTURES, LONGEST_SIDE = 4, 4096
+SIDES = {"height": (480, LONGEST_SIDE), "width": (640, LONGEST_SIDE)}
+"""Usual and largest sides of a picture; its bytes become float32 before it is made smaller."""
 
 
 @dataclass(frozen=True)
@@ -127,10 +130,11 @@ class _Defaults:
 
     def __init__(self, manifest: Manifest, info: GraphInfo, overrides: Overrides) -> None:
         self._manifest, self._info, self._overrides = manifest, info, overrides
+        self._axes = _axes(info)
         self._done: dict[str, Range] = {}
 
     def ranges(self) -> dict[str, Range]:
-        return {axis: self._range(axis) for axis in _axes(self._info)}
+        return {axis: self._range(axis) for axis in self._axes}
 
     def _range(self, axis: str) -> Range:
         if axis not in self._done:
@@ -146,7 +150,11 @@ class _Defaults:
     def _default(self, axis: str) -> Range:
         if axis == "batch":
             encodes = self._info.role in ENCODERS
-            return Range(1, 8, ENCODED) if encodes else Range(1, 1, QUERIES)
+            if not encodes:
+                return Range(1, 1, QUERIES)
+            return Range(1, 1, PICTURES) if "height" in self._axes else Range(1, 8, ENCODED)
+        if axis in ("height", "width"):
+            return Range(1, *SIDES[axis])
         if axis == "length":
             longest = min(WORDS, self._manifest.texts.max_tokens)
             return Range(1, min(16, longest), longest)
@@ -164,7 +172,7 @@ class _Defaults:
         if axis == "gallery":
             most = min(GALLERY, MOST_ELEMENTS // self._widest())
             return Range(1, min(1000, most), most)
-        known = "batch, length, regions, candidates, queries, groups and gallery"
+        known = "batch, height, width, length, regions, candidates, queries, groups and gallery"
         raise EngineError(
             f"{self._info.file}: has an axis {axis!r}, this version knows {known}; "
             "upgrade with pip install -U itr-deploy"
@@ -180,7 +188,7 @@ class _Defaults:
         return pipeline.width(query) or CANDIDATES
 
     def _most(self, axis: str) -> int:
-        return self._range(axis).max if axis in _axes(self._info) else 1
+        return self._range(axis).max if axis in self._axes else 1
 
     def _most_pairs(self) -> int:
         """How many pairs with the longest texts and the most regions fit into `SCRATCH`."""
@@ -195,7 +203,7 @@ class _Defaults:
         """The largest size of an axis for the workspace's estimate; the graph may lack the axis."""
         if not any(tensor.per_position for tensor in tensors):
             return 1
-        return self._range(axis).max if axis in _axes(self._info) else most
+        return self._range(axis).max if axis in self._axes else most
 
     def _widest(self) -> int:
         """Number of elements per item in the widest gallery tensor."""

@@ -45,7 +45,11 @@ MAX_TOKENS = 256
 """Longest text a bundle takes: several times as long as the data sets' longest captions."""
 
 _TOOLS = ("itr-deploy", "torch", "onnx", "onnx-ir", "onnxscript")
-_DTYPES: dict[torch.dtype, DataType] = {torch.float32: "float32", torch.int64: "int64"}
+_DTYPES: dict[torch.dtype, DataType] = {
+    torch.float32: "float32",
+    torch.int64: "int64",
+    torch.uint8: "uint8",
+}
 
 Progress = Callable[[str], None]
 
@@ -235,6 +239,7 @@ def _manifest(
         views=deployed.views if isinstance(deployed, DualEncoder) else None,
         max_regions=deployed.max_regions,
         boxes=deployed.takes_boxes or None,
+        pictures=deployed.takes_pictures or None,
     )
     texts = TextItems(
         vocab_size=source.trained.vocab_size,

@@ -41,7 +41,7 @@ class InPrecision(nn.Module):
 
 
 class ImageEncoderModule(nn.Module):
-    """``regions [B, R, Di]``, boxes where they are taken -> stored tensors, then the embedding."""
+    """Regions ``[B, R, Di]`` and boxes, or pictures -> stored tensors, then the embedding."""
 
     def __init__(self, deployed: Deployed) -> None:
         super().__init__()

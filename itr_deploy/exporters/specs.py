@@ -59,14 +59,18 @@ class PairTensors:
 
 
 def image_encoder_spec(trained: TrainedMatcher) -> GraphSpec:
-    """``regions``, boxes where they are taken -> the stored image tensors, then the embedding."""
+    """``regions`` and boxes, or ``pictures`` -> the stored image tensors, then the embedding."""
     deployed = trained.deployed
+    outputs = (*_stored(deployed, "image", "batch"), _embedding(deployed, "image"))
+    if deployed.takes_pictures:
+        axes: Axes = ("batch", "height", "width", 3)
+        pictures = GraphTensor("pictures", torch.uint8, axes)
+        return GraphSpec("image_encoder", (pictures,), outputs)
     regions = deployed.regions or "regions"
     inputs = [GraphTensor("regions", torch.float32, ("batch", regions, trained.image_dim))]
     if deployed.takes_boxes:
         inputs.append(GraphTensor("boxes", torch.float32, ("batch", regions, 4)))
         inputs.append(GraphTensor("picture_sizes", torch.float32, ("batch", 2)))
-    outputs = (*_stored(deployed, "image", "batch"), _embedding(deployed, "image"))
     return GraphSpec("image_encoder", tuple(inputs), outputs)
 
 

@@ -41,7 +41,7 @@ class PlainMatcher(Protocol):
         """``float32 [N, R, Di], int64 [C, L], int64 [C] -> float32 [N, C]``, higher is better.
 
         Where boxes are taken (`Deployed.takes_boxes`), these and the pictures' sizes come after the
-        regions.
+        regions. Where pictures are (`Deployed.takes_pictures`), they come in place of the regions.
         """
         ...
 
@@ -72,6 +72,7 @@ class Deployed(nn.Module, ABC):
         max_regions: Most regions of an image that the model takes, None for any number.
         text_length: Padded length when the model fixes it, else None.
         takes_boxes: Whether images are encoded by `encode_placed_images`.
+        takes_pictures: Whether they are encoded by `encode_pictures`.
         max_tokens: Most tokens of a text that the model takes, if it bounds them otherwise than
             by a padded length; else None.
         padded_together: Number of consecutive texts that are padded to the longest of them and
@@ -85,6 +86,7 @@ class Deployed(nn.Module, ABC):
     regions: int | None = None
     max_regions: int | None = None
     takes_boxes: bool = False
+    takes_pictures: bool = False
     text_length: int | None = None
     max_tokens: int | None = None
     padded_together: int | None = None
@@ -93,9 +95,9 @@ class Deployed(nn.Module, ABC):
     def encode_images(self, regions: Tensor) -> tuple[Tensor, ...]:
         """``float32 [B, R, Di]`` -> the `image_tensors`, then the embedding ``[B, E]``.
 
-        A family that takes no boxes overrides this.
+        A family that takes neither boxes nor pictures overrides this.
         """
-        raise NotImplementedError(f"{type(self).__name__} takes boxes too")
+        raise NotImplementedError(f"{type(self).__name__} takes boxes too, or pictures")
 
     def encode_placed_images(
         self, regions: Tensor, boxes: Tensor, picture_sizes: Tensor
@@ -109,8 +111,18 @@ class Deployed(nn.Module, ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} takes no boxes")
 
+    def encode_pictures(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        """`encode_images` of a family that starts from pixels, and overrides this.
+
+        Args:
+            pictures: ``uint8 [B, H, W, 3]``, red, green, blue; H and W may be any.
+        """
+        raise NotImplementedError(f"{type(self).__name__} takes no pictures")
+
     def encode_given(self, images: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Encode images by whichever of both the family has."""
+        """Encode images by whichever of the three the family has."""
+        if self.takes_pictures:
+            return self.encode_pictures(*images)
         if self.takes_boxes:
             return self.encode_placed_images(*images)
         return self.encode_images(*images)

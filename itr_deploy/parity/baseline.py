@@ -21,7 +21,7 @@ from itr_deploy.evaluation.scores.grid import Grid
 from itr_deploy.exporters.reranker import network_of
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.parity.trained import read_reranker, read_trained
-from itr_deploy.runtime.encoding.regions import CheckedRegions
+from itr_deploy.runtime.encoding.images import checked_images
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.matrices import Inputs
 from itr_deploy.runtime.rerank.reranking import reranker_of
@@ -107,7 +107,7 @@ class TorchScorer:
         self._models = trained
         self._weights = weights
         self._split = split
-        self._regions = CheckedRegions(split.given, matcher.bundle.manifest.images)
+        self._images = checked_images(split.given, matcher.bundle.manifest.images)
         self._ids, self._lengths = matcher.text.token_ids(split.captions)
 
     @property
@@ -127,11 +127,8 @@ class TorchScorer:
         lengths = torch.from_numpy(self._lengths[captions])
         ids = torch.from_numpy(self._ids[captions, : int(lengths.max())])
         mean = np.empty((1, images.stop - images.start, len(ids)), np.float32)
-        for numbers in self._regions.groups(images):
-            given = [
-                torch.from_numpy(np.array(array))
-                for array in self._regions.inputs(numbers).values()
-            ]
+        for numbers, inputs in self._images.batches(images, IMAGES):
+            given = [torch.from_numpy(np.array(array)) for array in inputs.values()]
             with torch.inference_mode():
                 found = [model.plain.score(*given, ids, lengths).numpy() for model in self._models]
             mean[0, numbers - images.start] = np.average(found, axis=0, weights=self._weights)

@@ -50,7 +50,7 @@ class SampleEncoder:
 
     def as_searched(self, sample: Sample) -> EncodedSample:
         """Encode as a search does: texts are in blocks of similar lengths."""
-        images = self._matcher.encode_images(sample.given)
+        images = self._matcher.encode_images(sample.given())
         texts = self._matcher.encode_token_ids(sample.token_ids, sample.lengths)
         return EncodedSample(sample.name, images, texts)
 
@@ -66,7 +66,7 @@ class SampleEncoder:
         """All outputs of an encoder's graph from one call, including padding."""
         run = self._matcher.backend.run
         if modality == "image":
-            return run("image_encoder", sample.image_arrays)
+            return run("image_encoder", sample.images)
         inputs = {"token_ids": sample.token_ids, "text_lengths": sample.lengths}
         return run("text_encoder", inputs)
 

@@ -233,9 +233,9 @@ class _Gate:
         for form in forms[:-1]:
             pair = (form.name, score(form.texts, form.images), batch)
             comparisons["texts of similar lengths together"] = [pair]
-        count = len(sample.regions)
         images = [
-            self._matcher.encode_images(sample.given[place : place + 1]) for place in range(count)
+            self._matcher.encode_images(sample.given(slice(place, place + 1)))
+            for place in range(sample.count)
         ]
         alone = comparisons["every pair alone"] = []
         for text, length in enumerate(sample.lengths):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from itr_deploy.models.contract import TrainedMatcher
+from itr_deploy.runtime.encoding.pictures import random_pictures
 from itr_deploy.runtime.encoding.places import random_places
 from itr_deploy.runtime.encoding.regions import Regions
 
@@ -17,6 +20,8 @@ log = logging.getLogger(__name__)
 
 MARGIN = 4
 """How many times the size of a sample's features a model must take without overflowing."""
+FEW_PICTURES = 6
+"""Pictures of a sample: the network that reads one takes as long as thousands of regions."""
 LARGEST = 4
 """About the largest of the features of a sample, which are normally distributed."""
 
@@ -26,37 +31,39 @@ class Sample:
     """Images and texts to score against each other.
 
     Attributes:
-        regions: ``float32 [N, R, Di]``.
+        images: As the encoder's graph takes them, by the inputs' names: ``regions``, ``float32
+            [N, R, Di]``, and where boxes are taken ``boxes`` and ``picture_sizes``; or
+            ``pictures``, ``uint8 [N, H, W, 3]``.
         token_ids: ``int64 [C, L]``, padded with 0.
         lengths: ``int64 [C]``.
-        boxes: ``float32 [N, R, 4]``, of a model that takes them.
-        picture_sizes: ``float32 [N, 2]``, likewise.
     """
 
-    regions: NDArray[np.float32]
+    images: Mapping[str, NDArray[Any]]
     token_ids: NDArray[np.int64]
     lengths: NDArray[np.int64]
-    boxes: NDArray[np.float32] | None = None
-    picture_sizes: NDArray[np.float32] | None = None
 
     @property
-    def given(self) -> Regions:
-        """The images as a matcher takes them."""
-        return Regions(self.regions, self.boxes, self.picture_sizes)
+    def count(self) -> int:
+        """Number of images."""
+        return min(map(len, self.images.values()))
 
-    @property
-    def image_arrays(self) -> dict[str, NDArray[np.float32]]:
-        """The images as the encoder's graph takes them."""
-        arrays = {"regions": self.regions, "boxes": self.boxes, "picture_sizes": self.picture_sizes}
-        return {name: array for name, array in arrays.items() if array is not None}
+    def given(self, part: slice = slice(None)) -> Any:
+        """Some of the images as a matcher takes them."""
+        arrays = {name: array[part] for name, array in self.images.items()}
+        if "pictures" in arrays:
+            return arrays["pictures"]
+        regions = arrays.pop("regions")
+        return Regions(regions, **arrays)
 
     @property
     def name(self) -> str:
         """The sample's shapes, for the report."""
-        images, regions = self.regions.shape[:2]
+        first = next(iter(self.images.values()))
+        size = "{} regions" if first.ndim == 3 else "{} x {} pixels"
+        images = f"{self.count} images x {size.format(*first.shape[1:])}"
         texts, padded = self.token_ids.shape
         low, high = self.lengths.min(), self.lengths.max()
-        return f"{images} images x {regions} regions, {texts} texts of {low}-{high} in {padded}"
+        return f"{images}, {texts} texts of {low}-{high} in {padded}"
 
     def tensors(self) -> tuple[torch.Tensor, ...]:
         """The arrays as torch tensors, as `PlainMatcher.score` takes them."""
@@ -64,7 +71,7 @@ class Sample:
 
     def image_tensors(self) -> tuple[torch.Tensor, ...]:
         """The images as torch tensors."""
-        return tuple(map(torch.from_numpy, self.image_arrays.values()))
+        return tuple(map(torch.from_numpy, self.images.values()))
 
     def text_tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The token ids and the lengths as torch tensors."""
@@ -80,7 +87,8 @@ def random_samples(trained: TrainedMatcher, seed: int = 0) -> list[Sample]:
 
 def rank_sample(trained: TrainedMatcher, seed: int = 1) -> Sample:
     """A sample with enough images and texts to rank."""
-    return random_sample(trained, np.random.default_rng(seed), 32, 36, 24, (4, 16), 0)
+    images = FEW_PICTURES if trained.deployed.takes_pictures else 32
+    return random_sample(trained, np.random.default_rng(seed), images, 36, 24, (4, 16), 0)
 
 
 def random_sample(
@@ -94,7 +102,6 @@ def random_sample(
 ) -> Sample:
     """One random sample; if the model fixes the regions or padded length, that takes precedence."""
     deployed = trained.deployed
-    regions = deployed.regions or regions
     low, high = length_range
     if deployed.text_length is not None:
         high = min(high, deployed.text_length)
@@ -103,9 +110,19 @@ def random_sample(
     padded = deployed.text_length or high + extra_padding
     ids = rng.integers(1, trained.vocab_size, size=(texts, padded))
     ids[np.arange(padded) >= lengths[:, None]] = 0
+    return Sample(_random_images(trained, rng, images, deployed.regions or regions), ids, lengths)
+
+
+def _random_images(
+    trained: TrainedMatcher, rng: np.random.Generator, images: int, regions: int
+) -> dict[str, NDArray[Any]]:
+    if trained.deployed.takes_pictures:
+        return {"pictures": random_pictures(rng, min(images, FEW_PICTURES))}
     values = rng.standard_normal((images, regions, trained.image_dim), dtype=np.float32)
-    places = random_places(rng, images, regions) if deployed.takes_boxes else (None, None)
-    return Sample(values * feature_scale(trained), ids, lengths, *places)
+    given = {"regions": values * feature_scale(trained)}
+    if trained.deployed.takes_boxes:
+        given |= zip(("boxes", "picture_sizes"), random_places(rng, images, regions), strict=True)
+    return given
 
 
 def feature_scale(trained: TrainedMatcher) -> np.float32:
@@ -116,6 +133,8 @@ def feature_scale(trained: TrainedMatcher) -> np.float32:
     must still work.
     """
     deployed = trained.deployed
+    if deployed.takes_pictures:
+        return np.float32(1)  # bytes are as large as they are
     shape = (2, deployed.regions or 36, trained.image_dim)
     values = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     for halvings in range(12):

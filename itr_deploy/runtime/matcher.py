@@ -15,7 +15,7 @@ from itr_deploy.bundle.modality import PREFILTERS, Modality
 from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.runtime.backends import Backend, open_backend
 from itr_deploy.runtime.encoding.encoded import Encoded
-from itr_deploy.runtime.encoding.regions import Unencoded
+from itr_deploy.runtime.encoding.images import Unencoded
 from itr_deploy.runtime.encoding.sources import ImageSource, TextSource, source
 from itr_deploy.runtime.forks import OneProcess
 from itr_deploy.runtime.pair_scorer import PairScorer
@@ -148,18 +148,19 @@ class Matcher(OneProcess):
         """
         return TextSource(self, (token_ids, lengths)).encode(ALL)
 
-    def encode_images(self, regions: Unencoded) -> Encoded:
-        """Encode images given as region features.
+    def encode_images(self, images: Unencoded) -> Encoded:
+        """Encode images, given by region features or, for a model of pixels, as pictures.
 
         Args:
-            regions: ``[N, R, Di]``; a list of ``[R_i, Di]``, for images of different numbers of
-                regions; or `Regions`.
+            images: Regions ``[N, R, Di]``; a list of ``[R_i, Di]``, for images of different numbers
+                of regions; or `Regions`. Or a list of pictures: paths, files' contents in bytes,
+                images of Pillow's, or ``uint8 [H, W, 3]``; or ``uint8 [N, H, W, 3]``.
 
         Raises:
             InputError: Wrong rank, width, number of regions or type, a value that is not finite,
-                or a region of zeros without `Regions.counts`.
+                or a region of zeros without `Regions.counts`; or a picture cannot be decoded.
         """
-        return ImageSource(self, regions).encode(ALL)
+        return ImageSource(self, images).encode(ALL)
 
     def score(self, *, texts: Texts, images: Images) -> NDArray[np.float32]:
         """Score every image against every text.

@@ -7,18 +7,20 @@ import os
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Final, overload
+from typing import Any, Final, overload
 
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.errors import BundleError, InputError, UsageError
 from itr_deploy.runtime.backends import Backend
 from itr_deploy.runtime.encoding.checks import as_array
 from itr_deploy.runtime.encoding.encoded import Encoded
-from itr_deploy.runtime.encoding.regions import Regions, Unencoded, are_ragged
+from itr_deploy.runtime.encoding.images import Unencoded
+from itr_deploy.runtime.encoding.regions import Regions, are_ragged
 from itr_deploy.runtime.forks import OneProcess
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.matcher import BACKEND, Matcher
+from itr_deploy.runtime.pictures.decode import is_picture
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists, QueryNeighbours
 from itr_deploy.runtime.rerank.reranking import Reranking, check_bank, no_bank
 from itr_deploy.runtime.search.cached import SearcherCache
@@ -206,13 +208,18 @@ class Retriever(OneProcess):
     ) -> Hits | list[Hits]:
         """Search images with texts, or texts with images.
 
+        A dual encoder that makes one vector an item also finds items like one of their own
+        modality, by the product of the vectors.
+
         Args:
             query: A text, or several, for a gallery of images.
             k: Hits per query; fewer are returned if the gallery has, or the filter keeps, fewer.
             where: Conditions on the gallery's columns that an item must satisfy, in the part of
                 SQL that docs/guides/search.md states. It may come from anybody.
             image: Regions ``[R, Di]`` of one image, or of several: ``[N, R, Di]``, a list of
-                ``[R_i, Di]``, or `Regions` of one or several; for a gallery of texts.
+                ``[R_i, Di]``, or `Regions` of one or several; for a gallery of texts. For a bundle
+                whose model starts from pixels, a picture or a list of them: a path, a file's
+                content in bytes, an image of Pillow's, or ``uint8 [H, W, 3]``.
             candidates: Items that the matcher scores per query, never fewer than ``k``; None
                 scores every item. By default the bundle's pipeline decides. Means nothing for a
                 dual encoder, which has no matcher, and a warning says so.
@@ -238,6 +245,10 @@ class Retriever(OneProcess):
         """
         if FLAG("rerank", rerank) and self._reranking is None:
             raise no_bank(self.gallery.modality)
+        if rerank and (image is None) == (self.gallery.modality == "text"):
+            raise UsageError(
+                f"rerank=True re-ranks {self.gallery.modality}s for queries of the other modality"
+            )
         if query_neighbours is not None and not rerank:
             raise UsageError("query_neighbours= is for re-ranking; give rerank=True too")
         k = _COUNT("k", k)
@@ -303,6 +314,12 @@ class Retriever(OneProcess):
                 "itr-deploy exported it; search without prefilter, or export it again"
             )
 
+    @property
+    def _compares_alike(self) -> bool:
+        """Whether two items of one modality have a score too: one vector each, and a product."""
+        manifest = self.matcher.bundle.manifest
+        return manifest.is_dual_encoder and manifest.images.views is None
+
     def _encode(
         self, query: str | Sequence[str] | None, image: Unencoded | None
     ) -> tuple[Encoded, bool]:
@@ -310,13 +327,17 @@ class Retriever(OneProcess):
             raise UsageError("give either a text query or image=, one of them")
         wanted = "image" if image is not None else "text"
         holds = self.gallery.modality
-        if wanted == holds:
-            other = "image= with regions" if holds == "text" else "a text"
+        if wanted == holds and not self._compares_alike:
+            other = "image=" if holds == "text" else "a text"
             raise InputError(f"{self.gallery.path} holds {holds}s; search it with {other}")
         if query is not None:
             single = isinstance(query, str)
             return self.matcher.encode_texts([query] if isinstance(query, str) else query), single
         assert image is not None
+        if self.matcher.bundle.manifest.images.pictures:
+            single = is_picture(image)
+            pictures: Any = [image] if single else image
+            return self.matcher.encode_images(pictures), single
         if isinstance(image, Regions) and image.is_one:
             return self.matcher.encode_images(image.as_several()), True
         if isinstance(image, Regions) or are_ragged(image):

@@ -119,7 +119,7 @@ def test_parity_pads_more_than_one_batch_of_texts_as_published(
     exported: Callable[[str], Path], many_texts: tuple[np.ndarray, np.ndarray]
 ) -> None:
     trained = load(CHECKPOINT, LhscOptions(text_padding="published"))
-    sample = Sample(arrays("inputs")["images"], *many_texts)
+    sample = Sample({"regions": arrays("inputs")["images"]}, *many_texts)
     report = verify(trained, Matcher.load(exported("published")), sample=sample)
     assert report.passed
     assert {entry.queries for entry in report.ranks} == {6, 230}

@@ -22,7 +22,7 @@ def trained() -> TrainedMatcher:
 
 def test_samples_cover_one_item_several_and_padding(trained: TrainedMatcher) -> None:
     samples = random_samples(trained)
-    assert {sample.regions.shape[:2] for sample in samples} >= {(1, 36), (2, 5)}
+    assert {sample.images["regions"].shape[:2] for sample in samples} >= {(1, 36), (2, 5)}
     padding = [s.token_ids.shape[1] - s.lengths.max() for s in samples]
     assert min(padding) == 0
     assert max(padding) > 0
@@ -35,12 +35,12 @@ def test_ids_lie_in_the_vocabulary_and_padding_is_zero(trained: TrainedMatcher) 
         assert (sample.token_ids[~real] == 0).all()
         assert sample.token_ids[real].min() >= 1
         assert sample.token_ids.max() < 40
-        assert sample.regions.dtype == np.float32
+        assert sample.images["regions"].dtype == np.float32
 
 
 def test_the_same_seed_gives_the_same_samples(trained: TrainedMatcher) -> None:
     for one, other in zip(random_samples(trained), random_samples(trained), strict=True):
-        np.testing.assert_array_equal(one.regions, other.regions)
+        np.testing.assert_array_equal(one.images["regions"], other.images["regions"])
         np.testing.assert_array_equal(one.token_ids, other.token_ids)
 
 
@@ -48,7 +48,7 @@ def test_a_model_that_fixes_regions_and_length_is_sampled_within_them() -> None:
     trained = load(FULL.checkpoint)
     trained.deployed.regions, trained.deployed.text_length = 9, 6
     for sample in random_samples(trained):
-        assert sample.regions.shape[1] == 9
+        assert sample.images["regions"].shape[1] == 9
         assert sample.token_ids.shape[1] == 6
         assert sample.lengths.max() <= 6
 
@@ -62,7 +62,7 @@ def test_features_are_smaller_where_the_model_would_overflow(trained: TrainedMat
     assert not torch.isfinite(explosive.deployed.encode_images(torch.from_numpy(large))[0]).all()
     assert 0 < feature_scale(explosive) < 1
     for sample in [*random_samples(explosive), rank_sample(explosive)]:
-        encoded = explosive.deployed.encode_images(torch.from_numpy(sample.regions))
+        encoded = explosive.deployed.encode_images(torch.from_numpy(sample.images["regions"]))
         assert all(torch.isfinite(tensor).all() for tensor in encoded)
 
 

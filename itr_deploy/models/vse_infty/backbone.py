@@ -53,6 +53,7 @@ class ResidualNetwork(nn.Module):
 
     def __init__(self, config: Backbone) -> None:
         super().__init__()
+        self.config = config
         resnext = config.is_resnext
         pool = nn.MaxPool2d(3, 2, padding=1 if resnext else 0, ceil_mode=not resnext)
         inputs = [config.stem, *(stage.channels for stage in config.stages)]

@@ -23,7 +23,7 @@ from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.models.vse_infty.config import PICTURE, Backbone, Stage, VseInftyConfig, Words
 from itr_deploy.models.vse_infty.deployed import VseInftyDeployment
 from itr_deploy.models.vse_infty.options import MARK, VseInftyOptions
-from itr_deploy.models.vse_infty.plain import VseInfty
+from itr_deploy.models.vse_infty.plain import OfPictures, VseInfty
 
 PARTS = ("image", "text")
 """The state dicts of a checkpoint, in its order, by their names in `VseInfty`."""
@@ -57,19 +57,13 @@ def load(checkpoint: Path, options: VseInftyOptions | None = None) -> TrainedMat
         options: Options of its export; by default all at their defaults.
 
     Raises:
-        CheckpointError: As `read_model`; or the model reads pictures.
+        CheckpointError: As `read_model`.
     """
     options = options or VseInftyOptions()
     config, model = read_model(checkpoint, options.bert_config)
-    if config.backbone is not None:
-        raise CheckpointError(
-            f"{checkpoint}: this VSE-infinity reads pictures (backbone_source="
-            f"{config.backbone.source!a:.60}), which is not exported yet; export one of region "
-            "features"
-        )
     words = isinstance(config.text, Words)
     return TrainedMatcher(
-        plain=model,
+        plain=model if config.backbone is None else OfPictures(model, config.backbone),
         deployed=VseInftyDeployment(model).eval(),
         image_dim=config.image_dim,
         vocab_size=config.vocab_size,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from itr_deploy.models.folding import affine, linear_map, weight_type
 from itr_deploy.models.layers import position_mask
+from itr_deploy.models.precision import full_precision
 from itr_deploy.models.vse_infty.backbone import Bottleneck, ResidualNetwork
 from itr_deploy.models.vse_infty.plain import RegionEncoder
 from itr_deploy.models.vse_infty.pooling import FILL, Gpo
@@ -33,6 +34,7 @@ class TabulatedPooling(nn.Module):
         super().__init__()
         self.register_buffer("table", _table(pooling, torch.arange(1, longest + 1)))
 
+    @full_precision()  # the weights of the places are as exact as they were tabulated
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Pool each item's true positions; ``lengths`` are at least 1."""
         positions = features.shape[1]
@@ -52,6 +54,7 @@ class FixedPooling(nn.Module):
         weights = _table(pooling, torch.tensor([positions]))
         self.register_buffer("weights", weights.reshape(positions, 1))
 
+    @full_precision()
     def forward(self, features: Tensor) -> Tensor:
         """Pool all positions."""
         return (_sorted(features) * self.weights).sum(dim=1)

@@ -17,6 +17,7 @@ from itr_deploy.models.layers import bigru_packed, l2_norm_published
 from itr_deploy.models.vse_infty.backbone import ResidualNetwork
 from itr_deploy.models.vse_infty.config import Backbone, VseInftyConfig, Words
 from itr_deploy.models.vse_infty.pooling import Gpo
+from itr_deploy.models.vse_infty.preprocessing import Preprocessing
 
 
 class ImageEncoder(nn.Module, ABC):
@@ -214,3 +215,25 @@ class VseInfty(nn.Module):
     def match(self, images: Tensor, texts: Tensor) -> Tensor:
         """`score` for encoded items: ``[N, D], [C, D] -> [N, C]``."""
         return images @ texts.T
+
+
+class OfPictures(nn.Module):
+    """A `VseInfty` with the preparation of its pictures."""
+
+    def __init__(self, model: VseInfty, backbone: Backbone) -> None:
+        super().__init__()
+        self.preprocessing = Preprocessing(backbone)
+        self.model = model
+
+    def score(self, pictures: Tensor, token_ids: Tensor, lengths: Tensor) -> Tensor:
+        """Score all pairs.
+
+        Args:
+            pictures: Decoded pictures of one size, ``uint8 [N, H, W, 3]``.
+            token_ids: ``int64 [C, L]``, padded with 0.
+            lengths: ``int64 [C]``.
+
+        Returns:
+            ``float32 [N, C]``, higher is better.
+        """
+        return self.model.score(self.preprocessing(pictures), token_ids, lengths)

@@ -12,6 +12,7 @@ TYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
     "tensor(int8)": "int8",
+    "tensor(uint8)": "uint8",
     "tensor(int64)": "int64",
 }
 

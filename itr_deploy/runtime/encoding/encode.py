@@ -12,34 +12,36 @@ from itr_deploy.bundle.modality import Modality
 from itr_deploy.runtime.backends.base import Backend
 from itr_deploy.runtime.encoding.checks import check_encoded
 from itr_deploy.runtime.encoding.encoded import Block, Encoded, length_groups
-from itr_deploy.runtime.encoding.regions import CheckedRegions
+from itr_deploy.runtime.encoding.images import CheckedImages
 
 BATCH = 64
 """Items per encoder call: enough to fill the matrix products, few enough to save memory."""
 
 
 def encode_images(
-    backend: Backend, manifest: Manifest, regions: CheckedRegions, part: slice
+    backend: Backend, manifest: Manifest, images: CheckedImages, part: slice
 ) -> Encoded:
     """Encode a slice of checked images, those of equal numbers of regions together.
 
     Raises:
-        InputError: A value is not finite, or a region is all zeros.
+        InputError: A value is not finite, a region is all zeros, or a picture cannot be decoded.
         NotFiniteError: The encoder gives values that cannot be ranked.
     """
-    count, first = len(range(len(regions))[part]), part.start or 0
-    embedding = np.zeros((count, manifest.embedding_width("image")), np.float32)
-    batch = _batch(backend, "image_encoder")
+    # By the number of regions: the images' numbers, and what the encoder gave.
+    found: dict[int, tuple[list[NDArray[np.int64]], list[dict[str, NDArray[np.float32]]]]] = {}
+    for numbers, given in images.batches(part, _batch(backend, "image_encoder")):
+        outputs = backend.run("image_encoder", given)
+        features = given.get("regions")
+        check_encoded(outputs, "image", manifest.images.tensors, numbers, features)
+        own = found.setdefault(int(images.counts[numbers[0]]), ([], []))
+        own[0].append(numbers)
+        own[1].append(outputs)
+    each = [numbers for own, _ in found.values() for numbers in own]
+    encoded = np.sort(np.concatenate([*each, np.zeros(0, np.int64)]))
+    embedding = np.zeros((len(encoded), manifest.embedding_width("image")), np.float32)
     blocks = []
-    for numbers in regions.groups(part):
-        batches = []
-        for start in range(0, len(numbers), batch):
-            own = numbers[start : start + batch]
-            given = regions.inputs(own)
-            outputs = backend.run("image_encoder", given)
-            check_encoded(outputs, "image", manifest.images.tensors, own, given["regions"])
-            batches.append(outputs)
-        rows, positions = numbers - first, int(regions.counts[numbers[0]])
+    for positions, (own_numbers, batches) in found.items():
+        rows = np.searchsorted(encoded, np.concatenate(own_numbers))
         tensors, embedding[rows] = _joined(batches, manifest, "image", positions)
         blocks.append(Block(rows, tensors))
     return Encoded("image", embedding, tuple(blocks), manifest.encoding_id)

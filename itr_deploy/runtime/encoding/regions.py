@@ -66,10 +66,6 @@ class Regions:
         return Regions(*(_part(one, part) for one in given))
 
 
-Unencoded: TypeAlias = Features | Regions
-"""Images as they are given before they are encoded."""
-
-
 def _part(given: Any, part: slice) -> Any:
     if given is None or isinstance(given, (list, tuple, np.ndarray)):
         return None if given is None else given[part]
@@ -125,14 +121,14 @@ class CheckedRegions:
         """Whether images differ in their numbers of regions."""
         return len(np.unique(self.counts)) > 1
 
-    def groups(self, part: slice) -> Iterator[NDArray[np.int64]]:
+    def _groups(self, part: slice) -> Iterator[NDArray[np.int64]]:
         """Numbers of the images in a slice, those of equal numbers of regions together."""
         numbers = np.arange(len(self))[part]
         counts = self.counts[numbers]
         for count in np.unique(counts):
             yield numbers[counts == count]
 
-    def batch(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _batch(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
         """Some images of equal numbers of regions, ``float32 [n, R, Di]``, contiguous.
 
         Raises:
@@ -153,13 +149,33 @@ class CheckedRegions:
             return None
         return checked_places(self._rows(self._boxes, numbers), self._sizes[numbers], numbers)
 
-    def inputs(self, numbers: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+    def batches(
+        self, part: slice, most: int
+    ) -> Iterator[tuple[NDArray[np.int64], dict[str, NDArray[Any]]]]:
+        """Images of equal numbers of regions together, as the encoder's graph takes them.
+
+        Args:
+            part: Which images.
+            most: Most images of a batch.
+
+        Yields:
+            The images' numbers, ``int64 [n]``, and the graph's inputs.
+
+        Raises:
+            InputError: A value, a box or a size cannot be used.
+        """
+        for numbers in self._groups(part):
+            for start in range(0, len(numbers), most):
+                own = numbers[start : start + most]
+                yield own, self._inputs(own)
+
+    def _inputs(self, numbers: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """Some images of equal numbers of regions, as the encoder's graph takes them.
 
         Raises:
             InputError: A value, a box or a size cannot be used.
         """
-        given = {"regions": self.batch(numbers)}
+        given = {"regions": self._batch(numbers)}
         places = self.places(numbers) if self._takes_boxes else None
         return (
             given if places is None else {**given, "boxes": places[0], "picture_sizes": places[1]}

@@ -13,8 +13,12 @@ from itr_deploy.runtime.backends.base import Backend
 from itr_deploy.runtime.encoding import encode as encoding
 from itr_deploy.runtime.encoding.checks import check_token_ids
 from itr_deploy.runtime.encoding.encoded import Encoded
-from itr_deploy.runtime.encoding.regions import CheckedRegions
+from itr_deploy.runtime.encoding.images import checked_images
+from itr_deploy.runtime.encoding.pictures import CheckedPictures
 from itr_deploy.runtime.text import TextProcessor
+
+TOGETHER, PICTURES = 64, 16
+"""Items that are encoded and stored at once: regions or texts, and pictures, which take long."""
 
 
 class Encoder(Protocol):
@@ -47,6 +51,10 @@ class Source(Protocol):
     positions: int
     are_ragged: bool
     """Whether images differ in their numbers of regions."""
+    broken: Mapping[int, str]
+    """Why pictures were left out as they were encoded, by their numbers."""
+    together: int
+    """How many items to encode at once where all are stored in the end."""
 
     def tiles(self, budget: int) -> Iterator[tuple[slice, Encoded]]:
         """Slices that cover all items, and their encoding, each within ``budget`` bytes."""
@@ -64,6 +72,8 @@ class SlicedSource(ABC):
     count: int
     positions: int
     are_ragged = False
+    broken: Mapping[int, str] = {}
+    together = TOGETHER
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
@@ -81,28 +91,27 @@ class SlicedSource(ABC):
 
 
 class ImageSource(SlicedSource):
-    """Region features ``[N, R, Di]``, in memory or mapped from disk, or `Regions`.
-
-    Attributes:
-        regions: The images, checked.
-    """
+    """Region features ``[N, R, Di]``, in memory or mapped from disk, `Regions`, or pictures."""
 
     modality: Modality = "image"
 
-    def __init__(self, encoder: Encoder, regions: Any) -> None:
+    def __init__(self, encoder: Encoder, images: Any) -> None:
         super().__init__(encoder)
-        self.regions = CheckedRegions(regions, encoder.bundle.manifest.images)
-        self.count, self.positions = len(self.regions), self.regions.positions
-        self.are_ragged = self.regions.are_ragged
+        self._images = checked_images(images, encoder.bundle.manifest.images)
+        self.count, self.positions = len(self._images), self._images.positions
+        self.are_ragged = self._images.are_ragged
+        if isinstance(self._images, CheckedPictures):
+            self.broken, self.together = self._images.broken, PICTURES
 
     def encode(self, part: slice) -> Encoded:
         """The encoding of a slice of the images.
 
         Raises:
-            InputError: A value is not finite, or a region is all zeros.
+            InputError: A value is not finite, a region is all zeros, or a picture cannot be
+                decoded.
         """
         manifest = self._encoder.bundle.manifest
-        return encoding.encode_images(self._encoder.backend, manifest, self.regions, part)
+        return encoding.encode_images(self._encoder.backend, manifest, self._images, part)
 
 
 class TextSource(SlicedSource):
@@ -161,6 +170,8 @@ class EncodedSource:
         sizes = {block.positions for block in items.blocks}
         self.positions = max(sizes, default=1)
         self.are_ragged = modality == "image" and len(sizes) > 1
+        self.broken: Mapping[int, str] = {}
+        self.together = TOGETHER
         self._items = items
 
     def tiles(self, budget: int) -> Iterator[tuple[slice, Encoded]]:

@@ -184,7 +184,8 @@ class Gallery(OneProcess):
         Args:
             ids: One per item, unique in the gallery.
             items: Regions ``[N, R, Di]`` (an array in memory or mapped), a list of ``[R_i, Di]``
-                or `Regions`; a list of texts, or ``(token_ids, lengths)``.
+                or `Regions`, or pictures, see `Matcher.encode_images`; a list of texts, or
+                ``(token_ids, lengths)``.
             metadata: User columns, one value per item. The first call decides the columns.
             progress: Called after every batch.
 

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from itr_deploy.errors import GalleryError
-from itr_deploy.runtime.encoding.sources import Source
+from itr_deploy.runtime.encoding.sources import TOGETHER, Source
 from itr_deploy.runtime.gallery import coarse_index, rows
 from itr_deploy.runtime.gallery.given import fields_in, metadata_table, overflows
 from itr_deploy.runtime.gallery.layout import ID, describe, new_id, own_id, schema
@@ -23,8 +23,6 @@ Progress = Callable[[int], None]
 
 Metadata = Mapping[str, Sequence[Any]] | None
 """User columns, one value per item."""
-
-BATCH = 64
 
 
 def add(
@@ -192,15 +190,16 @@ def _feed(
     description = describe(layout, table.path)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for start in range(0, len(names), BATCH):
-            part = slice(start, min(start + BATCH, len(names)))
-            yield rows.to_batch(
-                description,
-                layout,
-                names[part],
-                None if given is None else given.encode(part),
-                extra.slice(start, part.stop - start),
-            )
+        step = TOGETHER if given is None else given.together
+        for start in range(0, len(names), step):
+            part = slice(start, min(start + step, len(names)))
+            items = None if given is None else given.encode(part)
+            numbers = range(start, part.stop)
+            left_out = set() if given is None else given.broken.keys() & set(numbers)
+            kept = [number for number in numbers if number not in left_out]
+            if kept:
+                own = [names[number] for number in kept]
+                yield rows.to_batch(description, layout, own, items, extra.take(kept))
             progress(part.stop)
 
     return Feed(layout, batches())

@@ -1,0 +1,70 @@
+"""Images of either kind, as a bundle's encoder takes them: regions or pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.bundle.manifest import ImageItems
+from itr_deploy.errors import InputError
+from itr_deploy.runtime.encoding.pictures import FORM, CheckedPictures
+from itr_deploy.runtime.encoding.regions import CheckedRegions, Features, Regions
+from itr_deploy.runtime.pictures.decode import Picture, is_image
+
+Unencoded: TypeAlias = Features | Regions | Picture | Sequence[Picture]
+"""Images as they are given before they are encoded."""
+
+
+class CheckedImages(Protocol):
+    """Images whose shapes are checked; their values are checked as they are read."""
+
+    counts: NDArray[np.int64]
+    """The number of each image's regions; 1 of a picture."""
+
+    @property
+    def positions(self) -> int:
+        """The most regions of an image; 1 of pictures."""
+        ...
+
+    @property
+    def are_ragged(self) -> bool:
+        """Whether images differ in their numbers of regions."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batches(
+        self, part: slice, most: int
+    ) -> Iterator[tuple[NDArray[np.int64], dict[str, NDArray[Any]]]]:
+        """The images of a slice in batches that an encoder takes, and their numbers.
+
+        Raises:
+            InputError: An image cannot be used.
+        """
+        ...
+
+
+def checked_images(images: Any, items: ImageItems) -> CheckedImages:
+    """Images as users give them, checked.
+
+    Args:
+        images: Regions, or pictures, by what the bundle's model takes.
+        items: The bundle's description of images.
+
+    Raises:
+        InputError: They are of the other kind, or of a wrong form.
+    """
+    if items.pictures:
+        if isinstance(images, Regions):
+            raise InputError(f"Regions were given, and this model starts from pixels: {FORM}")
+        return images if isinstance(images, CheckedPictures) else CheckedPictures(images)
+    one = images[0] if isinstance(images, (list, tuple)) and images else images
+    if isinstance(one, (str, bytes)) or hasattr(one, "__fspath__") or is_image(one):
+        raise InputError(
+            f"a picture was given, and this model takes features of regions, {items.feature_dim} "
+            "each, from a detector; give them, or export a model that starts from pixels"
+        )
+    return CheckedRegions(images, items)

@@ -1,0 +1,1 @@
+"""Pictures: which files are pictures, and how each becomes an array."""

@@ -1,0 +1,202 @@
+"""Pictures of any kind as arrays of 8-bit red, green and blue, by stated rules.
+
+Every picture is decoded the same way, be it a file, bytes or an image of Pillow's:
+
+* rotated and mirrored as its EXIF data say, so that it stands as people see it;
+* grey, palette, CMYK, YCbCr and Lab pictures become RGB by Pillow's conversion; colour profiles are
+  not applied;
+* what is transparent shows white;
+* of 16 bits the upper 8 count; values of 32 bits have no known range and are refused;
+* of an animation the first frame counts;
+* a picture that is truncated, empty or larger than `MOST_PIXELS` is refused.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itr_deploy.errors import InputError
+from itr_deploy.paths import local_path, shown
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Pixels: TypeAlias = NDArray[np.uint8]
+"""``uint8 [H, W, 3]``: red, green, blue."""
+
+Picture: TypeAlias = Union[str, "os.PathLike[str]", bytes, "Image.Image", NDArray[Any]]
+"""A file's path, a file's content, an image of Pillow's, or ``uint8 [H, W, 3]`` or ``[H, W]``."""
+
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+"""What is decoded, by Pillow's names. Others run other programs, or are rarely pictures."""
+
+MOST_PIXELS = 89_000_000
+"""Pixels of a picture; from about here on Pillow takes one for an attack."""
+
+
+def decoded(picture: Picture, name: str) -> Pixels:
+    """Decode a picture.
+
+    Args:
+        picture: The picture.
+        name: What it is called in a message.
+
+    Raises:
+        InputError: It is missing, cannot be decoded, or is too large.
+    """
+    if isinstance(picture, np.ndarray):
+        return _of_array(picture, name)
+    from PIL import Image
+
+    if isinstance(picture, Image.Image):
+        return _of_image(picture, name)
+    content: Any = io.BytesIO(picture) if isinstance(picture, bytes) else _file(picture, name)
+    try:
+        with Image.open(content, formats=_formats()) as image:
+            return _of_image(image, name)
+    except InputError:
+        raise
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ...
+        raise InputError(_told(picture, name, error)) from error
+
+
+def decoded_ahead(
+    pictures: Iterable[tuple[Picture, str]], threads: int
+) -> Iterator[Pixels | InputError]:
+    """Decode pictures in threads, a few ahead of the one that is asked for.
+
+    Args:
+        pictures: Pictures and their names.
+        threads: How many are decoded at a time.
+
+    Yields:
+        Every picture, or why it cannot be decoded.
+    """
+    from collections import deque
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+    waiting: deque[Future[Pixels | InputError]] = deque()
+    try:
+        for picture, name in pictures:
+            waiting.append(pool.submit(_tried, picture, name))
+            if len(waiting) > threads + 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def is_picture(given: object) -> bool:
+    """Whether this is one picture, rather than several or something else."""
+    if isinstance(given, (str, bytes, os.PathLike)):
+        return True
+    if isinstance(given, np.ndarray):
+        return given.ndim == 2 or (given.ndim == 3 and given.shape[2] in (1, 3, 4))
+    return is_image(given)
+
+
+def is_image(given: object) -> bool:
+    """Whether this is an image of Pillow's; Pillow is not imported."""
+    return any(kind.__module__.startswith("PIL.") for kind in type(given).__mro__)
+
+
+def _tried(picture: Picture, name: str) -> Pixels | InputError:
+    try:
+        return decoded(picture, name)
+    except InputError as error:
+        return error
+
+
+def _formats() -> list[str]:
+    """Those of `FORMATS` that this Pillow can decode."""
+    from PIL import Image
+
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _file(picture: str | os.PathLike[str], name: str) -> Path:
+    path = local_path(picture)
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise InputError(f"{name}: {(error.strerror or str(error)).lower()}") from error
+    if path.is_dir():
+        raise InputError(f"{name}: is a directory; give the files in it")
+    if size == 0:
+        raise InputError(f"{name}: is empty (0 bytes)")
+    return path
+
+
+def _of_image(image: Image.Image, name: str) -> Pixels:
+    from PIL import Image, ImageOps
+
+    _check_size(*image.size, name)
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I;16"):
+        # Pillow's own conversion cuts values off at 255.
+        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+    if upright.mode in ("I", "F"):
+        raise InputError(
+            f"{name}: has values of 32 bits, which have no known range; save it with 8 bits"
+        )
+    if upright.has_transparency_data:
+        shape = upright.convert("RGBA")
+        white = Image.new("RGBA", shape.size, "white")
+        upright = Image.alpha_composite(white, shape)
+    return np.asarray(upright.convert("RGB"))
+
+
+def _of_array(array: NDArray[Any], name: str) -> Pixels:
+    if array.dtype != np.uint8:
+        raise InputError(
+            f"{name}: an array of {array.dtype}; a picture is uint8 [height, width, 3], 0 to 255"
+        )
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] in (3, 4)):
+        raise InputError(
+            f"{name}: shape {list(array.shape)}; a picture is [height, width, 3]: red, green, blue"
+        )
+    _check_size(array.shape[1], array.shape[0], name)
+    if array.ndim == 3 and array.shape[2] == 3:
+        return np.ascontiguousarray(array)
+    from PIL import Image
+
+    return _of_image(Image.fromarray(array), name)
+
+
+def _check_size(width: int, height: int, name: str) -> None:
+    if not 0 < width * height <= MOST_PIXELS:
+        raise InputError(f"{name}: {width} x {height} pixels; a picture has 1 to {MOST_PIXELS:,}")
+
+
+def _told(picture: str | os.PathLike[str] | bytes, name: str, error: Exception) -> str:
+    """Why a picture cannot be decoded."""
+    try:
+        start = picture[:16] if isinstance(picture, bytes) else _start(local_path(picture))
+    except OSError as unread:
+        return f"{name}: {(unread.strerror or str(unread)).lower()}"
+    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
+        return f"{name}: a HEIC picture, which is not decoded here; convert it to JPEG"
+    known = ", ".join(kind for kind in FORMATS if kind != "MPO")
+    said = " ".join(str(error).split())
+    if type(error).__name__ == "UnidentifiedImageError" or not said:
+        return f"{name}: not a picture that is decoded here ({known}), or damaged"
+    if type(error).__name__ == "DecompressionBombError":
+        return f"{name}: too large, the most are {MOST_PIXELS:,} pixels; make it smaller"
+    return f"{name}: damaged, {shown(said)}"
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(16)

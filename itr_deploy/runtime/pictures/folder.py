@@ -1,0 +1,61 @@
+"""The pictures below a directory."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from itr_deploy.errors import InputError
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = frozenset(
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp"),
+        *(".tif", ".tiff", ".ppm", ".pgm", ".avif", ".heic", ".heif"),
+    )
+)
+"""Ends of the names of pictures, in any case. A HEIC picture is not decoded, but it is one."""
+
+
+def picture_files(root: Path) -> dict[str, Path]:
+    """The picture files below a directory, by their paths relative to it with ``/`` between parts.
+
+    Hidden files and directories, whose names begin with a dot, are left out, and directories that
+    are links.
+
+    Returns:
+        In the order of the relative paths.
+
+    Raises:
+        InputError: There is no such directory, it cannot be read, or no picture is in it.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root}: no such directory; check pictures= (--pictures)")
+    others = 0
+    found: dict[str, Path] = {}
+    for path in _files(root):
+        if path.suffix.lower() in SUFFIXES:
+            found[path.relative_to(root).as_posix()] = path
+        else:
+            others += 1
+    if not found:
+        ends = ", ".join(sorted(SUFFIXES))
+        raise InputError(f"{root}: no picture in it or below, no name ends in {ends}")
+    log.info("%s: %d pictures, %d files of other kinds are left out", root, len(found), others)
+    return dict(sorted(found.items()))
+
+
+def _files(root: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename}: {(error.strerror or str(error)).lower()}") from error
+
+    for folder, folders, names in os.walk(root, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = Path(folder, name)
+            # Pipes and devices would be waited for.
+            if not name.startswith(".") and (path.is_file() or path.is_symlink()):
+                yield path
