@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 
 import itr_deploy as library
 from itr_deploy import Gallery, Matcher, Retriever
@@ -19,14 +22,18 @@ from itr_deploy.bundle.manifest import NltkWords, Provenance, RerankDirection, R
 from itr_deploy.bundle.store import read_bundle, write_manifest
 from itr_deploy.errors import BundleError, GalleryError, ParityError, UsageError
 from itr_deploy.exporters import cascade as exporter
+from itr_deploy.models.vse_infty.config import VseInftyConfig, Words
+from itr_deploy.models.vse_infty.plain import VseInfty
 from itr_deploy.parity.trained import trained_ids
 from tests.families.cases import _toy, toy_cascade
 from tests.families.toys import DUAL, IMAGE_DIM, OTHER_WORDS, VIEWS, WIDTH, WORDS, registered
 from tests.support.command import itr_deploy
 from tests.support.exports import Bundles
+from tests.support.golden import FULL
 from tests.support.items import names
 from tests.support.projection import tuned_copy
 from tests.support.retrieval import on_disk, resident
+from tests.support.threads import one_torch_thread
 
 COUNT = 60
 TEXTS = ["a red dog", "the cat sits", "a bird runs on grass", "blue house"]
@@ -295,6 +302,38 @@ def test_a_matcher_of_a_fixed_number_of_regions_needs_a_dual_encoder_that_takes_
         library.cascade(fewer, fixed, output=tmp_path / "both")
     library.cascade(front, fixed, output=tmp_path / "both")
     assert read_bundle(tmp_path / "both").manifest.images.regions == 36
+
+
+def _random_vse_infty(output: Path) -> None:
+    """A VSE-infinity of the golden IMRAM's inputs, from a checkpoint as its program saves it."""
+    words = len(json.loads(FULL.vocab.read_bytes())["word2idx"]) + 1  # and <mask>
+    width = FULL.regions.shape[2]
+    torch.manual_seed(0)
+    model = VseInfty(VseInftyConfig(width, 16, Words(vocab_size=words, word_dim=8)))
+    opt = Namespace(img_dim=width, embed_size=16, word_dim=8, num_layers=1, vocab_size=words)
+    parts = [model.image.state_dict(), model.text.state_dict()]
+    checkpoint = output.with_suffix(".pth")
+    torch.save({"model": parts, "opt": opt}, checkpoint)
+    with one_torch_thread():
+        library.export("vse_infty", checkpoint=checkpoint, vocab=FULL.vocab, output=output)
+
+
+@pytest.mark.slow
+def test_imram_behind_vse_infinity_which_appends_a_word_to_the_same_vocabulary(
+    bundle: Path, bundles: Bundles, tmp_path: Path
+) -> None:
+    front = bundles.once("vse_infty-random", _random_vse_infty, Path(__file__), FULL.vocab)
+    made = library.cascade(front, bundle, output=tmp_path / "both")
+    assert made.report.passed
+    joined, vectors = Matcher.load(made.path), Matcher.load(front)
+    np.testing.assert_allclose(
+        joined.encode_texts(FULL.captions).embedding,
+        vectors.encode_texts(FULL.captions).embedding,
+        atol=1e-6,
+    )
+    given = (FULL.token_ids, FULL.lengths)  # IMRAM's own numbers
+    scores = joined.score(texts=given, images=FULL.regions)
+    np.testing.assert_allclose(scores, FULL.scores, rtol=0, atol=1e-4)
 
 
 def test_bundles_in_the_wrong_roles_are_refused(
