@@ -4,12 +4,12 @@
         [--split test] [--fit dev] [--widths 10 20 50 100] [--work build/cascade]
 
 Both bundles are put together by `itr_deploy.cascade`. Every pair of the split is scored by the
-matcher; then each side orders all items of every query, and what the first of them hold is counted:
-the dual encoder's vectors, and the matcher's coarse embedding and its prefilter, the vectors with
-and without the projection that `tune` would fit on the other split. Share of the matcher's
-exhaustive top 10, and Recall@1 of the matcher over the shortlist. Scores are kept in the folder of
-``--work``, from which a stopped run goes on. Prints two tables a direction and writes
-benchmarks/results/cascade_recall.json.
+matcher; then each side orders all items of every query, and what the first of them hold is counted.
+The sides are the dual encoder's vectors, the matcher's coarse embedding and its prefilter, and the
+vectors with a projection that is fitted on the other split, in the directions where `tune` would
+take it. Counted are the share of the matcher's exhaustive top 10, and the matcher's Recall@1 over
+the shortlist. Scores are kept in the folder of ``--work``, from which a stopped run goes on. Prints
+two tables a direction and writes benchmarks/results/cascade_recall.json.
 """
 
 from __future__ import annotations
@@ -74,10 +74,13 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[Modality, Figures
     fitted = _scored(matcher, sides, read_split(arguments.data, arguments.fit), work / "fit")
     judged = _scored(matcher, sides, read_split(arguments.data, arguments.split), work / "split")
     data: dict[str, SplitScores] = {}
+    taken: dict[str, set[Modality]] = {}
     for name, own in judged.items():
         projection = fit_projection(fitted[name]).projection
         data[name] = own
-        data[f"{name}, projection"] = own.by(own.coarse.projected(projection))
+        projected = f"{name}, projection"
+        data[projected] = own.by(own.coarse.projected(projection))
+        taken[projected] = set(projection.forms)
     split = read_split(arguments.data, arguments.split)
     own = judged["coarse embedding"]
     orders: dict[str, dict[Modality, Order]] = {}
@@ -93,6 +96,7 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[Modality, Figures
         query: {
             name: _kept(one, query, arguments.widths, orders.get(name, {}).get(query))
             for name, one in data.items()
+            if query in taken.get(name, MODALITIES)
         }
         for query in MODALITIES
     }
