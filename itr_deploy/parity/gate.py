@@ -100,6 +100,8 @@ def _compared(
         if whole:
             raise ParityError("the bundle lacks the model's prefilter; no bundle was written")
         unchecked.append("the prefilter: the bundle has none, an older itr-deploy exported it")
+    if matcher.bundle.manifest.front is not None:
+        unchecked.append("the coarse embedding: the dual encoder's, compared by cascade")
     if trained.deployed.padded_together is None:
         progress("independence of batch and padding")
         invariance = gate.invariance(1)
@@ -139,6 +141,8 @@ class _Gate:
     def encoder_outputs(self) -> list[Comparison]:
         """Every output of both encoders, padding included."""
         deployed, outputs = self._trained.deployed, dict[str, Pairs]()
+        # A cascade's embedding is its dual encoder's.
+        own = self._matcher.bundle.manifest.front is None
         for sample in self._samples:
             with torch.inference_mode():
                 references = {
@@ -147,8 +151,8 @@ class _Gate:
                 }
             for modality in MODALITIES:
                 got = self._encoder.outputs(modality, sample)
-                names = [*self._encoder.stored(modality), "embedding"]
-                for name, reference in zip(names, references[modality], strict=True):
+                names = [*self._encoder.stored(modality), *(["embedding"] if own else [])]
+                for name, reference in zip(names, references[modality], strict=own):
                     key = f"{modality}_{name}"
                     pair = (sample.name, got[key], reference.numpy())
                     outputs.setdefault(key, []).append(pair)

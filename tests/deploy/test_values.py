@@ -26,6 +26,7 @@ UNCHECKED = {"search": {"image"}, "export": {"options"}}
 NEEDED: dict[str, dict[str, Any]] = {
     "bench": {"bundle": "b", "gallery": "g"},
     "build_engine": {"bundle": "b"},
+    "cascade": {"retriever": "r", "matcher": "m", "output": "o"},
     "check": {"bundle": "b"},
     "doctor": {},
     "ensemble": {"bundles": ["a", "b"], "output": "o"},
@@ -69,6 +70,9 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("build_engine", {"graphs": "image_encoder"}),
     ("build_engine", {"compute_capability": 8.6}),
     ("build_engine", {"compute_capability": [8.6]}),
+    ("cascade", {"retriever": ["r"]}),
+    ("cascade", {"matcher": 5}),
+    ("cascade", {"force": "no"}),
     ("check", {"target": "x"}),
     ("ensemble", {"bundles": "ab"}),
     ("ensemble", {"weights": [1, 0]}),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,11 +13,9 @@ import pytest
 import itr_deploy
 from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.errors import BundleError, GalleryError, UsageError
-from itr_deploy.models import registry
 from itr_deploy.runtime.gallery.read import stored_bytes
 from tests.families.cases import _toy
-from tests.families.test_contract import _names
-from tests.families.toys import DUAL, IMAGE_DIM, TOYS, VECTORS, VIEWS, WIDTH
+from tests.families.toys import DUAL, IMAGE_DIM, VECTORS, VIEWS, WIDTH, registered
 from tests.support.exports import Bundles
 from tests.support.items import names
 from tests.support.leaprr import SMALL
@@ -30,10 +27,7 @@ TEXTS = ["a red dog", "the cat sits", "blue house on grass"]
 
 @pytest.fixture(scope="module", autouse=True)
 def _registered() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        own, families = registry.FAMILIES, (*registry.FAMILIES, *TOYS)
-        for module in [module for module in sys.modules.values() if _names(module, own)]:
-            patch.setattr(module, "FAMILIES", families)
+    with registered():
         yield
 
 

@@ -52,6 +52,7 @@ def evaluated_bundle(matcher: Matcher) -> EvaluatedBundle:
         family=manifest.family,
         options=manifest.options,
         members=tuple(member.family for member in manifest.members),
+        front=None if manifest.front is None else manifest.front.family,
         encoding_id=manifest.encoding_id,
         checkpoint=manifest.provenance.checkpoint,
     )

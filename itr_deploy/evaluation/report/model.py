@@ -12,7 +12,7 @@ from itr_deploy.bundle.record import Record, SparseRecord
 from itr_deploy.evaluation.measures.figures import BothWays, Recall
 
 
-class EvaluatedBundle(Record):
+class EvaluatedBundle(SparseRecord):
     """Which bundle was evaluated.
 
     Attributes:
@@ -20,6 +20,7 @@ class EvaluatedBundle(Record):
         family: The matcher's family, ``"ensemble"`` for several.
         options: The options with which the matcher was exported.
         members: Families of an ensemble's members; empty for a single matcher.
+        front: Family of the dual encoder in front of a cascade's matcher.
         encoding_id: Identifies the encoding of the bundle's galleries, a hexadecimal SHA-256.
         checkpoint: Name of the checkpoint's file.
     """
@@ -30,6 +31,7 @@ class EvaluatedBundle(Record):
     members: tuple[str, ...]
     encoding_id: str
     checkpoint: str
+    front: str | None = None
 
 
 class EvaluatedData(Record):

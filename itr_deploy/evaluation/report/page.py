@@ -54,4 +54,5 @@ def page(
 
 
 def _model(bundle: EvaluatedBundle) -> str:
-    return f"an ensemble of {', '.join(bundle.members)}" if bundle.members else bundle.family
+    own = f"an ensemble of {', '.join(bundle.members)}" if bundle.members else bundle.family
+    return own if bundle.front is None else f"{own} behind {bundle.front}"
