@@ -61,6 +61,7 @@ from itr_deploy.evaluation.report.pictures import Pictures
 from itr_deploy.evaluation.request import request_digest, scoring_kind
 from itr_deploy.evaluation.scores.coarse import Coarse
 from itr_deploy.evaluation.scores.fill import fill, resume_matrix, scoring_digest
+from itr_deploy.evaluation.scores.grid import length
 from itr_deploy.evaluation.scores.matrix import ScoreMatrix
 from itr_deploy.evaluation.scores.scorers import BundleScorer, ShortlistScorer, StepScorer
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
@@ -99,7 +100,7 @@ def evaluate(
             graphs do not output the steps.
     """
     _check(matcher, split, options)
-    images, answers = len(split.regions), split.answers
+    answers = split.answers
     pictures = Pictures(options.images, split.image_ids)
     check_evaluation_output(output, force=options.force)
     request = request_digest(matcher, split, options)
@@ -118,7 +119,7 @@ def evaluate(
     matrix, coarse, scored = split_scores(items, output / SCORES, options, bar)
     seconds = time.monotonic() - began
     ranking = _Rankings(matcher, split, coarse, options, bar)
-    own = split_ranks(ranking.of(matrix, ranking.bundle), images, answers, options.folds)
+    own = split_ranks(ranking.of(matrix, ranking.bundle), answers, options.folds)
     own_work = [(matrix, scored > 0)]
     cascade = None
     widths = cascade_widths(matcher.bundle.manifest.pipeline, coarse)
@@ -138,9 +139,7 @@ def evaluate(
         shortlists=shortlist_figures(stages),
         cascade=None if cascade is None else cascade_figures(stages, cascade),
         rerank=rerank_figures(matcher, options.rerank, own) if options.rerank else None,
-        steps=step_figures(matrix, answers.captions_per_image)
-        if options.steps is not None
-        else None,
+        steps=step_figures(matrix, answers) if options.steps is not None else None,
         folds=fold_figures(own),
         run=Run(
             pairs_scored=scored,
@@ -155,7 +154,7 @@ def evaluate(
         other = baseline_scores(options.baseline, split, output / BASELINE, options.force, bar)
         own_work.append((other, not kept_before))
         theirs = ranking.of(other, options.baseline.network)
-        compared = split_ranks(theirs, images, answers, options.folds)
+        compared = split_ranks(theirs, answers, options.folds)
         found = baseline_figures(options.baseline.name, own, compared)
         report = report.model_copy(update={"baseline": found})
     write_file(output / PAGE, page(report, stages, split, pictures, options.published))
@@ -187,10 +186,11 @@ def _check(matcher: Matcher, split: Split, options: Options) -> None:
         raise UsageError(
             "a baseline, steps and re-ranking take every pair; give them without a shortlist"
         )
-    folds = split.answers.folds(len(split.regions), options.folds)
+    folds = split.answers.folds(options.folds)
     if options.rerank is not None:
         record = reranker_of(matcher)
-        check_enough(record, *(part.stop - part.start for part in folds[0]))
+        for part in folds:
+            check_enough(record, *(length(items) for items in part))
         check_lists(split, options.rerank.lists, record, folds)
 
 
@@ -252,9 +252,9 @@ def _stages(
     data: SplitScores, matcher: Matcher, options: Options, own: SplitRanks, cascade: Cascade | None
 ) -> Staged:
     """How every stage of a search ranks the split."""
-    exhaustive, per = None, data.answers.captions_per_image
+    exhaustive = None
     if options.candidates is None:
-        exhaustive = ranks(data.scores, per) if options.rerank is not None else own.ranks
+        exhaustive = own.ranks if options.rerank is None else ranks(data.scores, data.answers)
     manifest = matcher.bundle.manifest
     pipeline = manifest.pipeline
     widths = {query: options.candidates or pipeline.width(query) for query in MODALITIES}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from itr_deploy.bundle.modality import Modality
+from itr_deploy.evaluation.data.answers import Answers
 from itr_deploy.evaluation.data.split import Split
 from itr_deploy.evaluation.measures.baseline import largest_difference, moved
 from itr_deploy.evaluation.measures.figures import BothWays
@@ -59,11 +60,14 @@ def evaluated_bundle(matcher: Matcher) -> EvaluatedBundle:
 
 def evaluated_data(split: Split) -> EvaluatedData:
     """Which data it was evaluated on."""
+    answers = split.answers
     return EvaluatedData(
         split=split.name,
         images=len(split.regions),
         captions=len(split.captions),
-        captions_per_image=split.captions_per_image,
+        captions_per_image=answers.per_image,
+        images_without_captions=int((answers.counts == 0).sum()) or None,
+        first=split.cut_to,
     )
 
 
@@ -164,11 +168,11 @@ def rerank_figures(matcher: Matcher, given: RerankOptions, own: SplitRanks) -> R
     )
 
 
-def step_figures(matrix: ScoreMatrix, captions_per_image: int) -> tuple[StepFigures, ...]:
+def step_figures(matrix: ScoreMatrix, answers: Answers) -> tuple[StepFigures, ...]:
     """Recall of a matcher's single steps, alone and summed up to each."""
     return tuple(
         StepFigures(step=step, alone=alone, up_to=up_to)
-        for step, (alone, up_to) in enumerate(step_recalls(matrix, captions_per_image), start=1)
+        for step, (alone, up_to) in enumerate(step_recalls(matrix, answers), start=1)
     )
 
 

@@ -32,20 +32,25 @@ class EvaluatedBundle(Record):
     checkpoint: str
 
 
-class EvaluatedData(Record):
+class EvaluatedData(SparseRecord):
     """Which data it was evaluated on.
 
     Attributes:
         split: Name of the split.
         images: Number of images.
         captions: Number of captions.
-        captions_per_image: Number of captions per image.
+        captions_per_image: Number of captions per image; None if the images have different numbers.
+        images_without_captions: Number of images that are searched and are no queries, None if
+            every image has captions.
+        first: Number of captions that the split was cut to, None if it is whole.
     """
 
     split: str
     images: int
     captions: int
-    captions_per_image: int
+    captions_per_image: int | None = None
+    images_without_captions: int | None = None
+    first: int | None = None
 
 
 class Curve(Record):

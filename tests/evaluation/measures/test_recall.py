@@ -99,7 +99,7 @@ def test_the_median_rank_is_rounded_down() -> None:
 
 def test_folds_are_consecutive_images_with_their_captions_and_their_figures_are_averaged() -> None:
     scores = np.random.default_rng(0).standard_normal((6, 12)).astype(np.float32)
-    parts = Answers(2).folds(6, 3)
+    parts = Answers.equal(6, 2).folds(3)
     assert parts[1] == (slice(2, 4), slice(4, 8))
     each = [recall(ranks(scores[rows, columns], 2)) for rows, columns in parts]
     mean = mean_recall(each)
@@ -122,7 +122,7 @@ def test_a_difference_is_taken_figure_by_figure() -> None:
 
 def test_folds_that_do_not_divide_the_images_are_refused() -> None:
     with pytest.raises(UsageError, match="250 images cannot be divided into 3 equal folds"):
-        Answers(5).folds(250, 3)
+        Answers.equal(250, 5).folds(3)
 
 
 def test_scores_with_another_number_of_captions_are_refused() -> None:

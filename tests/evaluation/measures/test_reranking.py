@@ -126,7 +126,7 @@ def test_by_order_the_matchers_scores_are_handed_out_anew(case: tuple) -> None:
 def test_ranks_of_one_direction_are_those_of_the_shortlist_above_the_rest(case: tuple) -> None:
     scores, matrix, embeddings = case
     merge = reranked(matrix, embeddings, slice(0, IMAGES), slice(0, CAPTIONS), RECORD, network)
-    found = one_way_ranks(ranks(scores, PER), merge, Answers(PER))
+    found = one_way_ranks(ranks(scores, PER), merge, Answers.equal(len(scores), PER))
     by_image = one_way_scores(merge, "image", slice(0, IMAGES))
     by_caption = one_way_scores(merge, "text", slice(0, CAPTIONS))
     assert found.image_to_text.tolist() == ranks(by_image, PER).image_to_text.tolist()

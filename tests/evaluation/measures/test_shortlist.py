@@ -24,7 +24,7 @@ PER = 3
 
 
 def data_of(scores: np.ndarray, coarse: Coarse) -> SplitScores:
-    return SplitScores(scores, coarse, Answers(PER))
+    return SplitScores(scores, coarse, Answers.equal(len(scores), PER))
 
 
 def split(images: int = 12) -> Split:
