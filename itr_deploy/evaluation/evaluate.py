@@ -47,9 +47,11 @@ from itr_deploy.evaluation.progress import QUIET, Bar
 from itr_deploy.evaluation.report.build import (
     baseline_figures,
     cascade_figures,
+    collapse_warning,
     evaluated_bundle,
     evaluated_data,
     fold_figures,
+    published_figures,
     rerank_figures,
     shortlist_figures,
     stage_figures,
@@ -141,6 +143,8 @@ def evaluate(
         rerank=rerank_figures(matcher, options.rerank, own) if options.rerank else None,
         steps=step_figures(matrix, answers) if options.steps is not None else None,
         folds=fold_figures(own),
+        published=None if options.data_set is None else published_figures(options.published),
+        warning=collapse_warning(matrix.plane()) if options.candidates is None else None,
         run=Run(
             pairs_scored=scored,
             scoring_seconds=round(seconds, 3),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from itr_deploy.bundle.modality import Modality
-from itr_deploy.bundle.published import Published
+from itr_deploy.bundle.published import DataSet, Published
 from itr_deploy.evaluation.measures.baseline import Baseline
 from itr_deploy.evaluation.measures.reranking import MergeKind
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists
@@ -31,6 +31,8 @@ class Options:
             not re-rank.
         baseline: Also score the split with this and report the difference of every figure.
         published: Published figures to show next to the measured ones on the page.
+        data_set: The data set that the split is of; the published figures on it are part of the
+            report, and the page shows no others. None if it is not said.
     """
 
     candidates: int | None = None
@@ -42,6 +44,7 @@ class Options:
     rerank: RerankOptions | None = None
     baseline: Baseline | None = None
     published: Sequence[Published] = ()
+    data_set: DataSet | None = None
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ def request_digest(matcher: Matcher, split: Split, options: Options) -> str:
         "lists": rerank and {modality: _digest(lists) for modality, lists in rerank.lists.items()},
         "baseline": options.baseline and dict(options.baseline.identity),
     }
+    if options.data_set is not None:
+        asked["published"] = [row.title for row in options.published]
     return hashlib.sha256(canonical_json(asked)).hexdigest()
 
 

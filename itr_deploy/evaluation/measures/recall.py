@@ -77,7 +77,7 @@ def ranks(scores: Scores, answers: Answers | int, block_bytes: int = BLOCK_BYTES
             f"scores of {images} images and {captions} captions; expected "
             f"{len(answers.counts)} images and {len(answers.image_of)} captions"
         )
-    blocks = list(_row_blocks(images, captions, block_bytes))
+    blocks = list(row_blocks(images, captions, block_bytes))
     right = np.concatenate([np.empty(0, np.float32), *(_own(scores, b, answers) for b in blocks)])
     best = answers.reduce(np.maximum, right)
     own = answers.reduce(np.add, ~(right < best[answers.image_of]))
@@ -143,7 +143,8 @@ def _own(scores: Scores, rows: slice, answers: Answers) -> NDArray[np.float32]:
     return own
 
 
-def _row_blocks(rows: int, columns: int, block_bytes: int) -> Iterator[slice]:
+def row_blocks(rows: int, columns: int, block_bytes: int) -> Iterator[slice]:
+    """Slices of the rows of a matrix of float32, none with more than ``block_bytes``."""
     step = max(1, block_bytes // max(1, 4 * columns))
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from itr_deploy.bundle.modality import Modality
+from itr_deploy.bundle.published import Published
 from itr_deploy.evaluation.data.answers import Answers
 from itr_deploy.evaluation.data.split import Split
 from itr_deploy.evaluation.measures.baseline import largest_difference, moved
+from itr_deploy.evaluation.measures.collapse import collapse
 from itr_deploy.evaluation.measures.figures import BothWays
 from itr_deploy.evaluation.measures.merge import TwoWayMerge
 from itr_deploy.evaluation.measures.prefilter import Cascade
@@ -23,6 +26,7 @@ from itr_deploy.evaluation.report.model import (
     EvaluatedBundle,
     EvaluatedData,
     FoldFigures,
+    PublishedFigures,
     RerankFigures,
     ShortlistFigures,
     SimilarityWithin,
@@ -31,6 +35,7 @@ from itr_deploy.evaluation.report.model import (
     StepFigures,
 )
 from itr_deploy.evaluation.scores.matrix import ScoreMatrix
+from itr_deploy.evaluation.scores.split_scores import Scores
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.reranking import reranker_of
 
@@ -69,6 +74,30 @@ def evaluated_data(split: Split) -> EvaluatedData:
         images_without_captions=int((answers.counts == 0).sum()) or None,
         first=split.cut_to,
     )
+
+
+def published_figures(rows: Sequence[Published]) -> tuple[PublishedFigures, ...]:
+    """Published figures as a part of a report."""
+    return tuple(
+        PublishedFigures(
+            model=row.model,
+            data=row.protocol.name,
+            folds=row.protocol.folds,
+            image_to_text=row.image_to_text,
+            text_to_image=row.text_to_image,
+            rsum=row.rsum,
+            source=row.source,
+        )
+        for row in rows
+    )
+
+
+def collapse_warning(scores: Scores) -> str | None:
+    """What to say of a matcher that tells no images or no captions apart, None of others."""
+    warning = collapse(scores)
+    if warning is not None:
+        log.warning("%s", warning)
+    return warning
 
 
 def stage_figures(stages: Staged) -> tuple[StageFigures, ...]:

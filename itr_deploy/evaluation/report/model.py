@@ -218,6 +218,28 @@ class Run(Record):
     backend: str
 
 
+class PublishedFigures(SparseRecord):
+    """Figures from a paper, on the data set that the split was said to be of.
+
+    Attributes:
+        model: The paper's name for it.
+        data: What they were measured on.
+        folds: Number of folds over which they are averaged, 1 for the whole split.
+        image_to_text: R@1, R@5 and R@10, None if not available.
+        text_to_image: The same for the other direction.
+        rsum: The sum of the six.
+        source: The paper.
+    """
+
+    model: str
+    data: str
+    folds: int
+    image_to_text: tuple[float, float, float] | None = None
+    text_to_image: tuple[float, float, float] | None = None
+    rsum: float
+    source: str
+
+
 class EvaluationReport(SparseRecord):
     """What an evaluation found.
 
@@ -237,6 +259,8 @@ class EvaluationReport(SparseRecord):
         steps: Recall of the matcher's single steps, None if not requested.
         folds: Recall within folds of the images, None for one fold.
         baseline: The baseline's figures and the differences, None without one.
+        published: Published figures that these compare with, None if the data set was not said.
+        warning: What is wrong with the scores, None if nothing seems to be.
         run: The run that wrote the report.
         request: Digest of what was asked for, by which the same request is known; None in the
             reports of older releases.
@@ -254,6 +278,8 @@ class EvaluationReport(SparseRecord):
     steps: tuple[StepFigures, ...] | None = None
     folds: FoldFigures | None = None
     baseline: BaselineFigures | None = None
+    published: tuple[PublishedFigures, ...] | None = None
+    warning: str | None = None
     run: Run
     request: str | None = None
 
