@@ -91,6 +91,14 @@ def evaluate(
             rich_help_panel=RERANK_PANEL,
         ),
     ] = None,
+    mean_with: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIRECTORY",
+            help="Rank by the mean with the scores of another evaluation of the same images and "
+            "captions, made with --save-scores. Several are allowed.",
+        ),
+    ] = None,
     baseline: Baseline = None,
     checkpoints: Checkpoints = None,
     images: Annotated[
@@ -162,6 +170,7 @@ def evaluate(
             merge=merge,
             image_neighbours=image_neighbours,
             text_neighbours=text_neighbours,
+            mean_with=mean_with or (),
             checkpoints=checkpoints or (),
             images=images,
             folds=folds,

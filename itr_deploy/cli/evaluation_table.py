@@ -26,6 +26,8 @@ def print_evaluation(report: EvaluationReport) -> None:
     if data.images_without_captions is not None:
         size += f", {data.images_without_captions} images without"
     _print(f"{data.split}: {size}, {report.scoring}", report.recall)
+    if report.mean_with is not None:
+        _print("this bundle alone", report.stages[-2].recall)
     if report.rerank is not None:
         for stage in report.stages[-3:-1]:
             _print(stage.name, stage.recall)

@@ -41,6 +41,7 @@ from itr_deploy.values import FLAG, PATH, TEXT, checked, choice, each, whole
     merge=choice(MergeKind),
     image_neighbours=PATH,
     text_neighbours=PATH,
+    mean_with=each(PATH),
     checkpoints=each(PATH),
     images=PATH,
     folds=whole(1),
@@ -65,6 +66,7 @@ def evaluate(
     merge: MergeKind | None = None,
     image_neighbours: str | Path | None = None,
     text_neighbours: str | Path | None = None,
+    mean_with: Sequence[str | Path] = (),
     checkpoints: Sequence[str | Path] = (),
     images: str | Path | None = None,
     folds: int = 1,
@@ -98,6 +100,9 @@ def evaluate(
         image_neighbours: For ``rerank``: neighbour lists of the images (.npz) instead of pooled
             embeddings.
         text_neighbours: The same for the captions.
+        mean_with: Directories of evaluations of the same images and captions, made with
+            ``save_scores``: rank by the mean of their scores and this bundle's, as the field's
+            ensembles do. For models that no ensemble bundle takes together.
         checkpoints: Also score with the PyTorch model of these checkpoints and report the
             difference of every figure: one checkpoint, or one per member of an ensemble; with
             ``rerank``, the re-ranker's last.
@@ -137,6 +142,11 @@ def evaluate(
         raise UsageError(
             "merge= and neighbour lists are for re-ranking; give rerank=True (--rerank) with them"
         )
+    if any(Path(path).resolve() == Path(output).resolve() for path in mean_with):
+        raise UsageError(
+            f"mean_with={str(output)!r} (--mean-with) is the output itself; give another output "
+            "(--output)"
+        )
     check_evaluation_output(Path(output), force=force)
     matcher = Matcher.load(bundle, device=device, backend=backend)
     read = read_split(
@@ -150,6 +160,7 @@ def evaluate(
         images=None if images is None else Path(images),
         save_scores=save_scores,
         force=force,
+        mean_with=[Path(path) for path in mean_with],
         rerank=_rerank_options(matcher, lists, merge or "published") if rerank else None,
         baseline=_baseline(matcher, read, checkpoints, rerank) if checkpoints else None,
         published=figures_of(_families(matcher, rerank), protocols),

@@ -29,6 +29,8 @@ class Options:
         force: Replace a finished evaluation.
         rerank: Re-rank every query's best and merge both directions, with these options; None does
             not re-rank.
+        mean_with: Directories of evaluations of the same images and captions that kept their
+            scores: the split is ranked by the mean of these and the bundle's.
         baseline: Also score the split with this and report the difference of every figure.
         published: Published figures to show next to the measured ones on the page.
         data_set: The data set that the split is of; the published figures on it are part of the
@@ -42,6 +44,7 @@ class Options:
     save_scores: bool = False
     force: bool = False
     rerank: RerankOptions | None = None
+    mean_with: Sequence[Path] = ()
     baseline: Baseline | None = None
     published: Sequence[Published] = ()
     data_set: DataSet | None = None

@@ -251,6 +251,7 @@ class EvaluationReport(SparseRecord):
         bundle: Which bundle was evaluated.
         data: Which data it was evaluated on.
         scoring: ``"exhaustive"``, or how wide a shortlist was scored.
+        mean_with: Evaluations whose scores were averaged with the bundle's, None if there are none.
         recall: The figures of the last stage.
         stages: Every stage of a search, cheapest first.
         shortlists: What shortlists of several widths by the coarse embedding find and keep.
@@ -270,6 +271,7 @@ class EvaluationReport(SparseRecord):
     bundle: EvaluatedBundle
     data: EvaluatedData
     scoring: str
+    mean_with: tuple[str, ...] | None = None
     recall: Recall
     stages: tuple[StageFigures, ...]
     shortlists: BothWays[tuple[ShortlistFigures, ...]]
