@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-
 from itr_deploy import Matcher
 from itr_deploy.bundle.manifest import Pipeline
 from itr_deploy.bundle.published import COCO_1K, COCO_5K, FLICKR
@@ -350,9 +349,7 @@ def test_published_figures_stand_beside_those_of_the_same_test_set(
     bundle: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = {"f30k": [FLICKR], "coco": [COCO_1K, COCO_5K]}
-    monkeypatch.setattr(
-        evaluating, "_protocols", lambda name, split, folds: found[name]
-    )
+    monkeypatch.setattr(evaluating, "_protocols", lambda name, split, folds: found[name])
     outcome = evaluate(bundle, data, tmp_path / "out", "--published", "f30k")
     assert "published, Flickr30K 1K test" in outcome.out
     assert "74.1 / 93.0 / 96.6" in outcome.out

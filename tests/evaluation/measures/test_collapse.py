@@ -25,7 +25,7 @@ def test_scores_of_any_size_are_alike_up_to_rounding() -> None:
 
 
 def test_the_warning_says_what_scores_alike() -> None:
-    assert "all captions and images score alike" in str(collapse(SAME))
+    assert "all images and captions score alike" in str(collapse(SAME))
     assert "all images score alike" in str(collapse(BY_CAPTION))
     assert collapse(RANDOM) is None
 
