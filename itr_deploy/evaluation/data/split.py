@@ -258,10 +258,14 @@ def _repeats(features: NDArray[Any]) -> bool:
 
 
 def _image_ids(path: Path, images: int, per_image: int) -> list[str]:
+    """One id per image, of a file that has it once or once per caption."""
     lines = _lines(path, required=False)
     if not lines:
         return [str(number) for number in range(images)]
-    if len(lines) == images * per_image and per_image > 1:
+    runs = [line for line, before in zip(lines, ["", *lines], strict=False) if line != before]
+    if len(lines) != images and len(runs) == images:
+        lines = runs
+    elif len(lines) == images * per_image and per_image > 1:
         lines = lines[::per_image]
     if len(lines) != images:
         raise InputError(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from itr_deploy.errors import InputError, UsageError
-from itr_deploy.evaluation.data.split import Split, read_split
+from itr_deploy.evaluation.data.split import Split, read_images, read_split
 from tests.evaluation.data.test_split import features, refusal, write
 
 
@@ -30,6 +30,13 @@ def test_images_have_as_many_captions_as_the_file_says(tmp_path: Path) -> None:
     assert split.captions_per_image == [2, 1, 3]
     assert split.caption_ids == ["a#0", "a#1", "b#0", "c#0", "c#1", "c#2"]
     assert split.image_of_caption == ["a", "a", "b", "c", "c", "c"]
+
+
+def test_ids_may_be_there_once_per_caption(tmp_path: Path) -> None:
+    names = ["a", "a", "b", "c", "c", "c"]
+    split = read_split(whose(tmp_path, list(names), names), "test")
+    assert split.image_ids == read_images(tmp_path, "test").ids == ["a", "b", "c"]
+    assert split.image_of_caption == names
 
 
 def test_without_ids_the_lines_are_rows_from_0(tmp_path: Path) -> None:
