@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,6 +21,7 @@ from itr_deploy.bundle.modality import (
     direction_title,
 )
 from itr_deploy.errors import ParityError
+from itr_deploy.evaluation.measures.collapse import collapse
 from itr_deploy.models.contract import DeployedMatcher, TrainedMatcher
 from itr_deploy.parity.encoded_samples import SampleEncoder
 from itr_deploy.parity.report import (
@@ -35,6 +37,8 @@ from itr_deploy.runtime.encoding.checks import NotFiniteError
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.scorer import Scorer
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[str], None]
 Pairs = list[tuple[str, NDArray[Any], NDArray[Any]]]
@@ -254,6 +258,9 @@ class _Gate:
     def ranks(self, sample: Sample) -> tuple[RankComparison, ...]:
         """Rankings in both directions, per storage type, compared with the plain model's."""
         reference, allowed = self._plain_scores(sample), self._tolerances
+        collapsed = collapse(reference)
+        if collapsed is not None:
+            log.warning("%s (by the scores of %s)", collapsed, sample.name)
         form, found = self._encoder.as_searched(sample), []
         for storage in self._storages:
             tolerance, keep = 2 * allowed.scores[storage], allowed.best_kept.get(storage)
