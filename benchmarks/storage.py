@@ -58,8 +58,9 @@ def measure(
         stored = images.stored_as(storage), texts.stored_as(storage)
         to_images = matcher.scorer.score_all(texts, stored[0]).T
         to_texts = matcher.scorer.score_all(images, stored[1])
-        per = split.captions_per_image
-        both = replace(ranks(to_texts, per), text_to_image=ranks(to_images, per).text_to_image)
+        answers = split.answers
+        by_text = ranks(to_images, answers).text_to_image
+        both = replace(ranks(to_texts, answers), text_to_image=by_text)
         found = recall(both)
         yield {
             "storage": storage,

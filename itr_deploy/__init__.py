@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from itr_deploy.benchmarking.report import BenchReport
     from itr_deploy.deploy.banks import index_bank
     from itr_deploy.deploy.benching import bench
+    from itr_deploy.deploy.cascading import cascade
     from itr_deploy.deploy.checking import check
     from itr_deploy.deploy.engine_building import build_engine
     from itr_deploy.deploy.ensembling import ensemble
@@ -58,6 +59,7 @@ _MODULES = {
     "benchmarking.report": ("BenchReport",),
     "deploy.banks": ("index_bank",),
     "deploy.benching": ("bench",),
+    "deploy.cascading": ("cascade",),
     "deploy.checking": ("check",),
     "deploy.engine_building": ("build_engine",),
     "deploy.ensembling": ("ensemble",),
@@ -98,6 +100,7 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = [  # noqa: RUF022  # verbs, then objects, then errors, as a reader looks for them
     "bench",
     "build_engine",
+    "cascade",
     "check",
     "doctor",
     "ensemble",

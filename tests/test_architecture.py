@@ -169,7 +169,7 @@ print("loaded:", sorted(new & {"numpy", "torch", "lancedb", "pyarrow", "onnxrunt
 
 
 VERBS = [
-    *("bench", "build_engine", "check", "doctor", "ensemble", "evaluate", "export"),
+    *("bench", "build_engine", "cascade", "check", "doctor", "ensemble", "evaluate", "export"),
     *("export_reranker", "index", "index_bank", "index_coarse", "inspect", "profile_routes"),
     *("search", "tune", "verify"),
 ]

@@ -16,6 +16,7 @@ import pytest
 
 import itr_deploy
 from itr_deploy.cli.verbs import VERBS
+from itr_deploy.models.registry import FAMILIES, RERANKERS
 from tests.support.golden import TEXT
 from tests.support.pages import PAGES, ROOT, blocks, commands, name_of, titled
 
@@ -32,6 +33,27 @@ def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
 def test_every_page_is_in_the_navigation() -> None:
     shown = set(re.findall(r'"([\w/-]+\.md)"', (ROOT / "zensical.toml").read_text("utf-8")))
     assert shown == {p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").rglob("*.md")}
+
+
+def test_the_page_of_published_figures_has_every_row_and_no_other() -> None:
+    lines = (ROOT / "docs/guides/published.md").read_text("utf-8").splitlines()
+    rows = [row for entry in (*FAMILIES, *RERANKERS) for row in entry.published]
+    expected = [
+        " | ".join(
+            [
+                f"| {row.model} ({row.source})",
+                row.protocol.name,
+                *(
+                    " / ".join(map(str, part or ()))
+                    for part in (row.image_to_text, row.text_to_image)
+                ),
+                f"{row.rsum} |",
+            ]
+        )
+        for row in rows
+    ]
+    shown = [line for line in lines if re.search(r"\d \|$", line) and " test" in line]
+    assert sorted(shown) == sorted(expected)
 
 
 def test_every_verb_is_shown_on_some_page() -> None:

@@ -21,7 +21,7 @@ from itr_deploy.bundle.modality import other
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import UsageError
 from itr_deploy.models.contract import PlainMatcher
-from itr_deploy.parity.trained import read_trained
+from itr_deploy.parity.trained import read_trained, trained_ids
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.retriever import Retriever
 
@@ -101,6 +101,7 @@ def _batches(
         part = gallery[: min(ITEMS, count - start)]
         images, texts = (query, part) if options.query == "image" else (part, query)
         ids, lengths = matcher.text.token_ids(texts)
+        ids = trained_ids(matcher.bundle.manifest, ids)
         yield torch.from_numpy(images), torch.from_numpy(ids), torch.from_numpy(lengths)
 
 

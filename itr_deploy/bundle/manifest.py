@@ -324,6 +324,27 @@ class Member(Record):
     provenance: Provenance
 
 
+class Front(Record):
+    """The dual encoder in front of a cascade's matcher: its vectors are the coarse embedding.
+
+    Attributes:
+        family: Its family.
+        options: What it was exported with.
+        members: Where it came from, if it is an ensemble; else empty.
+        encoding_id: That of its own bundle.
+        provenance: Where it came from.
+        matcher_words: Size of the matcher's vocabulary: words from this number on are known to the
+            dual encoder alone.
+    """
+
+    family: Name
+    options: dict[Name, Setting]
+    members: tuple[Member, ...] = ()
+    encoding_id: str
+    provenance: Provenance
+    matcher_words: Size
+
+
 class Manifest(Record):
     """The whole manifest.
 
@@ -338,6 +359,7 @@ class Manifest(Record):
     precision: Precision = "float32"
     quantization: Quantization | None = None
     members: tuple[Member, ...] = ()
+    front: Front | None = None
     embedding_dim: Size
     images: ImageItems
     texts: TextItems
@@ -350,6 +372,12 @@ class Manifest(Record):
     encoding_id: str
     provenance: Provenance
     files: dict[Name, FileInfo]
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Bundles that are no cascades can be read by versions that know of none.
+        found: dict[str, Any] = dump(self)
+        return {name: v for name, v in found.items() if name != "front" or v is not None}
 
     @property
     def matching(self) -> Precision | Quantization:

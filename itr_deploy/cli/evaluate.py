@@ -31,6 +31,7 @@ from itr_deploy.cli.progress import pair_bar
 from itr_deploy.errors import UsageError
 
 MergeKind = Literal["published", "order"]
+DataSet = Literal["f30k", "coco"]
 RERANK_PANEL = "Re-ranking"
 
 app = typer.Typer(add_completion=False)
@@ -90,6 +91,14 @@ def evaluate(
             rich_help_panel=RERANK_PANEL,
         ),
     ] = None,
+    mean_with: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIRECTORY",
+            help="Rank by the mean with the scores of another evaluation of the same images and "
+            "captions, made with --save-scores. Several are allowed.",
+        ),
+    ] = None,
     baseline: Baseline = None,
     checkpoints: Checkpoints = None,
     images: Annotated[
@@ -107,6 +116,28 @@ def evaluate(
             help="Also average over so many folds of the images: 5 for MS-COCO's 1K figures.",
         ),
     ] = 1,
+    first: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Only the first N captions and their images; published dev figures are of 5000.",
+        ),
+    ] = None,
+    captions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The captions, as Karpathy's JSON: dataset_coco.json. Default: the split's files.",
+        ),
+    ] = None,
+    published: Annotated[
+        DataSet | None,
+        typer.Option(
+            help="Which test set the split is, to show the published figures on it: Flickr30K, or "
+            "MS-COCO's 5,000 images, with --folds 5 its 1K figures too."
+        ),
+    ] = None,
     save_scores: Annotated[
         bool, typer.Option("--save-scores", help="Keep the score matrix, scores/scores.npy.")
     ] = False,
@@ -139,9 +170,13 @@ def evaluate(
             merge=merge,
             image_neighbours=image_neighbours,
             text_neighbours=text_neighbours,
+            mean_with=mean_with or (),
             checkpoints=checkpoints or (),
             images=images,
             folds=folds,
+            first=first,
+            captions=captions,
+            published=published,
             save_scores=save_scores,
             force=force,
             device=device,

@@ -23,6 +23,7 @@ MAKE, SEARCH, MEASURE, LOOK = "Make a bundle", "Search", "Measure and tune", "Lo
 VERBS = {
     "export": Verb(MAKE, "Turn a trained checkpoint into a bundle."),
     "ensemble": Verb(MAKE, "Join several bundles into one that scores with all of them."),
+    "cascade": Verb(MAKE, "Put a dual encoder in front of a matcher."),
     "verify": Verb(MAKE, "Compare a bundle with its checkpoint in PyTorch."),
     "check": Verb(MAKE, "Check a bundle for what TensorRT would refuse."),
     "build-engine": Verb(MAKE, "Build TensorRT engines out of a bundle."),

@@ -6,6 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from itr_deploy.bundle.modality import MATCHERS, Modality
+from itr_deploy.bundle.published import (
+    CAPTIONS_PER_IMAGE,
+    PROTOCOLS,
+    DataSet,
+    EvaluationProtocol,
+)
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.split import Split, read_split
@@ -16,7 +22,8 @@ from itr_deploy.evaluation.measures.reranking import MergeKind
 from itr_deploy.evaluation.options import Options, RerankOptions
 from itr_deploy.evaluation.progress import BAR, QUIET, Bar
 from itr_deploy.evaluation.report.model import EvaluationReport
-from itr_deploy.models.registry import FAMILIES, published
+from itr_deploy.models.registry import FAMILIES
+from itr_deploy.models.registry import published as figures_of
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists
 from itr_deploy.runtime.rerank.reranking import reranker_of
@@ -34,9 +41,13 @@ from itr_deploy.values import FLAG, PATH, TEXT, checked, choice, each, whole
     merge=choice(MergeKind),
     image_neighbours=PATH,
     text_neighbours=PATH,
+    mean_with=each(PATH),
     checkpoints=each(PATH),
     images=PATH,
     folds=whole(1),
+    first=whole(1),
+    captions=PATH,
+    published=choice(DataSet),
     save_scores=FLAG,
     force=FLAG,
     device=TEXT,
@@ -55,9 +66,13 @@ def evaluate(
     merge: MergeKind | None = None,
     image_neighbours: str | Path | None = None,
     text_neighbours: str | Path | None = None,
+    mean_with: Sequence[str | Path] = (),
     checkpoints: Sequence[str | Path] = (),
     images: str | Path | None = None,
     folds: int = 1,
+    first: int | None = None,
+    captions: str | Path | None = None,
+    published: DataSet | None = None,
     save_scores: bool = False,
     force: bool = False,
     device: str = "cpu",
@@ -85,11 +100,21 @@ def evaluate(
         image_neighbours: For ``rerank``: neighbour lists of the images (.npz) instead of pooled
             embeddings.
         text_neighbours: The same for the captions.
+        mean_with: Directories of evaluations of the same images and captions, made with
+            ``save_scores``: rank by the mean of their scores and this bundle's, as the field's
+            ensembles do. For models that no ensemble bundle takes together.
         checkpoints: Also score with the PyTorch model of these checkpoints and report the
             difference of every figure: one checkpoint, or one per member of an ensemble; with
             ``rerank``, the re-ranker's last.
         images: Directory of pictures named by the split's ids, for the page's examples.
         folds: Also average over this many folds of the images: 5 for MS-COCO's 1K figures.
+        first: Evaluate on the first captions of the split, this many, and the images that they
+            belong to. The published programs take the first 5,000 of a dev split.
+        captions: The captions, as a JSON file of Karpathy's splits such as ``dataset_coco.json``;
+            by default the split's own files.
+        published: The data set that the split is of, ``"f30k"`` or ``"coco"``: the report then has
+            the published figures of this family on it. They are of the whole test set, with
+            ``folds=5`` for MS-COCO's 1K figures.
         save_scores: Keep the score matrix, ``scores/scores.npy``.
         force: Replace a finished evaluation.
         device: ``"cpu"`` or ``"cuda"``.
@@ -105,7 +130,8 @@ def evaluate(
         InputError: The data cannot be read or does not fit the bundle.
         OutputError: The output is finished or is not an evaluation, or writing fails.
         SetupError: PyTorch is not installed, for ``checkpoints``.
-        UsageError: Options exclude each other, or the bundle's graphs do not output the steps.
+        UsageError: Options exclude each other, or the bundle's graphs do not output the steps;
+            ``first`` or ``published`` does not fit the split.
     """
     given: dict[Modality, str | Path | None] = {
         "image": image_neighbours,
@@ -116,9 +142,17 @@ def evaluate(
         raise UsageError(
             "merge= and neighbour lists are for re-ranking; give rerank=True (--rerank) with them"
         )
+    if any(Path(path).resolve() == Path(output).resolve() for path in mean_with):
+        raise UsageError(
+            f"mean_with={str(output)!r} (--mean-with) is the output itself; give another output "
+            "(--output)"
+        )
     check_evaluation_output(Path(output), force=force)
     matcher = Matcher.load(bundle, device=device, backend=backend)
-    read = read_split(Path(data), split)
+    read = read_split(
+        Path(data), split, captions=None if captions is None else Path(captions), first=first
+    )
+    protocols = PROTOCOLS if published is None else _protocols(published, read, folds)
     options = Options(
         candidates=candidates,
         folds=folds,
@@ -126,11 +160,31 @@ def evaluate(
         images=None if images is None else Path(images),
         save_scores=save_scores,
         force=force,
+        mean_with=[Path(path) for path in mean_with],
         rerank=_rerank_options(matcher, lists, merge or "published") if rerank else None,
         baseline=_baseline(matcher, read, checkpoints, rerank) if checkpoints else None,
-        published=published(_families(matcher, rerank)),
+        published=figures_of(_families(matcher, rerank), protocols),
+        data_set=published,
     )
     return evaluate_split(matcher, read, Path(output), options, bar)
+
+
+def _protocols(data_set: DataSet, split: Split, folds: int) -> list[EvaluationProtocol]:
+    """The protocols on a data set that an evaluation of this split follows.
+
+    Raises:
+        UsageError: There are none: the split is not the test set.
+    """
+    images, captions = len(split.image_ids), len(split.captions)
+    own = [protocol for protocol in PROTOCOLS if protocol.data_set == data_set]
+    found = [protocol for protocol in own if protocol.fits(images, captions, folds)]
+    if not found:
+        size = own[0].images
+        raise UsageError(
+            f"published={data_set!r} (--published): the figures are of {size} images and "
+            f"{size * CAPTIONS_PER_IMAGE} captions; this split has {images} and {captions}"
+        )
+    return found
 
 
 def _families(matcher: Matcher, rerank: bool) -> set[str]:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from itr_deploy.bundle.manifest import Front
 from itr_deploy.bundle.modality import MODALITIES
 from itr_deploy.bundle.store import MANIFEST, PARITY, RERANKER_PARITY, read_bundle
 from itr_deploy.errors import BundleError, GalleryError
@@ -82,6 +83,7 @@ def _bundle(path: Path, verify: bool) -> dict[str, Any]:
         "bytes": size,
         **({"verified": {"files": len(manifest.files), "bytes": size}} if verify else {}),
         "provenance": manifest.provenance.model_dump(),
+        **({} if manifest.front is None else {"front": _front(manifest.front)}),
         "members": [
             {
                 "member": f"m{number}",
@@ -117,6 +119,17 @@ def _bundle(path: Path, verify: bool) -> dict[str, Any]:
             for modality in MODALITIES
             for spec in manifest.items(modality).tensors
         ],
+    }
+
+
+def _front(front: Front) -> dict[str, Any]:
+    """The dual encoder of a cascade."""
+    return {
+        "family": front.family,
+        "options": front.options,
+        "members": [member.family for member in front.members],
+        "checkpoint": front.provenance.checkpoint,
+        "sha256": front.provenance.checkpoint_sha256[:12],
     }
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from itr_deploy.bundle.files import sha256_of, write_json
+from itr_deploy.bundle.manifest import Manifest
 from itr_deploy.bundle.store import PARITY, RERANKER_PARITY, Bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.errors import InputError, OutputError, UsageError
@@ -50,7 +51,8 @@ def verify(
 ) -> ParityReport:
     """Compare a bundle, or its re-ranker, with the checkpoint it was made from.
 
-    The report is written into the bundle, if the bundle is writable.
+    Of a cascade, that is the matcher's checkpoint. The report is written into the bundle, if the
+    bundle is writable.
 
     Args:
         bundle: The bundle's directory.
@@ -71,7 +73,8 @@ def verify(
         CheckpointError: The checkpoint cannot be read, or is not the bundle's.
         InputError: The data cannot be read.
         SetupError: PyTorch or onnx is not installed.
-        UsageError: The bundle is an ensemble, or a tolerance is not above 0.
+        UsageError: The bundle is an ensemble, the checkpoint that of a cascade's dual encoder, or a
+            tolerance is not above 0.
     """
     bundle, checkpoint = Path(bundle), Path(checkpoint)
     opened = read_bundle(bundle)
@@ -109,6 +112,11 @@ def _verify_matcher(
         raise UsageError(
             f"{bundle.path} is an ensemble, compared with its members when it was made; "
             "verify the members' bundles with their checkpoints"
+        )
+    if _is_fronts(manifest, checkpoint):
+        raise UsageError(
+            f"{checkpoint} is that of the dual encoder in front of {bundle.path}, which was "
+            "compared with its own bundle when the cascade was made; verify that bundle"
         )
     progress(f"reading {checkpoint.name}")
     trained = read_trained(manifest, bundle.path, checkpoint)
@@ -150,8 +158,19 @@ def _is_rerankers(bundle: Bundle, checkpoint: Path) -> bool:
     )
 
 
+def _is_fronts(manifest: Manifest, checkpoint: Path) -> bool:
+    """Whether a checkpoint is that of a cascade's dual encoder, and not the matcher's too."""
+    front, own = manifest.front, manifest.provenance.checkpoint_sha256
+    return (
+        front is not None
+        and checkpoint.is_file()
+        and sha256_of(checkpoint) == front.provenance.checkpoint_sha256 != own
+    )
+
+
 def _real_sample(matcher: Matcher, directory: Path, split_name: str, images: int) -> Sample:
     from itr_deploy.parity.samples import Sample
+    from itr_deploy.parity.trained import trained_ids
 
     split = read_split(directory, split_name).first(images)
     if split.given.counts is not None:
@@ -165,4 +184,5 @@ def _real_sample(matcher: Matcher, directory: Path, split_name: str, images: int
         arrays |= {
             name: np.array(extra, np.float32) for name, extra in places.items() if extra is not None
         }
-    return Sample(arrays, *matcher.text.token_ids(split.captions))
+    ids, lengths = matcher.text.token_ids(split.captions)
+    return Sample(arrays, trained_ids(matcher.bundle.manifest, ids), lengths)

@@ -21,7 +21,11 @@ def check_bundle(machine: Machine, path: Path) -> Iterator[Check]:
         yield problem_of("bundle", error)
         return
     manifest = bundle.manifest
-    found = f"{manifest.family}, {manifest.matching}, {len(manifest.graphs)} graphs, checksums fit"
+    behind = "" if manifest.front is None else f" behind {manifest.front.family}"
+    found = (
+        f"{manifest.family}{behind}, {manifest.matching}, {len(manifest.graphs)} graphs, "
+        "checksums fit"
+    )
     yield Check(f"bundle {path}", "ok", found)
     try:
         for directory in engine_directories(bundle):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,7 @@ from itr_deploy.evaluation.measures.search_stages import (
     Staged,
     one_product,
     staged,
+    with_mean,
     with_reranking,
 )
 from itr_deploy.evaluation.measures.split_ranks import Ranking, SplitRanks, split_ranks
@@ -47,9 +49,11 @@ from itr_deploy.evaluation.progress import QUIET, Bar
 from itr_deploy.evaluation.report.build import (
     baseline_figures,
     cascade_figures,
+    collapse_warning,
     evaluated_bundle,
     evaluated_data,
     fold_figures,
+    published_figures,
     rerank_figures,
     shortlist_figures,
     stage_figures,
@@ -60,8 +64,11 @@ from itr_deploy.evaluation.report.page import page
 from itr_deploy.evaluation.report.pictures import Pictures
 from itr_deploy.evaluation.request import request_digest, scoring_kind
 from itr_deploy.evaluation.scores.coarse import Coarse
+from itr_deploy.evaluation.scores.combined import Mean
 from itr_deploy.evaluation.scores.fill import fill, resume_matrix, scoring_digest
+from itr_deploy.evaluation.scores.grid import length
 from itr_deploy.evaluation.scores.matrix import ScoreMatrix
+from itr_deploy.evaluation.scores.saved import saved_scores
 from itr_deploy.evaluation.scores.scorers import BundleScorer, ShortlistScorer, StepScorer
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
 from itr_deploy.evaluation.scores.split_scores import Scores, SplitScores
@@ -99,10 +106,11 @@ def evaluate(
             graphs do not output the steps.
     """
     _check(matcher, split, options)
-    images, answers = len(split.regions), split.answers
+    answers = split.answers
     pictures = Pictures(options.images, split.image_ids)
     check_evaluation_output(output, force=options.force)
-    request = request_digest(matcher, split, options)
+    others = [saved_scores(path, split) for path in options.mean_with]
+    request = request_digest(matcher, split, options, others)
     report = finished(output, request, force=options.force)
     if report is not None:
         log.warning(
@@ -117,8 +125,8 @@ def evaluate(
     items = SplitItems(matcher, split)
     matrix, coarse, scored = split_scores(items, output / SCORES, options, bar)
     seconds = time.monotonic() - began
-    ranking = _Rankings(matcher, split, coarse, options, bar)
-    own = split_ranks(ranking.of(matrix, ranking.bundle), images, answers, options.folds)
+    ranking = _Rankings(matcher, split, coarse, options, others, bar)
+    own = split_ranks(ranking.of(matrix, ranking.bundle), answers, options.folds)
     own_work = [(matrix, scored > 0)]
     cascade = None
     widths = cascade_widths(matcher.bundle.manifest.pipeline, coarse)
@@ -132,16 +140,17 @@ def evaluate(
     report = EvaluationReport(
         bundle=evaluated_bundle(matcher),
         data=evaluated_data(split),
-        scoring=f"shortlist of {options.candidates}" if options.candidates else "exhaustive",
+        scoring=_scoring(options),
+        mean_with=tuple(map(str, options.mean_with)) or None,
         recall=recall(stages.stages[-1].ranks),
         stages=stage_figures(stages),
         shortlists=shortlist_figures(stages),
         cascade=None if cascade is None else cascade_figures(stages, cascade),
         rerank=rerank_figures(matcher, options.rerank, own) if options.rerank else None,
-        steps=step_figures(matrix, answers.captions_per_image)
-        if options.steps is not None
-        else None,
+        steps=step_figures(matrix, answers) if options.steps is not None else None,
         folds=fold_figures(own),
+        published=None if options.data_set is None else published_figures(options.published),
+        warning=collapse_warning(matrix.plane()) if options.candidates is None else None,
         run=Run(
             pairs_scored=scored,
             scoring_seconds=round(seconds, 3),
@@ -155,7 +164,7 @@ def evaluate(
         other = baseline_scores(options.baseline, split, output / BASELINE, options.force, bar)
         own_work.append((other, not kept_before))
         theirs = ranking.of(other, options.baseline.network)
-        compared = split_ranks(theirs, images, answers, options.folds)
+        compared = split_ranks(theirs, answers, options.folds)
         found = baseline_figures(options.baseline.name, own, compared)
         report = report.model_copy(update={"baseline": found})
     write_file(output / PAGE, page(report, stages, split, pictures, options.published))
@@ -187,20 +196,41 @@ def _check(matcher: Matcher, split: Split, options: Options) -> None:
         raise UsageError(
             "a baseline, steps and re-ranking take every pair; give them without a shortlist"
         )
-    folds = split.answers.folds(len(split.regions), options.folds)
+    if options.mean_with and (whole or options.candidates is not None):
+        raise UsageError(
+            "mean_with= (--mean-with) ranks by scores of several models; give it without a "
+            "baseline, steps, re-ranking and a shortlist"
+        )
+    folds = split.answers.folds(options.folds)
     if options.rerank is not None:
         record = reranker_of(matcher)
-        check_enough(record, *(part.stop - part.start for part in folds[0]))
+        for part in folds:
+            check_enough(record, *(length(items) for items in part))
         check_lists(split, options.rerank.lists, record, folds)
 
 
+def _scoring(options: Options) -> str:
+    """What was scored, in words."""
+    if options.candidates is not None:
+        return f"shortlist of {options.candidates}"
+    if options.mean_with:
+        return f"exhaustive, mean of {1 + len(options.mean_with)} models"
+    return "exhaustive"
+
+
 class _Rankings:
-    """The scores by which a split is ranked: a matcher's own, or a re-ranker's."""
+    """The scores by which a split is ranked: a matcher's own, a mean of several, a re-ranker's."""
 
     def __init__(
-        self, matcher: Matcher, split: Split, coarse: Coarse, options: Options, bar: Bar
+        self,
+        matcher: Matcher,
+        split: Split,
+        coarse: Coarse,
+        options: Options,
+        others: Sequence[ScoreMatrix],
+        bar: Bar,
     ) -> None:
-        self._bar, self._rerank = bar, options.rerank
+        self._bar, self._rerank, self._others = bar, options.rerank, others
         if self._rerank is not None:
             self._record, self._merge = reranker_of(matcher), self._rerank.merge
             self._similarities = SplitSimilarities(coarse, split, self._rerank.lists)
@@ -214,7 +244,8 @@ class _Rankings:
         """The ranking by a matrix, re-ranked if requested."""
 
         def plain(images: slice, captions: slice) -> Scores:
-            return matrix.plane().part(images, captions)
+            parts = [entry.plane().part(images, captions) for entry in (matrix, *self._others)]
+            return Mean(parts) if self._others else parts[0]
 
         def again(images: slice, captions: slice) -> Scores:
             assert network is not None
@@ -252,9 +283,10 @@ def _stages(
     data: SplitScores, matcher: Matcher, options: Options, own: SplitRanks, cascade: Cascade | None
 ) -> Staged:
     """How every stage of a search ranks the split."""
-    exhaustive, per = None, data.answers.captions_per_image
+    exhaustive = None
     if options.candidates is None:
-        exhaustive = ranks(data.scores, per) if options.rerank is not None else own.ranks
+        alone = options.rerank is None and not options.mean_with
+        exhaustive = own.ranks if alone else ranks(data.scores, data.answers)
     manifest = matcher.bundle.manifest
     pipeline = manifest.pipeline
     widths = {query: options.candidates or pipeline.width(query) for query in MODALITIES}
@@ -264,4 +296,6 @@ def _stages(
         stages = staged(data, exhaustive=exhaustive, widths=widths, cascade=cascade)
     if exhaustive is not None and isinstance(own.scores, TwoWayMerge):
         return with_reranking(stages, own.scores, own.ranks, exhaustive)
+    if isinstance(own.scores, Mean):
+        return with_mean(stages, own.scores, own.ranks)
     return stages

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from itr_deploy.bundle.modality import Modality
-from itr_deploy.bundle.published import Published
+from itr_deploy.bundle.published import DataSet, Published
 from itr_deploy.evaluation.measures.baseline import Baseline
 from itr_deploy.evaluation.measures.reranking import MergeKind
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists
@@ -29,8 +29,12 @@ class Options:
         force: Replace a finished evaluation.
         rerank: Re-rank every query's best and merge both directions, with these options; None does
             not re-rank.
+        mean_with: Directories of evaluations of the same images and captions that kept their
+            scores: the split is ranked by the mean of these and the bundle's.
         baseline: Also score the split with this and report the difference of every figure.
         published: Published figures to show next to the measured ones on the page.
+        data_set: The data set that the split is of; the published figures on it are part of the
+            report, and the page shows no others. None if it is not said.
     """
 
     candidates: int | None = None
@@ -40,8 +44,10 @@ class Options:
     save_scores: bool = False
     force: bool = False
     rerank: RerankOptions | None = None
+    mean_with: Sequence[Path] = ()
     baseline: Baseline | None = None
     published: Sequence[Published] = ()
+    data_set: DataSet | None = None
 
 
 @dataclass(frozen=True)

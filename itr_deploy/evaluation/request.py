@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from itr_deploy.bundle.files import canonical_json
 from itr_deploy.bundle.manifest import Manifest
 from itr_deploy.evaluation.data.split import Split
 from itr_deploy.evaluation.options import Options
 from itr_deploy.evaluation.scores.fill import scoring_digest
+from itr_deploy.evaluation.scores.matrix import ScoreMatrix
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists
 
 
-def request_digest(matcher: Matcher, split: Split, options: Options) -> str:
-    """Hexadecimal SHA-256 of all that decides a report: bundle, data, options.
+def request_digest(
+    matcher: Matcher, split: Split, options: Options, others: Sequence[ScoreMatrix] = ()
+) -> str:
+    """Hexadecimal SHA-256 of all that decides a report: bundle, data, options, others' scores.
 
     What ran the graphs is not part of it; the report says it.
     """
@@ -33,6 +37,10 @@ def request_digest(matcher: Matcher, split: Split, options: Options) -> str:
         "lists": rerank and {modality: _digest(lists) for modality, lists in rerank.lists.items()},
         "baseline": options.baseline and dict(options.baseline.identity),
     }
+    if others:
+        asked["mean_with"] = [entry.identity for entry in others]
+    if options.data_set is not None:
+        asked["published"] = [row.title for row in options.published]
     return hashlib.sha256(canonical_json(asked)).hexdigest()
 
 

@@ -87,6 +87,11 @@ def check_same_inputs(members: Sequence[Bundle]) -> None:
     """
     first = members[0]
     for member in members:
+        if member.manifest.front is not None:
+            raise BundleError(
+                f"{member.path}: a cascade is no member of an ensemble; join the matchers, then "
+                "put the dual encoder in front of them with itr-deploy cascade"
+            )
         if member.manifest.images.views is not None:
             raise BundleError(
                 f"{member.path}: its images have {member.manifest.images.views} vectors of which "

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from importlib import import_module
 from typing import Any
 
-from itr_deploy.bundle.published import Published
+from itr_deploy.bundle.published import PROTOCOLS, EvaluationProtocol, Published
 from itr_deploy.models.family import Family, RerankerFamily
 
 __all__ = [
@@ -66,8 +66,14 @@ def reranker_family(name: str) -> RerankerFamily:
     return {entry.name: entry for entry in RERANKERS}[name]
 
 
-def published(names: Iterable[str]) -> tuple[Published, ...]:
-    """Figures from the papers of these families and re-rankers; unregistered ones are skipped."""
+def published(
+    names: Iterable[str], protocols: Collection[EvaluationProtocol] = PROTOCOLS
+) -> tuple[Published, ...]:
+    """Figures from the papers of these families and re-rankers, on some of the test sets.
+
+    Names that are not registered are skipped.
+    """
     own = {entry.name: entry.published for entry in FAMILIES}
     own |= {entry.name: entry.published for entry in RERANKERS}
-    return tuple(row for name in sorted(names) for row in own.get(name, ()))
+    rows = (row for name in sorted(names) for row in own.get(name, ()))
+    return tuple(row for row in rows if row.protocol in protocols)

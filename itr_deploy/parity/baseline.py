@@ -20,7 +20,7 @@ from itr_deploy.evaluation.measures.reranking import Network
 from itr_deploy.evaluation.scores.grid import Grid
 from itr_deploy.exporters.reranker import network_of
 from itr_deploy.models.contract import TrainedMatcher
-from itr_deploy.parity.trained import read_reranker, read_trained
+from itr_deploy.parity.trained import read_reranker, read_trained, trained_ids
 from itr_deploy.runtime.encoding.images import checked_images
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.matrices import Inputs
@@ -108,7 +108,8 @@ class TorchScorer:
         self._weights = weights
         self._split = split
         self._images = checked_images(split.given, matcher.bundle.manifest.images)
-        self._ids, self._lengths = matcher.text.token_ids(split.captions)
+        ids, self._lengths = matcher.text.token_ids(split.captions)
+        self._ids = trained_ids(matcher.bundle.manifest, ids)
 
     @property
     def grid(self) -> Grid:

@@ -94,7 +94,7 @@ def compare_changed(
     got = matcher.score(texts=(ids, lengths), images=split.given)
     progress(f"the {split.name} split before {origin.change}")
     expected = _scores(origin.before, split.regions, ids, lengths)
-    changes = rank_change(got, expected, split.captions_per_image)
+    changes = rank_change(got, expected, split.answers)
     if not origin.exact:
         return ChangedParity((), (), changes)
     name = f"{split.name} split before {origin.change}"

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.modality import direction_title
+from itr_deploy.evaluation.data.answers import Answers
 from itr_deploy.evaluation.measures.recall import CUTOFFS, ranks, recall_curve
 from itr_deploy.runtime.ranking import ROUNDING
 
@@ -43,10 +44,13 @@ class RankChange:
 
 
 def rank_change(
-    got: NDArray[np.float32], reference: NDArray[np.float32], per: int
+    got: NDArray[np.float32], reference: NDArray[np.float32], answers: Answers | int
 ) -> tuple[RankChange, RankChange]:
-    """Changes in both directions of ``[images, texts]``; an image's ``per`` texts are adjacent."""
-    after, before = ranks(got, per), ranks(reference, per)
+    """Changes in both directions of ``[images, texts]``.
+
+    ``answers`` says which texts belong to which image, or how many consecutive ones each has.
+    """
+    after, before = ranks(got, answers), ranks(reference, answers)
     return (
         _change(
             direction_title("text"), got.T, reference.T, after.text_to_image, before.text_to_image
@@ -64,6 +68,9 @@ def _change(
     after: NDArray[np.int64],
     before: NDArray[np.int64],
 ) -> RankChange:
+    asked = before > 0
+    got, reference = got[asked], reference[asked]
+    after, before = after[asked], before[asked]
     return RankChange(
         name=name,
         queries=len(got),

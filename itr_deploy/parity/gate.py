@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,6 +21,7 @@ from itr_deploy.bundle.modality import (
     direction_title,
 )
 from itr_deploy.errors import ParityError
+from itr_deploy.evaluation.measures.collapse import collapse
 from itr_deploy.models.contract import DeployedMatcher, TrainedMatcher
 from itr_deploy.parity.encoded_samples import SampleEncoder
 from itr_deploy.parity.report import (
@@ -35,6 +37,8 @@ from itr_deploy.runtime.encoding.checks import NotFiniteError
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.scorer import Scorer
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[str], None]
 Pairs = list[tuple[str, NDArray[Any], NDArray[Any]]]
@@ -100,6 +104,8 @@ def _compared(
         if whole:
             raise ParityError("the bundle lacks the model's prefilter; no bundle was written")
         unchecked.append("the prefilter: the bundle has none, an older itr-deploy exported it")
+    if matcher.bundle.manifest.front is not None:
+        unchecked.append("the coarse embedding: the dual encoder's, compared by cascade")
     if trained.deployed.padded_together is None:
         progress("independence of batch and padding")
         invariance = gate.invariance(1)
@@ -139,6 +145,8 @@ class _Gate:
     def encoder_outputs(self) -> list[Comparison]:
         """Every output of both encoders, padding included."""
         deployed, outputs = self._trained.deployed, dict[str, Pairs]()
+        # A cascade's embedding is its dual encoder's.
+        own = self._matcher.bundle.manifest.front is None
         for sample in self._samples:
             with torch.inference_mode():
                 references = {
@@ -147,8 +155,8 @@ class _Gate:
                 }
             for modality in MODALITIES:
                 got = self._encoder.outputs(modality, sample)
-                names = [*self._encoder.stored(modality), "embedding"]
-                for name, reference in zip(names, references[modality], strict=True):
+                names = [*self._encoder.stored(modality), *(["embedding"] if own else [])]
+                for name, reference in zip(names, references[modality], strict=own):
                     key = f"{modality}_{name}"
                     pair = (sample.name, got[key], reference.numpy())
                     outputs.setdefault(key, []).append(pair)
@@ -250,6 +258,9 @@ class _Gate:
     def ranks(self, sample: Sample) -> tuple[RankComparison, ...]:
         """Rankings in both directions, per storage type, compared with the plain model's."""
         reference, allowed = self._plain_scores(sample), self._tolerances
+        collapsed = collapse(reference)
+        if collapsed is not None:
+            log.warning("%s (by the scores of %s)", collapsed, sample.name)
         form, found = self._encoder.as_searched(sample), []
         for storage in self._storages:
             tolerance, keep = 2 * allowed.scores[storage], allowed.best_kept.get(storage)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from itr_deploy.bundle.files import sha256_of
 from itr_deploy.bundle.manifest import Manifest, Member
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import BundleError, CheckpointError
+from itr_deploy.exporters.text import SPECIAL_WORDS
 from itr_deploy.models.contract import TrainedMatcher, TrainedReranker
 from itr_deploy.models.registry import family, reranker_family
+from itr_deploy.runtime.text.words import UNKNOWN
 
 
 def read_trained(made: Manifest | Member, bundle: Path, checkpoint: Path) -> TrainedMatcher:
@@ -43,6 +48,17 @@ def read_trained(made: Manifest | Member, bundle: Path, checkpoint: Path) -> Tra
             f"{origin.checkpoint} (sha256 {origin.checkpoint_sha256[:12]})"
         )
     return trained
+
+
+def trained_ids(manifest: Manifest, token_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """A bundle's token ids as the matcher's checkpoint knows them.
+
+    Words of a cascade that its dual encoder alone knows are unknown to the matcher.
+    """
+    if manifest.front is None:
+        return token_ids
+    unknown = SPECIAL_WORDS[UNKNOWN]
+    return np.where(token_ids < manifest.front.matcher_words, token_ids, unknown)
 
 
 def read_reranker(bundle: Bundle, checkpoint: Path) -> TrainedReranker:

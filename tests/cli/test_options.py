@@ -11,6 +11,7 @@ import typer
 
 import itr_deploy
 from itr_deploy.bundle import manifest
+from itr_deploy.bundle.published import DataSet
 from itr_deploy.cli import build_engine, evaluate, export, options, tune
 from itr_deploy.cli.verbs import VERBS
 from itr_deploy.engines.files import EngineTarget, HardwareCompatibility
@@ -43,6 +44,7 @@ OTHERWISE = {
         (options.EngineTarget, EngineTarget),
         (build_engine.HardwareCompatibility, HardwareCompatibility),
         (evaluate.MergeKind, MergeKind),
+        (evaluate.DataSet, DataSet),
         (tune.ProjectionChoice, ProjectionChoice),
     ],
 )

@@ -296,6 +296,22 @@ def test_a_re_ranked_evaluation_has_pytorchs_figures(
     assert ("--merge order" in page) == (merge == "published")
 
 
+def test_any_numbers_of_captions_are_re_ranked(world: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(world / "data", tmp_path / "data"))
+    names = (data / "test_ids.txt").read_text().split()
+    counts = [7, 0, *[5] * 9, 6, 7, 5]
+    lines = [name for name, count in zip(names, counts, strict=True) for _ in range(count)]
+    (data / "test_caps_image_ids.txt").write_text("\n".join(lines) + "\n")
+    given = ("--data", data, "--json", "--output")
+    plain = itr_deploy("evaluate", world / "bundle", *given, tmp_path / "plain")
+    found = itr_deploy("evaluate", world / "bundle", *given, tmp_path / "out", "--rerank")
+    assert found.code == 0, found.err
+    stages = {stage["name"]: stage["recall"] for stage in found.json["stages"]}
+    assert stages["matcher, every item"] == plain.json["recall"]
+    assert found.json["recall"] == stages["re-ranked, both directions merged"]
+    assert found.json["data"]["images_without_captions"] == 1
+
+
 def test_one_direction_ranks_as_a_search_that_re_ranks(world: Path, tmp_path: Path) -> None:
     outcome = evaluate(world, tmp_path, "--merge", "order", "--json")
     assert outcome.code == 0, outcome.err

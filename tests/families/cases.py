@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from itr_deploy import export
+from itr_deploy import cascade, export
 from itr_deploy.models.family import Family
 from tests.families import toys
 from tests.families.toys import (
     DUAL,
+    OTHER_WORDS,
     VECTORS,
     VIEWS,
+    WORDS,
     WORDS_ONLY,
     write_checkpoint,
     write_vocabulary,
@@ -57,10 +59,32 @@ def _toy(family: Family, bundles: Bundles) -> tuple[Path, Path]:
     return bundle, bundle.with_suffix(".pth")
 
 
-def _export_toy(family: Family, output: Path) -> None:
+def toy_cascade(bundles: Bundles) -> tuple[Path, Path, Path, Path]:
+    """A cascade, its dual encoder's and its matcher's bundle, and the matcher's checkpoint.
+
+    The dual encoder has other weights than the other toys, and knows other words.
+    """
+    sources = Path(toys.__file__), Path(__file__)
+    matcher, checkpoint = _toy(WORDS_ONLY, bundles)
+    given = {"words": OTHER_WORDS, "seed": 1}
+    front = bundles.once("toy_front", partial(_export_toy, DUAL, **given), *sources)
+    both = bundles.once("toy_cascade", partial(_join, front, matcher), *sources)
+    return both, front, matcher, checkpoint
+
+
+def _join(front: Path, matcher: Path, output: Path) -> None:
+    cascade(front, matcher, output=output)
+
+
+def _cascade(bundles: Bundles) -> tuple[Path, Path]:
+    both, _, _, checkpoint = toy_cascade(bundles)
+    return both, checkpoint
+
+
+def _export_toy(family: Family, output: Path, words: Sequence[str] = WORDS, seed: int = 0) -> None:
     """As the command line exports a registered family."""
-    vocabulary = write_vocabulary(output.with_suffix(".vocab.json"))
-    checkpoint = write_checkpoint(output.with_suffix(".pth"))
+    vocabulary = write_vocabulary(output.with_suffix(".vocab.json"), words)
+    checkpoint = write_checkpoint(output.with_suffix(".pth"), seed)
     with one_torch_thread():
         export(family.name, checkpoint=checkpoint, vocab=vocabulary, output=output)
 
@@ -70,6 +94,7 @@ CASES = (
     FamilyCase("words", "toy_words", partial(_toy, WORDS_ONLY)),
     FamilyCase("dual encoder", "toy_dual", partial(_toy, DUAL)),
     FamilyCase("dual encoder with views", "toy_views", partial(_toy, VIEWS)),
+    FamilyCase("a matcher behind a dual encoder", "toy_words", _cascade),
     FamilyCase("vsrn", "vsrn", partial(_dual, VSRN[0])),
     FamilyCase("vsrn, order", "vsrn", partial(_dual, VSRN[2])),
     FamilyCase("vse_infty, words", "vse_infty", partial(_dual, VSE[0])),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,11 +13,11 @@ import pytest
 import itr_deploy
 from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.errors import BundleError, GalleryError, UsageError
-from itr_deploy.models import registry
+from itr_deploy.evaluation.measures.recall import ranks, recall
+from itr_deploy.models.family import Family
 from itr_deploy.runtime.gallery.read import stored_bytes
 from tests.families.cases import _toy
-from tests.families.test_contract import _names
-from tests.families.toys import DUAL, IMAGE_DIM, TOYS, VECTORS, VIEWS, WIDTH
+from tests.families.toys import DUAL, IMAGE_DIM, VECTORS, VIEWS, WIDTH, WORDS, registered
 from tests.support.exports import Bundles
 from tests.support.items import names
 from tests.support.leaprr import SMALL
@@ -30,10 +29,7 @@ TEXTS = ["a red dog", "the cat sits", "blue house on grass"]
 
 @pytest.fixture(scope="module", autouse=True)
 def _registered() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        own, families = registry.FAMILIES, (*registry.FAMILIES, *TOYS)
-        for module in [module for module in sys.modules.values() if _names(module, own)]:
-            patch.setattr(module, "FAMILIES", families)
+    with registered():
         yield
 
 
@@ -162,6 +158,58 @@ def test_an_evaluation_with_a_shortlist_is_refused(
     report = evaluate()
     assert [stage.name for stage in report.stages] == ["product, every item"]
     assert not any(shortlists for _, shortlists in report.all_shortlists())
+
+
+@pytest.mark.parametrize("family", [DUAL, VIEWS], ids=["one vector", "views"])
+def test_figures_over_folds_are_those_of_the_scores_of_each_fold(
+    family: Family, bundles: Bundles, regions: np.ndarray, tmp_path: Path
+) -> None:
+    bundle, images, per = _toy(family, bundles)[0], 25, 5
+    rng = np.random.default_rng(1)
+    captions = [" ".join(rng.choice(WORDS, 6)) for _ in range(images * per)]
+    np.save(tmp_path / "testall_ims.npy", regions[:images])
+    (tmp_path / "testall_caps.txt").write_text("\n".join(captions) + "\n")
+    report = itr_deploy.evaluate(
+        bundle, data=tmp_path, split="testall", folds=5, output=tmp_path / "out"
+    )
+    scores = Matcher.load(bundle).score(texts=captions, images=regions[:images])
+    found = [first_places(scores[n : n + 5, 5 * n : 5 * n + 25], per) for n in range(0, 25, 5)]
+    assert report.folds is not None
+    mean = report.folds.mean
+    measured = mean.image_to_text.r1, mean.text_to_image.r1
+    np.testing.assert_allclose(measured, np.mean(found, axis=0), atol=1e-9)
+    whole = report.recall.image_to_text.r1, report.recall.text_to_image.r1
+    np.testing.assert_allclose(whole, first_places(scores, per), atol=1e-9)
+
+
+def first_places(scores: np.ndarray, per: int) -> tuple[float, float]:
+    """R@1 both ways; a tie counts against the right answer."""
+    image_of = np.arange(scores.shape[1]) // per
+    own = image_of == np.arange(len(scores))[:, None]
+    by_image = np.where(own, scores, -9).max(1) > np.where(own, -9, scores).max(1)
+    by_caption = np.where(own, scores, -9).max(0) > np.where(own, -9, scores).max(0)
+    return 100 * by_image.mean(), 100 * by_caption.mean()
+
+
+def test_models_of_several_views_are_averaged_by_their_saved_scores(
+    views: Path, dual: Path, regions: np.ndarray, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "test_ims.npy", regions[:10])
+    captions = [
+        f"a {color} {animal} {n % 5}"
+        for n in range(10)
+        for color in WORDS[3:5]
+        for animal in WORDS[1:3]
+    ]
+    (tmp_path / "test_caps.txt").write_text("\n".join(captions) + "\n")
+    evaluate = partial(itr_deploy.evaluate, data=tmp_path)
+    evaluate(views, output=tmp_path / "one", save_scores=True)
+    report = evaluate(dual, output=tmp_path / "both", mean_with=[tmp_path / "one"])
+    scores = [
+        Matcher.load(bundle).score(texts=captions, images=regions[:10]) for bundle in (views, dual)
+    ]
+    expected = recall(ranks((scores[0] + scores[1]) / 2, 4))
+    assert report.recall.rsum == pytest.approx(expected.rsum)
 
 
 @pytest.mark.slow

@@ -7,15 +7,20 @@ as a family's author would write them, using only the contract.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from itr_deploy.exporters.text import SPECIAL_WORDS
+from itr_deploy.models import registry
 from itr_deploy.models.checkpoints import load_checkpoint, load_weights
 from itr_deploy.models.contract import (
     Deployed,
@@ -32,7 +37,16 @@ from itr_deploy.models.options import FamilyOptions
 
 IMAGE_DIM, WIDTH = 12, 8
 WORDS = ("a", "dog", "cat", "red", "blue", "runs", "sits", "on", "grass", "house")
-VOCABULARY = {**SPECIAL_WORDS, **{word: 4 + place for place, word in enumerate(WORDS)}}
+OTHER_WORDS = ("bird", "house", "red", "cat", "on", "runs", "sits", "grass", "dog", "<mask>")
+"""As many, of which some are others and most have other numbers."""
+
+
+def numbered(words: Sequence[str]) -> dict[str, int]:
+    """A vocabulary, with the special words."""
+    return {**SPECIAL_WORDS, **{word: 4 + place for place, word in enumerate(words)}}
+
+
+VOCABULARY = numbered(WORDS)
 
 
 class Weights(nn.Module):
@@ -219,16 +233,16 @@ class DeployedViews(DeployedDual):
         return (l2_norm(views, -1).flatten(1),)
 
 
-def write_checkpoint(path: Path) -> Path:
+def write_checkpoint(path: Path, seed: int = 0) -> Path:
     """A toy's checkpoint, of random weights."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     torch.save({"model": Weights().state_dict()}, path)
     return path
 
 
-def write_vocabulary(path: Path) -> Path:
-    """The toys' vocabulary."""
-    path.write_text(json.dumps({"word2idx": VOCABULARY}))
+def write_vocabulary(path: Path, words: Sequence[str] = WORDS) -> Path:
+    """A toy's vocabulary."""
+    path.write_text(json.dumps({"word2idx": numbered(words)}))
     return path
 
 
@@ -272,3 +286,19 @@ VIEWS = Family(
     load=_loader(PlainViews, DeployedViews),
 )
 TOYS = (VECTORS, WORDS_ONLY, DUAL, VIEWS)
+
+
+@contextmanager
+def registered() -> Iterator[None]:
+    """The toys are families like others."""
+    with pytest.MonkeyPatch.context() as patch:
+        own, families = registry.FAMILIES, (*registry.FAMILIES, *TOYS)
+        for module in [module for module in sys.modules.values() if _names(module, own)]:
+            patch.setattr(module, "FAMILIES", families)
+        yield
+
+
+def _names(module: ModuleType, families: object) -> bool:
+    return getattr(module, "__name__", "").startswith("itr_deploy.") and (
+        vars(module).get("FAMILIES") is families
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from itr_deploy.bundle.published import COCO_5K
 from itr_deploy.models.checkpoints import another_model
 from itr_deploy.models.family import Family, RerankerFamily
 from itr_deploy.models.registry import FAMILIES, RERANKERS, family, published, reranker_family
@@ -46,6 +47,11 @@ def test_a_family_without_published_figures_has_none() -> None:
 def test_the_papers_rows_come_in_the_order_of_the_names() -> None:
     rows = published({"leaprr", "ensemble", "dime", "imram"})
     assert [row.model.split()[0] for row in rows] == ["DIME,", "Full-IMRAM", "LeaPRR", "LeaPRR"]
+
+
+def test_rows_on_other_test_sets_are_left_out() -> None:
+    rows = published({"leaprr", "imram", "vsrn"}, [COCO_5K])
+    assert [row.model for row in rows] == ["LeaPRR on VSE∞", "VSRN, two models"]
 
 
 @pytest.mark.parametrize("entry", [*FAMILIES, *RERANKERS], ids=lambda entry: entry.name)

@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.cases import GoldenCase
 from tests.support.command import Outcome, itr_deploy
 from tests.support.dime import DIRECTIONS, GATES, DimeCase
+from tests.support.duals import CAMERA, VSE, VSRN, export_words
 from tests.support.exports import Bundles
 from tests.support.golden import FULL, TEXT
 from tests.support.imram import golden_checkpoint, write_checkpoint
 from tests.support.lhsc import LHSC, PADDINGS
 from tests.support.scan import LSE
+from tests.support.sgraf import SAF, SGR
 
 IMAGES, PER = 24, 5
 
@@ -156,3 +159,32 @@ def test_a_dime_has_pytorchs_figures(tmp_path: Path, case: DimeCase, bundles: Bu
     outcome = evaluate(path, data, tmp_path / "out", *options)
     check_equal(outcome)
     assert json.loads((tmp_path / "out/evaluation.json").read_text())["bundle"]["family"] == "dime"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [VSRN[0], VSE[0], VSE[1], CAMERA[1]], ids=str)
+def test_a_dual_encoder_has_pytorchs_figures(
+    tmp_path: Path, case: GoldenCase, bundles: Bundles
+) -> None:
+    data = golden_data(tmp_path / "data", case.folder)
+    regions = case.inputs["images"].shape[1]
+    sizes = np.tile(np.array([640.0, 480.0], np.float32), (IMAGES, 1))
+    corners = np.random.default_rng(1).uniform(0, 200, (IMAGES, regions, 2))
+    boxes = np.concatenate([corners, corners + 100], axis=2).astype(np.float32)
+    np.save(data / "test_img_sizes.npy", sizes)
+    np.save(data / "test_boxes.npy", boxes)
+    options = ("--folds", 4, "--baseline", "torch", "--checkpoint", case.checkpoint, "--json")
+    bundle = bundles.of(*export_words(case))
+    check_equal(evaluate(bundle, data, tmp_path / "out", *options))
+
+
+@pytest.mark.slow
+def test_an_sgraf_of_both_modules_has_the_figures_of_their_mean_in_pytorch(
+    bundles: Bundles, tmp_path: Path
+) -> None:
+    made = itr_deploy("ensemble", *map(bundles.path, (SAF, SGR)), "--output", tmp_path / "both")
+    assert made.code == 0, made.err
+    data = golden_data(tmp_path / "data", SAF.folder)
+    checkpoints = ("--checkpoint", SAF.checkpoint, "--checkpoint", SGR.checkpoint)
+    options = ("--folds", 4, "--baseline", "torch", *checkpoints, "--json")
+    check_equal(evaluate(tmp_path / "both", data, tmp_path / "out", *options))

@@ -11,7 +11,7 @@ import torch
 
 from itr_deploy import Matcher
 from itr_deploy.evaluation.measures.recall import ranks, recall
-from itr_deploy.evaluation.measures.steps import Sum
+from itr_deploy.evaluation.scores.combined import Sum
 from itr_deploy.models.imram.checkpoint import load
 from itr_deploy.models.imram.plain import Imram
 from tests.cli.conftest import CAPTIONS

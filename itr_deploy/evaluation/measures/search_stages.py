@@ -21,7 +21,7 @@ from itr_deploy.evaluation.measures.shortlist import (
     default_widths,
     shortlists,
 )
-from itr_deploy.evaluation.scores.split_scores import SplitScores, query_scores
+from itr_deploy.evaluation.scores.split_scores import Scores, SplitScores, query_scores
 from itr_deploy.runtime.projection import PLAIN
 
 DEPTHS = (*range(1, 11), *range(12, 21, 2), *range(25, 51, 5), *range(60, 101, 10))
@@ -158,6 +158,19 @@ def with_reranking(stages: Staged, merge: TwoWayMerge, merged: Ranks, before: Ra
     merged_scores = partial(query_scores, merge)
     both = Stage("re-ranked, both directions merged", every, merged, merged_scores)
     return replace(stages, stages=(*stages.stages, one_way, both))
+
+
+def with_mean(stages: Staged, mean: Scores, ranks: Ranks) -> Staged:
+    """Add the stage that ranks by the mean of several models' scores.
+
+    Args:
+        stages: The stages of the bundle's own search.
+        mean: The mean.
+        ranks: Ranks by it.
+    """
+    every: dict[Modality, int | None] = dict.fromkeys(MODALITIES)
+    stage = Stage("mean with saved scores", every, ranks, partial(query_scores, mean))
+    return replace(stages, stages=(*stages.stages, stage))
 
 
 def _at_most(width: int | None, items: int) -> int:

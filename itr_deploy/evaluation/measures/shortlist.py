@@ -32,7 +32,8 @@ class Shortlists:
 
     Attributes:
         items: Number of items in the gallery.
-        coarse: ``int64 [Q]``, ranks from 1 of the right answers by the coarse order alone.
+        coarse: ``int64 [Q]``, ranks from 1 of the right answers by the coarse order alone; 0 for a
+            query without any, as in `Ranks`.
         ranks: For every width ``int64 [Q]``, their ranks with a shortlist of that width.
         places: ``int64 [Q, min(TOP, items)]``, places from 0 of the exhaustively best items in the
             coarse order; None if not every pair was scored.
@@ -89,7 +90,7 @@ def shortlists(
     for part in query_blocks(queries, items, block_cells):
         found = order(part)
         own = data.right(query, part, found)
-        first[part] = own.argmax(axis=1)
+        first[part] = np.where(own.any(axis=1), own.argmax(axis=1), -1)
         ordered = np.take_along_axis(data.of(query, part), found, axis=1)
         for width in widths:
             ranks[width][part] = _ranks(ordered[:, :width], own[:, :width], first[part])

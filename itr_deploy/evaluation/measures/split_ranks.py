@@ -44,14 +44,14 @@ class SplitRanks:
         return mean_recall(self.fold_recalls) if self.folds else None
 
 
-def split_ranks(ranking: Ranking, images: int, answers: Answers, folds: int) -> SplitRanks:
-    """Rank a split of ``images`` images.
+def split_ranks(ranking: Ranking, answers: Answers, folds: int) -> SplitRanks:
+    """Rank a split.
 
     Raises:
         UsageError: The folds do not divide the images.
     """
-    per = answers.captions_per_image
-    every = slice(0, images)
-    whole = ranking(every, answers.captions(every))
-    parts = answers.folds(images, folds) if folds > 1 else []
-    return SplitRanks(whole, ranks(whole, per), tuple(ranks(ranking(*part), per) for part in parts))
+    ((images, captions),) = answers.folds(1)
+    whole = ranking(images, captions)
+    parts = answers.folds(folds) if folds > 1 else []
+    within = (ranks(ranking(*part), answers.part(part[0])) for part in parts)
+    return SplitRanks(whole, ranks(whole, answers), tuple(within))

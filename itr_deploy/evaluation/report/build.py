@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from itr_deploy.bundle.modality import Modality
+from itr_deploy.bundle.published import Published
+from itr_deploy.evaluation.data.answers import Answers
 from itr_deploy.evaluation.data.split import Split
 from itr_deploy.evaluation.measures.baseline import largest_difference, moved
+from itr_deploy.evaluation.measures.collapse import collapse
 from itr_deploy.evaluation.measures.figures import BothWays
 from itr_deploy.evaluation.measures.merge import TwoWayMerge
 from itr_deploy.evaluation.measures.prefilter import Cascade
@@ -22,6 +26,7 @@ from itr_deploy.evaluation.report.model import (
     EvaluatedBundle,
     EvaluatedData,
     FoldFigures,
+    PublishedFigures,
     RerankFigures,
     ShortlistFigures,
     SimilarityWithin,
@@ -30,6 +35,7 @@ from itr_deploy.evaluation.report.model import (
     StepFigures,
 )
 from itr_deploy.evaluation.scores.matrix import ScoreMatrix
+from itr_deploy.evaluation.scores.split_scores import Scores
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.reranking import reranker_of
 
@@ -52,6 +58,7 @@ def evaluated_bundle(matcher: Matcher) -> EvaluatedBundle:
         family=manifest.family,
         options=manifest.options,
         members=tuple(member.family for member in manifest.members),
+        front=None if manifest.front is None else manifest.front.family,
         encoding_id=manifest.encoding_id,
         checkpoint=manifest.provenance.checkpoint,
     )
@@ -59,12 +66,39 @@ def evaluated_bundle(matcher: Matcher) -> EvaluatedBundle:
 
 def evaluated_data(split: Split) -> EvaluatedData:
     """Which data it was evaluated on."""
+    answers = split.answers
     return EvaluatedData(
         split=split.name,
         images=len(split.regions),
         captions=len(split.captions),
-        captions_per_image=split.captions_per_image,
+        captions_per_image=answers.per_image,
+        images_without_captions=int((answers.counts == 0).sum()) or None,
+        first=split.cut_to,
     )
+
+
+def published_figures(rows: Sequence[Published]) -> tuple[PublishedFigures, ...]:
+    """Published figures as a part of a report."""
+    return tuple(
+        PublishedFigures(
+            model=row.model,
+            data=row.protocol.name,
+            folds=row.protocol.folds,
+            image_to_text=row.image_to_text,
+            text_to_image=row.text_to_image,
+            rsum=row.rsum,
+            source=row.source,
+        )
+        for row in rows
+    )
+
+
+def collapse_warning(scores: Scores) -> str | None:
+    """What to say of a matcher that tells no images or no captions apart, None of others."""
+    warning = collapse(scores)
+    if warning is not None:
+        log.warning("%s", warning)
+    return warning
 
 
 def stage_figures(stages: Staged) -> tuple[StageFigures, ...]:
@@ -164,11 +198,11 @@ def rerank_figures(matcher: Matcher, given: RerankOptions, own: SplitRanks) -> R
     )
 
 
-def step_figures(matrix: ScoreMatrix, captions_per_image: int) -> tuple[StepFigures, ...]:
+def step_figures(matrix: ScoreMatrix, answers: Answers) -> tuple[StepFigures, ...]:
     """Recall of a matcher's single steps, alone and summed up to each."""
     return tuple(
         StepFigures(step=step, alone=alone, up_to=up_to)
-        for step, (alone, up_to) in enumerate(step_recalls(matrix, captions_per_image), start=1)
+        for step, (alone, up_to) in enumerate(step_recalls(matrix, answers), start=1)
     )
 
 

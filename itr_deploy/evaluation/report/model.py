@@ -12,7 +12,7 @@ from itr_deploy.bundle.record import Record, SparseRecord
 from itr_deploy.evaluation.measures.figures import BothWays, Recall
 
 
-class EvaluatedBundle(Record):
+class EvaluatedBundle(SparseRecord):
     """Which bundle was evaluated.
 
     Attributes:
@@ -20,6 +20,7 @@ class EvaluatedBundle(Record):
         family: The matcher's family, ``"ensemble"`` for several.
         options: The options with which the matcher was exported.
         members: Families of an ensemble's members; empty for a single matcher.
+        front: Family of the dual encoder in front of a cascade's matcher.
         encoding_id: Identifies the encoding of the bundle's galleries, a hexadecimal SHA-256.
         checkpoint: Name of the checkpoint's file.
     """
@@ -30,22 +31,28 @@ class EvaluatedBundle(Record):
     members: tuple[str, ...]
     encoding_id: str
     checkpoint: str
+    front: str | None = None
 
 
-class EvaluatedData(Record):
+class EvaluatedData(SparseRecord):
     """Which data it was evaluated on.
 
     Attributes:
         split: Name of the split.
         images: Number of images.
         captions: Number of captions.
-        captions_per_image: Number of captions per image.
+        captions_per_image: Number of captions per image; None if the images have different numbers.
+        images_without_captions: Number of images that are searched and are no queries, None if
+            every image has captions.
+        first: Number of captions that the split was cut to, None if it is whole.
     """
 
     split: str
     images: int
     captions: int
-    captions_per_image: int
+    captions_per_image: int | None = None
+    images_without_captions: int | None = None
+    first: int | None = None
 
 
 class Curve(Record):
@@ -213,6 +220,28 @@ class Run(Record):
     backend: str
 
 
+class PublishedFigures(SparseRecord):
+    """Figures from a paper, on the data set that the split was said to be of.
+
+    Attributes:
+        model: The paper's name for it.
+        data: What they were measured on.
+        folds: Number of folds over which they are averaged, 1 for the whole split.
+        image_to_text: R@1, R@5 and R@10, None if not available.
+        text_to_image: The same for the other direction.
+        rsum: The sum of the six.
+        source: The paper.
+    """
+
+    model: str
+    data: str
+    folds: int
+    image_to_text: tuple[float, float, float] | None = None
+    text_to_image: tuple[float, float, float] | None = None
+    rsum: float
+    source: str
+
+
 class EvaluationReport(SparseRecord):
     """What an evaluation found.
 
@@ -224,6 +253,7 @@ class EvaluationReport(SparseRecord):
         bundle: Which bundle was evaluated.
         data: Which data it was evaluated on.
         scoring: ``"exhaustive"``, or how wide a shortlist was scored.
+        mean_with: Evaluations whose scores were averaged with the bundle's, None if there are none.
         recall: The figures of the last stage.
         stages: Every stage of a search, cheapest first.
         shortlists: What shortlists of several widths by the coarse embedding find and keep.
@@ -232,6 +262,8 @@ class EvaluationReport(SparseRecord):
         steps: Recall of the matcher's single steps, None if not requested.
         folds: Recall within folds of the images, None for one fold.
         baseline: The baseline's figures and the differences, None without one.
+        published: Published figures that these compare with, None if the data set was not said.
+        warning: What is wrong with the scores, None if nothing seems to be.
         run: The run that wrote the report.
         request: Digest of what was asked for, by which the same request is known; None in the
             reports of older releases.
@@ -241,6 +273,7 @@ class EvaluationReport(SparseRecord):
     bundle: EvaluatedBundle
     data: EvaluatedData
     scoring: str
+    mean_with: tuple[str, ...] | None = None
     recall: Recall
     stages: tuple[StageFigures, ...]
     shortlists: BothWays[tuple[ShortlistFigures, ...]]
@@ -249,6 +282,8 @@ class EvaluationReport(SparseRecord):
     steps: tuple[StepFigures, ...] | None = None
     folds: FoldFigures | None = None
     baseline: BaselineFigures | None = None
+    published: tuple[PublishedFigures, ...] | None = None
+    warning: str | None = None
     run: Run
     request: str | None = None
 

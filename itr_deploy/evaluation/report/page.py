@@ -42,7 +42,10 @@ def page(
         "page.html",
         report=report,
         model=_model(report.bundle),
-        published=published,
+        published=[row for row in published if report.published is None or row.protocol.folds == 1],
+        published_folds=[
+            row for row in published if report.published is not None and row.protocol.folds > 1
+        ],
         charts=(
             recall_chart(direction_title("image"), depths, by_image),
             recall_chart(direction_title("text"), depths, by_caption),
@@ -54,4 +57,5 @@ def page(
 
 
 def _model(bundle: EvaluatedBundle) -> str:
-    return f"an ensemble of {', '.join(bundle.members)}" if bundle.members else bundle.family
+    own = f"an ensemble of {', '.join(bundle.members)}" if bundle.members else bundle.family
+    return own if bundle.front is None else f"{own} behind {bundle.front}"

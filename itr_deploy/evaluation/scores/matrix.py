@@ -8,6 +8,7 @@ checksum of its scores. Tiles that do not match the journal are computed again.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -83,15 +84,10 @@ class ScoreMatrix:
         Raises:
             InputError: It holds scores of something else, or its plan or journal is unreadable.
         """
-        try:
-            plan = json.loads((root / PLAN).read_text(encoding="utf-8"))
-            version, found = plan["version"], plan["identity"]
-        except FileNotFoundError:
+        plan = _read_plan(root)
+        if plan is None:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{root / PLAN}: cannot be read: {error}; remove {root}") from error
-        if version != VERSION:
-            raise InputError(f"{root}: scores of another version of itr-deploy; remove it")
+        found = plan["identity"]
         other = [name for name, value in identity.items() if found.get(name) != value]
         if other or len(found) != len(identity):
             raise InputError(
@@ -102,6 +98,42 @@ class ScoreMatrix:
         matrix = cls(root, grid, plan["planes"], {})
         matrix._recover()
         return matrix
+
+    @classmethod
+    def kept(cls, root: Path) -> ScoreMatrix:
+        """The finished matrix in ``root``, whatever its scores are of; nothing is written.
+
+        Raises:
+            InputError: There is none, or it is not finished, damaged or unreadable.
+        """
+        plan = _read_plan(root)
+        if plan is None:
+            raise InputError(
+                f"{root}: no saved scores; evaluate with save_scores=True (--save-scores)"
+            )
+        matrix = cls(root, Grid(**plan["grid"]), plan["planes"], {})
+        matrix._finished = matrix._intact()
+        if not matrix.complete:
+            raise InputError(
+                f"{root}: {matrix.tiles_done} of {len(matrix.grid)} tiles of scores are finished; "
+                "finish that evaluation first"
+            )
+        return matrix
+
+    @property
+    def of(self) -> dict[str, Any]:
+        """What its scores are of, as `create` was told."""
+        plan = _read_plan(self.root)
+        assert plan is not None, f"{self.root} was removed"
+        found: dict[str, Any] = plan["identity"]
+        return found
+
+    @property
+    def identity(self) -> str:
+        """A SHA-256 of what its scores are of, and of their checksums."""
+        found = hashlib.sha256((self.root / PLAN).read_bytes())
+        found.update(repr(sorted(self._finished.items())).encode())
+        return found.hexdigest()
 
     @property
     def done(self) -> int:
@@ -180,6 +212,13 @@ class ScoreMatrix:
 
     def _recover(self) -> None:
         """Keep the tiles whose scores match the journal's checksum; drop the other lines."""
+        self._finished = self._intact()
+        kept = (_line(number, checksum) for number, checksum in self._finished.items())
+        write_file(self.root / JOURNAL, "".join(kept))
+
+    def _intact(self) -> dict[int, int]:
+        """The tiles whose scores match the journal's checksum, with the checksum."""
+        found = {}
         try:
             lines = (self.root / JOURNAL).read_text(encoding="ascii", errors="replace").splitlines()
         except OSError as error:
@@ -188,9 +227,8 @@ class ScoreMatrix:
             if match is not None and int(match[1]) < len(self.grid):
                 number, checksum = int(match[1]), int(match[2], 16)
                 if self._checksum(number) == checksum:
-                    self._finished[number] = checksum
-        kept = (_line(number, checksum) for number, checksum in self._finished.items())
-        write_file(self.root / JOURNAL, "".join(kept))
+                    found[number] = checksum
+        return found
 
     def _checksum(self, number: int) -> int:
         tiles = [self.read(plane, *self.grid.tile(number)) for plane in range(self.planes)]
@@ -223,6 +261,24 @@ class StoredPlane:
         return self.matrix.read(
             self.number, _within(self.rows, rows), _within(self.columns, columns)
         )
+
+
+def _read_plan(root: Path) -> dict[str, Any] | None:
+    """What the scores in ``root`` are of, None if there are none.
+
+    Raises:
+        InputError: It cannot be read, or is of another version.
+    """
+    try:
+        plan: dict[str, Any] = json.loads((root / PLAN).read_text(encoding="utf-8"))
+        version, _ = plan["version"], plan["identity"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{root / PLAN}: cannot be read: {error}; remove {root}") from error
+    if version != VERSION:
+        raise InputError(f"{root}: scores of another version of itr-deploy; remove it")
+    return plan
 
 
 def _within(whole: slice, part: slice) -> slice:

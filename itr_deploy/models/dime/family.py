@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from itr_deploy.bundle.published import Published
+from itr_deploy.bundle.published import FLICKR, Published
 from itr_deploy.models.dime.options import MARK, DimeOptions
 from itr_deploy.models.family import Family, Profiler
 
@@ -35,7 +35,7 @@ FAMILY = Family(
     published=(
         Published(
             model="DIME, ensemble of both directions",
-            data="Flickr30K 1K test",
+            protocol=FLICKR,
             image_to_text=None,
             text_to_image=None,
             rsum=520.0,

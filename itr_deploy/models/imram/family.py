@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from itr_deploy.bundle.published import Published
+from itr_deploy.bundle.published import FLICKR, Published
 from itr_deploy.models.family import Family, StepScores
 from itr_deploy.models.imram.options import MARK, STEP_SCORES, ImramOptions
 
@@ -29,7 +29,7 @@ FAMILY = Family(
     published=(
         Published(
             model="Full-IMRAM",
-            data="Flickr30K 1K test",
+            protocol=FLICKR,
             image_to_text=(74.1, 93.0, 96.6),
             text_to_image=(53.9, 79.4, 87.2),
             rsum=484.2,

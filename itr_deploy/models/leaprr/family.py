@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from itr_deploy.bundle.published import Published
+from itr_deploy.bundle.published import COCO_5K, FLICKR, Published
 from itr_deploy.models.family import RerankerFamily
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ FAMILY = RerankerFamily(
     published=(
         Published(
             model="LeaPRR on the DIME ensemble",
-            data="Flickr30K 1K test",
+            protocol=FLICKR,
             image_to_text=None,
             text_to_image=None,
             rsum=535.6,
@@ -37,7 +37,7 @@ FAMILY = RerankerFamily(
         ),
         Published(
             model="LeaPRR on VSE∞",
-            data="MS-COCO 5K test",
+            protocol=COCO_5K,
             image_to_text=None,
             text_to_image=None,
             rsum=451.5,

@@ -60,13 +60,13 @@ class Regions:
 
         return Regions(*map(several, (self.features, self.boxes, self.picture_sizes, self.counts)))
 
-    def __getitem__(self, part: slice) -> Regions:
-        """A slice of the images."""
+    def __getitem__(self, part: slice | NDArray[np.int64]) -> Regions:
+        """Some of the images: a slice, or by number if the arrays are NumPy's."""
         given = (self.features, self.boxes, self.picture_sizes, self.counts)
         return Regions(*(_part(one, part) for one in given))
 
 
-def _part(given: Any, part: slice) -> Any:
+def _part(given: Any, part: Any) -> Any:
     if given is None or isinstance(given, (list, tuple, np.ndarray)):
         return None if given is None else given[part]
     return as_array(given, "regions")[part]

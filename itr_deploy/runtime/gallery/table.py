@@ -249,7 +249,9 @@ class GalleryTable:
 
         Raises:
             GalleryError: The gallery is gone or damaged, or this is a snapshot.
+            SetupError: The process is a fork of one that used LanceDB.
         """
+        check_process()
         self._refuse_if_snapshot()
         if self._is_latest():
             check(self.state)

@@ -28,7 +28,7 @@ QUERIES: tuple[Modality, ...] = ("image", "text")
 
 
 def data_of(scores: np.ndarray, coarse: Coarse) -> SplitScores:
-    return SplitScores(scores, coarse, Answers(PER))
+    return SplitScores(scores, coarse, Answers.equal(len(scores), PER))
 
 
 @settings(deadline=None, max_examples=20)

@@ -46,6 +46,49 @@ def test_without_ties_ranks_are_those_of_sorting_whatever_the_blocks(
     assert (found.image_to_text.tolist(), found.text_to_image.tolist()) == by_sorting(scores, per)
 
 
+counts = st.lists(st.integers(0, 4), min_size=1, max_size=7).filter(any)
+
+
+def written_out(scores: np.ndarray, images: list[int]) -> tuple[list[int], list[int]]:
+    """Ranks by their definition, pair by pair, for captions of these images; 0 for no query."""
+    by_image = []
+    for image, row in enumerate(scores):
+        best = max(
+            (score for score, own in zip(row, images, strict=True) if own == image), default=0
+        )
+        wrong = sum(score >= best for score, own in zip(row, images, strict=True) if own != image)
+        by_image.append(1 + int(wrong) if image in images else 0)
+    by_caption = [
+        int(sum(scores[image, caption] >= scores[own, caption] for image in range(len(scores))))
+        for caption, own in enumerate(images)
+    ]
+    return by_image, by_caption
+
+
+@given(counts=counts, seed=st.integers(0, 1000), block=st.integers(1, 300), ties=st.booleans())
+def test_ranks_of_any_numbers_of_captions_are_those_of_the_definition(
+    counts: list[int], seed: int, block: int, ties: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    shape = len(counts), sum(counts)
+    scores = rng.integers(0, 4 if ties else 1 << 20, shape).astype(np.float32)
+    answers = Answers.of(counts)
+    found = ranks(scores, answers, block_bytes=block)
+    expected = written_out(scores, answers.image_of.tolist())
+    assert (found.image_to_text.tolist(), found.text_to_image.tolist()) == expected
+
+
+def test_an_image_without_captions_is_an_item_and_no_query() -> None:
+    scores = np.array([[0.9, 0.1], [0.95, 0.0], [0.1, 0.8]], np.float32)
+    found = ranks(scores, Answers.of([1, 0, 1]))
+    assert found.image_to_text.tolist() == [1, 0, 1]
+    assert found.text_to_image.tolist() == [2, 1]
+    figures = recall(found)
+    assert (figures.image_to_text.r1, figures.image_to_text.mean_rank) == (100.0, 1.0)
+    assert (figures.text_to_image.r1, figures.text_to_image.mean_rank) == (50.0, 1.5)
+    assert recall_curve(found.image_to_text, [1]) == [100.0]
+
+
 @given(
     scores=arrays(np.float32, (4, 8), elements=st.sampled_from([0.0, 1.0, 2.0])),
     order=st.permutations(range(4)),
@@ -99,7 +142,7 @@ def test_the_median_rank_is_rounded_down() -> None:
 
 def test_folds_are_consecutive_images_with_their_captions_and_their_figures_are_averaged() -> None:
     scores = np.random.default_rng(0).standard_normal((6, 12)).astype(np.float32)
-    parts = Answers(2).folds(6, 3)
+    parts = Answers.equal(6, 2).folds(3)
     assert parts[1] == (slice(2, 4), slice(4, 8))
     each = [recall(ranks(scores[rows, columns], 2)) for rows, columns in parts]
     mean = mean_recall(each)
@@ -122,7 +165,7 @@ def test_a_difference_is_taken_figure_by_figure() -> None:
 
 def test_folds_that_do_not_divide_the_images_are_refused() -> None:
     with pytest.raises(UsageError, match="250 images cannot be divided into 3 equal folds"):
-        Answers(5).folds(250, 3)
+        Answers.equal(250, 5).folds(3)
 
 
 def test_scores_with_another_number_of_captions_are_refused() -> None:

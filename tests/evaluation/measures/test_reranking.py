@@ -13,7 +13,7 @@ from itr_deploy.bundle.manifest import Provenance, RerankDirection, Reranker
 from itr_deploy.errors import InputError
 from itr_deploy.evaluation.data.answers import Answers
 from itr_deploy.evaluation.measures.merge import Rescored
-from itr_deploy.evaluation.measures.recall import ranks
+from itr_deploy.evaluation.measures.recall import Ranks, ranks
 from itr_deploy.evaluation.measures.reranking import (
     check_enough,
     one_way_ranks,
@@ -126,7 +126,7 @@ def test_by_order_the_matchers_scores_are_handed_out_anew(case: tuple) -> None:
 def test_ranks_of_one_direction_are_those_of_the_shortlist_above_the_rest(case: tuple) -> None:
     scores, matrix, embeddings = case
     merge = reranked(matrix, embeddings, slice(0, IMAGES), slice(0, CAPTIONS), RECORD, network)
-    found = one_way_ranks(ranks(scores, PER), merge, Answers(PER))
+    found = one_way_ranks(ranks(scores, PER), merge, Answers.equal(len(scores), PER))
     by_image = one_way_scores(merge, "image", slice(0, IMAGES))
     by_caption = one_way_scores(merge, "text", slice(0, CAPTIONS))
     assert found.image_to_text.tolist() == ranks(by_image, PER).image_to_text.tolist()
@@ -162,4 +162,24 @@ def test_cosines_are_those_of_the_whole_matrix(seed: int, items: int, count: int
     others = rng.integers(0, items, (7, 3))
     np.testing.assert_allclose(
         found.between(rows[:, None], others), whole.between(rows[:, None], others), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("counts", [[5, 1, 4, 0, 6, 2, 2, 4, 3], [0, 0, 9, 0, 9, 0, 9, 0, 0]])
+def test_any_numbers_of_captions_are_re_ranked_alike(case: tuple, counts: list[int]) -> None:
+    scores, matrix, embeddings = case
+    answers = Answers.of(counts)
+    for images in (slice(0, IMAGES), slice(2, 9)):
+        captions = answers.captions(images)
+        found = reranked(matrix, embeddings, images, captions, RECORD, network)
+        expected = written_out(scores, embeddings, images, captions)
+        np.testing.assert_allclose(found[:, :], expected, atol=1e-5)
+        own = answers.part(images)
+        assert ranks(found, own) == ranks(found[:, :], own)
+    merge = reranked(matrix, embeddings, slice(0, IMAGES), slice(0, CAPTIONS), RECORD, network)
+    one_way = one_way_ranks(ranks(scores, answers), merge, answers)
+    by_image = one_way_scores(merge, "image", slice(0, IMAGES))
+    by_caption = one_way_scores(merge, "text", slice(0, CAPTIONS))
+    assert one_way == Ranks(
+        ranks(by_image, answers).image_to_text, ranks(by_caption.T, answers).text_to_image
     )

@@ -24,7 +24,7 @@ PER = 3
 
 
 def data_of(scores: np.ndarray, coarse: Coarse) -> SplitScores:
-    return SplitScores(scores, coarse, Answers(PER))
+    return SplitScores(scores, coarse, Answers.equal(len(scores), PER))
 
 
 def split(images: int = 12) -> Split:
@@ -84,6 +84,25 @@ def test_ranks_are_those_of_the_shortlist_by_score_and_the_rest_by_embedding(
             expected = [order.index(item) for item in top.tolist()]
             assert found.places is not None
             assert found.places[number].tolist() == expected
+
+
+def test_of_any_numbers_of_captions_the_best_right_one_counts(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    answers = Answers.of([2, 0, 4, 1])
+    coarse = coarse_of(tmp_path, rng.standard_normal((4, 3)), rng.standard_normal((7, 3)))
+    scores = rng.permutation(28).reshape(4, 7).astype(np.float32)
+    data = SplitScores(scores, coarse, answers)
+    found = shortlists(data, "image", [1, 3, 7], exhaustive=True)
+    by_coarse = coarse.rows("image", slice(0, 4))
+    for number, row in enumerate(scores):
+        right = set(np.flatnonzero(answers.image_of == number).tolist())
+        for width in (1, 3, 7):
+            expected = ranked(row, by_coarse[number], right, width)[0] if right else 0
+            assert found.ranks[width][number] == expected
+        assert found.coarse[number] == (ranked(row, by_coarse[number], right, 0)[0] if right else 0)
+    assert found.ranks[7].tolist() == ranks(scores, answers).image_to_text.tolist()
+    text = shortlists(data, "text", [4], exhaustive=True)
+    assert text.ranks[4].tolist() == ranks(scores, answers).text_to_image.tolist()
 
 
 def test_the_smallest_width_keeps_the_share_and_one_less_does_not(tmp_path: Path) -> None:

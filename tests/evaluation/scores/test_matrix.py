@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from itr_deploy.errors import InputError, OutputError
 from itr_deploy.evaluation.scores.grid import Grid
 from itr_deploy.evaluation.scores.matrix import JOURNAL, PLAN, SCORES, ScoreMatrix
-from tests.support.files import largest_file
+from tests.support.files import largest_file, tree
 
 GRID = Grid(rows=5, columns=7, tile_rows=2, tile_columns=3)
 OF = {"bundle": "b", "data": "d"}
@@ -172,3 +172,34 @@ def test_removing_it_leaves_other_files_alone(tmp_path: Path) -> None:
     (tmp_path / "b" / "mine").touch()
     matrix.remove()
     assert [path.name for path in (tmp_path / "b").iterdir()] == ["mine"]
+
+
+def test_kept_scores_are_read_whatever_they_are_of_and_nothing_is_written(tmp_path: Path) -> None:
+    filled(tmp_path, range(len(GRID)))
+    before = tree(tmp_path)
+    kept = ScoreMatrix.kept(tmp_path)
+    np.testing.assert_array_equal(kept.plane()[:, :], resumed(tmp_path).plane()[:, :])
+    assert kept.of == OF
+    assert tree(tmp_path) == before
+
+
+def test_kept_scores_of_other_values_are_others(tmp_path: Path) -> None:
+    first = filled(tmp_path / "a", range(len(GRID)))
+    second = filled(tmp_path / "b", range(len(GRID)))
+    assert first.identity == second.identity
+    second.write(0, -tile(0))
+    assert first.identity != second.identity
+
+
+def test_unfinished_or_damaged_scores_are_not_taken(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no saved scores"):
+        ScoreMatrix.kept(tmp_path)
+    filled(tmp_path, range(len(GRID) - 1))
+    with pytest.raises(InputError, match="8 of 9 tiles of scores are finished"):
+        ScoreMatrix.kept(tmp_path)
+    filled(tmp_path, range(len(GRID)))
+    content = bytearray((tmp_path / SCORES).read_bytes())
+    content[-1] ^= 1
+    (tmp_path / SCORES).write_bytes(content)
+    with pytest.raises(InputError, match="8 of 9 tiles"):
+        ScoreMatrix.kept(tmp_path)

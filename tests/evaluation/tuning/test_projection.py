@@ -36,7 +36,11 @@ def scores_of(coarse: Coarse, form: np.ndarray, noise: float = 0.0) -> np.ndarra
 
 
 def test_a_form_that_shortlists_better_is_taken_in_both_directions(coarse: Coarse) -> None:
-    found = fit_projection(SplitScores(scores_of(coarse, PLANTED, 0.5), coarse, Answers(PER)))
+    found = fit_projection(
+        SplitScores(
+            scores_of(coarse, PLANTED, 0.5), coarse, Answers.equal(coarse.queries("image"), PER)
+        )
+    )
     assert set(found.projection.forms) == {"text", "image"}
     for query, trial in found.trials.items():
         assert trial.taken
@@ -50,7 +54,11 @@ def test_a_form_that_shortlists_better_is_taken_in_both_directions(coarse: Coars
 def test_one_that_does_not_help_is_not_taken(
     coarse: Coarse, form: np.ndarray, noise: float
 ) -> None:
-    found = fit_projection(SplitScores(scores_of(coarse, form, noise), coarse, Answers(PER)))
+    found = fit_projection(
+        SplitScores(
+            scores_of(coarse, form, noise), coarse, Answers.equal(coarse.queries("image"), PER)
+        )
+    )
     assert not found.projection.forms
     assert not any(half.forms for half in found.halves)
     assert not any(trial.taken for trial in found.trials.values())
@@ -64,13 +72,13 @@ def test_each_direction_is_decided_on_its_own(tmp_path: Path) -> None:
     texts[:, 0], images[:, 0] = 4 * texts[:, 0], 2
     coarse = coarse_of(tmp_path, images, texts)
     scores = scores_of(coarse, np.diag([0.0] + [1.0] * (WIDTH - 1)))
-    found = fit_projection(SplitScores(scores, coarse, Answers(PER)))
+    found = fit_projection(SplitScores(scores, coarse, Answers.equal(coarse.queries("image"), PER)))
     assert set(found.projection.forms) == {"image"}
 
 
 def test_the_shares_are_those_of_halves_that_were_not_fitted(coarse: Coarse) -> None:
     scores = scores_of(coarse, PLANTED, 0.5)
-    found = fit_projection(SplitScores(scores, coarse, Answers(PER)))
+    found = fit_projection(SplitScores(scores, coarse, Answers.equal(coarse.queries("image"), PER)))
     odd = {"image": np.arange(IMAGES) % 2 == 1, "text": np.arange(IMAGES * PER) // PER % 2 == 1}
     for query in MODALITIES:
         item = other(query)
@@ -94,7 +102,9 @@ def test_the_shares_are_those_of_halves_that_were_not_fitted(coarse: Coarse) -> 
 
 def test_a_split_of_too_few_images_says_nothing(tmp_path: Path) -> None:
     coarse = random_coarse(tmp_path, LEAST_IMAGES - 1)
-    found = fit_projection(SplitScores(scores_of(coarse, PLANTED), coarse, Answers(PER)))
+    found = fit_projection(
+        SplitScores(scores_of(coarse, PLANTED), coarse, Answers.equal(coarse.queries("image"), PER))
+    )
     assert not found.trials
     assert not found.projection.forms
 
@@ -105,7 +115,9 @@ def test_queries_of_a_half_are_projected_by_the_form_of_the_other(coarse: Coarse
         Projection({query: np.full((WIDTH, WIDTH), factor, np.float32) for query in queries})
         for factor in (2, 3)
     ]
-    crossed = HeldOutCoarse(coarse.root, (halves[0], halves[1]), Answers(PER))
+    crossed = HeldOutCoarse(
+        coarse.root, (halves[0], halves[1]), Answers.equal(coarse.queries("image"), PER)
+    )
     for query in queries:
         for part in (slice(0, 12), slice(5, 9)):
             own = coarse.vectors(query)[part]

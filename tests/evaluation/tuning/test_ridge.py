@@ -35,7 +35,7 @@ def scores_of(coarse: Coarse, form: np.ndarray) -> np.ndarray:
 
 
 def data_of(scores: np.ndarray, coarse: Coarse) -> SplitScores:
-    return SplitScores(scores, coarse, Answers(1))
+    return SplitScores(scores, coarse, Answers.equal(len(scores), 1))
 
 
 def fit_of(coarse: Coarse, scores: np.ndarray, query: Modality) -> RidgeFit:

@@ -1,0 +1,73 @@
+"""`cascade`: puts a dual encoder in front of a matcher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from itr_deploy.bundle.files import write_json
+from itr_deploy.bundle.staging import check_output, staged_directory
+from itr_deploy.bundle.store import MANIFEST, PARITY, is_only_a_bundle, read_bundle
+from itr_deploy.deploy.export_half import export_half
+from itr_deploy.deploy.exported import Exported
+from itr_deploy.errors import ParityError
+from itr_deploy.values import FLAG, FUNCTION, PATH, checked
+
+
+@checked(retriever=PATH, matcher=PATH, output=PATH, force=FLAG, progress=FUNCTION)
+def cascade(
+    retriever: str | Path,
+    matcher: str | Path,
+    *,
+    output: str | Path,
+    force: bool = False,
+    progress: Callable[[str], None] = lambda step: None,
+) -> Exported:
+    """Put a dual encoder in front of a matcher: it shortlists, the matcher scores.
+
+    Both must take the same region features and split texts in the same way; the words that they
+    know may differ. One gallery stores the dual encoder's vectors and what the matcher needs. The
+    result is compared with both bundles before it appears. Its shortlists are as wide as those of
+    the matcher's bundle until `tune` chooses other widths.
+
+    Args:
+        retriever: Directory of the dual encoder's bundle.
+        matcher: Directory of the matcher's bundle.
+        output: Directory of the cascade; must not exist unless ``force`` is given.
+        force: Replace an existing bundle.
+        progress: Called with the name of each step as it begins.
+
+    Raises:
+        BundleError: A bundle is damaged, the first is no dual encoder of one vector an image, the
+            second no matcher, or they take different inputs.
+        OutputError: The output exists, or writing fails.
+        ParityError: The cascade differs from its bundles; nothing is left.
+        SetupError: PyTorch or onnx is not installed.
+    """
+    output = Path(output)
+    check_output(output, force=force, replaceable=is_only_a_bundle, kind="bundle")
+    progress("reading the bundles")
+    with export_half():
+        from itr_deploy.exporters.cascade import build_cascade
+        from itr_deploy.parity.cascade import compare_cascade
+        from itr_deploy.parity.parity_backend import parity_backend
+        from itr_deploy.parity.report import missed
+        from itr_deploy.runtime.matcher import Matcher
+    given = [read_bundle(Path(bundle)) for bundle in (retriever, matcher)]
+    with staged_directory(
+        output, force=force, replaceable=is_only_a_bundle, kind="bundle", last=MANIFEST
+    ) as root:
+        manifest = build_cascade(given[0], given[1], root, progress)
+        progress("comparison with the bundles")
+        with ExitStack() as stack:
+            report = compare_cascade(
+                *(
+                    Matcher(bundle, stack.enter_context(parity_backend(bundle)))
+                    for bundle in (read_bundle(root), *given)
+                )
+            )
+        if not report.passed:
+            raise ParityError(missed(report, "no bundle was written"))
+        write_json(root / PARITY, report.to_json())
+    return Exported(output, manifest.encoding_id, report)
