@@ -274,7 +274,10 @@ main()
 
 
 @BOTH
-@pytest.mark.parametrize("count", [1, 40, 300])
+@pytest.mark.parametrize(
+    "count",
+    [pytest.param(1, marks=pytest.mark.full), 40, pytest.param(300, marks=pytest.mark.full)],
+)
 def test_a_signal_inside_torch_export_ends_with_130_and_leaves_nothing(
     count: int, sent: signal.Signals, tmp_path: Path
 ) -> None:

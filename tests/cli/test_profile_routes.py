@@ -67,7 +67,7 @@ def pruned(world: World, tmp_path_factory: pytest.TempPathFactory) -> Pruned:
     return prune(world, tmp_path_factory.mktemp("pruned"), 0.5)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 class TestOnARealBundle:
     def test_the_profile_is_a_table_a_file_and_a_picture(self, world: World) -> None:
         assert "layer1.glgc" in world.outcome.out
@@ -91,7 +91,6 @@ class TestOnARealBundle:
         for mine, theirs in zip(found.routes, expected.routes, strict=True):
             assert mine.share == pytest.approx(theirs.share, abs=1e-6)
 
-    @pytest.mark.full
     def test_pruning_at_0_keeps_every_score_and_says_what_it_left_out(
         self, world: World, tmp_path: Path
     ) -> None:

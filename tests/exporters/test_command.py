@@ -277,7 +277,7 @@ def test_an_export_that_is_interrupted_leaves_the_old_bundle_and_nothing_else(
     assert [path.name for path in bundle_copy.parent.iterdir()] == [bundle_copy.name]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_force_replaces_a_bundle_by_one_of_another_opset(bundle_copy: Path, one_step: Path) -> None:
     before = read_bundle(bundle_copy).manifest
     outcome = export(bundle_copy, "--force", "--opset", "18", checkpoint=one_step)

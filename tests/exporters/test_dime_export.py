@@ -22,6 +22,9 @@ from tests.support.exports import Bundles, export
 
 pytestmark = pytest.mark.slow
 
+T2I_ALWAYS = pytest.param(T2I, id="t2i")
+I2T_IN_FULL = pytest.param(I2T, id="i2t", marks=pytest.mark.full)
+
 
 class Exports:
     """Bundles of both directions, with their gates, made when they are first asked for."""
@@ -44,7 +47,7 @@ def exports(bundles: Bundles) -> Exports:
     return Exports(bundles)
 
 
-BOTH = pytest.mark.parametrize("case", DIRECTIONS, ids=lambda case: case.direction)
+BOTH = pytest.mark.parametrize("case", [T2I_ALWAYS, I2T_IN_FULL])
 
 
 @BOTH
@@ -174,6 +177,7 @@ def test_a_bundle_is_verified_with_its_checkpoint_alone(case: DimeCase, exports:
     assert outcome.json["passed"]
 
 
+@pytest.mark.full
 def test_both_directions_make_an_ensemble_that_searches(exports: Exports, tmp_path: Path) -> None:
     bundle = tmp_path / "both"
     made = itr_deploy("ensemble", exports.path(I2T), exports.path(T2I), "--output", bundle)

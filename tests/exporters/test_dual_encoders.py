@@ -10,7 +10,7 @@ import pytest
 from itr_deploy import Matcher, Regions
 from itr_deploy.bundle.store import read_bundle
 from tests.support.cases import GoldenCase
-from tests.support.duals import CASES, export_words
+from tests.support.duals import CASES, FULL, export_words
 from tests.support.exports import Bundles
 
 
@@ -18,7 +18,13 @@ def arrays(case: GoldenCase) -> dict[str, Any]:
     return {name: array.numpy() for name, array in case.inputs.items()}
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.name)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(case, id=case.name, marks=[pytest.mark.full] if case in FULL else [])
+        for case in CASES
+    ],
+)
 def case(request: pytest.FixtureRequest) -> GoldenCase:
     return request.param
 

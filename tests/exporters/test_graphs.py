@@ -29,9 +29,9 @@ PREFILTERS = {name.replace("match", "prefilter"): storage for name, storage in M
 SCORERS = {**MATCHERS, **PREFILTERS}
 EVERY_EXPORT = [
     pytest.param((FULL, ()), id="full"),
-    pytest.param((IMAGE, ()), id="image", marks=pytest.mark.slow),
-    pytest.param((TEXT, ()), id="text", marks=pytest.mark.slow),
-    pytest.param((IMAGE, ("--precompute", "none")), id="image-none", marks=pytest.mark.slow),
+    pytest.param((IMAGE, ()), id="image", marks=pytest.mark.full),
+    pytest.param((TEXT, ()), id="text", marks=pytest.mark.full),
+    pytest.param((IMAGE, ("--precompute", "none")), id="image-none", marks=pytest.mark.full),
 ]
 
 

@@ -21,7 +21,11 @@ from tests.support.lhsc import CHECKPOINT, LHSC, PADDINGS, arrays
 pytestmark = pytest.mark.slow
 
 BOTH = pytest.mark.parametrize(
-    ("padding", "suffix"), [("true-length", ""), ("published", "_padded_batch")]
+    ("padding", "suffix"),
+    [
+        ("true-length", ""),
+        pytest.param("published", "_padded_batch", marks=pytest.mark.full),
+    ],
 )
 
 
@@ -78,6 +82,7 @@ def test_the_manifest_says_what_is_stored_and_padded_together(
         assert stored == [("regions", True), ("vector", False)]
 
 
+@pytest.mark.full
 def test_the_report_says_that_published_padding_is_not_checked_for_independence(
     exported: Callable[[str], Path],
 ) -> None:
@@ -96,6 +101,7 @@ def many_texts() -> tuple[np.ndarray, np.ndarray]:
     return random_texts(lengths)
 
 
+@pytest.mark.full
 def test_published_padding_is_that_of_the_whole_list_however_it_is_cut(
     exported: Callable[[str], Path], many_texts: tuple[np.ndarray, np.ndarray]
 ) -> None:
@@ -115,6 +121,7 @@ def test_published_padding_is_that_of_the_whole_list_however_it_is_cut(
                 )
 
 
+@pytest.mark.full
 def test_parity_pads_more_than_one_batch_of_texts_as_published(
     exported: Callable[[str], Path], many_texts: tuple[np.ndarray, np.ndarray]
 ) -> None:
@@ -127,6 +134,7 @@ def test_parity_pads_more_than_one_batch_of_texts_as_published(
     assert max(entry.largest_swap for entry in float32) <= 1e-6
 
 
+@pytest.mark.full
 def test_a_gallery_of_texts_keeps_the_published_padding(
     exported: Callable[[str], Path],
     many_texts: tuple[np.ndarray, np.ndarray],

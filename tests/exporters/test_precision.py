@@ -110,6 +110,7 @@ def test_a_half_precision_bundle_is_verified_again(half: Path, tmp_path: Path) -
     assert missed.code == 3
 
 
+@pytest.mark.full
 def test_bfloat16_is_compared_where_no_cpu_runs_it(bundles: Bundles) -> None:
     path = bundles.path(TEXT, "--dtype", "bfloat16")
     errors = {
@@ -138,7 +139,14 @@ with parity_backend(read_bundle(sys.argv[1])) as backend:
 """
 
 
-@pytest.mark.parametrize("way", ["a file", "standard input", "-c"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "a file",
+        pytest.param("standard input", marks=pytest.mark.full),
+        pytest.param("-c", marks=pytest.mark.full),
+    ],
+)
 def test_a_script_without_a_guard_compares_once(way: str, half: Path, tmp_path: Path) -> None:
     """The gate's processes do not run the caller's script again."""
     script = tmp_path / "script.py"

@@ -86,6 +86,7 @@ def test_the_bases_files_and_galleries_stay_what_they_are(
     assert Gallery.open(tmp_path / "g", Matcher.load(made[SMALL.name])).count() == 3
 
 
+@pytest.mark.full
 def test_a_tuned_bases_projection_is_copied(
     bundle: Path, traced_once: None, tmp_path: Path
 ) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from itr_deploy import cascade, export
 from itr_deploy.models.family import Family
 from tests.families import toys
@@ -38,6 +40,8 @@ class FamilyCase:
     name: str
     family: str
     bundle: Callable[[Bundles], tuple[Path, Path]]
+    full: bool = False
+    """Whether it is tried before a release alone: another form of the family is always tried."""
 
 
 def _dime(case: DimeCase, bundles: Bundles) -> tuple[Path, Path]:
@@ -96,17 +100,24 @@ CASES = (
     FamilyCase("dual encoder with views", "toy_views", partial(_toy, VIEWS)),
     FamilyCase("a matcher behind a dual encoder", "toy_words", _cascade),
     FamilyCase("vsrn", "vsrn", partial(_dual, VSRN[0])),
-    FamilyCase("vsrn, order", "vsrn", partial(_dual, VSRN[2])),
+    FamilyCase("vsrn, order", "vsrn", partial(_dual, VSRN[2]), full=True),
     FamilyCase("vse_infty, words", "vse_infty", partial(_dual, VSE[0])),
-    FamilyCase("vse_infty, BERT", "vse_infty", partial(_dual, VSE[1])),
+    FamilyCase("vse_infty, BERT", "vse_infty", partial(_dual, VSE[1]), full=True),
     FamilyCase("camera", "camera", partial(_dual, CAMERA[0])),
     FamilyCase("imram", "imram", lambda bundles: (bundles.path(FULL), FULL.checkpoint)),
     FamilyCase("lhsc", "lhsc", partial(_lhsc, "true-length")),
-    FamilyCase("lhsc, published padding", "lhsc", partial(_lhsc, "published")),
-    FamilyCase("dime, image to text", "dime", partial(_dime, I2T)),
+    FamilyCase("lhsc, published padding", "lhsc", partial(_lhsc, "published"), full=True),
+    FamilyCase("dime, image to text", "dime", partial(_dime, I2T), full=True),
     FamilyCase("dime, text to image", "dime", partial(_dime, T2I)),
     FamilyCase("sgraf, SGR", "sgraf", lambda bundles: (bundles.path(SGR), SGR.checkpoint)),
     FamilyCase("scan", "scan", lambda bundles: (bundles.path(LSE), LSE.checkpoint)),
 )
 QUICK = ("toy_vectors", "toy_words", "toy_dual", "toy_views", "imram")
 """Families whose exports take seconds."""
+
+
+def tier(case: FamilyCase) -> list[pytest.MarkDecorator]:
+    """When a case is tried: always, in continuous integration, or before a release."""
+    if case.full:
+        return [pytest.mark.full]
+    return [] if case.family in QUICK else [pytest.mark.slow]

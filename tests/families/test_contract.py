@@ -29,7 +29,7 @@ from itr_deploy.models.contract import DeployedMatcher
 from itr_deploy.parity.gate import PRODUCTS
 from itr_deploy.parity.trained import read_trained, trained_ids
 from itr_deploy.runtime.gallery.read import read_all
-from tests.families.cases import CASES, QUICK, FamilyCase
+from tests.families.cases import CASES, FamilyCase, tier
 from tests.families.toys import VECTORS, registered
 from tests.support.exports import Bundles
 from tests.support.items import names
@@ -113,10 +113,7 @@ def _registered() -> Iterator[None]:
 
 @pytest.fixture(
     scope="module",
-    params=[
-        pytest.param(case, id=case.name, marks=[] if case.family in QUICK else [pytest.mark.slow])
-        for case in CASES
-    ],
+    params=[pytest.param(case, id=case.name, marks=tier(case)) for case in CASES],
 )
 def deployed(request: pytest.FixtureRequest, bundles: Bundles) -> Deployed:
     return Deployed(request.param, bundles)

@@ -96,8 +96,10 @@ def duration(verb: Killed, output: Path) -> float:
     "name",
     [
         "index",
-        "evaluate",
-        *(pytest.param(name, marks=pytest.mark.full) for name in ("tune", "export", "ensemble")),
+        *(
+            pytest.param(name, marks=pytest.mark.full)
+            for name in ("evaluate", "tune", "export", "ensemble")
+        ),
         pytest.param("build-engine", marks=pytest.mark.full),
     ],
 )

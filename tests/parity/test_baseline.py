@@ -12,12 +12,12 @@ import torch
 
 from tests.support.cases import GoldenCase
 from tests.support.command import Outcome, itr_deploy
-from tests.support.dime import DIRECTIONS, GATES, DimeCase
+from tests.support.dime import GATES, I2T, T2I, DimeCase
 from tests.support.duals import CAMERA, VSE, VSRN, export_words
 from tests.support.exports import Bundles
 from tests.support.golden import FULL, TEXT
 from tests.support.imram import golden_checkpoint, write_checkpoint
-from tests.support.lhsc import LHSC, PADDINGS
+from tests.support.lhsc import LHSC
 from tests.support.scan import LSE
 from tests.support.sgraf import SAF, SGR
 
@@ -122,6 +122,7 @@ def test_baseline_and_checkpoint_go_together(
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_an_ensemble_has_the_figures_of_its_members_weighted_mean_in_pytorch(
     bundle: Path, bundles: Bundles, tmp_path: Path
 ) -> None:
@@ -135,7 +136,9 @@ def test_an_ensemble_has_the_figures_of_its_members_weighted_mean_in_pytorch(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize(
+    "padding", ["true-length", pytest.param("published", marks=pytest.mark.full)]
+)
 def test_an_lhsc_has_pytorchs_figures(tmp_path: Path, padding: str, bundles: Bundles) -> None:
     path = bundles.path(LHSC, "--text-padding", padding)
     data = golden_data(tmp_path / "data", LHSC.folder)
@@ -151,7 +154,10 @@ def test_a_scan_has_pytorchs_figures(tmp_path: Path, bundles: Bundles) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", DIRECTIONS, ids=lambda case: case.direction)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(T2I, id="t2i"), pytest.param(I2T, id="i2t", marks=pytest.mark.full)],
+)
 def test_a_dime_has_pytorchs_figures(tmp_path: Path, case: DimeCase, bundles: Bundles) -> None:
     path = bundles.path(case, *GATES)
     data = golden_data(tmp_path / "data", case.folder)
@@ -163,6 +169,7 @@ def test_a_dime_has_pytorchs_figures(tmp_path: Path, case: DimeCase, bundles: Bu
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [VSRN[0], VSE[0], VSE[1], CAMERA[1]], ids=str)
+@pytest.mark.full
 def test_a_dual_encoder_has_pytorchs_figures(
     tmp_path: Path, case: GoldenCase, bundles: Bundles
 ) -> None:
@@ -179,6 +186,7 @@ def test_a_dual_encoder_has_pytorchs_figures(
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_an_sgraf_of_both_modules_has_the_figures_of_their_mean_in_pytorch(
     bundles: Bundles, tmp_path: Path
 ) -> None:

@@ -8,6 +8,8 @@ VSRN = [GoldenCase(f"vsrn/{name}") for name in ("coco", "f30k", "f30k_order_abs"
 VSE = [GoldenCase(f"vse_infty/{n}") for n in ("region_bigru", "region_bert", "region_bert_ragged")]
 CAMERA = [GoldenCase(f"camera/{name}") for name in ("k12", "k3_r20")]
 CASES = [*VSRN, *VSE, *CAMERA]
+FULL = [VSRN[1], VSRN[2], VSE[1], CAMERA[1]]
+"""Those that are exported before a release alone; another of their family always is."""
 
 
 def export_words(case: GoldenCase) -> tuple[object, ...]:

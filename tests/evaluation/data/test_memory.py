@@ -26,7 +26,7 @@ print(report.run.model_dump_json())
 """
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_peak_does_not_grow_with_the_images(bundle: Path, tmp_path: Path) -> None:
     peaks: list[int] = []
     sizes: list[int] = []

@@ -36,6 +36,7 @@ def test_an_earlier_report_is_read_and_written_as_it_was(path: Path) -> None:
     assert json.loads(report.model_dump_json()) == json.loads(path.read_text())
 
 
+@pytest.mark.full
 def test_a_report_with_every_figure_has_the_keys_and_figures_it_always_had(
     bundles: Bundles, tmp_path: Path
 ) -> None:

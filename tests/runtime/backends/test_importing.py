@@ -56,7 +56,7 @@ itr_deploy.export("imram", checkpoint=model.checkpoint, vocab=model.vocabulary,
     [
         pytest.param(SEARCH, id="search"),
         pytest.param(DOCTOR, id="doctor", marks=pytest.mark.slow),
-        pytest.param(EXPORT, id="export", marks=pytest.mark.slow),
+        pytest.param(EXPORT, id="export", marks=pytest.mark.full),
     ],
 )
 def test_nothing_is_left_in_the_users_home(
