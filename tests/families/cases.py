@@ -24,7 +24,7 @@ from tests.families.toys import (
 )
 from tests.support.cases import GoldenCase
 from tests.support.dime import GATES, I2T, T2I, DimeCase
-from tests.support.duals import CAMERA, VSE, VSRN, export_words
+from tests.support.duals import CAMERA, GRID, VSE, VSRN, export_words
 from tests.support.exports import Bundles
 from tests.support.golden import FULL
 from tests.support.lhsc import LHSC
@@ -103,6 +103,7 @@ CASES = (
     FamilyCase("vsrn, order", "vsrn", partial(_dual, VSRN[2]), full=True),
     FamilyCase("vse_infty, words", "vse_infty", partial(_dual, VSE[0])),
     FamilyCase("vse_infty, BERT", "vse_infty", partial(_dual, VSE[1]), full=True),
+    FamilyCase("vse_infty, pictures", "vse_infty", partial(_dual, GRID)),
     FamilyCase("camera", "camera", partial(_dual, CAMERA[0])),
     FamilyCase("imram", "imram", lambda bundles: (bundles.path(FULL), FULL.checkpoint)),
     FamilyCase("lhsc", "lhsc", partial(_lhsc, "true-length")),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from itr_deploy.errors import InputError
 from itr_deploy.runtime.cpus import available_cores
-from itr_deploy.runtime.pictures.decode import Picture, Pixels, decoded, decoded_ahead, is_picture
+from itr_deploy.runtime.pictures.decode import Picture, Pixels, decoded_ahead, is_picture
 
 log = logging.getLogger(__name__)
 
@@ -87,12 +87,9 @@ class CheckedPictures:
             yield np.array(numbers), {"pictures": np.stack(pixels)}
 
     def _decoded(self, numbers: range) -> Iterator[tuple[int, Pixels]]:
-        if len(numbers) == 1:
-            # A query: threads would only cost time.
-            yield numbers[0], decoded(self._pictures[numbers[0]], self._name(numbers[0]))
-            return
         given = ((self._pictures[number], self._name(number)) for number in numbers)
-        threads = min(available_cores(), MOST_THREADS, max(len(numbers), 1))
+        # For a query, threads would only cost time.
+        threads = min(available_cores(), MOST_THREADS) if len(numbers) > 1 else 0
         for number, found in zip(numbers, decoded_ahead(given, threads), strict=True):
             if not isinstance(found, InputError):
                 yield number, found

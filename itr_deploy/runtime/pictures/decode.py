@@ -74,7 +74,7 @@ def decoded_ahead(
 
     Args:
         pictures: Pictures and their names.
-        threads: How many are decoded at a time.
+        threads: How many are decoded at a time; with 0 the caller's own decodes, none ahead.
 
     Yields:
         Every picture, or why it cannot be decoded.
@@ -82,6 +82,10 @@ def decoded_ahead(
     from collections import deque
     from concurrent.futures import Future, ThreadPoolExecutor
 
+    if not threads:
+        for picture, name in pictures:
+            yield _tried(picture, name)
+        return
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     waiting: deque[Future[Pixels | InputError]] = deque()
     try:
