@@ -9,6 +9,9 @@ from pathlib import Path
 
 from itr_deploy.exporters.text import BundledText, nltk_words, wordpiece
 from itr_deploy.models.bert import BertSizes
+from itr_deploy.models.camera.config import CameraConfig
+from itr_deploy.models.camera.deployed import CameraDeployment
+from itr_deploy.models.camera.plain import Camera
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.models.dime.config import DimeConfig
 from itr_deploy.models.dime.deployed import DimeDeployment
@@ -25,6 +28,12 @@ from itr_deploy.models.scan.plain import Scan
 from itr_deploy.models.sgraf.config import SgrafConfig
 from itr_deploy.models.sgraf.deployed import SgrafDeployment
 from itr_deploy.models.sgraf.plain import Sgraf
+from itr_deploy.models.vse_infty.config import Backbone, Stage, VseInftyConfig, Words
+from itr_deploy.models.vse_infty.deployed import VseInftyDeployment
+from itr_deploy.models.vse_infty.plain import OfPictures, VseInfty
+from itr_deploy.models.vsrn.checkpoint import deployed_form
+from itr_deploy.models.vsrn.config import VsrnConfig
+from itr_deploy.models.vsrn.plain import Vsrn
 
 REGIONS, IMAGE_DIM, EMBED_DIM, SIM_DIM, WORD_DIM, VOCAB = 36, 2048, 1024, 256, 300, 1000
 TEMPERATURES = {"i2t": 4.0, "t2i": 9.0}
@@ -127,14 +136,73 @@ MODELS: dict[str, Callable[[argparse.Namespace], TrainedMatcher]] = {
 }
 
 
-def random_vocabulary(family: str, folder: Path, size: int | None = None) -> BundledText:
-    """Text processing with meaningless words, by default as many as the model has."""
+def random_vsrn(_: argparse.Namespace) -> TrainedMatcher:
+    """A VSRN of the published sizes, of the architecture for MS-COCO, with random weights."""
+    config = VsrnConfig(IMAGE_DIM, 2 * EMBED_DIM, WORD_DIM, VOCAB)
+    model = Vsrn(config).eval()
+    return TrainedMatcher(model, deployed_form(model).eval(), IMAGE_DIM, VOCAB, vars(config))
+
+
+def random_camera(arguments: argparse.Namespace) -> TrainedMatcher:
+    """A CAMERA of the published sizes with random weights; ``bert`` is one of `BERTS`."""
+    config = CameraConfig(bert=BERTS[arguments.bert])
+    model = Camera(config).eval()
+    deployed, pieces = CameraDeployment(model).eval(), config.bert.vocab_size
+    return TrainedMatcher(model, deployed, IMAGE_DIM, pieces, config.scalars())
+
+
+DETECTOR = Backbone(
+    source="detector",
+    picture_size=512,
+    stem=64,
+    stages=tuple(
+        Stage(blocks, width, 4 * width)
+        for blocks, width in zip((3, 4, 23, 3), (64, 128, 256, 512), strict=True)
+    ),
+)
+"""ResNet-101 as the detector has it."""
+
+RESNEXT = Backbone(
+    source="wsl",
+    picture_size=512,
+    stem=64,
+    stages=tuple(
+        Stage(blocks, 8 * width, 4 * width, groups=32)
+        for blocks, width in zip((3, 4, 23, 3), (64, 128, 256, 512), strict=True)
+    ),
+)
+"""ResNeXt-101 32x8d; its width is four times the planes, of 32 groups: 256 to 2048."""
+
+
+def random_vse_infty(arguments: argparse.Namespace) -> TrainedMatcher:
+    """A VSE-infinity of the published sizes with random weights.
+
+    ``images`` is ``regions``, ``detector`` or ``resnext``; ``bert`` one of `BERTS`, or None for
+    words and a GRU.
+    """
+    backbone = {"regions": None, "detector": DETECTOR, "resnext": RESNEXT}[arguments.images]
+    text = Words(VOCAB, WORD_DIM) if arguments.bert is None else BERTS[arguments.bert]
+    config = VseInftyConfig(IMAGE_DIM, EMBED_DIM, text, backbone)
+    model = VseInfty(config).eval()
+    plain = model if backbone is None else OfPictures(model, backbone).eval()
+    deployed = VseInftyDeployment(model).eval()
+    return TrainedMatcher(plain, deployed, IMAGE_DIM, config.vocab_size, config.scalars())
+
+
+def random_vocabulary(
+    family: str, folder: Path, size: int | None = None, *, pieces: bool | None = None
+) -> BundledText:
+    """Text processing with meaningless words or word pieces, by default as many as the model has.
+
+    ``pieces`` says which of both; by default DIME's are pieces.
+    """
+    pieces = family == "dime" if pieces is None else pieces
     special = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
-    if family != "dime":
+    if not pieces:
         special = ["<pad>", "<start>", "<end>", "<unk>"]
     words = special + [f"word{number}" for number in range((size or VOCAB) - len(special))]
     path = folder / "words"
-    if family == "dime":
+    if pieces:
         path.write_text("\n".join(words))
         return wordpiece(path, len(words), lower_case=True)
     path.write_text(json.dumps({"word2idx": {w: n for n, w in enumerate(words)}}))

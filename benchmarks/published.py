@@ -8,12 +8,15 @@ from pathlib import Path
 
 from benchmarks.models import (
     WORDPIECES,
+    random_camera,
     random_dime,
     random_imram,
     random_lhsc,
     random_scan,
     random_sgraf,
     random_vocabulary,
+    random_vse_infty,
+    random_vsrn,
 )
 from itr_deploy.bundle.files import write_file
 from itr_deploy.bundle.manifest import Precision
@@ -36,6 +39,10 @@ def _dime(direction: str) -> TrainedMatcher:
     return random_dime(argparse.Namespace(direction=direction, bert=bert))
 
 
+def _vse_infty(images: str, bert: str | None) -> TrainedMatcher:
+    return random_vse_infty(argparse.Namespace(images=images, bert=bert))
+
+
 MATCHERS: dict[str, tuple[str, Callable[[], TrainedMatcher]]] = {
     "imram-text": ("imram", lambda: _imram("text_IMRAM")),
     "imram-image": ("imram", lambda: _imram("image_IMRAM")),
@@ -47,6 +54,11 @@ MATCHERS: dict[str, tuple[str, Callable[[], TrainedMatcher]]] = {
     "sgraf-sgr": ("sgraf", lambda: random_sgraf(argparse.Namespace(module="SGR"))),
     "scan-t2i": ("scan", lambda: random_scan(argparse.Namespace(direction="t2i"))),
     "scan-i2t": ("scan", lambda: random_scan(argparse.Namespace(direction="i2t"))),
+    "vsrn": ("vsrn", lambda: random_vsrn(argparse.Namespace())),
+    "camera": ("camera", lambda: random_camera(argparse.Namespace(bert="base"))),
+    "vse_infty-regions": ("vse_infty", lambda: _vse_infty("regions", "base")),
+    "vse_infty-detector": ("vse_infty", lambda: _vse_infty("detector", None)),
+    "vse_infty-resnext": ("vse_infty", lambda: _vse_infty("resnext", None)),
 }
 """By name: the family, and the function that makes its model."""
 
@@ -63,7 +75,8 @@ def published_bundle(name: str, precision: Precision, root: Path) -> Bundle:
     family, make = MATCHERS[name]
     checkpoint, trained = root / "checkpoint", make()
     write_file(checkpoint, "random weights")
-    text = random_vocabulary(family, root, WORDPIECES if family == "dime" else None)
+    pieces = trained.vocab_size == WORDPIECES
+    text = random_vocabulary(family, root, trained.vocab_size, pieces=pieces)
     place = root / f"{name}-{precision}"
     place.mkdir()
     source = Source(family, checkpoint, trained, text)

@@ -150,7 +150,11 @@ def evaluate(
     check_evaluation_output(Path(output), force=force)
     matcher = Matcher.load(bundle, device=device, backend=backend)
     read = read_split(
-        Path(data), split, captions=None if captions is None else Path(captions), first=first
+        Path(data),
+        split,
+        captions=None if captions is None else Path(captions),
+        first=first,
+        pictures=bool(matcher.bundle.manifest.images.pictures),
     )
     protocols = PROTOCOLS if published is None else _protocols(published, read, folds)
     options = Options(

@@ -140,7 +140,8 @@ def index(
         ids, items, columns = _pictures(matcher, Path(pictures), modality)
     else:
         assert data is not None
-        ids, items, columns = _items(Path(data), split, modality)
+        pixels = bool(matcher.bundle.manifest.images.pictures)
+        ids, items, columns = _items(Path(data), split, modality, pixels)
     if metadata is not None:
         columns |= metadata_columns(Path(metadata), ids, taken=list(columns))
 
@@ -221,13 +222,13 @@ def _check_extended(gallery: Gallery, modality: Modality, storage: StorageType |
 
 
 def _items(
-    data: Path, split: str, modality: Modality
+    data: Path, split: str, modality: Modality, pictures: bool
 ) -> tuple[Sequence[str], Any, dict[str, Sequence[Any]]]:
     """Ids, items and own columns of a split's images or captions."""
     if modality == "image":
-        images = read_images(data, split)
+        images = read_images(data, split, pictures=pictures)
         return images.ids, images.given, {}
-    read = read_split(data, split)
+    read = read_split(data, split, pictures=pictures)
     columns: dict[str, Sequence[Any]] = {"text": read.captions, "image_id": read.image_of_caption}
     return read.caption_ids, read.captions, columns
 

@@ -71,5 +71,6 @@ def tune(
     """
     check_evaluation_output(Path(work), force=False)
     matcher = Matcher.load(bundle, device=device, backend=backend)
-    read = read_split(Path(data), split)
+    pictures = bool(matcher.bundle.manifest.images.pictures)
+    read = read_split(Path(data), split, pictures=pictures)
     return tune_split(matcher, read, target, Path(work), bar, projection, growth)

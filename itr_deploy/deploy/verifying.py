@@ -172,15 +172,20 @@ def _real_sample(matcher: Matcher, directory: Path, split_name: str, images: int
     from itr_deploy.parity.samples import Sample
     from itr_deploy.parity.trained import trained_ids
 
+    if matcher.bundle.manifest.images.pictures:
+        raise InputError(
+            f"{directory}: verify ranks images of one shape, and pictures differ in theirs; leave "
+            "data= (--data) out, itr-deploy evaluate --baseline torch compares with PyTorch on them"
+        )
     split = read_split(directory, split_name).first(images)
-    if split.given.counts is not None:
+    if split.extras.counts is not None:
         raise InputError(
             f"{directory}: verify ranks images of equal numbers of regions, and this split has "
             "region_counts; leave data= (--data) out, or give another split"
         )
     arrays = {"regions": np.array(split.regions, np.float32)}
     if matcher.bundle.manifest.images.boxes:
-        places = {"boxes": split.given.boxes, "picture_sizes": split.given.picture_sizes}
+        places = {"boxes": split.extras.boxes, "picture_sizes": split.extras.picture_sizes}
         arrays |= {
             name: np.array(extra, np.float32) for name, extra in places.items() if extra is not None
         }

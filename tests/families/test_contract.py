@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from itr_deploy import Gallery, Hits, Matcher, Regions, Retriever, evaluate, tune, verify
 from itr_deploy.benchmarking.random_items import RandomItems
@@ -78,7 +79,13 @@ class Deployed:
     def write_data(self, root: Path) -> Path:
         """A data directory in the published layout."""
         root.mkdir()
-        np.save(root / "test_ims.npy", self.regions)
+        if self.manifest.images.pictures:
+            (root / "images").mkdir()
+            for number, picture in enumerate(self.regions):
+                Image.fromarray(picture).save(root / "images" / f"{number}.png")
+            (root / "test_ids.txt").write_text("\n".join(map(str, range(IMAGES))) + "\n")
+        else:
+            np.save(root / "test_ims.npy", self.regions)
         if isinstance(self.given, Regions):
             np.save(root / "test_boxes.npy", self.given.boxes)
             np.save(root / "test_img_sizes.npy", self.given.picture_sizes)

@@ -8,7 +8,8 @@ caption: its image's id in ``{split}_ids.txt``, or its row of features from 0 if
 Without ``{split}_caps.txt`` the captions are those of a JSON file of Karpathy's splits.
 ``{split}_region_counts.npy``, if present, has how many of its rows of features are regions, for
 every row of the features; what is beyond is padding. ``{split}_boxes.npy``, ``[N, R, 4]``, and
-``{split}_img_sizes.npy``, ``[N, 2]``, say where the regions are.
+``{split}_img_sizes.npy``, ``[N, 2]``, say where the regions are. For a model that starts from
+pixels, pictures take the place of features, see `evaluation.data.pictures`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from itr_deploy.evaluation.data.features import find_features, with_extras
 from itr_deploy.evaluation.data.karpathy import Karpathy, find_karpathy
 from itr_deploy.evaluation.data.lines import read_lines, refuse_numbered
 from itr_deploy.evaluation.data.memory import release_pages
+from itr_deploy.evaluation.data.pictures import find_pictures, given_pictures
 from itr_deploy.runtime.encoding.regions import Regions
 
 log = logging.getLogger(__name__)
@@ -45,7 +47,8 @@ class Split:
 
     Attributes:
         name: Its name.
-        regions: ``[N, R, Di]``, mapped from disk, one row per image.
+        regions: ``[N, R, Di]``, mapped from disk, one row per image; or the paths of pictures,
+            ``[N]``.
         image_ids: One id per image.
         captions: All captions, in the order of their images.
         captions_per_image: Number of captions per image: one for all, or one for each.
@@ -58,13 +61,18 @@ class Split:
     image_ids: list[str]
     captions: list[str]
     captions_per_image: int | Sequence[int]
-    images: Regions | None = None
+    images: Regions | list[Path] | None = None
     cut_to: int | None = None
 
     @property
-    def given(self) -> Regions:
+    def given(self) -> Regions | list[Path]:
         """The images as a matcher takes them."""
         return self.images or Regions(self.regions)
+
+    @property
+    def extras(self) -> Regions:
+        """What is known of the images besides their features; nothing of pictures."""
+        return self.given if isinstance(self.given, Regions) else Regions(())
 
     @property
     def caption_ids(self) -> list[str]:
@@ -99,16 +107,19 @@ class Split:
         return Answers.of(self.captions_per_image)
 
     def digest(self) -> str:
-        """SHA-256 of its features as float32 and its captions: equal for equal data."""
+        """SHA-256 of its features as float32, or its pictures, and its captions."""
         return self._digest
 
     @cached_property
     def _digest(self) -> str:
         seen = hashlib.sha256(repr(self.regions.shape).encode())
-        for start in range(0, len(self.regions), 64):
+        if self.regions.ndim == 1:
+            for path in self.regions.tolist():
+                seen.update(Path(path).read_bytes())
+        for start in range(0, len(self.regions) if self.regions.ndim > 1 else 0, 64):
             seen.update(np.ascontiguousarray(self.regions[start : start + 64], "<f4").data)
             release_pages(self.regions)
-        for extra in (self.given.boxes, self.given.picture_sizes, self.given.counts):
+        for extra in (self.extras.boxes, self.extras.picture_sizes, self.extras.counts):
             if extra is not None:
                 seen.update(np.ascontiguousarray(extra, "<f8").data)
         for caption in self.captions:
@@ -123,27 +134,29 @@ class Images:
     """The images of a split, whose captions nobody needs.
 
     Attributes:
-        regions: ``[N, R, Di]``, mapped from disk, one row per image.
+        regions: ``[N, R, Di]``, mapped from disk, one row per image; or the paths of pictures.
         ids: One id per image.
         given: The images as a matcher takes them.
     """
 
     regions: NDArray[Any]
     ids: list[str]
-    given: Regions
+    given: Regions | list[Path]
 
 
-def read_images(directory: str | Path, split: str) -> Images:
+def read_images(directory: str | Path, split: str, *, pictures: bool = False) -> Images:
     """Read the images of a split alone; there may be no captions, or any number of them.
+
+    Args:
+        directory: Directory of its files.
+        split: Its name.
+        pictures: Whether they are pictures, for a model that starts from pixels.
 
     Raises:
         InputError: A file is missing or damaged, or the ids do not fit the images.
     """
     root = Path(directory)
-    features = find_features(root, split)
-    if len(features) == 0:
-        raise InputError(f"{root}: split {split!r} is empty: 0 images")
-    given = with_extras(features, root, split)
+    features, given = _given_images(root, split, pictures)
     path = root / f"{split}_ids.txt"
     lines = _lines(path, required=False)
     own_ids = len(lines) == len(features) == len(set(lines))
@@ -166,6 +179,7 @@ def read_split(
     *,
     captions: Path | None = None,
     first: int | None = None,
+    pictures: bool = False,
 ) -> Split:
     """Read one split.
 
@@ -176,17 +190,16 @@ def read_split(
             directory.
         first: Take only the first captions of the file, this many, and the images that they belong
             to. The published programs evaluate on the first 5,000 of a dev split.
+        pictures: Whether the images are pictures, for a model that starts from pixels.
 
     Raises:
         InputError: A file is missing or damaged, or the counts do not fit each other.
         UsageError: There are fewer captions than ``first``, or it takes only some of an image's.
     """
     root = Path(directory)
-    found = find_features(root, split)
-    if len(found) == 0:
-        raise InputError(f"{root}: split {split!r} is empty: 0 images")
+    found, images = _given_images(root, split, pictures)
     features, ids, own = _captions(found, root, split, captions)
-    given = with_extras(found, root, split)[:: len(found) // len(features)]
+    given = images[:: len(found) // len(features)]
     if not own.texts:
         raise InputError(f"{root}: split {split!r} is empty: {len(features)} images, 0 captions")
     if first is not None:
@@ -194,7 +207,8 @@ def read_split(
         kept = np.unique(own.images)
         # Usually they are the first; others are read into memory.
         chosen = slice(0, len(kept)) if kept[-1] == len(kept) - 1 else kept
-        features, given = features[chosen], given[chosen]
+        features = features[chosen]
+        given = given[chosen] if isinstance(given, Regions) else given_pictures(features)
         ids = [ids[number] for number in kept]
         own = Captions(own.texts, np.searchsorted(kept, own.images))
     counts = own.counts(len(features))
@@ -205,6 +219,16 @@ def read_split(
         )
     per_image = Answers(counts).per_image or counts.tolist()
     return Split(split, features, ids, own.grouped(), per_image, given, cut_to=first)
+
+
+def _given_images(
+    root: Path, split: str, pictures: bool
+) -> tuple[NDArray[Any], Regions | list[Path]]:
+    """A split's features, or the paths of its pictures, and the images as a matcher takes them."""
+    found: NDArray[Any] = find_pictures(root, split) if pictures else find_features(root, split)
+    if len(found) == 0:
+        raise InputError(f"{root}: split {split!r} is empty: 0 images")
+    return found, given_pictures(found) if pictures else with_extras(found, root, split)
 
 
 def _captions(

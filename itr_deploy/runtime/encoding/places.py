@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,19 @@ from numpy.typing import NDArray
 from itr_deploy.errors import InputError
 
 FORM = "boxes are x1, y1, x2, y2 and picture_sizes width, height, both in pixels"
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """Where the regions of an image are.
+
+    Attributes:
+        boxes: ``float32 [R, 4]``, x1, y1, x2, y2 in pixels, in the order of the regions.
+        picture_size: ``float32 [2]``, the picture's width and height in pixels.
+    """
+
+    boxes: NDArray[np.float32]
+    picture_size: NDArray[np.float32]
 
 
 def checked_places(

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from itr_deploy.bundle.manifest import ImageItems
 from itr_deploy.errors import InputError
 from itr_deploy.runtime.encoding.checks import as_array, check_regions, finite_batch
-from itr_deploy.runtime.encoding.places import FORM, checked_places
+from itr_deploy.runtime.encoding.places import FORM, Placed, checked_places
 
 Features: TypeAlias = ArrayLike | Sequence[ArrayLike]
 
@@ -137,7 +137,7 @@ class CheckedRegions:
         rows = self._rows(self._features, numbers)
         return finite_batch(rows, numbers, zeros_are_regions=self._padded)
 
-    def places(
+    def _places(
         self, numbers: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
         """Boxes ``float32 [n, R, 4]`` and picture sizes ``[n, 2]``, None where none are given.
@@ -169,6 +169,20 @@ class CheckedRegions:
                 own = numbers[start : start + most]
                 yield own, self._inputs(own)
 
+    @property
+    def have_boxes(self) -> bool:
+        """Whether it was said where the regions are."""
+        return self._boxes is not None
+
+    def placed(self, number: int) -> Placed | None:
+        """Where the regions of one image are, None where that was not said.
+
+        Raises:
+            InputError: A box or the picture's size cannot be used.
+        """
+        places = self._places(np.array([number]))
+        return None if places is None else Placed(places[0][0], places[1][0])
+
     def _inputs(self, numbers: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """Some images of equal numbers of regions, as the encoder's graph takes them.
 
@@ -176,7 +190,7 @@ class CheckedRegions:
             InputError: A value, a box or a size cannot be used.
         """
         given = {"regions": self._batch(numbers)}
-        places = self.places(numbers) if self._takes_boxes else None
+        places = self._places(numbers) if self._takes_boxes else None
         return (
             given if places is None else {**given, "boxes": places[0], "picture_sizes": places[1]}
         )

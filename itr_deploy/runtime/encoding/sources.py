@@ -15,6 +15,8 @@ from itr_deploy.runtime.encoding.checks import check_token_ids
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.encoding.images import checked_images
 from itr_deploy.runtime.encoding.pictures import CheckedPictures
+from itr_deploy.runtime.encoding.places import Placed
+from itr_deploy.runtime.encoding.regions import CheckedRegions
 from itr_deploy.runtime.text import TextProcessor
 
 TOGETHER, PICTURES = 64, 16
@@ -55,6 +57,12 @@ class Source(Protocol):
     """Why pictures were left out as they were encoded, by their numbers."""
     together: int
     """How many items to encode at once where all are stored in the end."""
+    have_boxes: bool
+    """Whether it is known where images' regions are."""
+
+    def placed(self, number: int) -> Placed | None:
+        """Where the regions of an image are, None where that is not known."""
+        ...
 
     def tiles(self, budget: int) -> Iterator[tuple[slice, Encoded]]:
         """Slices that cover all items, and their encoding, each within ``budget`` bytes."""
@@ -74,9 +82,14 @@ class SlicedSource(ABC):
     are_ragged = False
     broken: Mapping[int, str] = {}
     together = TOGETHER
+    have_boxes = False
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
+
+    def placed(self, number: int) -> Placed | None:
+        """Where the regions of an image are, None where that is not known."""
+        return None
 
     def tiles(self, budget: int) -> Iterator[tuple[slice, Encoded]]:
         """Slices that cover all items, and their encoding, each within ``budget`` bytes."""
@@ -102,6 +115,17 @@ class ImageSource(SlicedSource):
         self.are_ragged = self._images.are_ragged
         if isinstance(self._images, CheckedPictures):
             self.broken, self.together = self._images.broken, PICTURES
+        elif isinstance(self._images, CheckedRegions):
+            self.have_boxes = self._images.have_boxes
+
+    def placed(self, number: int) -> Placed | None:
+        """Where the regions of an image are, None where that is not known.
+
+        Raises:
+            InputError: A box or the picture's size cannot be used.
+        """
+        known = self._images if isinstance(self._images, CheckedRegions) else None
+        return None if known is None else known.placed(number)
 
     def encode(self, part: slice) -> Encoded:
         """The encoding of a slice of the images.
@@ -171,8 +195,12 @@ class EncodedSource:
         self.positions = max(sizes, default=1)
         self.are_ragged = modality == "image" and len(sizes) > 1
         self.broken: Mapping[int, str] = {}
-        self.together = TOGETHER
+        self.together, self.have_boxes = TOGETHER, False
         self._items = items
+
+    def placed(self, number: int) -> Placed | None:
+        """None: what an ``encode_...`` call returns has no boxes."""
+        return None
 
     def tiles(self, budget: int) -> Iterator[tuple[slice, Encoded]]:
         """All items at once, as they are in memory already."""

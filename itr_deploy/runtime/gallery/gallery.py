@@ -12,9 +12,11 @@ from lancedb.table import Table
 from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.errors import BundleError, GalleryError, UsageError
+from itr_deploy.runtime.encoding.places import Placed
 from itr_deploy.runtime.encoding.sources import Source, source
 from itr_deploy.runtime.forks import OneProcess
 from itr_deploy.runtime.gallery import coarse_index, writing
+from itr_deploy.runtime.gallery.boxes import read_boxes
 from itr_deploy.runtime.gallery.checksums import Verified
 from itr_deploy.runtime.gallery.given import checked_ids
 from itr_deploy.runtime.gallery.layout import Description, new_id, schema
@@ -171,6 +173,23 @@ class Gallery(OneProcess):
     def ids(self) -> list[str]:
         """The ids of all items."""
         return self._table.ids()
+
+    def boxes(self, ids: Sequence[str]) -> list[Placed | None]:
+        """Where the regions of images are, for showing what a caption matches.
+
+        They are stored if the gallery's first images had them, see `Regions`.
+
+        Args:
+            ids: Ids of images.
+
+        Returns:
+            For each id its boxes and its picture's size, or None if it was added without.
+
+        Raises:
+            GalleryError: An id is not there, or is given twice.
+        """
+        names = checked_ids(ids)
+        return read_boxes(self._table, names) if names else []
 
     def add(
         self,

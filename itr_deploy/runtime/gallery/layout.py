@@ -22,6 +22,8 @@ from itr_deploy.errors import GalleryError
 TABLE = "items"
 ID, EMBEDDING, LENGTH = "id", "embedding", "length"
 TENSOR_PREFIX = "tensor_"
+BOXES, PICTURE_SIZE = "tensor__boxes", "tensor__picture_size"
+"""Where the regions are, and how large the picture is; no stored tensor can be named so."""
 METADATA_KEY = b"itr_deploy"
 ID_KEY = b"itr_deploy_id"
 """The gallery's own id, beside the description, where older releases do not look."""
@@ -81,6 +83,7 @@ class Description(SparseRecord):
         family: Family of the bundle, human-readable.
         views: Number of vectors in an item's embedding, of which the best counts, None for one.
         ragged: True where images differ in their numbers of regions, which are stored with them.
+        boxes: True where regions' boxes and pictures' sizes are stored, for images that have them.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -93,6 +96,7 @@ class Description(SparseRecord):
     family: str
     views: int | None = None
     ragged: Literal[True] | None = None
+    boxes: Literal[True] | None = None
 
     @classmethod
     def of(cls, manifest: Manifest, modality: Modality, storage: StorageType) -> Description:
@@ -137,13 +141,19 @@ class Description(SparseRecord):
 def schema(
     description: Description, metadata: Sequence[pa.Field], gallery_id: str = ""
 ) -> pa.Schema:
-    """The table's schema: id, user columns, length (texts, ragged images), embedding, tensors."""
+    """The table's schema.
+
+    Id, user columns, length (texts, ragged images), embedding, tensors, boxes and picture size.
+    """
     fields = [pa.field(ID, pa.string(), nullable=False), *metadata]
     if description.has_lengths:
         fields.append(pa.field(LENGTH, pa.int32()))
     fields.append(pa.field(EMBEDDING, pa.list_(pa.float32(), description.embedding_dim)))
     for entry in description.columns:
         fields.append(pa.field(entry.column, _list_type(entry, description.positions)))
+    if description.boxes:
+        fields.append(pa.field(BOXES, pa.list_(pa.float32())))
+        fields.append(pa.field(PICTURE_SIZE, pa.list_(pa.float32(), 2)))
     about = {METADATA_KEY: description.model_dump_json()}
     return pa.schema(fields, metadata={**about, ID_KEY: gallery_id} if gallery_id else about)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from itr_deploy.runtime.encoding.encoded import Block, Encoded, length_groups
+from itr_deploy.runtime.encoding.places import Placed
 from itr_deploy.runtime.gallery.layout import (
+    BOXES,
     EMBEDDING,
     ID,
     LENGTH,
+    PICTURE_SIZE,
     Description,
 )
 
@@ -24,6 +27,7 @@ def to_batch(
     ids: list[str],
     items: Encoded | None,
     metadata: pa.Table,
+    places: Sequence[Placed | None] = (),
 ) -> pa.RecordBatch:
     """One record batch with the schema's columns; columns that are not given are null."""
     columns: dict[str, pa.Array] = {ID: pa.array(ids, pa.string())}
@@ -31,6 +35,10 @@ def to_batch(
         columns[name] = metadata[name].combine_chunks()
     if items is not None:
         columns |= _item_columns(description, table_schema, items)
+    if description.boxes and places:
+        boxes = [None if one is None else one.boxes.reshape(-1) for one in places]
+        sizes = [None if one is None else one.picture_size for one in places]
+        columns |= {BOXES: pa.array(boxes), PICTURE_SIZE: pa.array(sizes)}
     arrays = [
         columns[f.name].cast(f.type) if f.name in columns else pa.nulls(len(ids), f.type)
         for f in table_schema

@@ -5,6 +5,7 @@ The caller holds `GalleryTable.writing`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from itr_deploy.runtime.gallery.given import fields_in, metadata_table, overflow
 from itr_deploy.runtime.gallery.layout import ID, describe, new_id, own_id, schema
 from itr_deploy.runtime.gallery.table import GalleryTable
 from itr_deploy.runtime.gallery.transaction import Feed, transaction
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
 """Called with the number of items done so far."""
@@ -52,6 +55,7 @@ def add(
         return
     _check_positions(table, given)
     _check_columns(table, extra)
+    _tell_of_boxes(table, given)
     feed = _feed(table, table.state.schema, names, given, extra, progress)
     transaction(table.path, lambda: table.lance.add(feed.reader), feed)
 
@@ -75,6 +79,7 @@ def update(
     _check_columns(table, extra)
     if given is not None:
         _check_positions(table, given)
+        _tell_of_boxes(table, given)
     if not names:
         return
     state = table.state
@@ -136,6 +141,8 @@ def _first_layout(table: GalleryTable, given: Source, extra: pa.Table) -> pa.Sch
             about = about.model_copy(update={"ragged": True})
         else:
             about = about.model_copy(update={"positions": given.positions})
+    if given.have_boxes:
+        about = about.model_copy(update={"boxes": True})
     return schema(about, list(extra.schema), own_id(table.state.schema) or new_id())
 
 
@@ -148,6 +155,15 @@ def _check_positions(table: GalleryTable, given: Source) -> None:
         raise GalleryError(
             f"{table.path}: its images have {about.positions} regions, these have {found}; make a "
             "gallery for any number with Gallery.create(..., ragged=True)"
+        )
+
+
+def _tell_of_boxes(table: GalleryTable, given: Source) -> None:
+    if given.have_boxes and not table.state.description.boxes:
+        log.warning(
+            "%s: its first images had no boxes, and it stores none; those of these images are not "
+            "kept",
+            table.path,
         )
 
 
@@ -199,7 +215,9 @@ def _feed(
             kept = [number for number in numbers if number not in left_out]
             if kept:
                 own = [names[number] for number in kept]
-                yield rows.to_batch(description, layout, own, items, extra.take(kept))
+                stores = given is not None and given.have_boxes and description.boxes
+                places = [given.placed(number) for number in kept] if given and stores else []
+                yield rows.to_batch(description, layout, own, items, extra.take(kept), places)
             progress(part.stop)
 
     return Feed(layout, batches())
