@@ -57,6 +57,7 @@ MATCHERS: dict[str, tuple[str, Callable[[], TrainedMatcher]]] = {
     "vsrn": ("vsrn", lambda: random_vsrn(argparse.Namespace())),
     "camera": ("camera", lambda: random_camera(argparse.Namespace(bert="base"))),
     "vse_infty-regions": ("vse_infty", lambda: _vse_infty("regions", "base")),
+    "vse_infty-words": ("vse_infty", lambda: _vse_infty("regions", None)),
     "vse_infty-detector": ("vse_infty", lambda: _vse_infty("detector", None)),
     "vse_infty-resnext": ("vse_infty", lambda: _vse_infty("resnext", None)),
 }
