@@ -3,8 +3,8 @@
     python -m benchmarks.dual [--model vsrn vse_infty-words] [--items 100000]
 
 Published sizes, random weights. In one run, in turn: a search, the encoding of its text alone, and
-the bare product of a vector with all vectors of the gallery. The ratio is the search's time over the
-sum of the other two.
+the bare product of a vector with all vectors of the gallery. The ratio is the search's time over
+the sum of the other two.
 """
 
 from __future__ import annotations

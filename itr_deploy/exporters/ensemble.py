@@ -113,6 +113,7 @@ def _inputs(bundle: Bundle) -> dict[str, object]:
     files = {name: manifest.files[name].sha256[:12] for name in text_files(processing)}
     return {
         "what scores pairs": "a product" if manifest.is_dual_encoder else "a matcher",
+        "the kind of images": "pictures" if manifest.images.pictures else "regions",
         "the width of a region": manifest.images.feature_dim,
         "the number of regions": manifest.images.regions,
         "the padded length of a text": manifest.texts.length,

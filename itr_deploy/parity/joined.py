@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.modality import MATCHERS, PREFILTERS
 from itr_deploy.parity.report import ParityReport, RankComparison, compare, compare_ranks
+from itr_deploy.runtime.encoding.images import Unencoded
+from itr_deploy.runtime.encoding.pictures import random_pictures
 from itr_deploy.runtime.encoding.places import random_places
 from itr_deploy.runtime.encoding.regions import Regions
 from itr_deploy.runtime.matcher import Matcher
@@ -22,7 +24,7 @@ SHAPES = ((5, 7, 3), (2, 36, 9))
 
 COARSE = "coarse product"
 
-Inputs = tuple[Regions, NDArray[np.int64], NDArray[np.int64]]
+Inputs = tuple[Unencoded, NDArray[np.int64], NDArray[np.int64]]
 """Images, and the token ids and lengths of texts."""
 Figures = Mapping[str, NDArray[np.floating]]
 Pairs = list[tuple[str, NDArray[np.floating], NDArray[np.floating]]]
@@ -36,6 +38,8 @@ def compare_joined(joined: Matcher, expected: Callable[[Inputs], Figures]) -> Pa
     for shape in SHAPES:
         given = _inputs(joined, rng, *shape)
         name = "{} images x {} regions, {} texts".format(*shape)
+        if joined.bundle.manifest.images.pictures:
+            name = "{} pictures, {} texts".format(*shape[::2])
         references = expected(given)
         for what, values in figures(joined, given).items():
             reference = references[what]
@@ -48,8 +52,8 @@ def compare_joined(joined: Matcher, expected: Callable[[Inputs], Figures]) -> Pa
 
 def figures(matcher: Matcher, given: Inputs) -> dict[str, NDArray[np.float32]]:
     """Scores ``[queries, items]`` of every graph that scores, and the coarse product."""
-    regions, ids, lengths = given
-    images, texts = matcher.encode_images(regions), matcher.encode_token_ids(ids, lengths)
+    unencoded, ids, lengths = given
+    images, texts = matcher.encode_images(unencoded), matcher.encode_token_ids(ids, lengths)
     found = {COARSE: product(texts.embedding, images.embedding)}
     for storage in matcher.bundle.manifest.storages:
         for query, gallery in ((texts, images), (images, texts)):
@@ -71,6 +75,8 @@ def _inputs(
     lengths = rng.integers(min(3, longest), longest, size=texts, endpoint=True)
     ids = rng.integers(1, manifest.texts.vocab_size, size=(texts, int(lengths.max())))
     ids[np.arange(ids.shape[1]) >= lengths[:, None]] = 0
+    if manifest.images.pictures:
+        return random_pictures(rng, images), ids, lengths
     shape = (images, regions, manifest.images.feature_dim)
     values = rng.standard_normal(shape, dtype=np.float32)
     if not manifest.images.boxes:

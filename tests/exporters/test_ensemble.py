@@ -11,6 +11,8 @@ from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.bundle.manifest import Pipeline
 from itr_deploy.bundle.store import list_files, read_bundle, write_manifest
 from tests.support.command import itr_deploy
+from tests.support.duals import GRID, PICTURES, VSE, export_words
+from tests.support.exports import Bundles
 from tests.support.golden import FULL
 from tests.support.projection import tuned_copy
 
@@ -169,3 +171,17 @@ def test_an_ensemble_is_verified_through_its_members(made: Path) -> None:
     outcome = itr_deploy("verify", made, "--checkpoint", FULL.checkpoint)
     assert outcome.code == 2
     assert "verify the members" in outcome.error
+
+
+@pytest.mark.slow
+def test_models_of_pictures_are_members_of_one_another_alone(
+    bundles: Bundles, tmp_path: Path
+) -> None:
+    grid, regions = (bundles.of(*export_words(case)) for case in (GRID, VSE[2]))
+    outcome = itr_deploy("ensemble", grid, grid, "--output", tmp_path / "two")
+    assert outcome.code == 0, outcome.err
+    scores = Matcher.load(tmp_path / "two").score(texts=GRID.captions, images=PICTURES)
+    np.testing.assert_allclose(scores, GRID.expected["scores"].numpy(), atol=1e-4)
+    refused = itr_deploy("ensemble", grid, regions, "--output", tmp_path / "both")
+    assert refused.code == 1
+    assert "the kind of images is regions, but pictures in" in refused.err
