@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from itr_deploy import Gallery, Matcher, Retriever
+from tests.support.duals import GRID, export_words
+from tests.support.exports import Bundles
 from tests.support.golden import FULL
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -101,3 +103,16 @@ def test_the_cpu_runtime_names_the_extra_that_exports(environment: Path, tmp_pat
     assert done.returncode == 4
     assert "pip install 'itr-deploy[export,cpu]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_cpu_runtime_indexes_pictures_without_torch(
+    environment: Path, bundles: Bundles, tmp_path: Path
+) -> None:
+    bundle, gallery = bundles.of(*export_words(GRID)), tmp_path / "gallery"
+    command, photos = environment / "itr-deploy", GRID.folder / "pictures"
+    made = run(command, "index", bundle, "--pictures", photos, "--output", gallery, cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    asked = (command, "search", bundle, "--gallery", gallery, "--json")
+    done = run(*asked, "--image", photos / "3.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["hits"][0]["id"] == "3.png"
