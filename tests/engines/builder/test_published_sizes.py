@@ -52,7 +52,11 @@ IN_FLOAT32 = {
 }
 """Graphs with products that half precision would break."""
 
-WHOLLY_FLOAT32 = {"scan-t2i": ENCODERS, "scan-i2t": ENCODERS}
+WHOLLY_FLOAT32 = {
+    "scan-t2i": ENCODERS,
+    "scan-i2t": ENCODERS,
+    "vsrn": {"image_encoder"},
+}
 """Graphs that have no other products."""
 
 PUSHED = {("imram-image", "float16")}
