@@ -94,10 +94,10 @@ $(VENV)/.created:
 
 $(VENV)/.demo: $(VENV)/.created pyproject.toml constraints.txt
 	@echo "installing into $(VENV), once"
-	$(PIP) -e '.[cpu,export,examples]'
+	$(PIP) -e '.[cpu,export]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.created pyproject.toml constraints.txt
 	@echo "installing into $(VENV), once"
-	$(PIP) -e '.[cpu,export,examples,dev]'
+	$(PIP) -e '.[cpu,export,dev]'
 	@touch $@ $(VENV)/.demo

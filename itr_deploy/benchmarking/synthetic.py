@@ -26,7 +26,8 @@ from itr_deploy.runtime.encoding.sources import SlicedSource
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.matcher import Matcher
 
-ENCODED = 256
+ENCODED, FEW_PICTURES = 256, 16
+"""Items that are encoded, of which the others are copies."""
 NOISE = 0.05
 """Strength of the noise, in standard deviations of the values that it changes."""
 
@@ -40,7 +41,8 @@ def synthetic_gallery(
     Raises:
         OutputError: The disk for temporary files is too small.
     """
-    made = items.make(modality, min(count, ENCODED))
+    pictures = modality == "image" and matcher.bundle.manifest.images.pictures
+    made = items.make(modality, min(count, FEW_PICTURES if pictures else ENCODED))
     encoded = matcher.encode_images(made) if modality == "image" else matcher.encode_texts(made)
     copies = NoisyCopies(matcher, encoded, count)
     _check_space(count * (matcher.item_bytes(modality, copies.positions, 2)), count)

@@ -92,7 +92,10 @@ def search(
     quiet: Quiet = False,
     log_format: LogFormat = "text",
 ) -> None:
-    """Search a gallery with a BUNDLE: texts over images, or an image over texts."""
+    """Search a gallery with a BUNDLE: texts over images, or an image over texts.
+
+    A dual encoder also finds images like an image, and texts like a text.
+    """
     if exhaustive and candidates is not None:
         raise UsageError("--exhaustive scores every item, --candidates some; give one")
     if exhaustive and prefilter is not None:

@@ -86,7 +86,8 @@ def evaluate(
 
     Args:
         bundle: The bundle's directory.
-        data: Directory with ``{split}_ims.npy`` or ``_feat.npy``, ``_caps.txt`` and ``_ids.txt``.
+        data: Directory with ``{split}_ims.npy`` or ``_feat.npy``, ``_caps.txt`` and ``_ids.txt``;
+            for a model that starts from pixels, of pictures: docs/guides/pictures.md.
         split: Name of the split.
         output: Directory of the report; an unfinished evaluation there is continued.
         candidates: Score only this many items per query, shortlisted by the coarse embedding; by

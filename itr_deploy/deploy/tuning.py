@@ -47,7 +47,8 @@ def tune(
 
     Args:
         bundle: The bundle's directory.
-        data: Directory with ``{split}_ims.npy`` or ``_feat.npy``, ``_caps.txt`` and ``_ids.txt``.
+        data: Directory with ``{split}_ims.npy`` or ``_feat.npy``, ``_caps.txt`` and ``_ids.txt``;
+            for a model that starts from pixels, of pictures: docs/guides/pictures.md.
         split: The split to measure on; should not be the one whose figures are reported.
         target: Share of the exhaustive top 10 to keep, above 0 and at most 1.
         growth: Size of the galleries to be searched, as a multiple of the split's items; the widths

@@ -22,6 +22,7 @@ from itr_deploy.exporters.reranker import network_of
 from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.parity.trained import read_reranker, read_trained, trained_ids
 from itr_deploy.runtime.encoding.images import checked_images
+from itr_deploy.runtime.encoding.pictures import Limits
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.rerank.matrices import Inputs
 from itr_deploy.runtime.rerank.reranking import reranker_of
@@ -128,7 +129,7 @@ class TorchScorer:
         lengths = torch.from_numpy(self._lengths[captions])
         ids = torch.from_numpy(self._ids[captions, : int(lengths.max())])
         mean = np.empty((1, images.stop - images.start, len(ids)), np.float32)
-        for numbers, inputs in self._images.batches(images, IMAGES):
+        for numbers, inputs in self._images.batches(images, Limits(IMAGES)):
             given = [torch.from_numpy(np.array(array)) for array in inputs.values()]
             with torch.inference_mode():
                 found = [model.plain.score(*given, ids, lengths).numpy() for model in self._models]

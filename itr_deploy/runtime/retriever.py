@@ -14,7 +14,7 @@ from itr_deploy.errors import BundleError, InputError, UsageError
 from itr_deploy.runtime.backends import Backend
 from itr_deploy.runtime.encoding.checks import as_array
 from itr_deploy.runtime.encoding.encoded import Encoded
-from itr_deploy.runtime.encoding.images import Unencoded
+from itr_deploy.runtime.encoding.images import Unencoded, refuse_pictures
 from itr_deploy.runtime.encoding.regions import Regions, are_ragged
 from itr_deploy.runtime.forks import OneProcess
 from itr_deploy.runtime.gallery import Gallery
@@ -208,8 +208,8 @@ class Retriever(OneProcess):
     ) -> Hits | list[Hits]:
         """Search images with texts, or texts with images.
 
-        A dual encoder that makes one vector an item also finds items like one of their own
-        modality, by the product of the vectors.
+        A dual encoder of one vector an item, and no ensemble, also finds items like one of their
+        own modality, by the product of the vectors.
 
         Args:
             query: A text, or several, for a gallery of images.
@@ -237,15 +237,16 @@ class Retriever(OneProcess):
 
         Raises:
             BundleError: ``prefilter`` is given and the bundle has none.
-            InputError: The query cannot be encoded or is of the gallery's own modality, or its
-                neighbours are missing.
+            InputError: The query cannot be encoded or is of the gallery's own modality, unless a
+                dual encoder compares those; or its neighbours are missing.
             GalleryError: The filter is not understood, or there are too few items to re-rank.
             UsageError: ``k``, ``candidates`` or ``prefilter`` is not positive, not exactly one of
                 ``query`` and ``image`` is given, or there is no bank to re-rank with.
         """
         if FLAG("rerank", rerank) and self._reranking is None:
             raise no_bank(self.gallery.modality)
-        if rerank and (image is None) == (self.gallery.modality == "text"):
+        alike = (query if self.gallery.modality == "text" else image) is not None
+        if rerank and alike:
             raise UsageError(
                 f"rerank=True re-ranks {self.gallery.modality}s for queries of the other modality"
             )
@@ -318,7 +319,9 @@ class Retriever(OneProcess):
     def _compares_alike(self) -> bool:
         """Whether two items of one modality have a score too: one vector each, and a product."""
         manifest = self.matcher.bundle.manifest
-        return manifest.is_dual_encoder and manifest.images.views is None
+        # An ensemble's shares are in its image vectors alone: two of those would have them twice.
+        alone = manifest.images.views is None and not manifest.members
+        return manifest.is_dual_encoder and alone
 
     def _encode(
         self, query: str | Sequence[str] | None, image: Unencoded | None
@@ -338,6 +341,7 @@ class Retriever(OneProcess):
             single = is_picture(image)
             pictures: Any = [image] if single else image
             return self.matcher.encode_images(pictures), single
+        refuse_pictures(image, self.matcher.bundle.manifest.images)
         if isinstance(image, Regions) and image.is_one:
             return self.matcher.encode_images(image.as_several()), True
         if isinstance(image, Regions) or are_ragged(image):

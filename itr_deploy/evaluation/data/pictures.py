@@ -23,7 +23,7 @@ MAPPING = "id_mapping.json"
 
 
 def find_pictures(root: Path, split: str) -> NDArray[np.str_]:
-    """The paths of a split's pictures, in the order of its ids, one for each line.
+    """The paths of a split's pictures, in the order of its ids; one for a run of equal ids.
 
     Raises:
         InputError: The ids are missing, or a picture is.
@@ -48,7 +48,8 @@ def find_pictures(root: Path, split: str) -> NDArray[np.str_]:
                     f"{', '.join(str(root / folder) for folder in FOLDERS)}"
                 )
             found[name] = str(path)
-    return np.array([found[name] for name in names])
+    runs = [name for name, before in zip(names, ["", *names], strict=False) if name != before]
+    return np.array([found[name] for name in runs])
 
 
 def given_pictures(paths: NDArray[np.str_]) -> list[Path]:
@@ -57,14 +58,22 @@ def given_pictures(paths: NDArray[np.str_]) -> list[Path]:
 
 
 def _file(root: Path, name: str) -> Path | None:
-    """The file of this name, or of this name and an ending, below the directory."""
+    """The file of this name, or of this name and an ending, below the directory.
+
+    Links may lead out of it, as data sets are often linked; names may not.
+    """
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        return None
     for folder in FOLDERS:
         path = root / folder / name
         endings = ("", *sorted(SUFFIXES)) if path.suffix.lower() not in SUFFIXES else ("",)
         for ending in endings:
             whole = path.with_name(path.name + ending)
-            if whole.is_file() and whole.resolve().is_relative_to(root.resolve()):
-                return whole
+            try:
+                if whole.is_file():
+                    return whole
+            except (OSError, ValueError):  # too long, or a NUL character
+                return None
     return None
 
 

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from itr_deploy.bundle.files import sha256_of
 from itr_deploy.bundle.names import first_repeated
 from itr_deploy.errors import InputError
 from itr_deploy.evaluation.data.answers import Answers
@@ -115,7 +116,10 @@ class Split:
         seen = hashlib.sha256(repr(self.regions.shape).encode())
         if self.regions.ndim == 1:
             for path in self.regions.tolist():
-                seen.update(Path(path).read_bytes())
+                try:
+                    seen.update(sha256_of(Path(path)).encode())
+                except OSError as error:
+                    raise InputError(f"{path}: cannot be read: {error.strerror}") from error
         for start in range(0, len(self.regions) if self.regions.ndim > 1 else 0, 64):
             seen.update(np.ascontiguousarray(self.regions[start : start + 64], "<f4").data)
             release_pages(self.regions)

@@ -13,6 +13,7 @@ from itr_deploy.runtime.backends.base import Backend
 from itr_deploy.runtime.encoding.checks import check_encoded
 from itr_deploy.runtime.encoding.encoded import Block, Encoded, length_groups
 from itr_deploy.runtime.encoding.images import CheckedImages
+from itr_deploy.runtime.encoding.pictures import Limits
 
 BATCH = 64
 """Items per encoder call: enough to fill the matrix products, few enough to save memory."""
@@ -29,7 +30,9 @@ def encode_images(
     """
     # By the number of regions: the images' numbers, and what the encoder gave.
     found: dict[int, tuple[list[NDArray[np.int64]], list[dict[str, NDArray[np.float32]]]]] = {}
-    for numbers, given in images.batches(part, _batch(backend, "image_encoder")):
+    sides = (backend.max_size("image_encoder", side) for side in ("height", "width"))
+    limits = Limits(_batch(backend, "image_encoder"), *sides)
+    for numbers, given in images.batches(part, limits):
         outputs = backend.run("image_encoder", given)
         features = given.get("regions")
         check_encoded(outputs, "image", manifest.images.tensors, numbers, features)

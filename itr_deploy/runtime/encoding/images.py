@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import ImageItems
 from itr_deploy.errors import InputError
-from itr_deploy.runtime.encoding.pictures import FORM, CheckedPictures
+from itr_deploy.runtime.encoding.pictures import FORM, CheckedPictures, Limits
 from itr_deploy.runtime.encoding.regions import CheckedRegions, Features, Regions
 from itr_deploy.runtime.pictures.decode import Picture, is_image
 
@@ -37,7 +37,7 @@ class CheckedImages(Protocol):
     def __len__(self) -> int: ...
 
     def batches(
-        self, part: slice, most: int
+        self, part: slice, limits: Limits
     ) -> Iterator[tuple[NDArray[np.int64], dict[str, NDArray[Any]]]]:
         """The images of a slice in batches that an encoder takes, and their numbers.
 
@@ -61,10 +61,19 @@ def checked_images(images: Any, items: ImageItems) -> CheckedImages:
         if isinstance(images, Regions):
             raise InputError(f"Regions were given, and this model starts from pixels: {FORM}")
         return images if isinstance(images, CheckedPictures) else CheckedPictures(images)
+    refuse_pictures(images, items)
+    return CheckedRegions(images, items)
+
+
+def refuse_pictures(images: Any, items: ImageItems) -> None:
+    """Refuse pictures where a model takes features of regions.
+
+    Raises:
+        InputError: These are pictures.
+    """
     one = images[0] if isinstance(images, (list, tuple)) and images else images
     if isinstance(one, (str, bytes)) or hasattr(one, "__fspath__") or is_image(one):
         raise InputError(
             f"a picture was given, and this model takes features of regions, {items.feature_dim} "
             "each, from a detector; give them, or export a model that starts from pixels"
         )
-    return CheckedRegions(images, items)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,25 @@ log = logging.getLogger(__name__)
 
 TOGETHER = 8
 """Pictures of one shape per call of an encoder: enough to fill a GPU, few enough to save memory."""
-MOST_THREADS = 8
-"""Threads that decode. Each holds a picture in memory."""
+MOST_PIXELS_TOGETHER = 12_000_000
+"""Pixels per call, if there are several pictures: they become float32, twelve bytes a pixel."""
+MOST_THREADS = 4
+"""Threads that decode. As many pictures, and two, are in memory."""
 
 FORM = "a picture is a file's path, an image of Pillow's, or an array uint8 [height, width, 3]"
+
+
+class Limits(NamedTuple):
+    """The most that an image encoder takes at once: items, and sides of a picture if bounded."""
+
+    items: int
+    height: int | None = None
+    width: int | None = None
+
+    def take(self, picture: Pixels) -> bool:
+        """Whether a picture is within the sides."""
+        sides = zip(picture.shape[:2], (self.height, self.width), strict=True)
+        return all(most is None or side <= most for side, most in sides)
 
 
 class CheckedPictures:
@@ -60,25 +75,26 @@ class CheckedPictures:
         return len(self._pictures)
 
     def batches(
-        self, part: slice, most: int
+        self, part: slice, limits: Limits
     ) -> Iterator[tuple[NDArray[np.int64], dict[str, NDArray[Any]]]]:
         """Consecutive pictures of one shape together, as the encoder's graph takes them.
 
         Args:
             part: Which pictures.
-            most: Most pictures of a batch.
+            limits: What the encoder takes.
 
         Yields:
             The pictures' numbers, ``int64 [n]``, and ``pictures``, ``uint8 [n, H, W, 3]``.
 
         Raises:
-            InputError: A picture cannot be decoded.
+            InputError: A picture cannot be decoded, or is larger than the encoder takes.
         """
-        most = min(most, TOGETHER)
         numbers: list[int] = []
         pixels: list[Pixels] = []
-        for number, picture in self._decoded(range(len(self))[part]):
-            if pixels and (len(pixels) == most or picture.shape != pixels[0].shape):
+        for number, picture in self._decoded(range(len(self))[part], limits):
+            area = picture.shape[0] * picture.shape[1]
+            most = min(limits.items, TOGETHER, MOST_PIXELS_TOGETHER // area)
+            if pixels and (len(pixels) >= most or picture.shape != pixels[0].shape):
                 yield np.array(numbers), {"pictures": np.stack(pixels)}
                 numbers, pixels = [], []
             numbers.append(number)
@@ -86,11 +102,18 @@ class CheckedPictures:
         if pixels:
             yield np.array(numbers), {"pictures": np.stack(pixels)}
 
-    def _decoded(self, numbers: range) -> Iterator[tuple[int, Pixels]]:
+    def _decoded(self, numbers: range, limits: Limits) -> Iterator[tuple[int, Pixels]]:
         given = ((self._pictures[number], self._name(number)) for number in numbers)
         # For a query, threads would only cost time.
         threads = min(available_cores(), MOST_THREADS) if len(numbers) > 1 else 0
-        for number, found in zip(numbers, decoded_ahead(given, threads), strict=True):
+        for number, decoded in zip(numbers, decoded_ahead(given, threads), strict=True):
+            found = decoded
+            if not isinstance(found, InputError) and not limits.take(found):
+                found = InputError(
+                    f"{self._name(number)}: {found.shape[1]} x {found.shape[0]} pixels, and the "
+                    f"engine takes {limits.width} x {limits.height}; make it smaller, or build the "
+                    "engine with max_shapes= (--max-shapes) of height and width"
+                )
             if not isinstance(found, InputError):
                 yield number, found
             elif self._skips:
@@ -122,7 +145,8 @@ def _listed(pictures: Any) -> Sequence[Picture]:
         )
     for number, one in enumerate(pictures):
         if not is_picture(one):
-            kind = f"{one.dtype} {list(one.shape)}" if hasattr(one, "shape") else type(one).__name__
+            array = isinstance(one, np.ndarray)
+            kind = f"{one.dtype} {list(one.shape)}" if array else type(one).__name__
             raise InputError(f"picture {number} is {kind}; this model starts from pixels: {FORM}")
     return pictures
 
@@ -133,9 +157,10 @@ def random_pictures(rng: np.random.Generator, count: int) -> NDArray[np.uint8]:
     A coarse pattern lies under the noise, as a model sees little difference between noises.
     """
     height, width = rng.integers(40, 400, size=2)
-    coarse = rng.integers(0, 256, size=(count, 4, 5, 3))
     rows, columns = np.arange(height) * 4 // height, np.arange(width) * 5 // width
-    noise = rng.integers(-40, 41, size=(count, height, width, 3))
-    pattern = coarse[:, rows][:, :, columns]
-    pictures: NDArray[np.uint8] = np.clip(pattern + noise, 0, 255).astype(np.uint8)
+    pictures = np.empty((count, height, width, 3), np.uint8)
+    for picture in pictures:
+        coarse = rng.integers(40, 216, size=(4, 5, 3), dtype=np.int16)
+        noise = rng.integers(-40, 41, size=picture.shape, dtype=np.int16)
+        picture[:] = coarse[rows][:, columns] + noise
     return pictures

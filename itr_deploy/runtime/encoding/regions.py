@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from itr_deploy.bundle.manifest import ImageItems
 from itr_deploy.errors import InputError
 from itr_deploy.runtime.encoding.checks import as_array, check_regions, finite_batch
+from itr_deploy.runtime.encoding.pictures import Limits
 from itr_deploy.runtime.encoding.places import FORM, Placed, checked_places
 
 Features: TypeAlias = ArrayLike | Sequence[ArrayLike]
@@ -150,13 +151,13 @@ class CheckedRegions:
         return checked_places(self._rows(self._boxes, numbers), self._sizes[numbers], numbers)
 
     def batches(
-        self, part: slice, most: int
+        self, part: slice, limits: Limits
     ) -> Iterator[tuple[NDArray[np.int64], dict[str, NDArray[Any]]]]:
         """Images of equal numbers of regions together, as the encoder's graph takes them.
 
         Args:
             part: Which images.
-            most: Most images of a batch.
+            limits: What the encoder takes.
 
         Yields:
             The images' numbers, ``int64 [n]``, and the graph's inputs.
@@ -165,8 +166,8 @@ class CheckedRegions:
             InputError: A value, a box or a size cannot be used.
         """
         for numbers in self._groups(part):
-            for start in range(0, len(numbers), most):
-                own = numbers[start : start + most]
+            for start in range(0, len(numbers), limits.items):
+                own = numbers[start : start + limits.items]
                 yield own, self._inputs(own)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
@@ -18,6 +19,8 @@ from itr_deploy.runtime.encoding.pictures import CheckedPictures
 from itr_deploy.runtime.encoding.places import Placed
 from itr_deploy.runtime.encoding.regions import CheckedRegions
 from itr_deploy.runtime.text import TextProcessor
+
+log = logging.getLogger(__name__)
 
 TOGETHER, PICTURES = 64, 16
 """Items that are encoded and stored at once: regions or texts, and pictures, which take long."""
@@ -124,8 +127,16 @@ class ImageSource(SlicedSource):
         Raises:
             InputError: A box or the picture's size cannot be used.
         """
-        known = self._images if isinstance(self._images, CheckedRegions) else None
-        return None if known is None else known.placed(number)
+        if not isinstance(self._images, CheckedRegions):
+            return None
+        try:
+            return self._images.placed(number)
+        except InputError as error:
+            if self._encoder.bundle.manifest.images.boxes:
+                raise
+            # This model does not read them.
+            log.warning("%s; its boxes are not stored", error)
+            return None
 
     def encode(self, part: slice) -> Encoded:
         """The encoding of a slice of the images.

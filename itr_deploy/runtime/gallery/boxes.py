@@ -8,7 +8,7 @@ import numpy as np
 
 from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.encoding.places import Placed
-from itr_deploy.runtime.gallery.layout import BOXES, ID, PICTURE_SIZE
+from itr_deploy.runtime.gallery.layout import BOXES, ID, PICTURE_SIZE, has_boxes
 from itr_deploy.runtime.gallery.table import GalleryTable
 
 
@@ -19,7 +19,7 @@ def read_boxes(table: GalleryTable, names: Sequence[str]) -> list[Placed | None]
         GalleryError: There is no such image.
     """
     quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
-    kept = [ID, BOXES, PICTURE_SIZE] if table.state.description.boxes else [ID]
+    kept = [ID, BOXES, PICTURE_SIZE] if has_boxes(table.state.schema) else [ID]
     found = table.ask(
         lambda lance: (
             lance.search().where(f"`{ID}` IN ({quoted})").select(kept).limit(None).to_arrow()

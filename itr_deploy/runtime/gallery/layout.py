@@ -83,7 +83,6 @@ class Description(SparseRecord):
         family: Family of the bundle, human-readable.
         views: Number of vectors in an item's embedding, of which the best counts, None for one.
         ragged: True where images differ in their numbers of regions, which are stored with them.
-        boxes: True where regions' boxes and pictures' sizes are stored, for images that have them.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -96,7 +95,6 @@ class Description(SparseRecord):
     family: str
     views: int | None = None
     ragged: Literal[True] | None = None
-    boxes: Literal[True] | None = None
 
     @classmethod
     def of(cls, manifest: Manifest, modality: Modality, storage: StorageType) -> Description:
@@ -139,11 +137,16 @@ class Description(SparseRecord):
 
 
 def schema(
-    description: Description, metadata: Sequence[pa.Field], gallery_id: str = ""
+    description: Description,
+    metadata: Sequence[pa.Field],
+    gallery_id: str = "",
+    *,
+    boxes: bool = False,
 ) -> pa.Schema:
     """The table's schema.
 
-    Id, user columns, length (texts, ragged images), embedding, tensors, boxes and picture size.
+    Id, user columns, length (texts, ragged images), embedding, tensors; with ``boxes`` also boxes
+    and picture size, which releases that know of none leave alone.
     """
     fields = [pa.field(ID, pa.string(), nullable=False), *metadata]
     if description.has_lengths:
@@ -151,11 +154,16 @@ def schema(
     fields.append(pa.field(EMBEDDING, pa.list_(pa.float32(), description.embedding_dim)))
     for entry in description.columns:
         fields.append(pa.field(entry.column, _list_type(entry, description.positions)))
-    if description.boxes:
+    if boxes:
         fields.append(pa.field(BOXES, pa.list_(pa.float32())))
         fields.append(pa.field(PICTURE_SIZE, pa.list_(pa.float32(), 2)))
     about = {METADATA_KEY: description.model_dump_json()}
     return pa.schema(fields, metadata={**about, ID_KEY: gallery_id} if gallery_id else about)
+
+
+def has_boxes(table_schema: pa.Schema) -> bool:
+    """Whether regions' boxes and pictures' sizes are stored, for images that have them."""
+    return BOXES in table_schema.names
 
 
 def new_id() -> str:

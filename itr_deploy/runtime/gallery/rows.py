@@ -18,6 +18,7 @@ from itr_deploy.runtime.gallery.layout import (
     LENGTH,
     PICTURE_SIZE,
     Description,
+    has_boxes,
 )
 
 
@@ -35,7 +36,7 @@ def to_batch(
         columns[name] = metadata[name].combine_chunks()
     if items is not None:
         columns |= _item_columns(description, table_schema, items)
-    if description.boxes and places:
+    if has_boxes(table_schema) and places:
         boxes = [None if one is None else one.boxes.reshape(-1) for one in places]
         sizes = [None if one is None else one.picture_size for one in places]
         columns |= {BOXES: pa.array(boxes), PICTURE_SIZE: pa.array(sizes)}

@@ -15,7 +15,7 @@ from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.encoding.sources import TOGETHER, Source
 from itr_deploy.runtime.gallery import coarse_index, rows
 from itr_deploy.runtime.gallery.given import fields_in, metadata_table, overflows
-from itr_deploy.runtime.gallery.layout import ID, describe, new_id, own_id, schema
+from itr_deploy.runtime.gallery.layout import ID, describe, has_boxes, new_id, own_id, schema
 from itr_deploy.runtime.gallery.table import GalleryTable
 from itr_deploy.runtime.gallery.transaction import Feed, transaction
 
@@ -141,9 +141,8 @@ def _first_layout(table: GalleryTable, given: Source, extra: pa.Table) -> pa.Sch
             about = about.model_copy(update={"ragged": True})
         else:
             about = about.model_copy(update={"positions": given.positions})
-    if given.have_boxes:
-        about = about.model_copy(update={"boxes": True})
-    return schema(about, list(extra.schema), own_id(table.state.schema) or new_id())
+    own = own_id(table.state.schema) or new_id()
+    return schema(about, list(extra.schema), own, boxes=given.have_boxes)
 
 
 def _check_positions(table: GalleryTable, given: Source) -> None:
@@ -159,7 +158,7 @@ def _check_positions(table: GalleryTable, given: Source) -> None:
 
 
 def _tell_of_boxes(table: GalleryTable, given: Source) -> None:
-    if given.have_boxes and not table.state.description.boxes:
+    if given.have_boxes and not has_boxes(table.state.schema):
         log.warning(
             "%s: its first images had no boxes, and it stores none; those of these images are not "
             "kept",
@@ -215,7 +214,7 @@ def _feed(
             kept = [number for number in numbers if number not in left_out]
             if kept:
                 own = [names[number] for number in kept]
-                stores = given is not None and given.have_boxes and description.boxes
+                stores = given is not None and given.have_boxes and has_boxes(layout)
                 places = [given.placed(number) for number in kept] if given and stores else []
                 yield rows.to_batch(description, layout, own, items, extra.take(kept), places)
             progress(part.stop)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.errors import InputError
+from itr_deploy.errors import InputError, ItrDeployError
 from itr_deploy.paths import local_path, shown
 
 if TYPE_CHECKING:
@@ -34,8 +34,11 @@ Pixels: TypeAlias = NDArray[np.uint8]
 Picture: TypeAlias = Union[str, "os.PathLike[str]", bytes, "Image.Image", NDArray[Any]]
 """A file's path, a file's content, an image of Pillow's, or ``uint8 [H, W, 3]`` or ``[H, W]``."""
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """What is decoded, by Pillow's names. Others run other programs, or are rarely pictures."""
+
+ORIENTATION = 0x0112
+"""EXIF's number for how a picture is turned."""
 
 MOST_PIXELS = 89_000_000
 """Pixels of a picture; from about here on Pillow takes one for an attack."""
@@ -51,17 +54,9 @@ def decoded(picture: Picture, name: str) -> Pixels:
     Raises:
         InputError: It is missing, cannot be decoded, or is too large.
     """
-    if isinstance(picture, np.ndarray):
-        return _of_array(picture, name)
-    from PIL import Image
-
-    if isinstance(picture, Image.Image):
-        return _of_image(picture, name)
-    content: Any = io.BytesIO(picture) if isinstance(picture, bytes) else _file(picture, name)
     try:
-        with Image.open(content, formats=_formats()) as image:
-            return _of_image(image, name)
-    except InputError:
+        return _decoded(picture, name)
+    except (ItrDeployError, MemoryError):
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ...
         raise InputError(_told(picture, name, error)) from error
@@ -90,7 +85,13 @@ def decoded_ahead(
     waiting: deque[Future[Pixels | InputError]] = deque()
     try:
         for picture, name in pictures:
-            waiting.append(pool.submit(_tried, picture, name))
+            if is_image(picture):
+                # Images of Pillow's load as they are read, and two threads may have the same one.
+                done: Future[Pixels | InputError] = Future()
+                done.set_result(_tried(picture, name))
+                waiting.append(done)
+            else:
+                waiting.append(pool.submit(_tried, picture, name))
             if len(waiting) > threads + 1:
                 yield waiting.popleft().result()
         while waiting:
@@ -120,6 +121,18 @@ def _tried(picture: Picture, name: str) -> Pixels | InputError:
         return error
 
 
+def _decoded(picture: Picture, name: str) -> Pixels:
+    if isinstance(picture, np.ndarray):
+        return _of_array(picture, name)
+    from PIL import Image
+
+    if isinstance(picture, Image.Image):
+        return _of_image(picture, name)
+    content: Any = io.BytesIO(picture) if isinstance(picture, bytes) else _file(picture, name)
+    with Image.open(content, formats=_formats()) as image:
+        return _of_image(image, name)
+
+
 def _formats() -> list[str]:
     """Those of `FORMATS` that this Pillow can decode."""
     from PIL import Image
@@ -142,10 +155,10 @@ def _file(picture: str | os.PathLike[str], name: str) -> Path:
 
 
 def _of_image(image: Image.Image, name: str) -> Pixels:
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     _check_size(*image.size, name)
-    upright = ImageOps.exif_transpose(image)
+    upright = _upright(image)
     if upright.mode.startswith("I;16"):
         # Pillow's own conversion cuts values off at 255.
         upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
@@ -158,6 +171,31 @@ def _of_image(image: Image.Image, name: str) -> Pixels:
         white = Image.new("RGBA", shape.size, "white")
         upright = Image.alpha_composite(white, shape)
     return np.asarray(upright.convert("RGB"))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image as its EXIF data say that it stands; others of the data are not read.
+
+    Pillow's own `ImageOps.exif_transpose` writes all data anew, and fails where one is odd.
+    """
+    from PIL.Image import Transpose
+
+    image.load()  # a TIFF is turned by this, and then says that it need not be
+    try:
+        turn = image.getexif().get(ORIENTATION)
+    except Exception:  # damaged data raise many kinds; the picture is whole
+        return image
+    ways = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    way = ways.get(turn) if isinstance(turn, int) else None
+    return image if way is None else image.transpose(way)
 
 
 def _of_array(array: NDArray[Any], name: str) -> Pixels:
@@ -184,10 +222,14 @@ def _check_size(width: int, height: int, name: str) -> None:
         raise InputError(f"{name}: {width} x {height} pixels; a picture has 1 to {MOST_PIXELS:,}")
 
 
-def _told(picture: str | os.PathLike[str] | bytes, name: str, error: Exception) -> str:
+def _told(picture: Picture, name: str, error: Exception) -> str:
     """Why a picture cannot be decoded."""
     try:
-        start = picture[:16] if isinstance(picture, bytes) else _start(local_path(picture))
+        start = b""
+        if isinstance(picture, bytes):
+            start = picture[:16]
+        elif isinstance(picture, (str, os.PathLike)):
+            start = _start(local_path(picture))
     except OSError as unread:
         return f"{name}: {(unread.strerror or str(unread)).lower()}"
     if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 SUFFIXES = frozenset(
     (
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp"),
-        *(".tif", ".tiff", ".ppm", ".pgm", ".avif", ".heic", ".heif"),
+        *(".tif", ".tiff", ".avif", ".heic", ".heif"),
     )
 )
 """Ends of the names of pictures, in any case. A HEIC picture is not decoded, but it is one."""
@@ -30,7 +30,8 @@ def picture_files(root: Path) -> dict[str, Path]:
         In the order of the relative paths.
 
     Raises:
-        InputError: There is no such directory, it cannot be read, or no picture is in it.
+        InputError: There is no such directory, it cannot be read, no picture is in it, or one has
+            a name that is not UTF-8.
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such directory; check pictures= (--pictures)")
@@ -38,6 +39,7 @@ def picture_files(root: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in _files(root):
         if path.suffix.lower() in SUFFIXES:
+            _check_name(path)
             found[path.relative_to(root).as_posix()] = path
         else:
             others += 1
@@ -46,6 +48,16 @@ def picture_files(root: Path) -> dict[str, Path]:
         raise InputError(f"{root}: no picture in it or below, no name ends in {ends}")
     log.info("%s: %d pictures, %d files of other kinds are left out", root, len(found), others)
     return dict(sorted(found.items()))
+
+
+def _check_name(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{path.parent}: the name {os.fsencode(path.name)!r} is not UTF-8, and ids are; "
+            "rename the file"
+        ) from error
 
 
 def _files(root: Path) -> Iterator[Path]:

@@ -42,7 +42,7 @@ class Searcher(Protocol):
         """The ``k`` best items of every query.
 
         Args:
-            queries: Encoded queries, not of the gallery's modality.
+            queries: Encoded queries; of the gallery's own modality for a dual encoder alone.
             k: Hits per query.
             candidates: Items that the matcher scores per query, None for every item.
             where: SQL over the gallery's columns, or None.

@@ -55,6 +55,13 @@ def test_a_mapping_says_which_file_an_id_is(data: Path) -> None:
     assert split.image_ids == ["1", "2", "3"]
 
 
+def test_a_data_set_may_be_linked(data: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "images"
+    (data / "images").rename(elsewhere)
+    (data / "images").symlink_to(elsewhere)
+    assert len(read_split(data, "test", pictures=True).given) == 3
+
+
 def test_the_first_captions_keep_their_pictures(data: Path) -> None:
     split = read_split(data, "test", first=4, pictures=True)
     assert (files(split.given), len(split.captions)) == (["images/12.png", "images/7.png"], 4)
@@ -73,6 +80,8 @@ def test_the_digest_is_that_of_the_files(data: Path) -> None:
     [
         ("test_ids.txt", "12\nmissing\n7.png\n", r"test_ids\.txt: line 2: no picture 'missing' in"),
         ("test_ids.txt", "../../etc/passwd\n12\n7\n", "line 1: no picture"),
+        ("test_ids.txt", "a" * 300 + "\n12\n7\n", "line 1: no picture"),
+        ("id_mapping.json", '{"12": "\\u0000"}', "no picture '12'"),
         ("id_mapping.json", "{", "not JSON"),
         ("id_mapping.json", '{"12": 3}', "expected an object of ids and file names"),
         ("id_mapping.json", '{"12": "no.png"}', "no picture '12', in id_mapping.json 'no.png'"),

@@ -12,7 +12,7 @@ from PIL import Image
 from itr_deploy import Gallery, Matcher, Regions, Retriever
 from itr_deploy.errors import InputError, UsageError
 from itr_deploy.runtime.encoding import sources
-from itr_deploy.runtime.encoding.pictures import TOGETHER, CheckedPictures
+from itr_deploy.runtime.encoding.pictures import TOGETHER, CheckedPictures, Limits
 from tests.support.duals import GRID, PICTURES, export_words
 from tests.support.exports import Bundles
 from tests.support.golden import FULL
@@ -59,7 +59,7 @@ def test_consecutive_pictures_of_one_shape_are_one_batch() -> None:
     checked = CheckedPictures([small, small, large, small])
     found = [
         (numbers.tolist(), inputs["pictures"].shape)
-        for numbers, inputs in checked.batches(slice(None), most=64)
+        for numbers, inputs in checked.batches(slice(None), Limits(64))
     ]
     assert found == [([0, 1], (2, 4, 5, 3)), ([2], (1, 6, 5, 3)), ([3], (1, 4, 5, 3))]
 
@@ -67,13 +67,26 @@ def test_consecutive_pictures_of_one_shape_are_one_batch() -> None:
 def test_a_broken_picture_is_refused_by_name_or_left_out() -> None:
     given: list[Any] = [b"broken", np.zeros((4, 5, 3), np.uint8), b""]
     with pytest.raises(InputError, match=r"^picture 0: not a picture"):
-        list(CheckedPictures(given).batches(slice(None), most=8))
+        list(CheckedPictures(given).batches(slice(None), Limits(8)))
     checked = CheckedPictures(given, names=["a", "b", "c"], skip_broken=True)
-    assert [numbers.tolist() for numbers, _ in checked.batches(slice(None), most=8)] == [[1]]
+    assert [numbers.tolist() for numbers, _ in checked.batches(slice(None), Limits(8))] == [[1]]
     assert {number: why.split(":")[0] for number, why in checked.broken.items()} == {0: "a", 2: "c"}
-    (alone,) = checked.batches(slice(1, 2), most=8)
+    (alone,) = checked.batches(slice(1, 2), Limits(8))
     assert alone[0].tolist() == [1]
-    assert not list(checked.batches(slice(2, 3), most=8))
+    assert not list(checked.batches(slice(2, 3), Limits(8)))
+
+
+def test_large_pictures_are_few_in_a_batch_and_too_large_ones_refused() -> None:
+    large, small = np.zeros((2000, 3001, 3), np.uint8), np.zeros((4, 5, 3), np.uint8)
+    checked = CheckedPictures([large, large, small])
+    sizes = [len(numbers) for numbers, _ in checked.batches(slice(None), Limits(8))]
+    assert sizes == [1, 1, 1]
+    limits = Limits(8, height=2000, width=3000)
+    with pytest.raises(InputError, match="picture 0: 3001 x 2000 pixels, and the engine takes"):
+        list(checked.batches(slice(None), limits))
+    skipping = CheckedPictures([large, small], skip_broken=True)
+    assert [numbers.tolist() for numbers, _ in skipping.batches(slice(None), limits)] == [[1]]
+    assert [*skipping.broken] == [0]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +134,16 @@ def test_a_gallery_of_pictures_is_searched_by_texts_and_pictures(
         assert own.scores[0] == pytest.approx(1, abs=1e-5)
     several = retriever.search(image=PICTURES[:2], k=1)
     assert [hits.ids[0] for hits in several] == names[:2]
+
+
+def test_a_model_of_regions_says_so_where_a_picture_is_searched_with(
+    matcher: Matcher, tmp_path: Path
+) -> None:
+    gallery = Gallery.create(tmp_path / "gallery", matcher, "text")
+    gallery.add(["a"], FULL.captions[:1])
+    for given in ("photo.jpg", Image.new("RGB", (3, 3))):
+        with pytest.raises(InputError, match="a picture was given, and this model takes features"):
+            Retriever(matcher, gallery).search(image=given)
 
 
 def test_re_ranking_is_for_the_other_modality(pixels: Matcher, tmp_path: Path) -> None:

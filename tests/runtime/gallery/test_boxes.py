@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from itr_deploy import Gallery, Matcher, Regions
-from itr_deploy.errors import GalleryError, InputError
+from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.encoding.places import random_places
 from tests.support.items import images, names
 
@@ -75,12 +75,24 @@ def test_what_is_not_there_is_told(matcher: Matcher, tmp_path: Path) -> None:
         gallery.boxes(["it's", "b"])
 
 
-def test_a_box_without_width_is_refused_before_anything_is_stored(
-    matcher: Matcher, tmp_path: Path
+def test_a_box_that_this_model_does_not_read_is_told_and_left_out(
+    matcher: Matcher, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     given = placed(3, 3)
     np.asarray(given.boxes)[2, 1] = [5, 5, 5, 9]
     gallery = Gallery.create(tmp_path / "gallery", matcher)
-    with pytest.raises(InputError, match="box 1 of image 2"):
+    with caplog.at_level(logging.WARNING):
         gallery.add(names(3), given)
-    assert gallery.count() == 0
+    assert "box 1 of image 2" in caplog.text
+    assert [found is None for found in gallery.boxes(names(3))] == [False, False, True]
+
+
+def test_what_a_gallery_says_of_itself_does_not_change_with_boxes(
+    matcher: Matcher, tmp_path: Path
+) -> None:
+    """Releases that know of no boxes open it."""
+    gallery = Gallery.create(tmp_path / "gallery", matcher)
+    gallery.add(names(2), placed(2, 3))
+    plain = Gallery.create(tmp_path / "plain", matcher)
+    plain.add(names(2), images(2, regions=3))
+    assert gallery.description == plain.description

@@ -43,6 +43,12 @@ def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
     assert list(picture_files(tmp_path)) == ["a.png"]
 
 
+def test_a_name_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"caf\xe9.jpg")).touch()
+    with pytest.raises(InputError, match=r"the name b'caf\\xe9.jpg' is not UTF-8"):
+        picture_files(tmp_path)
+
+
 def test_a_directory_without_pictures_is_told(tmp_path: Path) -> None:
     make(tmp_path, "notes.txt")
     with pytest.raises(InputError, match=r"no picture in it or below, no name ends in .*\.jpg"):
