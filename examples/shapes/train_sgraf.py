@@ -1,0 +1,95 @@
+"""Train SGRAF, module SAF, on the shapes world, or evaluate a checkpoint of it.
+
+The checkpoint has the published form, so that it is deployed in the same way as a published one.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from typing import Any
+
+from examples.shapes import training
+from examples.shapes.dataset import Split
+from examples.shapes.make_data import VOCABULARY_NAME
+from examples.shapes.training import CHECKPOINTS, Subject
+from examples.shapes.vocabulary import read_vocabulary, token_ids
+from itr_deploy.models.sgraf.checkpoint import PARTS, load
+from itr_deploy.models.sgraf.config import SgrafConfig
+from itr_deploy.models.sgraf.plain import Sgraf
+
+OUTPUT = CHECKPOINTS / "sgraf_saf"
+
+
+def build(options: Namespace, split: Split) -> Subject:
+    """An SGRAF SAF with fresh weights."""
+    vocabulary = options.data / VOCABULARY_NAME
+    word2idx = read_vocabulary(vocabulary)
+    config = SgrafConfig(
+        image_dim=split.images.shape[-1],
+        embed_dim=options.embed_size,
+        sim_dim=options.sim_dim,
+        word_dim=options.word_dim,
+        vocab_size=len(word2idx),
+        module="SAF",
+        steps=0,
+    )
+    model = Sgraf(config)
+    return Subject(
+        model=model,
+        score=model.score,
+        evaluated=model.score,
+        token_ids=lambda caption: token_ids(caption, word2idx),
+        published=lambda: published(model, options),
+        files={VOCABULARY_NAME: vocabulary.read_text(encoding="utf-8")},
+    )
+
+
+def published(model: Sgraf, options: Namespace) -> dict[str, Any]:
+    """Weights and options as the published program saves them: a state dict for each part."""
+    config = model.config
+    opt = Namespace(
+        img_dim=config.image_dim,
+        word_dim=config.word_dim,
+        embed_size=config.embed_dim,
+        sim_dim=config.sim_dim,
+        module_name=config.module,
+        sgr_step=3,  # the program's default, which SAF does not read
+        vocab_size=config.vocab_size,
+        num_layers=config.num_layers,
+        bi_gru=config.bidirectional,
+        no_imgnorm=not config.image_norm,
+        no_txtnorm=not config.text_norm,
+        **training.training_options(options),
+    )
+    return {"model": [model.get_submodule(part).state_dict() for part in PARTS], "opt": opt}
+
+
+def work(options: Namespace) -> None:
+    """Train, or evaluate."""
+    if not options.evaluate:
+        training.train(options, build)
+        return
+    word2idx = read_vocabulary(options.evaluate.parent / VOCABULARY_NAME)
+    training.report(
+        load(options.evaluate).plain.score,
+        lambda caption: token_ids(caption, word2idx),
+        options,
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train or evaluate; returns the exit code."""
+    description = "Train SGRAF, module SAF, on the shapes world, or evaluate a checkpoint of it."
+    parser = training.parser(
+        "train_sgraf", description, output=OUTPUT, loss="contrastive", epochs=4, threads=1
+    )
+    add = parser.add_argument
+    add("--embed-size", type=int, default=64, help="width of the joint space")
+    add("--sim-dim", type=int, default=48, help="width of a similarity vector")
+    add("--word-dim", type=int, default=48, help="width of a word embedding")
+    return training.run(parser.parse_args(arguments), work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
