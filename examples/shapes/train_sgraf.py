@@ -9,16 +9,56 @@ import sys
 from argparse import Namespace
 from typing import Any
 
+import torch
+from torch import Tensor
+from torch.nn import functional
+
 from examples.shapes import training
 from examples.shapes.dataset import Split
 from examples.shapes.make_data import VOCABULARY_NAME
 from examples.shapes.training import CHECKPOINTS, Subject
 from examples.shapes.vocabulary import read_vocabulary, token_ids
+from itr_deploy.models.layers import l1_norm_published, l2_norm_published, position_mask
 from itr_deploy.models.sgraf.checkpoint import PARTS, load
 from itr_deploy.models.sgraf.config import SgrafConfig
 from itr_deploy.models.sgraf.plain import Sgraf
+from itr_deploy.models.similarity.plain import TEMPERATURE, GatedSum
 
 OUTPUT = CHECKPOINTS / "sgraf_saf"
+
+
+def score_batch(model: Sgraf, regions: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
+    """The scores `[N, C]` of `Sgraf.score` with module SAF, for all pairs at once.
+
+    In training, gates are normalised over the whole batch where the published program takes the
+    pairs of one caption.
+    """
+    similarity = model.similarity
+    images, words = model.encode_images(regions), model.encode_texts(ids, lengths)
+    captions = [
+        similarity.t_global_w(caption[None, :length])
+        for caption, length in zip(words, lengths.tolist(), strict=True)
+    ]
+    apart = similarity.v_global_w(images)[:, None] - torch.cat(captions)
+    overall = similarity.sim_tranglo_w(apart.pow(2)).unsqueeze(2)
+
+    # Padded words are 0, so that they do not change a norm over the words.
+    affinity = functional.leaky_relu(torch.einsum("nrd,cld->ncrl", images, words), 0.1)
+    weights = torch.softmax(TEMPERATURE * l2_norm_published(affinity, 3), dim=2)
+    attended = l2_norm_published(torch.einsum("ncrl,nrd->ncld", weights, images), -1)
+    local = similarity.sim_tranloc_w((attended - words).pow(2))
+
+    vectors = l2_norm_published(torch.cat([overall, local], dim=2), -1)
+    real = functional.pad(position_mask(lengths, ids.shape[1]), (1, 0), value=True)
+    summed = _gated(similarity.SAF_module, vectors, real.expand(len(images), -1, -1))
+    return torch.sigmoid(similarity.sim_eval_w(summed)).squeeze(2)
+
+
+def _gated(module: GatedSum, vectors: Tensor, real: Tensor) -> Tensor:
+    """A `GatedSum` of `vectors [N, C, K, S]`, of those alone that are `real [N, C, K]`."""
+    logits = module.attn_sim_w(vectors[real])
+    gates = torch.zeros(real.shape).masked_scatter(real, torch.sigmoid(module.bn(logits)))
+    return l2_norm_published((l1_norm_published(gates, -1).unsqueeze(2) @ vectors).squeeze(2), -1)
 
 
 def build(options: Namespace, split: Split) -> Subject:
@@ -35,10 +75,14 @@ def build(options: Namespace, split: Split) -> Subject:
         steps=0,
     )
     model = Sgraf(config)
+
+    def score(regions: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
+        return score_batch(model, regions, ids, lengths)
+
     return Subject(
         model=model,
-        score=model.score,
-        evaluated=model.score,
+        score=score,
+        evaluated=score,
         token_ids=lambda caption: token_ids(caption, word2idx),
         published=lambda: published(model, options),
         files={VOCABULARY_NAME: vocabulary.read_text(encoding="utf-8")},

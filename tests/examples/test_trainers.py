@@ -28,6 +28,8 @@ from itr_deploy.models.scan.config import ScanConfig
 from itr_deploy.models.scan.deployed import ScanDeployment
 from itr_deploy.models.scan.plain import Scan
 from itr_deploy.models.sgraf.checkpoint import load as load_sgraf
+from itr_deploy.models.sgraf.config import SgrafConfig
+from itr_deploy.models.sgraf.plain import Sgraf
 from itr_deploy.models.vse_infty.checkpoint import load as load_vse
 
 Read = Callable[[Path], tuple[TrainedMatcher, Callable[[str], list[int]]]]
@@ -157,6 +159,17 @@ def test_scan_scores_a_batch_as_it_scores_pair_by_pair(direction: str):
     texts = padded([[1, 5, 6, 2], [1, 7, 2]])
     batched = train_scan.score_batch(ScanDeployment(model), regions, *texts)
     torch.testing.assert_close(batched, model.score(regions, *texts), rtol=0, atol=1e-5)
+
+
+def test_saf_scores_a_batch_as_it_scores_pair_by_pair():
+    torch.manual_seed(0)
+    model = Sgraf(SgrafConfig(6, 8, 5, 5, 9, "SAF", 0, regions=4)).eval()
+    regions = torch.randn(3, 4, 6)
+    texts = padded([[1, 5, 6, 2], [1, 7, 2]])
+    batched = train_sgraf.score_batch(model, regions, *texts)
+    torch.testing.assert_close(batched, model.score(regions, *texts), rtol=0, atol=1e-5)
+    batched.sum().backward()
+    assert all(weight.grad.isfinite().all() for weight in model.parameters())
 
 
 def test_pieces_spell_words_that_no_caption_had():
