@@ -31,6 +31,7 @@ from itr_deploy.models.sgraf.checkpoint import load as load_sgraf
 from itr_deploy.models.sgraf.config import SgrafConfig
 from itr_deploy.models.sgraf.plain import Sgraf
 from itr_deploy.models.vse_infty.checkpoint import load as load_vse
+from tests.support.command import itr_deploy
 
 Read = Callable[[Path], tuple[TrainedMatcher, Callable[[str], list[int]]]]
 """From a checkpoint's folder: the SDK's model, and what turns a caption into its token ids."""
@@ -124,6 +125,23 @@ def test_the_committed_checkpoint_finds_pictures_in_its_plain_form(
         scores = trained.plain.score(split.images, *texts)
     assert recalls(scores.numpy()).text_to_image[0] > 40
     assert (CHECKPOINTS / trainer.name / CHECKPOINT_NAME).stat().st_size < 1_600_000
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [
+        ("scan", "scan"),
+        ("sgraf", "sgraf_saf"),
+        ("vse_infty", "vse_infty"),
+        ("vse_infty", "vse_infty_grid"),
+    ],
+)
+def test_the_committed_checkpoint_exports(family: str, name: str, tmp_path: Path):
+    folder = CHECKPOINTS / name
+    files = ("--checkpoint", folder / CHECKPOINT_NAME, "--vocab", folder / VOCABULARY_NAME)
+    outcome = itr_deploy("export", family, *files, "--output", tmp_path / "bundle")
+    assert outcome.code == 0, outcome.err
 
 
 @pytest.mark.full
