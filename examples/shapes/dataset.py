@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from examples.shapes.captions import CAPTIONS_PER_PICTURE
@@ -15,39 +16,65 @@ from examples.shapes.captions import CAPTIONS_PER_PICTURE
 
 @dataclass(frozen=True)
 class Split:
-    """One split: `regions` float32 `[N, 36, Di]` and the `captions`, picture by picture."""
+    """One split, picture by picture.
 
-    regions: Tensor
+    Attributes:
+        images: Region features float32 `[N, 36, Di]`, or the pictures themselves, uint8
+            `[N, H, W, 3]` in RGB.
+        captions: Five of each picture.
+    """
+
+    images: Tensor
     captions: tuple[str, ...]
 
     @property
     def pictures(self) -> int:
         """Number N of pictures."""
-        return self.regions.shape[0]
+        return self.images.shape[0]
 
 
-def read_split(data: Path, name: str) -> Split:
-    """Read a split that `make_data` wrote.
+def read_split(data: Path, name: str, *, pictures: bool = False) -> Split:
+    """Read a split that `make_data` wrote, with region features or with `pictures`.
 
     Raises:
         FileNotFoundError: The split has not been made.
         ValueError: Its files do not belong together.
     """
-    features, captions = data / f"{name}_ims.npy", data / f"{name}_caps.txt"
-    for path in (features, captions):
+    kind = "ids.txt" if pictures else "ims.npy"
+    images, captions = data / f"{name}_{kind}", data / f"{name}_caps.txt"
+    for path in (images, captions):
         if not path.is_file():
             raise FileNotFoundError(
                 f"{path}: no such file; make it with "
                 f"python -m examples.shapes.make_data --output {data} --splits {name}"
             )
     lines = tuple(captions.read_text(encoding="utf-8").splitlines())
-    split = Split(torch.from_numpy(np.load(features)), lines)
+    split = Split(_pictures(data, images) if pictures else torch.from_numpy(np.load(images)), lines)
     if len(lines) != split.pictures * CAPTIONS_PER_PICTURE:
         raise ValueError(
             f"{captions}: {len(lines)} captions for {split.pictures} pictures, expected "
             f"{CAPTIONS_PER_PICTURE} each; make the split again"
         )
     return split
+
+
+def _pictures(data: Path, ids: Path) -> Tensor:
+    """The pictures uint8 `[N, H, W, 3]` that a file of ids names.
+
+    Raises:
+        FileNotFoundError: One was not written.
+    """
+    made = []
+    for image_id in ids.read_text(encoding="utf-8").split():
+        path = data / "pictures" / f"{image_id}.png"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path}: no such file; make it with "
+                f"python -m examples.shapes.make_data --output {data} --pictures"
+            )
+        with Image.open(path) as picture:
+            made.append(np.asarray(picture))
+    return torch.from_numpy(np.stack(made))
 
 
 def shuffled_pairs(

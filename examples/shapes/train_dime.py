@@ -65,7 +65,7 @@ def build(options: Namespace, split: Split) -> Subject:
     )
     config = DimeConfig(
         direction=options.direction,
-        image_dim=split.regions.shape[-1],
+        image_dim=split.images.shape[-1],
         embed_dim=options.embed_size,
         max_words=MAX_WORDS,
         heads=4,
@@ -154,7 +154,7 @@ def work(options: Namespace) -> None:
     folder: Path = options.evaluate.parent
     pieces = (folder / VOCABULARY_NAME).read_text(encoding="utf-8").splitlines()
     model = load(options.evaluate, DimeOptions(bert_config=folder / BERT_CONFIG_NAME))
-    training.report(model.plain.score, token_ids(pieces), options.data, options.split)
+    training.report(model.plain.score, token_ids(pieces), options)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -36,7 +36,7 @@ def build(options: Namespace, split: Split) -> Subject:
     vocabulary = options.data / VOCABULARY_NAME
     word2idx = read_vocabulary(vocabulary)
     config = ImramConfig(
-        image_dim=split.regions.shape[-1],
+        image_dim=split.images.shape[-1],
         embed_dim=options.embed_size,
         word_dim=options.word_dim,
         vocab_size=len(word2idx),
@@ -91,8 +91,7 @@ def work(options: Namespace) -> None:
     training.report(
         load(options.evaluate).plain.score,
         lambda caption: token_ids(caption, word2idx),
-        options.data,
-        options.split,
+        options,
     )
 
 

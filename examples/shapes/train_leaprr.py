@@ -1,4 +1,7 @@
-"""Train a LeaPRR on the rankings of the shapes IMRAM, or measure what one changes.
+"""Train a LeaPRR on a bundle's rankings of the shapes world, or measure what one changes.
+
+Any family's bundle will do: a matcher or a dual encoder, of which the scores and pooled embeddings
+are read.
 
 The checkpoint has the published form; the sizes are small except for K and the number of heads,
 which are the published ones.
@@ -235,13 +238,13 @@ def report(checkpoint: Path, options: Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m examples.shapes.train_leaprr",
-        description="Train a LeaPRR on the rankings of the shapes IMRAM, or evaluate one.",
+        description="Train a LeaPRR on a bundle's rankings of the shapes world, or evaluate one.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
     add("--data", type=Path, required=True, help="folder that make_data wrote")
     add("--split", default="rerank", help="to train on; one that the matcher has not seen")
-    add("--bundle", type=Path, required=True, help="the exported matcher to re-rank")
+    add("--bundle", type=Path, required=True, help="the exported bundle to re-rank")
     add("--scores", type=Path, required=True, help="folder that keeps the matcher's scores")
     add("--output", type=Path, default=OUTPUT, help="folder for the checkpoint")
     add("--pictures", type=int, default=3000, help="of that split; all captions of each")

@@ -26,7 +26,7 @@ def build(options: Namespace, split: Split) -> Subject:
     vocabulary = options.data / VOCABULARY_NAME
     word2idx = read_vocabulary(vocabulary)
     config = LhscConfig(
-        image_dim=split.regions.shape[-1],
+        image_dim=split.images.shape[-1],
         embed_dim=options.embed_size,
         sim_dim=options.sim_dim,
         word_dim=options.word_dim,
@@ -70,8 +70,7 @@ def work(options: Namespace) -> None:
     training.report(
         load(options.evaluate).plain.score,
         lambda caption: token_ids(caption, word2idx),
-        options.data,
-        options.split,
+        options,
     )
 
 

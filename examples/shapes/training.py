@@ -65,11 +65,11 @@ Build = Callable[[Namespace, Split], Subject]
 
 @torch.no_grad()
 def evaluate(score: Score, split: Split, captions: Sequence[Sequence[int]]) -> Recalls:
-    """Recall of a split with `score(regions, token_ids, lengths) -> [N, C]`."""
+    """Recall of a split with `score(images, token_ids, lengths) -> [N, C]`."""
     columns = []
     for start in range(0, len(captions), _BLOCK):
         texts = padded(captions[start : start + _BLOCK])
-        columns.append(torch.cat([score(rows, *texts) for rows in split.regions.split(_BLOCK)]))
+        columns.append(torch.cat([score(rows, *texts) for rows in split.images.split(_BLOCK)]))
     return recalls(torch.cat(columns, dim=1).numpy())
 
 
@@ -85,9 +85,9 @@ class Learner:
             self.optimiser, options.learning_rate, total_steps=steps, pct_start=_RISING
         )
 
-    def step(self, regions: Tensor, ids: Tensor, lengths: Tensor, *, hardest: bool) -> float:
+    def step(self, images: Tensor, ids: Tensor, lengths: Tensor, *, hardest: bool) -> float:
         """Learn from pictures and captions that belong together row by row; returns the loss."""
-        scores = self.subject.score(regions, ids, lengths)
+        scores = self.subject.score(images, ids, lengths)
         if self.options.loss == "contrastive":
             loss = contrastive_loss(scores)
         else:
@@ -109,7 +109,9 @@ def train(options: Namespace, build: Build) -> None:
     """
     torch.manual_seed(options.seed)
     shuffling = torch.Generator().manual_seed(options.seed)
-    training, dev = read_split(options.data, "train"), read_split(options.data, "dev")
+    training, dev = (
+        read_split(options.data, name, pictures=options.pictures) for name in ("train", "dev")
+    )
     if options.batch_size > training.pictures:
         raise ValueError(
             f"--batch-size {options.batch_size} is more than the {training.pictures} training "
@@ -131,7 +133,7 @@ def train(options: Namespace, build: Build) -> None:
         for pictures, captions in shuffled_pairs(training.pictures, options.batch_size, shuffling):
             texts = padded([training_ids[row] for row in captions.tolist()])
             hardest = epoch > options.warm_up
-            losses.append(learner.step(training.regions[pictures], *texts, hardest=hardest))
+            losses.append(learner.step(training.images[pictures], *texts, hardest=hardest))
         subject.model.eval()
         found = evaluate(subject.evaluated, dev, dev_ids)
         loss, seconds = sum(losses) / len(losses), time.monotonic() - began
@@ -164,11 +166,11 @@ def training_options(options: Namespace) -> dict[str, Any]:
     }
 
 
-def report(score: Score, token_ids: TokenIds, data: Path, split_name: str) -> None:
+def report(score: Score, token_ids: TokenIds, options: Namespace) -> None:
     """Print a model's recall on a split, scored as the published program scores."""
-    split = read_split(data, split_name)
+    split = read_split(options.data, options.split, pictures=options.pictures)
     found = evaluate(score, split, [token_ids(caption) for caption in split.captions])
-    print(f"{split_name}: {split.pictures} pictures, {len(split.captions)} captions: {found}")
+    print(f"{options.split}: {split.pictures} pictures, {len(split.captions)} captions: {found}")
 
 
 def parser(name: str, description: str, **defaults: Any) -> argparse.ArgumentParser:
@@ -192,7 +194,7 @@ def parser(name: str, description: str, **defaults: Any) -> argparse.ArgumentPar
     add("--threads", type=int, default=2, help="the result depends on them in its last digits")
     add("--evaluate", type=Path, metavar="CHECKPOINT", help="only print this checkpoint's recall")
     add("--split", default="test", choices=("train", "dev", "test"), help="split to evaluate on")
-    made.set_defaults(**defaults)
+    made.set_defaults(pictures=False, **defaults)
     return made
 
 

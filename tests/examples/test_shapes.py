@@ -293,7 +293,7 @@ def test_the_committed_checkpoint_finds_pictures_and_both_forms_score_alike(smal
     split = read_split(small_world, "test")
     texts = padded([token_ids(caption, word2idx) for caption in split.captions])
     with torch.no_grad():
-        plain = trained.plain.score(split.regions, *texts)
-        batched = score_batch(trained.deployed, split.regions, *texts)
+        plain = trained.plain.score(split.images, *texts)
+        batched = score_batch(trained.deployed, split.images, *texts)
     torch.testing.assert_close(batched, plain, rtol=0, atol=1e-5)
     assert recalls(plain.numpy()).text_to_image[0] > 80

@@ -15,12 +15,12 @@ from examples.shapes.similarities import Similarities
 from examples.shapes.train_leaprr import (
     CHECKPOINT_NAME,
     FAMILY,
-    OUTPUT,
     Learner,
     Ways,
     listwise_loss,
     main,
 )
+from examples.shapes.training import CHECKPOINTS
 from itr_deploy.models.leaprr.checkpoint import load
 from tests.support.command import itr_deploy
 from tests.support.exports import Bundles
@@ -102,10 +102,11 @@ def test_absent_data_is_one_line(
     assert capsys.readouterr().err.startswith("error: ")
 
 
-def test_the_committed_checkpoint_is_a_small_published_one() -> None:
-    trained = load(OUTPUT / CHECKPOINT_NAME, heads=FAMILY.heads)
+@pytest.mark.parametrize("name", ["leaprr", "leaprr_scan", "leaprr_vse_infty"])
+def test_the_committed_checkpoint_is_a_small_published_one(name: str) -> None:
+    trained = load(CHECKPOINTS / name / CHECKPOINT_NAME, heads=FAMILY.heads)
     assert trained.pillars == 16
-    assert (OUTPUT / CHECKPOINT_NAME).stat().st_size < 3_000_000
+    assert (CHECKPOINTS / name / CHECKPOINT_NAME).stat().st_size < 3_000_000
 
 
 def test_ranks_before_are_the_matchers() -> None:
