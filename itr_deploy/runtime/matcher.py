@@ -14,6 +14,7 @@ from itr_deploy.bundle.consistency import check_consistent
 from itr_deploy.bundle.modality import PREFILTERS, Modality
 from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.runtime.backends import Backend, open_backend
+from itr_deploy.runtime.cpus import available_cores
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.encoding.images import Unencoded
 from itr_deploy.runtime.encoding.sources import ImageSource, TextSource, source
@@ -69,7 +70,9 @@ class Matcher(OneProcess):
         self.memory_budget = memory_budget
         budget, manifest = memory_budget // 4, bundle.manifest
         self.scorer: Scorer = (
-            ProductScorer() if manifest.is_dual_encoder else PairScorer(backend, manifest, budget)
+            ProductScorer(backend.workers if backend.device == "cpu" else available_cores())
+            if manifest.is_dual_encoder
+            else PairScorer(backend, manifest, budget)
         )
         self.prefilter: PairScorer | None = None
         if manifest.has_prefilter:

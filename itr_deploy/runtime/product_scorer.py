@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,19 @@ from itr_deploy.runtime.scorer import Observer
 GATHERED_BYTES = 64 << 20
 """Most bytes of the embeddings that are gathered at once, for queries with their own items."""
 
+SHARED_BYTES = 32 << 20
+"""From this size on, the embeddings are read by all threads: one alone cannot read as fast as the
+memory gives. Numbers of items below are done before a thread begins."""
+
 PART = "product of the embeddings"
 
 
 class ProductScorer:
     """A `Scorer` whose scores are products of embeddings; the best counts of several views."""
+
+    def __init__(self, threads: int = 1) -> None:
+        """Take the number of threads that may read the embeddings for one query."""
+        self._threads = threads
 
     def score_all(
         self,
@@ -31,11 +40,22 @@ class ProductScorer:
         observe: Observer | None = None,
     ) -> NDArray[np.float32]:
         """Score every query with every item, or with those at ``rows``; see `Scorer`."""
-        scores = product(queries.embedding, _chosen(gallery.embedding, rows))
+        scores = self._product(queries.embedding, _chosen(gallery.embedding, rows))
         check_scores(scores, PART)
         if observe is not None:
             observe({"scores": scores})
         return scores
+
+    def _product(
+        self, queries: NDArray[np.float32], rows: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """`product`, by all threads where a single query reads much; its values are the same."""
+        if len(queries) != 1 or self._threads < 2 or rows.nbytes < SHARED_BYTES:
+            return product(queries, rows)
+        parts = list(_slices(len(rows), -(-len(rows) // self._threads)))
+        with ThreadPoolExecutor(self._threads) as pool:
+            found = pool.map(lambda part: product(queries, rows[part]), parts)
+            return np.concatenate(list(found), axis=1)
 
     def score_with(
         self, queries: Encoded, gallery: Encoded, output: str

@@ -33,6 +33,8 @@ def picture_files(root: Path) -> dict[str, Path]:
         InputError: There is no such directory, it cannot be read, no picture is in it, or one has
             a name that is not UTF-8.
     """
+    if root.is_file():
+        raise InputError(f"{root}: a file; give the directory that it is in")
     if not root.is_dir():
         raise InputError(f"{root}: no such directory; check pictures= (--pictures)")
     others = 0
