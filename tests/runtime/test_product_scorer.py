@@ -33,7 +33,7 @@ def test_any_number_of_threads_gives_the_same_values(
     images = encoded("image", rng.standard_normal((items, views * width), np.float32))
     expected = ProductScorer().score_all(texts, images)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(product_scorer, "SHARED_BYTES", 0)
+        patched.setattr(product_scorer, "SHARED_BYTES", 1)
         found = ProductScorer(threads).score_all(texts, images)
     assert found.shape == (queries, items)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
