@@ -45,8 +45,8 @@ OFTEN = 0.1
 OFF_SCALE = (
     "all new scores of {:.0f} % of the images and {:.0f} % of the captions are below what the "
     "matcher gave the last candidate, so that what was re-ranked falls behind the rest: this "
-    "matcher's scores are no cosines, as the published merge takes them to be; merge='order' "
-    "(--merge order) merges by the new order alone"
+    "matcher's scores and the re-ranker's are not of one scale, as the published merge takes them "
+    "to be; merge='order' (--merge order) merges by the new order alone"
 )
 
 
