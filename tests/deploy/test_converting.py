@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import tracemalloc
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itr_deploy import InputError, OutputError, UsageError, convert
+from itr_deploy import Gallery, InputError, OutputError, UsageError, convert, index
 from itr_deploy.evaluation.data.split import Images, read_images
 from tests.support.command import itr_deploy
 from tests.support.extractors import Extracted, extracted, npy_folder, npz_folder, row, table
@@ -193,6 +194,32 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing(tmp_path: Path) -> No
     with largest_file(300_000), pytest.raises(OutputError, match=r"cannot write .*data: "):
         convert(source, output=tmp_path / "data")
     assert [path.name for path in tmp_path.iterdir()] == ["r.tsv"]
+
+
+def test_memory_does_not_grow_with_the_source(tmp_path: Path) -> None:
+    items = extracted([100] * 12, width=2048)
+    source = WRITE["tsv"](tmp_path / "r.tsv", items)
+    tracemalloc.start()
+    try:
+        convert(source, output=tmp_path / "data")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    size = (tmp_path / "data" / "test_ims.npy").stat().st_size
+    assert size > 12 * 100 * 2048 * 4
+    assert peak < size / 1.5
+
+
+def test_images_without_captions_are_indexed_with_their_boxes(bundle: Path, tmp_path: Path) -> None:
+    items = extracted([4, 3], width=32)
+    convert(WRITE["tsv"](tmp_path / "r.tsv", items), output=tmp_path / "data")
+    index(bundle, data=tmp_path / "data", output=tmp_path / "gallery")
+    gallery = Gallery.open(tmp_path / "gallery")
+    assert sorted(gallery.ids()) == ["1000", "999"]
+    for item, found in zip(items, gallery.boxes(["1000", "999"]), strict=True):
+        assert found is not None
+        np.testing.assert_array_equal(found.boxes, item.boxes)
+        np.testing.assert_array_equal(found.picture_size, item.size)
 
 
 def test_progress_tells_how_far_each_step_is(tmp_path: Path) -> None:

@@ -37,9 +37,9 @@ def open_source(path: Path) -> Source:
     Raises:
         InputError: It does not exist, or is of no format that is read.
     """
-    if path.is_dir():
-        return _folder(path)
     try:
+        if path.is_dir():
+            return _folder(path)
         with path.open("rb") as file:
             start = file.read(8)
     except OSError as error:
@@ -51,10 +51,7 @@ def open_source(path: Path) -> Source:
 
 
 def _folder(root: Path) -> Source:
-    try:
-        files = sorted(path for path in root.iterdir() if path.name[0] != "." and path.is_file())
-    except OSError as error:
-        raise InputError(f"{root}: cannot be read: {error.strerror or error}") from error
+    files = sorted(path for path in root.iterdir() if path.name[0] != "." and path.is_file())
     found = {
         suffix: [path for path in files if re.fullmatch(pattern, path.name, re.DOTALL)]
         for suffix, (pattern, _) in _FORMATS.items()
