@@ -21,7 +21,7 @@ from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked
 
 log = logging.getLogger(__name__)
 
-KIND = "directory of this split's regions"
+KIND = "converted split"
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,7 @@ def test_an_output_is_replaced_by_force_alone_and_only_if_it_is_this_splits(
     before = tree(output)
     with pytest.raises(OutputError, match=r"exists; give force=True \(--force\)"):
         convert(source, output=output)
-    with pytest.raises(OutputError, match="exists and is not a directory of this split's regions"):
+    with pytest.raises(OutputError, match="exists and is not a converted split"):
         convert(source, output=output, split="dev", force=True)
     one = lines(tmp_path / "ids.txt", ["1000"])
     assert tree(output) == before
