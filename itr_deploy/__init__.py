@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from itr_deploy.deploy.benching import bench
     from itr_deploy.deploy.cascading import cascade
     from itr_deploy.deploy.checking import check
+    from itr_deploy.deploy.converting import convert
     from itr_deploy.deploy.engine_building import build_engine
     from itr_deploy.deploy.ensembling import ensemble
     from itr_deploy.deploy.evaluating import evaluate
@@ -61,6 +62,7 @@ _MODULES = {
     "deploy.benching": ("bench",),
     "deploy.cascading": ("cascade",),
     "deploy.checking": ("check",),
+    "deploy.converting": ("convert",),
     "deploy.engine_building": ("build_engine",),
     "deploy.ensembling": ("ensemble",),
     "deploy.evaluating": ("evaluate",),
@@ -102,6 +104,7 @@ __all__ = [  # noqa: RUF022  # verbs, then objects, then errors, as a reader loo
     "build_engine",
     "cascade",
     "check",
+    "convert",
     "doctor",
     "ensemble",
     "evaluate",

@@ -169,9 +169,9 @@ print("loaded:", sorted(new & {"numpy", "torch", "lancedb", "pyarrow", "onnxrunt
 
 
 VERBS = [
-    *("bench", "build_engine", "cascade", "check", "doctor", "ensemble", "evaluate", "export"),
-    *("export_reranker", "index", "index_bank", "index_coarse", "inspect", "profile_routes"),
-    *("search", "tune", "verify"),
+    *("bench", "build_engine", "cascade", "check", "convert", "doctor", "ensemble", "evaluate"),
+    *("export", "export_reranker", "index", "index_bank", "index_coarse", "inspect"),
+    *("profile_routes", "search", "tune", "verify"),
 ]
 OBJECTS = [
     *("BenchReport", "Encoded", "EvaluationReport", "Gallery", "Hit", "Hits", "Matcher"),

@@ -108,6 +108,21 @@ def graph_bars() -> Iterator[Callable[[str, str, int, int], None]]:
         yield show
 
 
+@contextmanager
+def phase_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """One progress bar per phase of the work; call what it yields with phase, done and total."""
+    with progress_bar() as bar:
+        tasks = {}
+
+        def show(phase: str, done: int, total: int) -> None:
+            check_interrupted()
+            if phase not in tasks:
+                tasks[phase] = bar.add_task(phase)
+            bar.update(tasks[phase], completed=done, total=total)
+
+        yield show
+
+
 def progress_bar() -> Progress:
     """Bars with count, rate and time left."""
     from rich.progress import (

@@ -27,6 +27,7 @@ VERBS = {
     "verify": Verb(MAKE, "Compare a bundle with its checkpoint in PyTorch."),
     "check": Verb(MAKE, "Check a bundle for what TensorRT would refuse."),
     "build-engine": Verb(MAKE, "Build TensorRT engines out of a bundle."),
+    "convert": Verb(SEARCH, "Turn an extractor's files into a data directory."),
     "index": Verb(SEARCH, "Encode a split's images or captions into a gallery."),
     "index-bank": Verb(SEARCH, "Keep with a gallery what re-ranking it with a bank needs."),
     "index-coarse": Verb(SEARCH, "Build the coarse index of a large gallery."),

@@ -20,6 +20,19 @@ EXTRAS: dict[str, tuple[str, tuple[int | str, ...]]] = {
 """Files beside the features by what `Regions` calls them, and their axes after the rows'."""
 
 
+def check_split_name(split: str) -> None:
+    """Refuse a split whose name cannot be that of a file.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    if not split or "/" in split or "\0" in split or len(split) > 200:
+        raise UsageError(
+            f"split={split[:60]!r} (--split) must be a name such as 'test', the beginning of the "
+            "files' names"
+        )
+
+
 def find_features(root: Path, split: str) -> NDArray[Any]:
     """The features of a split, mapped from disk: ``[rows, R, Di]``.
 
@@ -28,11 +41,7 @@ def find_features(root: Path, split: str) -> NDArray[Any]:
             to convert it.
         UsageError: No file can have the split's name.
     """
-    if not split or "/" in split or "\0" in split or len(split) > 200:
-        raise UsageError(
-            f"split={split[:60]!r} (--split) must be a name such as 'test', the beginning of the "
-            "files' names"
-        )
+    check_split_name(split)
     if not root.is_dir():
         raise InputError(f"{root}: no such directory; check data= (--data)")
     paths = [root / name.format(split=split) for name in FILES]
@@ -123,14 +132,12 @@ def _other_layout(root: Path, split: str) -> str:
         )
     if archives:
         return (
-            f"there are {len(archives)} .npz files, such as {archives[0][:60]!r}; stack their "
-            f"features: np.save({split + '_ims.npy'!r}, "
-            'np.stack([np.load(file)["x"] for file in files]))'
+            f"there are {len(archives)} .npz files, such as {archives[0][:60]!r}; "
+            "itr_deploy.convert makes this layout of them (itr-deploy convert)"
         )
     if tables:
         return (
-            f"{tables[0][:60]!r} is a table with base64 features; decode them with "
-            'np.frombuffer(base64.b64decode(row["features"]), "f4").reshape(-1, Di) and '
-            f"np.save the stack as {split}_ims.npy"
+            f"{tables[0][:60]!r} is a table with base64 features; itr_deploy.convert makes this "
+            "layout of it (itr-deploy convert)"
         )
     return "check data= and split= (--data, --split)"

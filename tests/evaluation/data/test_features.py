@@ -64,7 +64,7 @@ def archives(root: Path) -> None:
     ("make", "said"),
     [
         (ragged, "an array of objects, one per image"),
-        (archives, r"4 \.npz files, such as '0.npz'; stack"),
+        (archives, r"4 \.npz files, such as '0.npz'; itr_deploy.convert"),
         (lambda root: np.savez(root / "test_ims.npz", REGIONS), r"test_ims.npz is an archive"),
         (lambda root: (root / "resnet.tsv").write_text("0\t1"), r"'resnet.tsv' is a table"),
         (lambda root: np.savez((root / "test_ims.npy").open("wb"), REGIONS), "an archive"),

@@ -1,0 +1,1 @@
+"""What extractors leave on disk, one module a format."""
