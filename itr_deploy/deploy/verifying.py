@@ -175,7 +175,8 @@ def _real_sample(matcher: Matcher, directory: Path, split_name: str, images: int
     if matcher.bundle.manifest.images.pictures:
         raise InputError(
             f"{directory}: verify ranks images of one shape, and pictures differ in theirs; leave "
-            "data= (--data) out, itr-deploy evaluate --baseline torch compares with PyTorch on them"
+            "data= (--data) out, and compare on them with evaluate(..., checkpoints=...) "
+            "(itr-deploy evaluate --baseline torch)"
         )
     split = read_split(directory, split_name).first(images)
     if split.extras.counts is not None:

@@ -29,7 +29,7 @@ OTHERWISE = {
     "bench": {"baseline", "rerank"},
     "build_engine": {"fp16", "bf16", "fp32"},
     "evaluate": {"baseline", "exhaustive"},
-    "index": {"bank", "phi_limit"},
+    "index": {"bank", "phi_limit", "skip_broken"},  # what is broken is in the result
     "search": {"exhaustive"},
 }
 """Options that become another argument, or belong to an old spelling."""
