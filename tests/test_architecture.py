@@ -217,7 +217,8 @@ PUBLIC_METHODS = {
         "blocks", "embedding", "encoding_id", "modality", "places", "stored_as", "take",
     },
     "Gallery": {
-        "add", "build_coarse_index", "check_bundle", "coarse_indexed", "count", "create", "delete",
+        "add", "boxes", "build_coarse_index", "check_bundle", "coarse_indexed", "count", "create",
+        "delete",
         "description", "identity", "ids", "metadata_columns", "modality", "open", "opened",
         "refresh", "snapshot", "table", "update", "verify", "version", "writing",
     },
