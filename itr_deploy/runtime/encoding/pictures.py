@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,6 +70,8 @@ class CheckedPictures:
         self._names, self._skips = names, skip_broken
         self.counts = np.ones(len(self._pictures), np.int64)
         self.broken: dict[int, str] = {}
+        self._ahead: Generator[Pixels | InputError, None, None] | None = None
+        self._place = 0
 
     def __len__(self) -> int:
         return len(self._pictures)
@@ -103,11 +105,8 @@ class CheckedPictures:
             yield np.array(numbers), {"pictures": np.stack(pixels)}
 
     def _decoded(self, numbers: range, limits: Limits) -> Iterator[tuple[int, Pixels]]:
-        given = ((self._pictures[number], self._name(number)) for number in numbers)
-        # For a query, threads would only cost time.
-        threads = min(available_cores(), MOST_THREADS) if len(numbers) > 1 else 0
-        for number, decoded in zip(numbers, decoded_ahead(given, threads), strict=True):
-            found = decoded
+        for number in numbers:
+            found = self._next(number)
             if not isinstance(found, InputError) and not limits.take(found):
                 found = InputError(
                     f"{self._name(number)}: {found.shape[1]} x {found.shape[0]} pixels, and the "
@@ -119,7 +118,29 @@ class CheckedPictures:
             elif self._skips:
                 self.broken[number] = str(found)
             else:
+                self._stop()
                 raise found
+
+    def _next(self, number: int) -> Pixels | InputError:
+        """A picture; those after it are decoded meanwhile, also if they are of the next slice."""
+        if self._ahead is None or self._place != number:
+            self._stop()
+            rest = range(number, len(self))
+            given = ((self._pictures[place], self._name(place)) for place in rest)
+            # For a query, threads would only cost time.
+            threads = min(available_cores(), MOST_THREADS) if len(rest) > 1 else 0
+            self._ahead = decoded_ahead(given, threads)
+        found = next(self._ahead)
+        self._place = number + 1
+        if self._place == len(self):
+            self._stop()
+        return found
+
+    def _stop(self) -> None:
+        """End the threads that decode."""
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
 
     def _name(self, number: int) -> str:
         if self._names is not None:

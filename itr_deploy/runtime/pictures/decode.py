@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
@@ -64,7 +64,7 @@ def decoded(picture: Picture, name: str) -> Pixels:
 
 def decoded_ahead(
     pictures: Iterable[tuple[Picture, str]], threads: int
-) -> Iterator[Pixels | InputError]:
+) -> Generator[Pixels | InputError, None, None]:
     """Decode pictures in threads, a few ahead of the one that is asked for.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from itr_deploy import Gallery, Matcher, Regions, Retriever
 from itr_deploy.errors import InputError, UsageError
-from itr_deploy.runtime.encoding import sources
+from itr_deploy.runtime.encoding import pictures, sources
 from itr_deploy.runtime.encoding.pictures import TOGETHER, CheckedPictures, Limits
 from tests.support.duals import GRID, PICTURES, export_words
 from tests.support.exports import Bundles
@@ -74,6 +75,33 @@ def test_a_broken_picture_is_refused_by_name_or_left_out() -> None:
     (alone,) = checked.batches(slice(1, 2), Limits(8))
     assert alone[0].tolist() == [1]
     assert not list(checked.batches(slice(2, 3), Limits(8)))
+
+
+def test_slices_in_order_are_one_sequence_and_others_begin_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = threading.active_count()
+    begun: list[int] = []
+    whole = pictures.decoded_ahead
+
+    def counting(given: Any, threads: int) -> Any:
+        begun.append(threads)
+        return whole(given, threads)
+
+    monkeypatch.setattr(pictures, "decoded_ahead", counting)
+    checked = CheckedPictures([np.full((4, 5, 3), n, np.uint8) for n in range(40)])
+
+    def values(part: slice) -> list[int]:
+        found = checked.batches(part, Limits(8))
+        return [int(one[0, 0, 0]) for _, inputs in found for one in inputs["pictures"]]
+
+    for start in range(0, 40, 16):
+        assert values(slice(start, start + 16)) == [*range(start, min(start + 16, 40))]
+    assert len(begun) == 1
+    assert threading.active_count() <= before
+    assert values(slice(5, 7)) == [5, 6]
+    assert values(slice(3, 5)) == [3, 4]
+    assert len(begun) == 3
 
 
 def test_large_pictures_are_few_in_a_batch_and_too_large_ones_refused() -> None:
