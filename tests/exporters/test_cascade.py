@@ -318,7 +318,7 @@ def _random_vse_infty(output: Path) -> None:
         library.export("vse_infty", checkpoint=checkpoint, vocab=FULL.vocab, output=output)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_imram_behind_vse_infinity_which_appends_a_word_to_the_same_vocabulary(
     bundle: Path, bundles: Bundles, tmp_path: Path
 ) -> None:

@@ -253,7 +253,7 @@ def test_the_manifest_says_where_the_bundle_came_from(exported: Export) -> None:
     assert exported.manifest.images.feature_dim == 32
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_galleries_of_different_models_or_options_are_kept_apart(bundles: Bundles) -> None:
     paths = [bundles.path(case) for case in CASES]
     paths.append(bundles.path(IMAGE, "--precompute", "none"))

@@ -67,6 +67,7 @@ def test_captions_are_read_with_the_bundled_vocabulary(
     np.testing.assert_allclose(scores, arrays("expected")["scores"], atol=1e-4)
 
 
+@pytest.mark.full
 def test_the_manifest_says_what_is_stored_and_padded_together(
     exported: Callable[[str], Path],
 ) -> None:

@@ -123,6 +123,7 @@ def test_bfloat16_is_compared_where_no_cpu_runs_it(bundles: Bundles) -> None:
     assert products(path, "match_text_to_image").keys() == {TensorProto.BFLOAT16}
 
 
+@pytest.mark.full
 def test_a_bfloat16_bundle_on_the_cpu_is_one_line(bundles: Bundles) -> None:
     path = bundles.path(TEXT, "--dtype", "bfloat16")
     matcher = Matcher.load(path)
