@@ -140,7 +140,14 @@ def _raised_again(interruption: Interruption) -> Iterator[None]:
         elif timed:
             signal.setitimer(signal.ITIMER_REAL, AGAIN)
 
-    handler = signal.signal(signal.SIGALRM, lambda *_: interruption.check()) if timed else None
+    def again(number: int, frame: FrameType | None) -> None:
+        # A library that is being loaded may call Python from C++, where an exception is fatal.
+        if _imports(frame):
+            signal.setitimer(signal.ITIMER_REAL, AGAIN)
+        else:
+            interruption.check()
+
+    handler = signal.signal(signal.SIGALRM, again) if timed else None
     sys.unraisablehook = lost
     try:
         yield
@@ -149,6 +156,15 @@ def _raised_again(interruption: Interruption) -> Iterator[None]:
         if timed:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, handler)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Whether a module is being loaded in a frame or one that called it."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _ignored(kind: signal.Signals) -> bool:
