@@ -11,11 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
-from examples.shapes import training
+from examples.shapes import training, words
 from examples.shapes.dataset import Split
-from examples.shapes.make_data import VOCABULARY_NAME
 from examples.shapes.training import CHECKPOINTS, Subject
-from examples.shapes.vocabulary import read_vocabulary, token_ids
 from itr_deploy.models.imram.checkpoint import load
 from itr_deploy.models.imram.config import MODES, ImramConfig
 from itr_deploy.models.imram.deployed import ImramDeployment
@@ -33,13 +31,11 @@ def score_batch(model: ImramDeployment, regions: Tensor, ids: Tensor, lengths: T
 
 def build(options: Namespace, split: Split) -> Subject:
     """An IMRAM with fresh weights."""
-    vocabulary = options.data / VOCABULARY_NAME
-    word2idx = read_vocabulary(vocabulary)
     config = ImramConfig(
         image_dim=split.images.shape[-1],
         embed_dim=options.embed_size,
         word_dim=options.word_dim,
-        vocab_size=len(word2idx),
+        vocab_size=words.vocabulary_size(options),
         mode=options.mode,
     )
     model = Imram(config)
@@ -48,14 +44,7 @@ def build(options: Namespace, split: Split) -> Subject:
     def score(regions: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
         return score_batch(deployment, regions, ids, lengths)
 
-    return Subject(
-        model=model,
-        score=score,
-        evaluated=score,
-        token_ids=lambda caption: token_ids(caption, word2idx),
-        published=lambda: published(model, options),
-        files={VOCABULARY_NAME: vocabulary.read_text(encoding="utf-8")},
-    )
+    return words.subject(model, options, score, lambda: published(model, options))
 
 
 def published(model: Imram, options: Namespace) -> dict[str, Any]:
@@ -84,15 +73,7 @@ def published(model: Imram, options: Namespace) -> dict[str, Any]:
 
 def work(options: Namespace) -> None:
     """Train, or evaluate."""
-    if not options.evaluate:
-        training.train(options, build)
-        return
-    word2idx = read_vocabulary(options.evaluate.parent / VOCABULARY_NAME)
-    training.report(
-        load(options.evaluate).plain.score,
-        lambda caption: token_ids(caption, word2idx),
-        options,
-    )
+    words.work(options, build, load)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -9,11 +9,9 @@ import sys
 from argparse import Namespace
 from typing import Any
 
-from examples.shapes import training
+from examples.shapes import training, words
 from examples.shapes.dataset import Split
-from examples.shapes.make_data import VOCABULARY_NAME
 from examples.shapes.training import CHECKPOINTS, Subject
-from examples.shapes.vocabulary import read_vocabulary, token_ids
 from itr_deploy.models.lhsc.checkpoint import PARTS, load
 from itr_deploy.models.lhsc.config import LhscConfig
 from itr_deploy.models.lhsc.plain import Lhsc
@@ -23,24 +21,15 @@ OUTPUT = CHECKPOINTS / "lhsc"
 
 def build(options: Namespace, split: Split) -> Subject:
     """An LHSC with fresh weights."""
-    vocabulary = options.data / VOCABULARY_NAME
-    word2idx = read_vocabulary(vocabulary)
     config = LhscConfig(
         image_dim=split.images.shape[-1],
         embed_dim=options.embed_size,
         sim_dim=options.sim_dim,
         word_dim=options.word_dim,
-        vocab_size=len(word2idx),
+        vocab_size=words.vocabulary_size(options),
     )
     model = Lhsc(config)
-    return Subject(
-        model=model,
-        score=model.score,
-        evaluated=model.score,
-        token_ids=lambda caption: token_ids(caption, word2idx),
-        published=lambda: published(model, options),
-        files={VOCABULARY_NAME: vocabulary.read_text(encoding="utf-8")},
-    )
+    return words.subject(model, options, model.score, lambda: published(model, options))
 
 
 def published(model: Lhsc, options: Namespace) -> dict[str, Any]:
@@ -63,15 +52,7 @@ def published(model: Lhsc, options: Namespace) -> dict[str, Any]:
 
 def work(options: Namespace) -> None:
     """Train, or evaluate."""
-    if not options.evaluate:
-        training.train(options, build)
-        return
-    word2idx = read_vocabulary(options.evaluate.parent / VOCABULARY_NAME)
-    training.report(
-        load(options.evaluate).plain.score,
-        lambda caption: token_ids(caption, word2idx),
-        options,
-    )
+    words.work(options, build, load)
 
 
 def main(arguments: list[str] | None = None) -> int:

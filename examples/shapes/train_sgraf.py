@@ -13,11 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from examples.shapes import training
+from examples.shapes import training, words
 from examples.shapes.dataset import Split
-from examples.shapes.make_data import VOCABULARY_NAME
 from examples.shapes.training import CHECKPOINTS, Subject
-from examples.shapes.vocabulary import read_vocabulary, token_ids
 from itr_deploy.models.layers import l1_norm_published, l2_norm_published, position_mask
 from itr_deploy.models.sgraf.checkpoint import PARTS, load
 from itr_deploy.models.sgraf.config import SgrafConfig
@@ -63,14 +61,12 @@ def _gated(module: GatedSum, vectors: Tensor, real: Tensor) -> Tensor:
 
 def build(options: Namespace, split: Split) -> Subject:
     """An SGRAF SAF with fresh weights."""
-    vocabulary = options.data / VOCABULARY_NAME
-    word2idx = read_vocabulary(vocabulary)
     config = SgrafConfig(
         image_dim=split.images.shape[-1],
         embed_dim=options.embed_size,
         sim_dim=options.sim_dim,
         word_dim=options.word_dim,
-        vocab_size=len(word2idx),
+        vocab_size=words.vocabulary_size(options),
         module="SAF",
         steps=0,
     )
@@ -79,14 +75,7 @@ def build(options: Namespace, split: Split) -> Subject:
     def score(regions: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
         return score_batch(model, regions, ids, lengths)
 
-    return Subject(
-        model=model,
-        score=score,
-        evaluated=score,
-        token_ids=lambda caption: token_ids(caption, word2idx),
-        published=lambda: published(model, options),
-        files={VOCABULARY_NAME: vocabulary.read_text(encoding="utf-8")},
-    )
+    return words.subject(model, options, score, lambda: published(model, options))
 
 
 def published(model: Sgraf, options: Namespace) -> dict[str, Any]:
@@ -111,15 +100,7 @@ def published(model: Sgraf, options: Namespace) -> dict[str, Any]:
 
 def work(options: Namespace) -> None:
     """Train, or evaluate."""
-    if not options.evaluate:
-        training.train(options, build)
-        return
-    word2idx = read_vocabulary(options.evaluate.parent / VOCABULARY_NAME)
-    training.report(
-        load(options.evaluate).plain.score,
-        lambda caption: token_ids(caption, word2idx),
-        options,
-    )
+    words.work(options, build, load)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from examples.shapes import training
+from examples.shapes import training, words
 from examples.shapes.dataset import Split
-from examples.shapes.make_data import VOCABULARY_NAME
 from examples.shapes.training import CHECKPOINTS, Subject
-from examples.shapes.vocabulary import read_vocabulary, token_ids
+from itr_deploy.models.contract import TrainedMatcher
 from itr_deploy.models.vse_infty.checkpoint import COPIES, PARTS, load, read_model
 from itr_deploy.models.vse_infty.config import PICTURE, Backbone, Stage, VseInftyConfig, Words
 from itr_deploy.models.vse_infty.plain import OfPictures, VseInfty
@@ -27,14 +28,12 @@ _EXPANSION = 4  # a stage's channels are its planes times this, as in the publis
 
 def build(options: Namespace, split: Split) -> Subject:
     """A VSE-infinity with fresh weights; its words may be those of another one."""
-    vocabulary = options.data / VOCABULARY_NAME
-    word2idx = read_vocabulary(vocabulary)
     backbone = _backbone(options) if options.pictures else None
     config = VseInftyConfig(
         image_dim=backbone.stages[-1].channels if backbone else split.images.shape[-1],
         embed_dim=options.embed_size,
         # The published program appends <mask> to the words of its vocabulary file.
-        text=Words(vocab_size=len(word2idx) + 1, word_dim=options.word_dim),
+        text=Words(vocab_size=words.vocabulary_size(options) + 1, word_dim=options.word_dim),
         backbone=backbone,
     )
     model = VseInfty(config)
@@ -42,14 +41,7 @@ def build(options: Namespace, split: Split) -> Subject:
         _, other = read_model(options.text_from)
         model.text.load_state_dict(other.text.state_dict())
     score = model.score if backbone is None else OfPictures(model, backbone).score
-    return Subject(
-        model=model,
-        score=score,
-        evaluated=score,
-        token_ids=lambda caption: token_ids(caption, word2idx),
-        published=lambda: published(model, options),
-        files={VOCABULARY_NAME: vocabulary.read_text(encoding="utf-8")},
-    )
+    return words.subject(model, options, score, lambda: published(model, options))
 
 
 def _backbone(options: Namespace) -> Backbone:
@@ -108,13 +100,14 @@ def work(options: Namespace) -> None:
     """Train, or evaluate."""
     if options.output is None:
         options.output = GRID_OUTPUT if options.pictures else OUTPUT
-    if not options.evaluate:
-        training.train(options, build)
-        return
-    word2idx = read_vocabulary(options.evaluate.parent / VOCABULARY_NAME)
-    trained = load(options.evaluate).plain
-    options.pictures = isinstance(trained, OfPictures)
-    training.report(trained.score, lambda caption: token_ids(caption, word2idx), options)
+    words.work(options, build, partial(_loaded, options))
+
+
+def _loaded(options: Namespace, checkpoint: Path) -> TrainedMatcher:
+    """A checkpoint's model; pictures are read if it starts from pixels."""
+    trained = load(checkpoint)
+    options.pictures = isinstance(trained.plain, OfPictures)
+    return trained
 
 
 def main(arguments: list[str] | None = None) -> int:
