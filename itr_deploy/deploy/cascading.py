@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
-from itr_deploy.bundle.files import write_json
-from itr_deploy.bundle.staging import check_output, staged_directory
-from itr_deploy.bundle.store import MANIFEST, PARITY, is_only_a_bundle, read_bundle
+from itr_deploy.bundle.staging import check_output
+from itr_deploy.bundle.store import is_only_a_bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.deploy.exported import Exported
-from itr_deploy.errors import ParityError
+from itr_deploy.deploy.joining import join
 from itr_deploy.values import FLAG, FUNCTION, PATH, checked
 
 
@@ -51,23 +49,12 @@ def cascade(
     with export_half():
         from itr_deploy.exporters.cascade import build_cascade
         from itr_deploy.parity.cascade import compare_cascade
-        from itr_deploy.parity.parity_backend import parity_backend
-        from itr_deploy.parity.report import missed
-        from itr_deploy.runtime.matcher import Matcher
     given = [read_bundle(Path(bundle)) for bundle in (retriever, matcher)]
-    with staged_directory(
-        output, force=force, replaceable=is_only_a_bundle, kind="bundle", last=MANIFEST
-    ) as root:
-        manifest = build_cascade(given[0], given[1], root, progress)
-        progress("comparison with the bundles")
-        with ExitStack() as stack:
-            report = compare_cascade(
-                *(
-                    Matcher(bundle, stack.enter_context(parity_backend(bundle)))
-                    for bundle in (read_bundle(root), *given)
-                )
-            )
-        if not report.passed:
-            raise ParityError(missed(report, "no bundle was written"))
-        write_json(root / PARITY, report.to_json())
-    return Exported(output, manifest.encoding_id, report)
+    return join(
+        given,
+        output,
+        lambda root: build_cascade(given[0], given[1], root, progress),
+        lambda both, parts: compare_cascade(both, *parts),
+        force=force,
+        comparing=lambda: progress("comparison with the bundles"),
+    )

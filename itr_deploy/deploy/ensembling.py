@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
-from itr_deploy.bundle.files import write_json
-from itr_deploy.bundle.staging import check_output, staged_directory
-from itr_deploy.bundle.store import MANIFEST, PARITY, is_only_a_bundle, read_bundle
+from itr_deploy.bundle.staging import check_output
+from itr_deploy.bundle.store import is_only_a_bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.deploy.exported import Exported
-from itr_deploy.errors import ParityError
+from itr_deploy.deploy.joining import join
 from itr_deploy.values import FLAG, FUNCTION, PATH, checked, each, real
 
 
@@ -55,22 +53,12 @@ def ensemble(
     with export_half():
         from itr_deploy.exporters.ensemble import build_ensemble
         from itr_deploy.parity.ensemble import compare_ensemble
-        from itr_deploy.parity.parity_backend import parity_backend
-        from itr_deploy.parity.report import missed
-        from itr_deploy.runtime.matcher import Matcher
     members = [read_bundle(Path(member)) for member in bundles]
-    with staged_directory(
-        output, force=force, replaceable=is_only_a_bundle, kind="bundle", last=MANIFEST
-    ) as root:
-        manifest = build_ensemble(members, shares, root, progress)
-        progress("comparison with the members")
-        with ExitStack() as stack:
-            joined, *matchers = [
-                Matcher(bundle, stack.enter_context(parity_backend(bundle)))
-                for bundle in (read_bundle(root), *members)
-            ]
-            report = compare_ensemble(joined, matchers, shares)
-        if not report.passed:
-            raise ParityError(missed(report, "no bundle was written"))
-        write_json(root / PARITY, report.to_json())
-    return Exported(output, manifest.encoding_id, report)
+    return join(
+        members,
+        output,
+        lambda root: build_ensemble(members, shares, root, progress),
+        lambda joined, matchers: compare_ensemble(joined, matchers, shares),
+        force=force,
+        comparing=lambda: progress("comparison with the members"),
+    )
