@@ -7,20 +7,17 @@ import os
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final, overload
+from typing import Final, overload
 
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.errors import BundleError, InputError, UsageError
 from itr_deploy.runtime.backends import Backend
-from itr_deploy.runtime.encoding.checks import as_array
 from itr_deploy.runtime.encoding.encoded import Encoded
-from itr_deploy.runtime.encoding.images import Unencoded, refuse_pictures
-from itr_deploy.runtime.encoding.regions import Regions, are_ragged
+from itr_deploy.runtime.encoding.images import Unencoded, several_images
 from itr_deploy.runtime.forks import OneProcess
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.matcher import BACKEND, Matcher
-from itr_deploy.runtime.pictures.decode import is_picture
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists, QueryNeighbours
 from itr_deploy.runtime.rerank.reranking import Reranking, check_bank, no_bank
 from itr_deploy.runtime.search.cached import SearcherCache
@@ -337,15 +334,5 @@ class Retriever(OneProcess):
             single = isinstance(query, str)
             return self.matcher.encode_texts([query] if isinstance(query, str) else query), single
         assert image is not None
-        if self.matcher.bundle.manifest.images.pictures:
-            single = is_picture(image)
-            pictures: Any = [image] if single else image
-            return self.matcher.encode_images(pictures), single
-        refuse_pictures(image, self.matcher.bundle.manifest.images)
-        if isinstance(image, Regions) and image.is_one:
-            return self.matcher.encode_images(image.as_several()), True
-        if isinstance(image, Regions) or are_ragged(image):
-            return self.matcher.encode_images(image), False
-        regions = as_array(image, "regions")
-        single = regions.ndim == 2
-        return self.matcher.encode_images(regions[None] if single else regions), single
+        images, single = several_images(image, self.matcher.bundle.manifest.images)
+        return self.matcher.encode_images(images), single

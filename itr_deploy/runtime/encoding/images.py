@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import ImageItems
 from itr_deploy.errors import InputError
+from itr_deploy.runtime.encoding.checks import as_array
 from itr_deploy.runtime.encoding.pictures import FORM, CheckedPictures, Limits
-from itr_deploy.runtime.encoding.regions import CheckedRegions, Features, Regions
-from itr_deploy.runtime.pictures.decode import Picture, is_image
+from itr_deploy.runtime.encoding.regions import CheckedRegions, Features, Regions, are_ragged
+from itr_deploy.runtime.pictures.decode import Picture, is_image, is_picture
 
 Unencoded: TypeAlias = Features | Regions | Picture | Sequence[Picture]
 """Images as they are given before they are encoded."""
@@ -61,11 +62,33 @@ def checked_images(images: Any, items: ImageItems) -> CheckedImages:
         if isinstance(images, Regions):
             raise InputError(f"Regions were given, and this model starts from pixels: {FORM}")
         return images if isinstance(images, CheckedPictures) else CheckedPictures(images)
-    refuse_pictures(images, items)
+    _refuse_pictures(images, items)
     return CheckedRegions(images, items)
 
 
-def refuse_pictures(images: Any, items: ImageItems) -> None:
+def several_images(given: Any, items: ImageItems) -> tuple[Any, bool]:
+    """One image or several as several are given, and whether it was one.
+
+    Args:
+        given: Regions ``[R, Di]`` of one image or what `checked_images` takes; or a picture, or
+            several.
+        items: The bundle's description of images.
+
+    Raises:
+        InputError: Pictures where the model takes regions, or what makes no array.
+    """
+    if items.pictures:
+        return ([given], True) if is_picture(given) else (given, False)
+    _refuse_pictures(given, items)
+    if isinstance(given, Regions):
+        return (given.as_several(), True) if given.is_one else (given, False)
+    if are_ragged(given):
+        return given, False
+    regions = as_array(given, "regions")
+    return (regions[None], True) if regions.ndim == 2 else (regions, False)
+
+
+def _refuse_pictures(images: Any, items: ImageItems) -> None:
     """Refuse pictures where a model takes features of regions.
 
     Raises:
