@@ -1,8 +1,9 @@
 """Dot products of coarse vectors.
 
-A single query's products are a dot product a row, not a product of matrices: BLAS's threads would
-spin after that while they wait for the next, which takes a core from the prefilter and the matcher
-for tens of milliseconds (docs/performance.md), and reading the rows takes most of the time anyway.
+A single query's products do not use BLAS. It would not be faster, since reading the rows from
+memory takes most of the time; and after a product BLAS's threads spin while they wait for the next,
+which takes a core from the prefilter and the matcher for tens of milliseconds
+(docs/performance.md).
 
 An item may have several vectors, its views, one after the other. It is then as many times as wide
 as an item of the other side, and its best view counts.
@@ -33,9 +34,8 @@ def product(queries: Vectors, rows: Vectors) -> Vectors:
         best = of_views.reshape(len(queries), own // other, len(rows)).max(axis=1)
         return best
     if len(queries) == 1:
-        # A dot product a row, which NumPy computes in this thread, faster than `numpy.einsum`.
-        products: Vectors = np.matmul(rows[:, None, :], queries[0][:, None])[:, :, 0]
-        return products.T
+        products: Vectors = np.einsum("ne,e->n", rows, queries[0])
+        return products[None]
     return queries @ rows.T
 
 
