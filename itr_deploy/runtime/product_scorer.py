@@ -49,9 +49,11 @@ class ProductScorer:
     def _product(
         self, queries: NDArray[np.float32], rows: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """`product`, by all threads where a single query reads much."""
-        if len(queries) != 1 or self._threads < 2 or rows.nbytes < SHARED_BYTES:
+        """`product`, by all threads where a single query reads much; its values are the same."""
+        if len(queries) != 1:
             return product(queries, rows)
+        if self._threads < 2 or rows.nbytes < SHARED_BYTES:
+            return _of_one(queries, rows)
         parts = list(_slices(len(rows), -(-len(rows) // self._threads)))
         with ThreadPoolExecutor(self._threads) as pool:
             found = pool.map(lambda part: _of_one(queries, rows[part]), parts)
@@ -77,7 +79,7 @@ class ProductScorer:
         )
         for place, (own, chosen) in enumerate(zip(queries.embedding, candidates, strict=True)):
             for part in _slices(len(chosen), step):
-                scores[place, part] = product(own[None], gallery.embedding[chosen[part]])[0]
+                scores[place, part] = _of_one(own[None], gallery.embedding[chosen[part]])[0]
         check_scores(scores, PART)
         return scores
 
@@ -96,10 +98,13 @@ def _of_one(query: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np
     NumPy computes these in the thread that asks, faster than a sum of products; a product of
     matrices would start BLAS's own threads, which then spin while the next query is encoded.
     """
-    if query.shape[1] != rows.shape[1]:
+    width = query.shape[1]
+    if width > rows.shape[1]:  # the query has the views
         return product(query, rows)
-    products: NDArray[np.float32] = np.matmul(rows[:, None, :], query[0][:, None])[:, :, 0]
-    return products.T
+    views = rows.shape[1] // width
+    products = np.matmul(rows.reshape(-1, 1, width), query[0][:, None])
+    best: NDArray[np.float32] = products.reshape(1, len(rows), views).max(axis=2)
+    return best
 
 
 def _chosen(embedding: NDArray[np.float32], rows: NDArray[np.int64] | None) -> NDArray[np.float32]:
