@@ -1,6 +1,6 @@
 # make demo   export, verify, index and search the example world; writes a page
 # make test   the tests, as CI runs them
-# make test-all  the trainers and every build at published sizes too; before a release
+# make test-all  the trainers, every form of every family and every build too; before a release
 # make faults  what breaks it: damage, kills, any input; a table of tries
 # make test-lowest  the runtime half with the lowest versions that pyproject.toml allows, no torch
 # make lint   formatting, lint, types, import rules
