@@ -19,6 +19,8 @@ GraphRole = Literal[
     "prefilter_image_to_text",
     "rerank_text_to_image",
     "rerank_image_to_text",
+    "detector",
+    "regions",
 ]
 
 DIRECTIONS: Mapping[Modality, Direction] = {"image": "image_to_text", "text": "text_to_image"}
