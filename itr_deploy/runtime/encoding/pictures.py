@@ -66,7 +66,7 @@ class CheckedPictures:
         Raises:
             InputError: These are no pictures.
         """
-        self._pictures = _listed(pictures)
+        self._pictures = listed_pictures(pictures)
         self._names, self._skips = names, skip_broken
         self.counts = np.ones(len(self._pictures), np.int64)
         self.broken: dict[int, str] = {}
@@ -143,14 +143,23 @@ class CheckedPictures:
             self._ahead = None
 
     def _name(self, number: int) -> str:
-        if self._names is not None:
-            return self._names[number]
-        picture = self._pictures[number]
-        return str(picture) if isinstance(picture, (str, os.PathLike)) else f"picture {number}"
+        return picture_name(self._pictures, number) if self._names is None else self._names[number]
 
 
-def _listed(pictures: Any) -> Sequence[Picture]:
+def picture_name(pictures: Sequence[Picture], number: int) -> str:
+    """What a picture is called in a message: its path, or its number."""
+    picture = pictures[number]
+    return str(picture) if isinstance(picture, (str, os.PathLike)) else f"picture {number}"
+
+
+def listed_pictures(
+    pictures: Any, taker: str = "this model starts from pixels"
+) -> Sequence[Picture]:
     """The pictures as a sequence.
+
+    Args:
+        pictures: A list of pictures, or ``uint8 [N, H, W, 3]``.
+        taker: Who asks for pictures, for the message.
 
     Raises:
         InputError: These are no pictures.
@@ -161,14 +170,13 @@ def _listed(pictures: Any) -> Sequence[Picture]:
         raise InputError("expected a list of pictures; put the picture in a list")
     if not isinstance(pictures, (list, tuple)):
         raise InputError(
-            f"expected a list of pictures, not a {type(pictures).__name__}; this model starts from "
-            f"pixels: {FORM}"
+            f"expected a list of pictures, not a {type(pictures).__name__}; {taker}: {FORM}"
         )
     for number, one in enumerate(pictures):
         if not is_picture(one):
             array = isinstance(one, np.ndarray)
             kind = f"{one.dtype} {list(one.shape)}" if array else type(one).__name__
-            raise InputError(f"picture {number} is {kind}; this model starts from pixels: {FORM}")
+            raise InputError(f"picture {number} is {kind}; {taker}: {FORM}")
     return pictures
 
 

@@ -5,7 +5,7 @@ Every picture is decoded the same way, be it a file, bytes or an image of Pillow
 * rotated and mirrored as its EXIF data say, so that it stands as people see it;
 * grey, palette, CMYK, YCbCr and Lab pictures become RGB by Pillow's conversion; colour profiles are
   not applied;
-* what is transparent shows white;
+* what is transparent shows white; or, where a model was trained so, transparency is ignored;
 * of 16 bits the upper 8 count; values of 32 bits have no known range and are refused;
 * of an animation the first frame counts;
 * a picture that is truncated, empty or larger than `MOST_PIXELS` is refused.
@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,11 @@ Pixels: TypeAlias = NDArray[np.uint8]
 Picture: TypeAlias = Union[str, "os.PathLike[str]", bytes, "Image.Image", NDArray[Any]]
 """A file's path, a file's content, an image of Pillow's, or ``uint8 [H, W, 3]`` or ``[H, W]``."""
 
+Transparent: TypeAlias = Literal["white", "ignored"]
+"""What is transparent shows white, or the colour that a file has there, which nobody sees."""
+
+T = TypeVar("T")
+
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """What is decoded, by Pillow's names. Others run other programs, or are rarely pictures."""
 
@@ -44,18 +49,19 @@ MOST_PIXELS = 89_000_000
 """Pixels of a picture; from about here on Pillow takes one for an attack."""
 
 
-def decoded(picture: Picture, name: str) -> Pixels:
+def decoded(picture: Picture, name: str, transparent: Transparent = "white") -> Pixels:
     """Decode a picture.
 
     Args:
         picture: The picture.
         name: What it is called in a message.
+        transparent: What becomes of transparency.
 
     Raises:
         InputError: It is missing, cannot be decoded, or is too large.
     """
     try:
-        return _decoded(picture, name)
+        return _decoded(picture, name, transparent)
     except (ItrDeployError, MemoryError):
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ...
@@ -74,24 +80,40 @@ def decoded_ahead(
     Yields:
         Every picture, or why it cannot be decoded.
     """
+    return made_ahead(pictures, threads, decoded)
+
+
+def made_ahead(
+    pictures: Iterable[tuple[Picture, str]], threads: int, make: Callable[[Picture, str], T]
+) -> Generator[T | InputError, None, None]:
+    """Make something of pictures in threads, a few ahead of the one that is asked for.
+
+    Args:
+        pictures: Pictures and their names.
+        threads: How many are made at a time; with 0 the caller's own makes them, none ahead.
+        make: What is made of a picture and its name.
+
+    Yields:
+        What was made of every picture, or the `InputError` that this raised.
+    """
     from collections import deque
     from concurrent.futures import Future, ThreadPoolExecutor
 
     if not threads:
         for picture, name in pictures:
-            yield _tried(picture, name)
+            yield _tried(picture, name, make)
         return
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
-    waiting: deque[Future[Pixels | InputError]] = deque()
+    waiting: deque[Future[T | InputError]] = deque()
     try:
         for picture, name in pictures:
             if is_image(picture):
                 # Images of Pillow's load as they are read, and two threads may have the same one.
-                done: Future[Pixels | InputError] = Future()
-                done.set_result(_tried(picture, name))
+                done: Future[T | InputError] = Future()
+                done.set_result(_tried(picture, name, make))
                 waiting.append(done)
             else:
-                waiting.append(pool.submit(_tried, picture, name))
+                waiting.append(pool.submit(_tried, picture, name, make))
             if len(waiting) > threads + 1:
                 yield waiting.popleft().result()
         while waiting:
@@ -114,23 +136,23 @@ def is_image(given: object) -> bool:
     return any(kind.__module__.startswith("PIL.") for kind in type(given).__mro__)
 
 
-def _tried(picture: Picture, name: str) -> Pixels | InputError:
+def _tried(picture: Picture, name: str, make: Callable[[Picture, str], T]) -> T | InputError:
     try:
-        return decoded(picture, name)
+        return make(picture, name)
     except InputError as error:
         return error
 
 
-def _decoded(picture: Picture, name: str) -> Pixels:
+def _decoded(picture: Picture, name: str, transparent: Transparent) -> Pixels:
     if isinstance(picture, np.ndarray):
-        return _of_array(picture, name)
+        return _of_array(picture, name, transparent)
     from PIL import Image
 
     if isinstance(picture, Image.Image):
-        return _of_image(picture, name)
+        return _of_image(picture, name, transparent)
     content: Any = io.BytesIO(picture) if isinstance(picture, bytes) else _file(picture, name)
     with Image.open(content, formats=_formats()) as image:
-        return _of_image(image, name)
+        return _of_image(image, name, transparent)
 
 
 def _formats() -> list[str]:
@@ -154,7 +176,7 @@ def _file(picture: str | os.PathLike[str], name: str) -> Path:
     return path
 
 
-def _of_image(image: Image.Image, name: str) -> Pixels:
+def _of_image(image: Image.Image, name: str, transparent: Transparent) -> Pixels:
     from PIL import Image
 
     _check_size(*image.size, name)
@@ -166,7 +188,7 @@ def _of_image(image: Image.Image, name: str) -> Pixels:
         raise InputError(
             f"{name}: has values of 32 bits, which have no known range; save it with 8 bits"
         )
-    if upright.has_transparency_data:
+    if transparent == "white" and upright.has_transparency_data:
         shape = upright.convert("RGBA")
         white = Image.new("RGBA", shape.size, "white")
         upright = Image.alpha_composite(white, shape)
@@ -198,7 +220,7 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if way is None else image.transpose(way)
 
 
-def _of_array(array: NDArray[Any], name: str) -> Pixels:
+def _of_array(array: NDArray[Any], name: str, transparent: Transparent) -> Pixels:
     if array.dtype != np.uint8:
         raise InputError(
             f"{name}: an array of {array.dtype}; a picture is uint8 [height, width, 3], 0 to 255"
@@ -214,7 +236,7 @@ def _of_array(array: NDArray[Any], name: str) -> Pixels:
         return np.ascontiguousarray(array)
     from PIL import Image
 
-    return _of_image(Image.fromarray(array), name)
+    return _of_image(Image.fromarray(array), name, transparent)
 
 
 def _check_size(width: int, height: int, name: str) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from itr_deploy.errors import InputError
 from itr_deploy.runtime.pictures import decode
-from itr_deploy.runtime.pictures.decode import decoded, decoded_ahead, is_picture
+from itr_deploy.runtime.pictures.decode import decoded, decoded_ahead, is_picture, made_ahead
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, size=(5, 7, 3), dtype=np.uint8)
@@ -219,15 +219,14 @@ def test_decoding_ahead_keeps_the_order_and_names_what_is_broken() -> None:
             np.testing.assert_array_equal(one, PIXELS)
 
 
-def test_no_more_is_decoded_ahead_than_threads_and_two(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_is_decoded_ahead_than_threads_and_two() -> None:
     begun: list[str] = []
 
     def count(picture: Any, name: str) -> Any:
         begun.append(name)
         return PIXELS
 
-    monkeypatch.setattr(decode, "_tried", count)
-    ahead = decoded_ahead(((PNG, str(n)) for n in range(100)), threads=2)
+    ahead = made_ahead(((PNG, str(n)) for n in range(100)), threads=2, make=count)
     next(ahead)
     assert len(begun) <= 4
     ahead.close()
