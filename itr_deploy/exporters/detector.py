@@ -33,7 +33,7 @@ from itr_deploy.models.detector.network import Network
 from itr_deploy.models.detector.settings import Settings
 
 CHUNK = 50
-"""Regions a call: at 50 the maps of a layer take 80 MB at published sizes, at 300 half a gigabyte."""
+"""Regions a call: 50 take 80 MB a layer at published sizes, 300 half a gigabyte."""
 
 MAP: Axes = ("rows", "columns")
 

@@ -27,13 +27,13 @@ def pooled(res4: Tensor, boxes: Tensor) -> Tensor:
 def _pooled(res4: Tensor, box: list[float]) -> Tensor:
     """One box: the maxima of its rows of cells, then of their columns."""
     columns, rows = _bins(box[0], box[2], res4.shape[2]), _bins(box[1], box[3], res4.shape[1])
-    by_row = [res4[:, first:end].amax(1) if end > first else None for first, end in rows]
-    out = res4.new_zeros(len(res4), POOLED, POOLED)
-    for y, row in enumerate(by_row):
-        for x, (first, end) in enumerate(columns):
-            if row is not None and end > first:
-                out[:, y, x] = row[:, first:end].amax(1)
-    return out
+    by_row = torch.stack([_most(res4[:, first:end], 1) for first, end in rows], 1)
+    return torch.stack([_most(by_row[:, :, first:end], 2) for first, end in columns], 2)
+
+
+def _most(cells: Tensor, axis: int) -> Tensor:
+    """The maxima along an axis, 0 where there is none."""
+    return cells.amax(axis) if cells.shape[axis] else cells.sum(axis)
 
 
 def _bins(low: float, high: float, cells: int) -> list[tuple[int, int]]:
