@@ -77,6 +77,7 @@ bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks.matching --family dime --direction i2t --images 1000 --texts 4
 	$(BIN)/python -m benchmarks.matching --family dime --direction t2i --images 1000 --texts 4
 	$(BIN)/python -m benchmarks.cascade
+	$(BIN)/python -m benchmarks.dual
 	$(BIN)/python -m benchmarks.limit
 	$(BIN)/python -m benchmarks.coarse
 	$(BIN)/python -m benchmarks.threads

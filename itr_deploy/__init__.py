@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from itr_deploy.deploy.cascading import cascade
     from itr_deploy.deploy.checking import check
     from itr_deploy.deploy.converting import convert
+    from itr_deploy.deploy.detector_exporting import export_regions
     from itr_deploy.deploy.engine_building import build_engine
     from itr_deploy.deploy.ensembling import ensemble
     from itr_deploy.deploy.evaluating import evaluate
@@ -65,6 +66,7 @@ _MODULES = {
     "deploy.cascading": ("cascade",),
     "deploy.checking": ("check",),
     "deploy.converting": ("convert",),
+    "deploy.detector_exporting": ("export_regions",),
     "deploy.engine_building": ("build_engine",),
     "deploy.ensembling": ("ensemble",),
     "deploy.evaluating": ("evaluate",),
@@ -113,6 +115,7 @@ __all__ = [  # noqa: RUF022  # verbs, then objects, then errors, as a reader loo
     "ensemble",
     "evaluate",
     "export",
+    "export_regions",
     "export_reranker",
     "index",
     "index_bank",

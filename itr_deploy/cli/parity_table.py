@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import typer
@@ -13,12 +14,21 @@ if TYPE_CHECKING:
     from itr_deploy.parity import ParityReport
 
 
-def print_made(made: Exported, as_json: bool) -> None:
-    """Print the result of an export or an ensemble, with its parity."""
+def print_made(made: Exported, as_json: bool, described: Mapping[str, str] | None = None) -> None:
+    """Print the result of an export or an ensemble, with its parity.
+
+    Args:
+        made: The result.
+        as_json: Whether to print JSON.
+        described: What else there is to say of what was made: names and values.
+    """
     if as_json:
         made_json = {"bundle": str(made.path), "encoding_id": made.encoding_id}
-        print_json({**made_json, **made.report.to_json()})
+        more = {} if described is None else {"described": dict(described)}
+        print_json({**made_json, **more, **made.report.to_json()})
         return
+    if described is not None:
+        print_table("What was made", ("", ""), described.items())
     print_report(made.report)
     typer.echo(f"bundle: {made.path}")
 
@@ -41,23 +51,8 @@ def print_report(report: ParityReport) -> None:
             for entry in (*report.outputs, *report.invariance)
         ),
     )
-    print_table(
-        "Ranks (best kept: PyTorch's first is in the first 1/5/10; same: equal order throughout)",
-        ("ranking", "queries", "items", "top-10", "best kept", "same", "swap", ""),
-        (
-            (
-                entry.name,
-                str(entry.queries),
-                str(entry.items),
-                f"{entry.top_overlap:.3f}",
-                "/".join(f"{share:.3g}" for share in entry.best_kept),
-                f"{entry.same_order:.3f}",
-                f"{entry.largest_swap:.1e}",
-                mark[entry.passed],
-            )
-            for entry in report.ranks
-        ),
-    )
+    if report.ranks:
+        _print_ranks(report, mark)
     if report.changes:
         print_table(
             "Against the model before the change",
@@ -76,3 +71,23 @@ def print_report(report: ParityReport) -> None:
         )
     for line in report.unchecked:
         typer.echo(f"not checked: {line}")
+
+
+def _print_ranks(report: ParityReport, mark: dict[bool, str]) -> None:
+    print_table(
+        "Ranks (best kept: PyTorch's first is in the first 1/5/10; same: equal order throughout)",
+        ("ranking", "queries", "items", "top-10", "best kept", "same", "swap", ""),
+        (
+            (
+                entry.name,
+                str(entry.queries),
+                str(entry.items),
+                f"{entry.top_overlap:.3f}",
+                "/".join(f"{share:.3g}" for share in entry.best_kept),
+                f"{entry.same_order:.3f}",
+                f"{entry.largest_swap:.1e}",
+                mark[entry.passed],
+            )
+            for entry in report.ranks
+        ),
+    )

@@ -35,6 +35,19 @@ def numbers(none: str | None = None) -> Callable[[str | Sequence[int | None]], l
     return parse
 
 
+def region_counts(value: str | int | tuple[int, int]) -> tuple[int, int]:
+    """The least and the most regions of a picture, from ``36`` or ``10-100``."""
+    least, dash, most = str(value).partition("-")
+    counts = (least, most if dash else least)
+    if not all(part.isascii() and part.isdigit() and len(part) < 7 for part in counts) or not (
+        1 <= int(counts[0]) <= int(counts[1])
+    ):
+        raise typer.BadParameter(
+            f"{value!r} is no number of regions; give for example 36 or 10-100"
+        )
+    return int(counts[0]), int(counts[1])
+
+
 def byte_size(value: str | int) -> int:
     """Bytes of a size such as ``4GiB``, ``512 MB`` or ``1024``."""
     from pydantic import ByteSize, TypeAdapter, ValidationError

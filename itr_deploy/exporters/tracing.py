@@ -22,7 +22,7 @@ LARGEST_CONSTANT = 1 << 31
 """Constant folding stops at weights of this many bytes; everything smaller is folded."""
 
 _EXAMPLE = {"batch": 3, "groups": 3, "texts": 2, "images": 4, "regions": 7, "length": 8}
-_EXAMPLE |= {"height": 45, "width": 62}
+_EXAMPLE |= {"height": 45, "width": 62, "rows": 9, "columns": 13}
 
 Inputs = Sequence[GraphTensor | Sequence[GraphTensor]]
 """Inputs nested as a module's forward takes them."""

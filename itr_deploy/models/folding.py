@@ -52,6 +52,26 @@ def affine(layer: nn.Module) -> tuple[Tensor, Tensor]:
     return scale, layer.bias.detach().double() - mean.double() * scale
 
 
+def normed_convolution(layer: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
+    """A convolution without a bias, and a batch normalisation of its result, as one convolution."""
+    scale, shift = affine(norm)
+    weight = layer.weight.detach().double() * scale.reshape(-1, 1, 1, 1)
+    folded = nn.Conv2d(
+        layer.in_channels,
+        layer.out_channels,
+        layer.kernel_size,  # type: ignore[arg-type]  # torch annotates it as any number of sides
+        layer.stride,  # type: ignore[arg-type]
+        layer.padding,  # type: ignore[arg-type]
+        layer.dilation,  # type: ignore[arg-type]
+        layer.groups,
+        device="meta",
+    )
+    dtype = weight_type(layer)
+    folded.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
+    folded.bias = nn.Parameter(shift.to(dtype), requires_grad=False)
+    return folded
+
+
 def matrix(layer: nn.Module) -> Tensor:
     """Weight ``[out, in]``, float64, of a Linear or of a convolution of width 1."""
     return layer.get_parameter("weight").detach().double().flatten(1)

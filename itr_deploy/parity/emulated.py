@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from itr_deploy.bundle.detector import DetectorManifest
 from itr_deploy.bundle.manifest import Precision
-from itr_deploy.bundle.store import Bundle, list_files, text_files, write_manifest
+from itr_deploy.bundle.store import AnyBundle, list_files, text_files, write_manifest
 from itr_deploy.exporters.casts import cast_of
 from itr_deploy.exporters.weights import WeightsFile
 
@@ -24,7 +25,7 @@ HALVES: dict[Precision, ir.DataType] = {
 }
 
 
-def write_emulated(bundle: Bundle, root: Path) -> None:
+def write_emulated(bundle: AnyBundle, root: Path) -> None:
     """Write a float32 bundle that computes what a half-precision one does.
 
     Every operator with a half-precision result is replaced by the float32 one, and its result is
@@ -35,7 +36,8 @@ def write_emulated(bundle: Bundle, root: Path) -> None:
         root: An empty directory.
     """
     manifest = bundle.manifest
-    for name in text_files(manifest.text_processing):
+    texts = [] if isinstance(manifest, DetectorManifest) else text_files(manifest.text_processing)
+    for name in texts:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(bundle.file(name), root / name)
     first = next(iter(manifest.graphs.values()))

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from itr_deploy.bundle.store import Bundle, read_bundle
+from itr_deploy.bundle.store import AnyBundle, read_any_bundle
 from itr_deploy.parity.emulated import write_emulated
 from itr_deploy.runtime.backends import Backend, OnnxRuntimeBackend
 from itr_deploy.runtime.backends.isolated import IsolatedBackend
 
 
 @contextmanager
-def parity_backend(bundle: Bundle) -> Iterator[Backend]:
+def parity_backend(bundle: AnyBundle) -> Iterator[Backend]:
     """A backend on the CPU; a half-precision bundle runs with its rounding emulated.
 
     A float16 bundle is also loaded unchanged, in a separate process: ONNX Runtime can crash on such
@@ -33,5 +33,5 @@ def parity_backend(bundle: Bundle) -> Iterator[Backend]:
     with tempfile.TemporaryDirectory(prefix="itr-deploy-") as directory:
         root = Path(directory)
         write_emulated(bundle, root)
-        with IsolatedBackend(read_bundle(root)) as backend:
+        with IsolatedBackend(read_any_bundle(root)) as backend:
             yield backend

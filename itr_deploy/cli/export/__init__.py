@@ -16,6 +16,7 @@ from itr_deploy.cli.export.dime import dime
 from itr_deploy.cli.export.imram import imram
 from itr_deploy.cli.export.leaprr import leaprr
 from itr_deploy.cli.export.lhsc import lhsc
+from itr_deploy.cli.export.regions import regions
 from itr_deploy.cli.export.registered import registered_command, registered_reranker_command
 from itr_deploy.cli.export.scan import scan
 from itr_deploy.cli.export.sgraf import sgraf
@@ -39,7 +40,7 @@ class Families(TyperGroup):
 
 
 app = typer.Typer(cls=Families, add_completion=False)
-for function in (imram, lhsc, dime, scan, sgraf, vsrn, vse_infty, camera, leaprr):
+for function in (imram, lhsc, dime, scan, sgraf, vsrn, vse_infty, camera, leaprr, regions):
     app.command(function.__name__)(function)
 
 
@@ -47,7 +48,8 @@ for function in (imram, lhsc, dime, scan, sgraf, vsrn, vse_infty, camera, leaprr
 def export(context: typer.Context) -> None:
     """Turn a trained checkpoint into a bundle.
 
-    The bundle is compared with PyTorch before it appears; exit code 3 if it differs.
+    That of a matcher, a re-ranker or, with regions, a detector. The bundle is compared with PyTorch
+    before it appears; exit code 3 if it differs.
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

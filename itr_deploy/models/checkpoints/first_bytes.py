@@ -55,8 +55,12 @@ class Foreign:
     remedy: str
 
 
-def refuse_other_files(path: Path) -> None:
+def refuse_other_files(path: Path, *, pickled: bool = False) -> None:
     """Refuse what is no PyTorch checkpoint, before anything reads it as one.
+
+    Args:
+        path: The file.
+        pickled: Whether a pickle, as `is_pickle` knows it, will do too.
 
     Raises:
         CheckpointError: Says in one line what the file is and what to do.
@@ -68,9 +72,23 @@ def refuse_other_files(path: Path) -> None:
     if not path.is_file():
         raise CheckpointError(f"{path}: a pipe or a device, not a checkpoint; give a file")
     head = first_bytes(path)
-    found = foreign(path, head) or _json(head) or _archive(path, head) or _pickle(path, head)
+    found = foreign(path, head) or _json(head)
+    if found is None and not (pickled and is_pickle(path, head)):
+        found = _archive(path, head) or _pickle(path, head)
     if found is not None:
         raise CheckpointError(f"{path}: {found.what}, not a PyTorch checkpoint; {found.remedy}")
+
+
+def is_pickle(path: Path, head: bytes) -> bool:
+    """Whether a file is a pickle that `torch.save` did not write, by its name or its first bytes.
+
+    Args:
+        path: The file.
+        head: Its first `HEAD` bytes.
+    """
+    if head.startswith(b"PK") or TORCH_MAGIC in head[:64]:
+        return False
+    return path.suffix.lower() in (".pkl", ".pickle") or head[:1] == b"\x80"
 
 
 def first_bytes(path: Path) -> bytes:

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 from itr_deploy.errors import CheckpointError
-from itr_deploy.models.checkpoints.first_bytes import refuse_other_files
-from itr_deploy.models.checkpoints.plain_types import HARMLESS
+from itr_deploy.models.checkpoints.first_bytes import first_bytes, is_pickle, refuse_other_files
+from itr_deploy.models.checkpoints.pickles import unpickled
+from itr_deploy.models.checkpoints.plain_types import HARMLESS, Array
 from itr_deploy.models.checkpoints.states import is_state_dict, plain_model
 
 WEIGHTS = ("model", "state_dict", "model_state_dict")
@@ -34,7 +35,9 @@ LONG_BYTES = "Unsupported operand 84"
 """What PyTorch's unpickler says of a byte string of more than 255 bytes, as Python 2 pickles it."""
 
 
-def load_checkpoint(path: Path, *, expected: tuple[str, ...]) -> dict[str, Any]:
+def load_checkpoint(
+    path: Path, *, expected: tuple[str, ...], arrays: bool = False
+) -> dict[str, Any]:
     """Read a checkpoint dictionary with ``weights_only=True``, in the form that families expect.
 
     Harmless types besides tensors are read too (`plain_types`). What wrapped the model in training,
@@ -44,13 +47,16 @@ def load_checkpoint(path: Path, *, expected: tuple[str, ...]) -> dict[str, Any]:
     Args:
         path: The file.
         expected: Keys that must be there.
+        arrays: Whether weights may be arrays of numpy, and the file a pickle of such.
 
     Raises:
         CheckpointError: The file is missing, damaged or something else, holds code or a tensor that
             is not an ordinary one, or lacks a key.
     """
-    refuse_other_files(path)
-    content = _read(path)
+    refuse_other_files(path, pickled=arrays)
+    content = _read(path, pickled=arrays and is_pickle(path, first_bytes(path)))
+    if arrays:
+        content = _with_tensors(content, path)
     if not isinstance(content, dict):
         raise CheckpointError(
             f"{path}: a {type(content).__name__}, not a dictionary with "
@@ -73,7 +79,28 @@ def load_checkpoint(path: Path, *, expected: tuple[str, ...]) -> dict[str, Any]:
     return found
 
 
-def _read(path: Path) -> Any:
+def _with_tensors(content: Any, source: Path) -> Any:
+    """The content with tensors for the arrays in it, and in the dictionaries in it.
+
+    Raises:
+        CheckpointError: An array is not one of plain numbers.
+    """
+    if not isinstance(content, Mapping):
+        return content
+    found: dict[Any, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, Array):
+            try:
+                value = value.tensor()
+            except ValueError as error:
+                raise CheckpointError(
+                    f"{source}: {str(key)[:80]!r} is {error}; copy it again"
+                ) from error
+        found[key] = _with_tensors(value, source) if key in WEIGHTS else value
+    return found
+
+
+def _read(path: Path, *, pickled: bool) -> Any:
     """The content of the file.
 
     Raises:
@@ -82,7 +109,7 @@ def _read(path: Path) -> Any:
     _check_archive(path)
     before = path.stat()
     try:
-        content = _loaded(path)
+        content = unpickled(path) if pickled else _loaded(path)
     except pickle.UnpicklingError as error:
         raise CheckpointError(f"{path}: {refusal(str(error))}") from error
     except Exception as error:  # damaged bytes raise anything, down to IndexError

@@ -40,6 +40,7 @@ def build_loaded(
     *,
     source: Path,
     family: str,
+    said_by: str = "its options say",
 ) -> M:
     """Build a model and load its weights; sizes that the weights do not have are never allocated.
 
@@ -48,6 +49,7 @@ def build_loaded(
         parts: A state dict for each part, by the name of its submodule; ``""`` is the whole model.
         source: The checkpoint, for messages.
         family: The family, for messages.
+        said_by: What says of which shape a weight is, for messages.
 
     Raises:
         CheckpointError: The weights are not those of this model, see `load_weights`.
@@ -62,7 +64,7 @@ def build_loaded(
         ) from error
     for name, weights in parts.items():
         wanted = shell.get_submodule(name).state_dict()
-        _fitting(wanted, weights, source=source, family=called[name])
+        _fitting(wanted, weights, source=source, family=called[name], said_by=said_by)
     model = build()
     for name, weights in parts.items():
         load_weights(model.get_submodule(name), weights, source=source, family=called[name])
@@ -70,7 +72,12 @@ def build_loaded(
 
 
 def _fitting(
-    wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor], *, source: Path, family: str
+    wanted: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor],
+    *,
+    source: Path,
+    family: str,
+    said_by: str = "its options say",
 ) -> dict[str, tuple[str, Tensor]]:
     """The weights by the model's own keys, each with its key in the checkpoint.
 
@@ -87,7 +94,7 @@ def _fitting(
         shape = wanted[own[plain]].shape
         if value.shape != shape:
             raise CheckpointError(
-                f"{source}: {key} has shape {list(value.shape)}, its options say {list(shape)}"
+                f"{source}: {key} has shape {list(value.shape)}, {said_by} {list(shape)}"
             )
     return {own[plain]: entry for plain, entry in given.items()}
 

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from itr_deploy.models.folding import affine, linear_map, weight_type
+from itr_deploy.models.folding import linear_map, normed_convolution, weight_type
 from itr_deploy.models.layers import position_mask
 from itr_deploy.models.precision import full_precision
 from itr_deploy.models.vse_infty.backbone import Bottleneck, ResidualNetwork
@@ -91,11 +91,8 @@ def fold_network(network: ResidualNetwork) -> ResidualNetwork:
 def _fold(parent: nn.Module, convolution: str, norm: str) -> None:
     """Fold a batch normalisation into the convolution before it; nothing is left in its place."""
     layer = parent.get_submodule(convolution)
-    scale, shift = affine(parent.get_submodule(norm))
-    weight = layer.get_parameter("weight").detach().double() * scale.reshape(-1, 1, 1, 1)
-    dtype = weight_type(layer)
-    layer.register_parameter("weight", nn.Parameter(weight.to(dtype), requires_grad=False))
-    layer.register_parameter("bias", nn.Parameter(shift.to(dtype), requires_grad=False))
+    assert isinstance(layer, nn.Conv2d)
+    setattr(parent, convolution, normed_convolution(layer, parent.get_submodule(norm)))
     setattr(parent, norm, nn.Identity())
 
 
