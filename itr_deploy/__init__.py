@@ -47,6 +47,8 @@ if TYPE_CHECKING:
         UsageError,
     )
     from itr_deploy.evaluation.report.model import EvaluationReport
+    from itr_deploy.runtime.detector.detection import Detection
+    from itr_deploy.runtime.detector.detector import Detector
     from itr_deploy.runtime.encoding.encoded import Encoded
     from itr_deploy.runtime.encoding.regions import Regions
     from itr_deploy.runtime.gallery.gallery import Gallery
@@ -92,6 +94,8 @@ _MODULES = {
         "UsageError",
     ),
     "evaluation.report.model": ("EvaluationReport",),
+    "runtime.detector.detection": ("Detection",),
+    "runtime.detector.detector": ("Detector",),
     "runtime.encoding.encoded": ("Encoded",),
     "runtime.encoding.regions": ("Regions",),
     "runtime.gallery.gallery": ("Gallery",),
@@ -122,6 +126,8 @@ __all__ = [  # noqa: RUF022  # verbs, then objects, then errors, as a reader loo
     "tune",
     "verify",
     "BenchReport",
+    "Detection",
+    "Detector",
     "Encoded",
     "EvaluationReport",
     "Gallery",

@@ -17,6 +17,7 @@ from itr_deploy.runtime import cpus
 from itr_deploy.runtime.backends.importing import switch_telemetry_off
 from tests.support.exports import Bundles, cache_directory
 from tests.support.golden import FULL, Case
+from tests.support.tiny_detector import tiny_detector
 
 # Tests import ONNX Runtime themselves, and make test says one thread of BLAS and PyTorch, while
 # what runs on several threads of ours is to be tested.
@@ -92,6 +93,12 @@ def without_graphs(bundle: Path, copy: Path, names: str) -> Path:
     changed = manifest.model_copy(update={"graphs": graphs, "files": list_files(copy)})
     write_manifest(copy, changed)
     return copy
+
+
+@pytest.fixture(scope="session")
+def detector_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of a tiny region detector; do not change it."""
+    return tiny_detector(tmp_path_factory.mktemp("tiny") / "detector")
 
 
 @pytest.fixture(scope="session")

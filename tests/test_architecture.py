@@ -174,8 +174,8 @@ VERBS = [
     *("profile_routes", "search", "tune", "verify"),
 ]
 OBJECTS = [
-    *("BenchReport", "Encoded", "EvaluationReport", "Gallery", "Hit", "Hits", "Matcher"),
-    *("Regions", "Retriever"),
+    *("BenchReport", "Detection", "Detector", "Encoded", "EvaluationReport", "Gallery", "Hit"),
+    *("Hits", "Matcher", "Regions", "Retriever"),
 ]
 
 
@@ -213,6 +213,11 @@ print(callable(itr_deploy.export), callable(itr_deploy.bench), callable(itr_depl
 
 
 PUBLIC_METHODS = {
+    "Detection": {
+        "attribute_confidence", "attributes", "boxes", "class_confidence", "classes", "enough",
+        "features", "picture_size",
+    },
+    "Detector": {"detect", "feature_dim", "load", "regions", "stream"},
     "Encoded": {
         "blocks", "embedding", "encoding_id", "modality", "places", "stored_as", "take",
     },

@@ -13,6 +13,7 @@ import itr_deploy
 from itr_deploy import Gallery, Matcher
 from tests.support.exports import Bundles
 from tests.support.golden import FULL
+from tests.support.region_cases import BUA_CAFFE
 
 PACKAGE = Path(itr_deploy.__file__).parent
 MODULES = sorted(
@@ -23,10 +24,15 @@ MODULES = sorted(
 
 
 @pytest.fixture(scope="module")
-def place(bundles: Bundles, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``bundle/``, and ``gallery/`` of three images with a column ``price``."""
+def place(
+    bundles: Bundles, detector_bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """``bundle/``, ``gallery/`` of three images with a column ``price``, ``detector/``, a.png."""
     root = tmp_path_factory.mktemp("doctests")
     (root / "bundle").symlink_to(bundles.path(FULL))
+    (root / "detector").symlink_to(detector_bundle)
+    for name, picture in zip("ab", BUA_CAFFE.pictures, strict=False):
+        (root / f"{name}.png").symlink_to(picture)
     matcher = Matcher.load(root / "bundle")
     regions = np.random.default_rng(0).standard_normal((3, 4, 32), dtype=np.float32)
     gallery = Gallery.create(root / "gallery", matcher)
@@ -35,7 +41,7 @@ def place(bundles: Bundles, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_objects_a_user_holds_have_examples() -> None:
-    shown = {"retriever", "matcher", "gallery", "hits"}
+    shown = {"retriever", "matcher", "gallery", "hits", "detector"}
     assert shown <= {name.rpartition(".")[2] for name in MODULES}
 
 

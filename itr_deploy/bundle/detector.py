@@ -108,3 +108,7 @@ class DetectorManifest(Record):
     encoding_id: str
     provenance: Provenance
     files: dict[Name, FileInfo]
+
+    @property
+    def quantization(self) -> None:
+        """None: no product of a detector is rounded to integers."""

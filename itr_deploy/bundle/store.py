@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
 from itr_deploy.bundle.bound import BoundFile, read_regular
+from itr_deploy.bundle.detector import DetectorManifest
 from itr_deploy.bundle.external import external_files
 from itr_deploy.bundle.files import canonical_json, inside, sha256_of, write_json
 from itr_deploy.bundle.leftovers import files_below
@@ -33,8 +34,13 @@ PROJECTION = "coarse_projection-*.npy"
 """Name pattern of projection files; a killed `tune` may leave one that is not listed."""
 
 
+AnyManifest: TypeAlias = Manifest | DetectorManifest
+ManifestT = TypeVar("ManifestT", Manifest, DetectorManifest)
+ManifestT_co = TypeVar("ManifestT_co", bound=AnyManifest, covariant=True)
+
+
 @dataclass(frozen=True)
-class Bundle:
+class Opened(Generic[ManifestT_co]):
     """An opened bundle: its directory, its checked manifest and its checked files.
 
     Attributes:
@@ -44,7 +50,7 @@ class Bundle:
     """
 
     path: Path
-    manifest: Manifest
+    manifest: ManifestT_co
     files: Mapping[str, BoundFile] = field(default_factory=dict, repr=False, compare=False)
 
     def file(self, name: str) -> Path:
@@ -68,6 +74,18 @@ class Bundle:
         }
 
 
+class Bundle(Opened[Manifest]):
+    """The bundle of a matcher."""
+
+
+class DetectorBundle(Opened[DetectorManifest]):
+    """The bundle of a region detector."""
+
+
+AnyBundle: TypeAlias = Opened[AnyManifest]
+"""A bundle of either kind."""
+
+
 def is_only_a_bundle(path: Path) -> bool:
     """Whether a directory is a bundle, damaged or not, and holds nothing else."""
     try:
@@ -83,13 +101,54 @@ def is_only_a_bundle(path: Path) -> bool:
 
 
 def read_bundle(path: str | Path) -> Bundle:
-    """Open a bundle and check its manifest and every file's size and checksum.
+    """Open a matcher's bundle and check its manifest and every file's size and checksum.
 
     Raises:
-        BundleError: The bundle is missing, damaged, of a newer schema, or names a path outside
-            itself.
+        BundleError: The bundle is missing, damaged, of a newer schema, names a path outside
+            itself, or is a detector's.
     """
     root = local_path(path)
+    content = _checked_manifest(root)
+    if _is_detectors(content):
+        raise BundleError(
+            f"{root}: the bundle of a region detector, and a matcher's is needed here; give this "
+            "one as detector= (--detector) beside it, or open it with itr_deploy.Detector.load"
+        )
+    return Bundle(*_opened(root, Manifest, content))
+
+
+def read_detector_bundle(path: str | Path) -> DetectorBundle:
+    """Open a detector's bundle, with the checks of `read_bundle`.
+
+    Raises:
+        BundleError: As for `read_bundle`; or it is a matcher's.
+    """
+    root = local_path(path)
+    content = _checked_manifest(root)
+    if not _is_detectors(content):
+        family = shortened(str(content.get("family", "unknown")))
+        raise BundleError(
+            f"{root}: the bundle of a matcher, {family}, and a region detector's is needed here; "
+            "make one with itr-deploy export regions"
+        )
+    return DetectorBundle(*_opened(root, DetectorManifest, content))
+
+
+def read_any_bundle(path: str | Path) -> Bundle | DetectorBundle:
+    """Open a bundle of either kind, with the checks of `read_bundle`.
+
+    Raises:
+        BundleError: As for `read_bundle`.
+    """
+    root = local_path(path)
+    content = _checked_manifest(root)
+    if _is_detectors(content):
+        return DetectorBundle(*_opened(root, DetectorManifest, content))
+    return Bundle(*_opened(root, Manifest, content))
+
+
+def _checked_manifest(root: Path) -> dict[str, Any]:
+    """What a manifest says, if it is of a known version and as it was written."""
     content = _read_manifest(root)
     version = content.get("schema_version")
     if not isinstance(version, int):
@@ -105,18 +164,29 @@ def read_bundle(path: str | Path) -> Bundle:
             f"{root / MANIFEST}: its checksum does not match, it was changed or damaged; "
             "export the bundle again"
         )
+    return content
+
+
+def _is_detectors(content: dict[str, Any]) -> bool:
+    return content.get("kind") == "detector"
+
+
+def _opened(
+    root: Path, kind: type[ManifestT], content: dict[str, Any]
+) -> tuple[Path, ManifestT, dict[str, BoundFile]]:
+    """The parts of a bundle whose manifest was read."""
     try:
-        manifest = Manifest.model_validate_json(json.dumps(content))
+        manifest = kind.model_validate_json(json.dumps(content))
     except ValidationError as error:
         first = error.errors()[0]
         where = shortened(".".join(map(str, first["loc"])))
         raise BundleError(
             f"{root / MANIFEST}: {where}: {first['msg']}, not {shortened(repr(first['input']))}"
         ) from error
-    return Bundle(root, manifest, _checked_files(root, manifest))
+    return root, manifest, _checked_files(root, manifest)
 
 
-def write_manifest(root: Path, manifest: Manifest) -> None:
+def write_manifest(root: Path, manifest: AnyManifest) -> None:
     """Write ``manifest`` with its checksum, replacing an older one.
 
     Raises:
@@ -158,7 +228,7 @@ def _checksum(content: dict[str, Any]) -> str:
     return hashlib.sha256(canonical_json(content)).hexdigest()
 
 
-def _checked_files(root: Path, manifest: Manifest) -> dict[str, BoundFile]:
+def _checked_files(root: Path, manifest: AnyManifest) -> dict[str, BoundFile]:
     for name in _named_files(manifest):
         if name not in manifest.files:
             inside(root, name)
@@ -168,7 +238,7 @@ def _checked_files(root: Path, manifest: Manifest) -> dict[str, BoundFile]:
         name: BoundFile(home / inside(root, name).relative_to(root), home, info, f"{root}: {name}")
         for name, info in manifest.files.items()
     }
-    bundle = Bundle(root, manifest, bound)
+    bundle = Opened(root, manifest, bound)
     for graph, entry in manifest.graphs.items():
         try:
             bundle.weights_of(graph)
@@ -180,7 +250,9 @@ def _checked_files(root: Path, manifest: Manifest) -> dict[str, BoundFile]:
     return bound
 
 
-def _named_files(manifest: Manifest) -> list[str]:
+def _named_files(manifest: AnyManifest) -> list[str]:
     graphs = [graph.file for graph in manifest.graphs.values()]
+    if isinstance(manifest, DetectorManifest):
+        return graphs
     projections = manifest.pipeline.projections.values()
     return [*graphs, *text_files(manifest.text_processing), *projections]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from itr_deploy.bundle.store import read_bundle
+from itr_deploy.bundle.store import read_any_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.engines.files import EngineTarget
 from itr_deploy.engines.library import import_library, installed
@@ -50,14 +50,14 @@ def check(bundle: str | Path, *, target: EngineTarget = "tensorrt") -> Checked:
     If the target's library is installed, its parser also reads every graph; no GPU is needed.
 
     Args:
-        bundle: The bundle's directory.
+        bundle: The bundle's directory; a region detector's too.
         target: ``"tensorrt"`` or ``"tensorrt-rtx"``.
 
     Raises:
         BundleError: The bundle is damaged.
         SetupError: onnx is not installed, or the target's library is installed but does not load.
     """
-    opened = read_bundle(Path(bundle))
+    opened = read_any_bundle(Path(bundle))
     with export_half():
         from itr_deploy.engines.preflight import RULES, lint_bundle
         from itr_deploy.engines.preflight.parse import parse_bundle

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from itr_deploy.bundle.manifest import Precision
-from itr_deploy.bundle.store import read_bundle
+from itr_deploy.bundle.store import read_any_bundle
 from itr_deploy.engines.files import EngineTarget, HardwareCompatibility
 from itr_deploy.engines.library import default_target
 from itr_deploy.engines.shapes import Overrides
@@ -58,7 +58,7 @@ def build_engine(
     interrupted call keeps the finished ones. TensorRT for RTX needs no GPU.
 
     Args:
-        bundle: The bundle's directory.
+        bundle: The bundle's directory; a region detector's too.
         target: Target of the engines; by default TensorRT if it is installed, else RTX.
         precision: The precision that the graphs must have; the engines' layers are inspected to
             prove it.
@@ -100,4 +100,4 @@ def build_engine(
         ),
         force=force,
     )
-    return build_engines(read_bundle(Path(bundle)), request, progress)
+    return build_engines(read_any_bundle(Path(bundle)), request, progress)

@@ -8,7 +8,15 @@ from typing import Any
 
 from itr_deploy.bundle.manifest import Front
 from itr_deploy.bundle.modality import MODALITIES
-from itr_deploy.bundle.store import MANIFEST, PARITY, RERANKER_PARITY, read_bundle
+from itr_deploy.bundle.store import (
+    MANIFEST,
+    PARITY,
+    RERANKER_PARITY,
+    AnyManifest,
+    Bundle,
+    DetectorBundle,
+    read_any_bundle,
+)
 from itr_deploy.errors import BundleError, GalleryError
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.layout import TABLE
@@ -31,7 +39,7 @@ def inspect(path: str | Path, *, verify: bool = False) -> dict[str, Any]:
 
     Returns:
         Its contents by name, as `itr-deploy inspect --json` prints them; ``"kind"`` is
-        ``"bundle"`` or ``"gallery"``.
+        ``"bundle"``, ``"detector"`` for the bundle of a region detector, or ``"gallery"``.
 
     Raises:
         BundleError: The bundle is damaged.
@@ -40,7 +48,10 @@ def inspect(path: str | Path, *, verify: bool = False) -> dict[str, Any]:
     """
     path = Path(path)
     if (path / MANIFEST).is_file():
-        return _bundle(path, verify)
+        bundle = read_any_bundle(path)
+        if isinstance(bundle, DetectorBundle):
+            return _detector(bundle, verify)
+        return _bundle(bundle, verify)
     if path.is_dir() and not (path / f"{TABLE}.lance").exists():
         raise GalleryError(
             f"{path}: neither a bundle, which has a {MANIFEST}, nor a gallery, which has a "
@@ -49,10 +60,50 @@ def inspect(path: str | Path, *, verify: bool = False) -> dict[str, Any]:
     return _gallery(path, verify)
 
 
-def _bundle(path: Path, verify: bool) -> dict[str, Any]:
-    bundle = read_bundle(path)
+PASSED = {True: "passed", False: "MISSED", None: "not measured"}
+
+
+def _detector(bundle: DetectorBundle, verify: bool) -> dict[str, Any]:
     manifest = bundle.manifest
-    passed = {True: "passed", False: "MISSED", None: "not measured"}
+    size = sum(info.bytes for info in manifest.files.values())
+    return {
+        "kind": "detector",
+        "schema_version": manifest.schema_version,
+        "dialect": manifest.dialect,
+        "precision": manifest.precision,
+        "encoding_id": manifest.encoding_id,
+        "image_dim": manifest.feature_dim,
+        "classes": manifest.classes,
+        "attributes": manifest.attributes or "none",
+        "anchors": len(manifest.anchors),
+        "sides": manifest.sides.model_dump(),
+        "proposals": manifest.proposals.model_dump(mode="json"),
+        "selection": manifest.selection.model_dump(mode="json"),
+        "chunk": manifest.chunk,
+        "parity": PASSED[_parity(bundle.path / PARITY)],
+        "bytes": size,
+        **({"verified": {"files": len(manifest.files), "bytes": size}} if verify else {}),
+        "provenance": manifest.provenance.model_dump(),
+        "graphs": _graphs(manifest),
+    }
+
+
+def _graphs(manifest: AnyManifest) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "opset": graph.opset,
+            "inputs": len(graph.inputs),
+            "outputs": len(graph.outputs),
+            "gallery": graph.storage or "",
+            "bytes": manifest.files[graph.file].bytes,
+        }
+        for name, graph in manifest.graphs.items()
+    ]
+
+
+def _bundle(bundle: Bundle, verify: bool) -> dict[str, Any]:
+    manifest = bundle.manifest
     reranker = manifest.reranker
     size = sum(info.bytes for info in manifest.files.values())
     return {
@@ -72,13 +123,13 @@ def _bundle(path: Path, verify: bool) -> dict[str, Any]:
         "pruning": None if manifest.pruning is None else manifest.pruning.model_dump(mode="json"),
         "text_processing": manifest.text_processing.model_dump(),
         "pipeline": manifest.pipeline.model_dump(),
-        "parity": passed[_parity(bundle.path / PARITY)],
+        "parity": PASSED[_parity(bundle.path / PARITY)],
         **(
             {}
             if reranker is None
             else {
                 "reranker": reranker.model_dump(mode="json", by_alias=True),
-                "reranker_parity": passed[_parity(bundle.path / RERANKER_PARITY)],
+                "reranker_parity": PASSED[_parity(bundle.path / RERANKER_PARITY)],
             }
         ),
         "bytes": size,
@@ -95,17 +146,7 @@ def _bundle(path: Path, verify: bool) -> dict[str, Any]:
             }
             for number, member in enumerate(manifest.members)
         ],
-        "graphs": [
-            {
-                "name": name,
-                "opset": graph.opset,
-                "inputs": len(graph.inputs),
-                "outputs": len(graph.outputs),
-                "gallery": graph.storage or "",
-                "bytes": manifest.files[graph.file].bytes,
-            }
-            for name, graph in manifest.graphs.items()
-        ],
+        "graphs": _graphs(manifest),
         "embedding_dim": manifest.embedding_dim,
         **({"views": manifest.images.views} if manifest.images.views else {}),
         "stored": [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from itr_deploy.bundle.store import Bundle, read_bundle
+from itr_deploy.bundle.store import AnyBundle, DetectorBundle, read_any_bundle
 from itr_deploy.diagnosis.checks import NAMES, Check, install, problem_of
 from itr_deploy.diagnosis.machine import Machine
 from itr_deploy.engines.files import EngineDirectory, check_engine_file, engine_directories
@@ -16,16 +16,17 @@ from itr_deploy.errors import BundleError, EngineError
 def check_bundle(machine: Machine, path: Path) -> Iterator[Check]:
     """Check a bundle and the engines that were built from it."""
     try:
-        bundle = read_bundle(path)
+        bundle = read_any_bundle(path)
     except BundleError as error:
         yield problem_of("bundle", error)
         return
-    manifest = bundle.manifest
-    behind = "" if manifest.front is None else f" behind {manifest.front.family}"
-    found = (
-        f"{manifest.family}{behind}, {manifest.matching}, {len(manifest.graphs)} graphs, "
-        "checksums fit"
-    )
+    if isinstance(bundle, DetectorBundle):
+        made = f"region detector {bundle.manifest.dialect}, {bundle.manifest.precision}"
+    else:
+        front = bundle.manifest.front
+        behind = "" if front is None else f" behind {front.family}"
+        made = f"{bundle.manifest.family}{behind}, {bundle.manifest.matching}"
+    found = f"{made}, {len(bundle.manifest.graphs)} graphs, checksums fit"
     yield Check(f"bundle {path}", "ok", found)
     try:
         for directory in engine_directories(bundle):
@@ -34,7 +35,7 @@ def check_bundle(machine: Machine, path: Path) -> Iterator[Check]:
         yield problem_of("engines", error)
 
 
-def _check_engines(machine: Machine, bundle: Bundle, directory: EngineDirectory) -> Check:
+def _check_engines(machine: Machine, bundle: AnyBundle, directory: EngineDirectory) -> Check:
     name = f"engines {directory.path}"
     engines = directory.record.engines
     if not engines:
@@ -63,7 +64,7 @@ def _check_engines(machine: Machine, bundle: Bundle, directory: EngineDirectory)
     return Check(name, "problem", f"{said}: {tried[0]}", remedy)
 
 
-def _unfit(bundle: Bundle, directory: EngineDirectory, host: EngineHost) -> str | None:
+def _unfit(bundle: AnyBundle, directory: EngineDirectory, host: EngineHost) -> str | None:
     """Why this host cannot run the engines; None if it can."""
     try:
         for graph in directory.record.engines:

@@ -17,9 +17,9 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from itr_deploy.bundle.files import inside, sha256_of, write_json
-from itr_deploy.bundle.manifest import Manifest, Precision
+from itr_deploy.bundle.manifest import Precision
 from itr_deploy.bundle.record import Record
-from itr_deploy.bundle.store import ENGINES, Bundle
+from itr_deploy.bundle.store import ENGINES, AnyBundle, AnyManifest
 from itr_deploy.errors import EngineError
 
 RECORD = "engines.json"
@@ -126,13 +126,13 @@ class EngineDirectory:
 
 
 def engine_directory(
-    bundle: Bundle, target: EngineTarget, precision: Precision, capability: str
+    bundle: AnyBundle, target: EngineTarget, precision: Precision, capability: str
 ) -> Path:
     """Directory of the engines for a capability, such as ``"sm86"``, or several joined."""
     return bundle.path.absolute() / ENGINES / f"{target}-{precision}-{capability}"
 
 
-def graph_digest(bundle: Bundle, graph: str) -> str:
+def graph_digest(bundle: AnyBundle, graph: str) -> str:
     """The ``graph_sha256`` that an engine must have, from the checksums of graph and weights."""
     files = bundle.manifest.files
     own = bundle.manifest.graphs[graph].file
@@ -141,7 +141,7 @@ def graph_digest(bundle: Bundle, graph: str) -> str:
     return hashlib.sha256("".join(listed).encode()).hexdigest()
 
 
-def built_by_default(manifest: Manifest) -> tuple[str, ...]:
+def built_by_default(manifest: AnyManifest) -> tuple[str, ...]:
     """The graphs built when none are named: all but those for int8 galleries.
 
     Those are a third of the graphs that score pairs, and a GPU gains little from them.
@@ -149,7 +149,7 @@ def built_by_default(manifest: Manifest) -> tuple[str, ...]:
     return tuple(name for name, graph in manifest.graphs.items() if graph.storage != "int8")
 
 
-def engine_directories(bundle: Bundle) -> Iterator[EngineDirectory]:
+def engine_directories(bundle: AnyBundle) -> Iterator[EngineDirectory]:
     """Every directory of engines of a bundle, sorted by name.
 
     Raises:

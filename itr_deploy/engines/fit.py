@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from itr_deploy.bundle.store import Bundle
+from itr_deploy.bundle.store import AnyBundle
 from itr_deploy.engines.files import (
     RTX_CAPABILITIES,
     RTX_RUNS_ON,
@@ -34,7 +34,7 @@ class EngineHost:
     driver: str | None = None
 
 
-def check_fit(bundle: Bundle, directory: EngineDirectory, graph: str, host: EngineHost) -> None:
+def check_fit(bundle: AnyBundle, directory: EngineDirectory, graph: str, host: EngineHost) -> None:
     """Compare what an engine was built for with this machine, before it is loaded.
 
     Args:
@@ -71,7 +71,7 @@ def check_fit(bundle: Bundle, directory: EngineDirectory, graph: str, host: Engi
 
 
 def rebuild(
-    bundle: Bundle,
+    bundle: AnyBundle,
     like: EngineInfo | None = None,
     target: EngineTarget | None = None,
     gpus: Sequence[str] = (),

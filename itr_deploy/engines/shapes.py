@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from itr_deploy.bundle.detector import DetectorManifest
 from itr_deploy.bundle.manifest import GraphInfo, Manifest, StoredTensor
 from itr_deploy.bundle.modality import ENCODERS, PREFILTERS, query_of
+from itr_deploy.bundle.store import AnyManifest
 from itr_deploy.engines.files import ShapeRange
 from itr_deploy.errors import EngineError, UsageError
 
@@ -22,6 +24,8 @@ A context reserves memory for the largest shapes of its engine's profile.
 ENCODED, QUERIES, CANDIDATES, GALLERY = 64, 32, 1000, 1_000_000
 WORDS, REGIONS = 64, 100
 PICTURES, LONGEST_SIDE = 4, 4096
+SHORTEST_SIDE = 32
+"""Pixels of the shorter side of a picture that a detector resized: one of 1:30 has as many."""
 SIDES = {"height": (480, LONGEST_SIDE), "width": (640, LONGEST_SIDE)}
 """Usual and largest sides of a picture; its bytes become float32 before it is made smaller."""
 
@@ -35,6 +39,9 @@ class Range:
     max: int
 
 
+BOUNDS = ("min", "opt", "max")
+
+
 @dataclass(frozen=True)
 class Overrides:
     """Sizes given by the user, by axis."""
@@ -43,7 +50,7 @@ class Overrides:
     opt: Mapping[str, int] = field(default_factory=dict)
     max: Mapping[str, int] = field(default_factory=dict)
 
-    def check_axes(self, manifest: Manifest, graphs: Iterable[str]) -> None:
+    def check_axes(self, manifest: AnyManifest, graphs: Iterable[str]) -> None:
         """Check that every axis belongs to one of these graphs.
 
         Raises:
@@ -90,7 +97,7 @@ def largest(axis: str, shapes: Iterable[tuple[Sequence[int | str], Sequence[int]
     return min(sizes, default=None)
 
 
-def profile_of(manifest: Manifest, graph: str, overrides: Overrides) -> dict[str, ShapeRange]:
+def profile_of(manifest: AnyManifest, graph: str, overrides: Overrides) -> dict[str, ShapeRange]:
     """Shapes of every input of a graph, by the input's name.
 
     Args:
@@ -103,7 +110,13 @@ def profile_of(manifest: Manifest, graph: str, overrides: Overrides) -> dict[str
         UsageError: The overrides contradict each other or the model, or make a tensor too large.
     """
     info = manifest.graphs[graph]
-    ranges = _Defaults(manifest, info, overrides).ranges()
+    if isinstance(manifest, DetectorManifest):
+        ranges = {
+            axis: overrides.apply(axis, _detectors_default(manifest, info, axis))
+            for axis in _axes(info)
+        }
+    else:
+        ranges = _Defaults(manifest, info, overrides).ranges()
     profile = {}
     for given in info.inputs:
         least, best, most = (
@@ -111,7 +124,7 @@ def profile_of(manifest: Manifest, graph: str, overrides: Overrides) -> dict[str
                 getattr(ranges[axis], bound) if isinstance(axis, str) else axis
                 for axis in given.shape
             )
-            for bound in ("min", "opt", "max")
+            for bound in BOUNDS
         )
         if math.prod(most) > MOST_ELEMENTS:
             named = ", ".join(
@@ -217,6 +230,33 @@ class _Defaults:
                     self._range(axis).max if isinstance(axis, str) else axis
                     for axis in given.shape[1:]
                 )
+
+
+def _detectors_default(manifest: DetectorManifest, info: GraphInfo, axis: str) -> Range:
+    """The range of an axis of a detector's graph.
+
+    Raises:
+        EngineError: This version has no sizes for the axis.
+    """
+    most = manifest.sides.longest
+    usual = {
+        "height": min(manifest.sides.shortest, most),
+        "width": min(round(manifest.sides.shortest * 4 / 3), most),
+    }
+    known = {
+        "batch": Range(1, 1, PICTURES),
+        "regions": Range(1, manifest.chunk, manifest.chunk),
+        **{side: Range(min(SHORTEST_SIDE, best), best, most) for side, best in usual.items()},
+    }
+    for side, cells in (("height", "rows"), ("width", "columns")):
+        least, best, largest = (-(-getattr(known[side], b) // manifest.stride) for b in BOUNDS)
+        known[cells] = Range(least, best, largest)
+    if axis not in known:
+        raise EngineError(
+            f"{info.file}: has an axis {axis!r}, this version knows {', '.join(known)}; upgrade "
+            "with pip install -U itr-deploy"
+        )
+    return known[axis]
 
 
 def _axes(info: GraphInfo) -> tuple[str, ...]:

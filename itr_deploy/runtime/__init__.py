@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from itr_deploy.runtime.detector.detection import Detection
+    from itr_deploy.runtime.detector.detector import Detector
     from itr_deploy.runtime.encoding.encoded import Encoded
     from itr_deploy.runtime.gallery.gallery import Gallery
     from itr_deploy.runtime.hits import Hit, Hits
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from itr_deploy.runtime.retriever import Retriever
 
 _HOMES = {
+    "Detection": "detector.detection",
+    "Detector": "detector.detector",
     "Encoded": "encoding.encoded",
     "Gallery": "gallery.gallery",
     "Hit": "hits",
@@ -24,7 +28,7 @@ _HOMES = {
     "Retriever": "retriever",
 }
 
-__all__ = ["Encoded", "Gallery", "Hit", "Hits", "Matcher", "Retriever"]
+__all__ = ["Detection", "Detector", "Encoded", "Gallery", "Hit", "Hits", "Matcher", "Retriever"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from itr_deploy.bundle.files import sha256_of, write_file
 from itr_deploy.bundle.manifest import Precision
 from itr_deploy.bundle.modality import ENCODERS
-from itr_deploy.bundle.store import Bundle
+from itr_deploy.bundle.store import AnyBundle
 from itr_deploy.engines.builder.build import BuildOptions, Engine, EngineBuilder, sm_name
 from itr_deploy.engines.cuda import CudaState, probe
 from itr_deploy.engines.files import (
@@ -93,7 +93,9 @@ class BuiltEngines:
         }
 
 
-def build_engines(bundle: Bundle, request: BuildRequest, progress: BundleProgress) -> BuiltEngines:
+def build_engines(
+    bundle: AnyBundle, request: BuildRequest, progress: BundleProgress
+) -> BuiltEngines:
     """Build the engines of a bundle that are missing or out of date.
 
     The record is written after each engine, so that an interrupted run keeps the finished ones.
@@ -149,7 +151,7 @@ class _Place:
     """The directory for the engines, and its record."""
 
     def __init__(
-        self, bundle: Bundle, request: BuildRequest, capabilities: tuple[str, ...]
+        self, bundle: AnyBundle, request: BuildRequest, capabilities: tuple[str, ...]
     ) -> None:
         label = "+".join(map(sm_name, capabilities))
         if request.options.hardware_compatibility == "ampere-plus":
@@ -201,7 +203,7 @@ class _Place:
             raise
 
 
-def _graphs(bundle: Bundle, request: BuildRequest) -> tuple[str, ...]:
+def _graphs(bundle: AnyBundle, request: BuildRequest) -> tuple[str, ...]:
     known = tuple(bundle.manifest.graphs)
     for name in request.graphs:
         if name not in known:
@@ -211,7 +213,7 @@ def _graphs(bundle: Bundle, request: BuildRequest) -> tuple[str, ...]:
     return tuple(dict.fromkeys(request.graphs)) or built_by_default(bundle.manifest)
 
 
-def _check_precision(bundle: Bundle, request: BuildRequest) -> None:
+def _check_precision(bundle: AnyBundle, request: BuildRequest) -> None:
     own, quantization = bundle.manifest.precision, bundle.manifest.quantization
     if quantization is not None:
         raise BundleError(
@@ -256,7 +258,7 @@ def _known_capabilities(trt: TensorRT) -> list[str]:
 
 
 def _fingerprint(
-    bundle: Bundle,
+    bundle: AnyBundle,
     graph: str,
     profile: dict[str, ShapeRange],
     builder: EngineBuilder,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from onnx import NodeProto
 
-from itr_deploy.bundle.store import Bundle
+from itr_deploy.bundle.store import AnyBundle
 from itr_deploy.engines.preflight.graph import GraphView
 from itr_deploy.engines.preflight.rules import RULES, Target
 
@@ -52,7 +52,7 @@ def lint_graph(name: str, graph: GraphView, target: Target) -> Iterator[Finding]
             yield Finding(name, rule, node.name, node.op_type, module_of(node), problem, remedy)
 
 
-def lint_bundle(bundle: Bundle, target: Target) -> list[Finding]:
+def lint_bundle(bundle: AnyBundle, target: Target) -> list[Finding]:
     """Findings in all graphs of a bundle."""
     found: list[Finding] = []
     for name, info in bundle.manifest.graphs.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx
 
-from itr_deploy.bundle.store import Bundle
+from itr_deploy.bundle.store import AnyBundle
 from itr_deploy.engines.builder.network import Refusal, parse_graph
 from itr_deploy.engines.preflight.graph import GraphView
 from itr_deploy.engines.preflight.lint import Finding, lint_graph, module_of
@@ -15,7 +15,7 @@ from itr_deploy.engines.preflight.rules import Target
 from itr_deploy.engines.tensorrt_api import TensorRT
 
 
-def parse_bundle(bundle: Bundle, trt: TensorRT) -> list[Finding]:
+def parse_bundle(bundle: AnyBundle, trt: TensorRT) -> list[Finding]:
     """The parser's findings in a bundle's graphs; empty if it accepts all of them.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.store import Bundle, read_bundle
+from itr_deploy.bundle.store import AnyBundle, read_any_bundle
 from itr_deploy.errors import SetupError
 from itr_deploy.runtime.backends.base import Arrays, Call
 from itr_deploy.runtime.backends.onnxruntime import OnnxRuntimeBackend
@@ -27,7 +27,7 @@ class IsolatedBackend:
     device = "cpu"
     workers = 1
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: AnyBundle) -> None:
         """Set up the process, which reads the bundle again from its path."""
         self._bundle = bundle
         self._process = IsolatedProcess()
@@ -90,7 +90,7 @@ class IsolatedBackend:
 @cache
 def _backend(bundle: str) -> OnnxRuntimeBackend:
     """The process's own backend; its sessions are kept between calls."""
-    return OnnxRuntimeBackend(read_bundle(bundle))
+    return OnnxRuntimeBackend(read_any_bundle(bundle))
 
 
 def _load(bundle: str, graph: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.modality import MATCHERS, PREFILTERS
-from itr_deploy.bundle.store import Bundle
+from itr_deploy.bundle.store import AnyBundle
 from itr_deploy.engines.shapes import largest
 from itr_deploy.errors import BundleError, ItrDeployError, SetupError, UsageError
 from itr_deploy.runtime.backends.arena import share_arena
@@ -46,7 +46,7 @@ class OnnxRuntimeBackend:
 
     def __init__(
         self,
-        bundle: Bundle,
+        bundle: AnyBundle,
         provider: Provider | None = None,
         threads: int | None = None,
     ) -> None:

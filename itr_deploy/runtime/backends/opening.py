@@ -6,7 +6,7 @@ import hashlib
 import logging
 
 from itr_deploy.bundle.files import output_errors
-from itr_deploy.bundle.store import Bundle
+from itr_deploy.bundle.store import AnyBundle
 from itr_deploy.engines.cuda import NO_BINDINGS, probe
 from itr_deploy.engines.files import (
     EngineDirectory,
@@ -30,7 +30,7 @@ BACKENDS = ("auto", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")
 
 
 def open_backend(
-    bundle: Bundle, device: str = "cpu", backend: str = "auto", threads: int | None = None
+    bundle: AnyBundle, device: str = "cpu", backend: str = "auto", threads: int | None = None
 ) -> Backend:
     """Open a backend over a bundle's graphs; never a different one from the one asked for.
 
@@ -74,7 +74,7 @@ def open_backend(
     return OnnxRuntimeBackend(bundle, CudaProvider(), threads)
 
 
-def fitting_target(bundle: Bundle) -> EngineTarget | None:
+def fitting_target(bundle: AnyBundle) -> EngineTarget | None:
     """The target whose library is installed and that has the usual engines for this GPU.
 
     The usual engines are those that `build-engine` makes by default.
@@ -100,7 +100,7 @@ def fitting_target(bundle: Bundle) -> EngineTarget | None:
     return None
 
 
-def _fits(bundle: Bundle, directory: EngineDirectory, graph: str, host: EngineHost) -> bool:
+def _fits(bundle: AnyBundle, directory: EngineDirectory, graph: str, host: EngineHost) -> bool:
     try:
         check_fit(bundle, directory, graph, host)
     except EngineError as error:
@@ -122,7 +122,7 @@ def _check_gpu() -> None:
         )
 
 
-def _tensorrt_provider(bundle: Bundle) -> TensorRTProvider:
+def _tensorrt_provider(bundle: AnyBundle) -> TensorRTProvider:
     from itr_deploy.engines.shapes import Overrides, profile_of
 
     if installed("tensorrt"):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from itr_deploy.bundle.bound import BoundFile
-from itr_deploy.bundle.store import Bundle
+from itr_deploy.bundle.store import AnyBundle
 from itr_deploy.runtime.backends.importing import import_onnxruntime
 from itr_deploy.runtime.forks import check_process, keep_in_forks
 
@@ -56,7 +56,7 @@ def open_session(
 
 
 def open_bound_session(
-    bundle: Bundle, graph: str, options: Any, *, providers: Sequence[Any], runtime: Any
+    bundle: AnyBundle, graph: str, options: Any, *, providers: Sequence[Any], runtime: Any
 ) -> Any:
     """Create a session of a bundle's graph, of the bytes that were checked when it was opened.
 

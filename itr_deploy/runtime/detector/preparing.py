@@ -42,11 +42,13 @@ class Prepared:
     """A picture as a detector takes it.
 
     Attributes:
+        name: What it is called in a message.
         image: ``float32 [3, H, W]``: blue, green, red, less the mean.
         scale: s, see `Resizing`.
         picture_size: Width and height of the picture as it was decoded.
     """
 
+    name: str
     image: NDArray[np.float32]
     scale: float
     picture_size: tuple[int, int]
@@ -84,7 +86,7 @@ def prepared(pixels: Pixels, name: str, dialect: Dialect, sides: Sides) -> Prepa
     image = _sampled(pixels, rows, columns, MEAN if means_first else np.zeros(3, np.float32))
     if not means_first:
         image -= MEAN[:, None, None]
-    return Prepared(image, size.scale, (width, height))
+    return Prepared(name, image, size.scale, (width, height))
 
 
 def resizing(height: int, width: int, dialect: Dialect, sides: Sides) -> Resizing:

@@ -143,12 +143,13 @@ class CheckedPictures:
             self._ahead = None
 
     def _name(self, number: int) -> str:
-        return picture_name(self._pictures, number) if self._names is None else self._names[number]
+        if self._names is not None:
+            return self._names[number]
+        return picture_name(self._pictures[number], number)
 
 
-def picture_name(pictures: Sequence[Picture], number: int) -> str:
+def picture_name(picture: Any, number: int) -> str:
     """What a picture is called in a message: its path, or its number."""
-    picture = pictures[number]
     return str(picture) if isinstance(picture, (str, os.PathLike)) else f"picture {number}"
 
 
@@ -173,11 +174,25 @@ def listed_pictures(
             f"expected a list of pictures, not a {type(pictures).__name__}; {taker}: {FORM}"
         )
     for number, one in enumerate(pictures):
-        if not is_picture(one):
-            array = isinstance(one, np.ndarray)
-            kind = f"{one.dtype} {list(one.shape)}" if array else type(one).__name__
-            raise InputError(f"picture {number} is {kind}; {taker}: {FORM}")
+        check_picture(one, f"picture {number}", taker)
     return pictures
+
+
+def check_picture(given: Any, name: str, taker: str) -> None:
+    """Refuse what is not a picture, before it is decoded.
+
+    Args:
+        given: What was given as one.
+        name: What it is called in the message.
+        taker: Who asks for pictures, for the message.
+
+    Raises:
+        InputError: It is none.
+    """
+    if not is_picture(given):
+        array = isinstance(given, np.ndarray)
+        kind = f"{given.dtype} {list(given.shape)}" if array else type(given).__name__
+        raise InputError(f"{name} is {kind}; {taker}: {FORM}")
 
 
 def random_pictures(rng: np.random.Generator, count: int) -> NDArray[np.uint8]:

@@ -89,7 +89,7 @@ def test_the_overlap_itself_suppresses_in_the_pictures_pixels() -> None:
     judged = Judged(np.zeros((2, 4), np.float32), np.insert(classes, 0, 0.1, axis=1), None, None)
     image = np.zeros((3, 100, 200), np.float32)
     for scale, count in ((1.0, 2), (10.0, 1)):
-        picture = Prepared(image, scale, (200, 100))
+        picture = Prepared("x", image, scale, (200, 100))
         own = selected(boxes * 10, judged, picture, "bua-caffe", caffe(1, 100))
         assert len(own.boxes) == count
         np.testing.assert_allclose(own.boxes[0], boxes[0] * 10 / scale)
@@ -108,7 +108,7 @@ def test_fewer_proposals_than_asked_for_are_all_that_there_is() -> None:
     classes = np.array([[0.1, 0.3], [0.6, 0.1], [0.02, 0.01]], np.float32)
     assert confident(apart(3), classes, caffe(36, 36)).tolist() == [1, 0, 2]
     judged = Judged(np.zeros((3, 4), np.float32), np.insert(classes, 0, 0.1, axis=1), None, None)
-    picture = Prepared(np.zeros((3, 60, 200), np.float32), 1.0, (200, 60))
+    picture = Prepared("x", np.zeros((3, 60, 200), np.float32), 1.0, (200, 60))
     assert not selected(apart(3), judged, picture, "bua-caffe", caffe(36, 36)).enough
     assert selected(apart(3), judged, picture, "bua-caffe", caffe(3, 36)).enough
     none = Judged(judged.features[:0], judged.classes[:0], None, None)
@@ -135,7 +135,7 @@ def test_thresholds_are_tried_in_turn_until_enough_are_left() -> None:
     rng = np.random.default_rng(3)
     boxes = (np.array([0, 0, 60, 60]) + rng.random((40, 1)) * 60).astype(np.float32)
     judged = regressing(rng, 40, 5)
-    picture = Prepared(np.zeros((3, 150, 150), np.float32), 1.0, (300, 75))
+    picture = Prepared("x", np.zeros((3, 150, 150), np.float32), 1.0, (300, 75))
 
     def count(settings: Selection) -> int:
         return len(selected(boxes, judged, picture, "frcnn-vg", settings).boxes)
@@ -150,7 +150,7 @@ def test_thresholds_are_tried_in_turn_until_enough_are_left() -> None:
 def test_where_no_threshold_leaves_enough_the_last_ones_regions_stay() -> None:
     rng = np.random.default_rng(3)
     judged = regressing(rng, 8, 5)
-    picture = Prepared(np.zeros((3, 150, 150), np.float32), 1.0, (150, 150))
+    picture = Prepared("x", np.zeros((3, 150, 150), np.float32), 1.0, (150, 150))
     boxes = np.repeat(np.array([[20, 20, 90, 90]], np.float32), 8, axis=0)
     own = selected(boxes, judged, picture, "frcnn-vg", port(36, 36, 0.1, 0.3))
     last = selected(boxes, judged, picture, "frcnn-vg", port(1, 36, 0.3))
@@ -168,7 +168,7 @@ def test_the_ports_boxes_compete_in_resized_pixels_and_end_in_the_pictures() -> 
         None,
         np.zeros((2, 8), np.float32),
     )
-    picture = Prepared(np.zeros((3, 200, 200), np.float32), 1.0, (20, 400))
+    picture = Prepared("x", np.zeros((3, 200, 200), np.float32), 1.0, (20, 400))
     own = selected(boxes, judged, picture, "frcnn-vg", port(1, 9, 0.5))
     np.testing.assert_allclose(own.boxes, [[0, 0, 10, 200], [4, 0, 14, 200]])
     # Whatever their classes, one suppresses the other.

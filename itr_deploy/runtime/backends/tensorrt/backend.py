@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.store import Bundle
+from itr_deploy.bundle.store import AnyBundle
 from itr_deploy.engines.cuda import probe
 from itr_deploy.engines.files import EngineTarget
 from itr_deploy.engines.fit import EngineHost
@@ -35,7 +35,7 @@ class TensorRTBackend:
 
     def __init__(
         self,
-        bundle: Bundle,
+        bundle: AnyBundle,
         *,
         workers: int = 1,
         cuda_graphs: bool = False,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import GraphInfo
-from itr_deploy.bundle.store import Bundle
+from itr_deploy.bundle.store import AnyBundle
 from itr_deploy.engines.files import (
     EngineDirectory,
     EngineInfo,
@@ -38,7 +38,7 @@ TYPES = {
 
 
 def find_engine(
-    bundle: Bundle, graph: str, target: EngineTarget, host: EngineHost
+    bundle: AnyBundle, graph: str, target: EngineTarget, host: EngineHost
 ) -> EngineDirectory:
     """The first of a bundle's directories with a fitting engine for a graph.
 
@@ -71,12 +71,12 @@ def find_engine(
     )
 
 
-def build_again(bundle: Bundle, graph: str, info: EngineInfo) -> str:
+def build_again(bundle: AnyBundle, graph: str, info: EngineInfo) -> str:
     """The command that rebuilds a graph's engine with the same settings, for a message."""
     return f"{rebuild(bundle, info)} --graphs {graph}"
 
 
-def target_of(bundle: Bundle) -> EngineTarget:
+def target_of(bundle: AnyBundle) -> EngineTarget:
     """The target of a bundle's engines; with several, the first whose library is installed.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.store import Bundle
+from itr_deploy.bundle.store import AnyBundle
 from itr_deploy.engines.files import EngineTarget
 from itr_deploy.engines.fit import EngineHost, rebuild
 from itr_deploy.engines.library import hearing, logger
@@ -34,7 +34,7 @@ class Engines:
 
     def __init__(
         self,
-        bundle: Bundle,
+        bundle: AnyBundle,
         target: EngineTarget,
         trt: TensorRT,
         host: EngineHost,
