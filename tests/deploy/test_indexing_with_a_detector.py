@@ -122,3 +122,26 @@ def test_wrong_use_is_told_before_any_work(
 )
 def test_a_duration_is_told_in_two_units(seconds: float, words: str) -> None:
     assert lasting(seconds) == words
+
+
+def test_a_killed_run_is_gone_on_with(
+    bundle: Path, fitting: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "gallery"
+    words = {"pictures": photos, "detector": fitting, "output": output}
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        library.index(bundle, **words, progress=interrupt)
+    assert not output.exists()
+    assert (tmp_path / ".gallery.regions").is_dir()
+    told: list[str] = []
+    done = library.index(bundle, **words, tell=told.append)
+    assert (done.added, done.items) == (3, 3)
+    assert told[0].startswith("regions of 3 pictures: an earlier run found them in ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gallery", "photos"]
+    gallery = Gallery.open(output, Matcher.load(bundle))
+    assert sorted(gallery.ids()) == IDS
