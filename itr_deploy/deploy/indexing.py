@@ -159,7 +159,9 @@ def index(
         finder = Detector.load(detector, device=device, proposals=proposals)
     matcher = Matcher.load(bundle, device=device, backend=backend, detector=finder)
     if pictures is not None:
-        ids, items, columns = _pictures(matcher, Path(pictures), modality, output)
+        # What a new gallery holds, its first images decide.
+        any_number = not append or bool(Gallery.open(output).description.ragged)
+        ids, items, columns = _pictures(matcher, Path(pictures), modality, output, any_number)
     else:
         assert data is not None
         pixels = bool(matcher.bundle.manifest.images.pictures)
@@ -260,7 +262,7 @@ def _items(
 
 
 def _pictures(
-    matcher: Matcher, root: Path, modality: Modality, output: Path
+    matcher: Matcher, root: Path, modality: Modality, output: Path, any_number: bool
 ) -> tuple[Sequence[str], Any, dict[str, Sequence[Any]]]:
     """Ids and items of a folder's pictures."""
     if modality != "image":
@@ -277,8 +279,8 @@ def _pictures(
     if detector is None:
         return ids, CheckedPictures(given, names=ids, skip_broken=True), {}
     kept = KeptDetections(output, detector, numbers_of_regions(detector, about), given)
-    images = DetectedImages(detector, about, given, names=ids, skip_broken=True, kept=kept)
-    return ids, images, {}
+    options: dict[str, Any] = {"skip_broken": True, "any_number": any_number, "kept": kept}
+    return ids, DetectedImages(detector, about, given, names=ids, **options), {}
 
 
 def _tell_time(items: Any, tell: Callable[[str], None]) -> None:

@@ -51,6 +51,7 @@ class DetectedImages:
         *,
         names: Sequence[str] | None = None,
         skip_broken: bool = False,
+        any_number: bool = False,
         kept: KeptDetections | None = None,
     ) -> None:
         """Take pictures.
@@ -62,6 +63,8 @@ class DetectedImages:
             pictures: A sequence of pictures, or ``uint8 [N, H, W, 3]``.
             names: What each is called in a message; by default its path or its number.
             skip_broken: Whether to leave out pictures that cannot be used.
+            any_number: Whether a picture may have fewer regions than the detector should find,
+                where the model allows it; a gallery then holds any number.
             kept: Where an earlier run kept what it found, and this one does.
 
         Raises:
@@ -71,7 +74,9 @@ class DetectedImages:
         self._detector, self._items, self._names = detector, items, names
         self._skips = skip_broken
         least, most = self._boxes = numbers_of_regions(detector, items)
-        self.positions, self.are_ragged = most, least != most
+        stored = any(tensor.per_position for tensor in items.tensors)
+        self.positions = most
+        self.are_ragged = items.regions is None and (any_number or least != most or not stored)
         self.counts = np.full(len(self._pictures), most, np.int64)
         self.broken: dict[int, str] = {}
         # Where one takes seconds, each shows as progress and is stored.
