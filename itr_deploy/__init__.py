@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from itr_deploy.evaluation.report.model import EvaluationReport
     from itr_deploy.runtime.encoding.encoded import Encoded
     from itr_deploy.runtime.encoding.regions import Regions
+    from itr_deploy.runtime.explanation import Explanation
     from itr_deploy.runtime.gallery.gallery import Gallery
     from itr_deploy.runtime.hits import Hit, Hits
     from itr_deploy.runtime.matcher import Matcher
@@ -92,6 +93,7 @@ _MODULES = {
     "evaluation.report.model": ("EvaluationReport",),
     "runtime.encoding.encoded": ("Encoded",),
     "runtime.encoding.regions": ("Regions",),
+    "runtime.explanation": ("Explanation",),
     "runtime.gallery.gallery": ("Gallery",),
     "runtime.hits": ("Hit", "Hits"),
     "runtime.matcher": ("Matcher",),
@@ -121,6 +123,7 @@ __all__ = [  # noqa: RUF022  # verbs, then objects, then errors, as a reader loo
     "BenchReport",
     "Encoded",
     "EvaluationReport",
+    "Explanation",
     "Gallery",
     "Hit",
     "Hits",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from itr_deploy.runtime.encoding.encoded import Encoded
+    from itr_deploy.runtime.explanation import Explanation
     from itr_deploy.runtime.gallery.gallery import Gallery
     from itr_deploy.runtime.hits import Hit, Hits
     from itr_deploy.runtime.matcher import Matcher
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Encoded": "encoding.encoded",
+    "Explanation": "explanation",
     "Gallery": "gallery.gallery",
     "Hit": "hits",
     "Hits": "hits",
@@ -24,7 +26,7 @@ _HOMES = {
     "Retriever": "retriever",
 }
 
-__all__ = ["Encoded", "Gallery", "Hit", "Hits", "Matcher", "Retriever"]
+__all__ = ["Encoded", "Explanation", "Gallery", "Hit", "Hits", "Matcher", "Retriever"]
 
 
 def __getattr__(name: str) -> Any:

@@ -86,14 +86,17 @@ class NltkWordProcessor:
         check_texts(texts)
         unknown = self._vocabulary[UNKNOWN]
         rows = [
-            [self._vocabulary.get(word, unknown) for word in (START, *self._split(text), END)]
-            for text in texts
+            [self._vocabulary.get(word, unknown) for word in self.tokens(text)] for text in texts
         ]
         return pad_ids(rows, self._max_tokens)
 
     def unknown_words(self, text: str) -> list[str]:
         """The words of a text that are not in the vocabulary."""
         return [word for word in self._split(text) if word not in self._vocabulary]
+
+    def tokens(self, text: str) -> list[str]:
+        """``<start>``, the words of a text in lower case, known or not, and ``<end>``."""
+        return [START, *self._split(text), END]
 
     def _split(self, text: str) -> list[str]:
         sentences = self._sentences.tokenize(lower_cased(text, self._ascii_case))
