@@ -14,7 +14,10 @@ from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import BundleError, EngineError
 from itr_deploy.runtime.backends import Backend, open_backend
 from itr_deploy.runtime.encoding.encoded import Encoded
-from itr_deploy.runtime.explanation import Attention, chosen, of_steps
+from itr_deploy.runtime.encoding.places import Placed
+from itr_deploy.runtime.encoding.sources import Encoder, TextSource
+from itr_deploy.runtime.explanation import Attention, Explanation, chosen, of_steps
+from itr_deploy.runtime.scorer import Scorer
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +59,45 @@ class Explainer:
         """Whether what is told of an image is what the gate compared with PyTorch."""
         manifest = self._bundle.manifest
         return manifest.matching == "float32" and image.blocks[0].storage == "float32"
+
+    def explanation(
+        self,
+        encoder: Encoder,
+        scorer: Scorer,
+        text: str,
+        image: Encoded,
+        placed: Placed | None,
+        step: int | None,
+        attends: Modality | None,
+    ) -> Explanation:
+        """What matched between a text and an encoded image.
+
+        Args:
+            encoder: Encodes the text.
+            scorer: Scores the pair.
+            text: The text.
+            image: One image, in any storage type.
+            placed: Where its regions are.
+            step: A step's number, None for the last that enters the score.
+            attends: Who attends, None for the words where both sides do.
+
+        Raises:
+            BundleError: The bundle cannot explain.
+            InputError: The text cannot be encoded; there is no such step, or nothing of it enters
+                the score.
+        """
+        self.graph()
+        query = TextSource(encoder, [text]).encode(slice(None))
+        shown, steps = self.explain(query, image, step, attends)
+        return Explanation(
+            words=tuple(encoder.text.tokens(text)),
+            regions=shown.weights.shape[1],
+            shown=shown,
+            steps=steps,
+            score=float(scorer.score_all(query, image)[0, 0]),
+            exact=self.is_exact(image),
+            placed=placed,
+        )
 
     def explain(
         self, text: Encoded, image: Encoded, step: int | None, attends: Modality | None

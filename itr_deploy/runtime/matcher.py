@@ -223,29 +223,7 @@ class Matcher(OneProcess):
         """
         self.explainer.graph()
         encoded, placed = self._one_image(image)
-        return self.explain_encoded(text, encoded, placed, step, attends)
-
-    def explain_encoded(
-        self,
-        text: str,
-        image: Encoded,
-        placed: Placed | None,
-        step: int | None,
-        attends: Modality | None,
-    ) -> Explanation:
-        """`explain` for one encoded image, in any storage type, and where its regions are."""
-        self.explainer.graph()
-        query = self.encode_texts([text])
-        shown, steps = self.explainer.explain(query, image, step, attends)
-        return Explanation(
-            words=tuple(self.text.tokens(text)),
-            regions=shown.weights.shape[1],
-            shown=shown,
-            steps=steps,
-            score=float(self.scorer.score_all(query, image)[0, 0]),
-            exact=self.explainer.is_exact(image),
-            placed=placed,
-        )
+        return self.explainer.explanation(self, self.scorer, text, encoded, placed, step, attends)
 
     def _one_image(self, image: Images) -> tuple[Encoded, Placed | None]:
         """One image encoded, and where its regions are.

@@ -320,7 +320,10 @@ class Retriever(OneProcess):
             )
         image = read_named(self.gallery, [id]).encoded
         (placed,) = self.gallery.boxes([id])
-        return self.matcher.explain_encoded(query, image, placed, step, attends)
+        matcher = self.matcher
+        return matcher.explainer.explanation(
+            matcher, matcher.scorer, query, image, placed, step, attends
+        )
 
     def refresh(self) -> None:
         """Pick up what other processes have changed since the gallery and the bank were opened.
