@@ -29,6 +29,9 @@ from itr_deploy.values import FLAG, FUNCTION, PATH, SECONDS, TEXT, checked, choi
 
 log = logging.getLogger(__name__)
 
+SPLIT = "test"
+"""The split that is indexed by default."""
+
 
 @dataclass(frozen=True)
 class Indexed:
@@ -78,7 +81,7 @@ def index(
     data: str | Path | None = None,
     pictures: str | Path | None = None,
     output: str | Path,
-    split: str = "test",
+    split: str = SPLIT,
     modality: Modality = "image",
     storage: StorageType | None = None,
     metadata: str | Path | None = None,
@@ -123,10 +126,16 @@ def index(
         InputError: The data or the metadata cannot be used; the message says why.
         OutputError: The output exists, or writing fails.
         UsageError: Both ``force`` and ``append`` were given, or not exactly one of ``data`` and
-            ``pictures``, or the bundle's model does not start from pixels.
+            ``pictures``, or ``pictures`` with a split, or the bundle's model does not start from
+            pixels.
     """
     if (data is None) == (pictures is None):
         raise UsageError("give data= (--data) or pictures= (--pictures), one of them")
+    if pictures is not None and split != SPLIT:
+        raise UsageError(
+            f"pictures= (--pictures) are a folder, which has no splits; leave split={split!r} "
+            "(--split) out, or give data= (--data)"
+        )
     if force and append:
         raise UsageError(
             "force=True (--force) replaces a gallery and append=True (--append) extends it; "
