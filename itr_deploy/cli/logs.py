@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any, Literal
 
+from itr_deploy.cli.visible import visible
+
 LogFormat = Literal["text", "json"]
 
 LIBRARY = logging.getLogger("itr_deploy")
@@ -80,13 +82,13 @@ def set_format(name: LogFormat) -> LogFormat:
     return name
 
 
-def _log_warning(message: Warning | str, category: type[Warning], *where: Any) -> None:
+def _log_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
     """Take a warning of Python's; the file and the line that it names are not the user's."""
     log.debug("%s: %s", category.__name__, message)
 
 
 def _text_line(record: logging.LogRecord) -> str:
-    level, message = record.levelname.lower(), " ".join(record.getMessage().split())
+    level, message = record.levelname.lower(), visible(" ".join(record.getMessage().split()))
     if record.levelno < logging.WARNING:
         return f"{level}: {record.name}: {message}"
     return f"{level}: {message}"
