@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from itr_deploy.errors import GalleryError, InputError, UsageError
 from itr_deploy.evaluation.data.features import not_an_array
 from itr_deploy.runtime.hits import Hits
+from itr_deploy.runtime.pictures.folder import SUFFIXES
 from itr_deploy.runtime.retriever import FROM_BUNDLE, Default, Retriever
 from itr_deploy.runtime.text.base import check_texts
 from itr_deploy.values import FLAG, PATH, TEXT, checked, one_or_each, or_none, whole
@@ -114,7 +115,8 @@ def search(
         return retriever.search(texts, k, where, **how)
     given = image
     if isinstance(image, (str, Path)) and not retriever.matcher.bundle.manifest.images.pictures:
-        given = read_regions(image)
+        # A picture is refused as one by the search, not here as a .npy file that is none.
+        given = image if Path(image).suffix.lower() in SUFFIXES else read_regions(image)
     found = retriever.search(image=given, k=k, where=where, **how)
     return found if isinstance(found, list) else [found]
 
@@ -128,6 +130,8 @@ def read_regions(path: str | Path) -> Any:
     try:
         # Mapped, so that no header can ask for more memory than the file has bytes.
         found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from error
     except Exception as error:  # damaged headers raise the tokenizer's errors and others
         raise InputError(f"{path}: {not_an_array(Path(path), error)}") from error
     if isinstance(found, np.lib.npyio.NpzFile):
