@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from itr_deploy.parity import ParityReport
 
 
-def print_made(made: Exported, as_json: bool) -> None:
-    """Print the result of an export or an ensemble, with its parity."""
+def print_made(made: Exported, as_json: bool, parity_with: str = "PyTorch") -> None:
+    """Print the result of an export, an ensemble or a cascade, with its parity."""
     if as_json:
         made_json = {"bundle": str(made.path), "encoding_id": made.encoding_id}
         print_json({**made_json, **made.report.to_json()})
         return
-    print_report(made.report)
+    print_report(made.report, parity_with)
     typer.echo(f"bundle: {made.path}")
 
 
-def print_report(report: ParityReport) -> None:
-    """Print every comparison and the verdict."""
+def print_report(report: ParityReport, parity_with: str = "PyTorch") -> None:
+    """Print every comparison with what is called so, and the verdict."""
     mark = {True: "ok", False: "MISSED"}
     print_table(
-        "Parity with PyTorch",
+        f"Parity with {parity_with}",
         ("output", "max abs", "max rel", "needed", "allowed", ""),
         (
             (
@@ -42,7 +42,8 @@ def print_report(report: ParityReport) -> None:
         ),
     )
     print_table(
-        "Ranks (best kept: PyTorch's first is in the first 1/5/10; same: equal order throughout)",
+        f"Ranks (best kept: the first of {parity_with} is in the first 1/5/10; same: equal order "
+        "throughout)",
         ("ranking", "queries", "items", "top-10", "best kept", "same", "swap", ""),
         (
             (
