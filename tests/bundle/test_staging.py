@@ -57,7 +57,7 @@ def test_a_failure_in_the_block_leaves_nothing(output: Path) -> None:
 
 def test_a_place_where_no_directory_can_be_made_is_refused() -> None:
     nowhere = Path("/proc/output")
-    with pytest.raises(OutputError, match="^cannot write /proc/output: "), staged(nowhere):
+    with pytest.raises(OutputError, match=r"^cannot write /proc/output: "), staged(nowhere):
         raise AssertionError("nothing can be written there")
 
 
