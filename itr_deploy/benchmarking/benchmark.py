@@ -28,7 +28,7 @@ from itr_deploy.bundle.files import write_file, write_json
 from itr_deploy.bundle.leftovers import files_below
 from itr_deploy.bundle.modality import Modality, other
 from itr_deploy.bundle.staging import staged_directory
-from itr_deploy.errors import GalleryError
+from itr_deploy.errors import GalleryError, UsageError
 from itr_deploy.evaluation.data.memory import peak_memory
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.read import stored_bytes
@@ -67,12 +67,14 @@ def benchmark(
 
     Raises:
         ItrDeployError: As `Retriever.load` and `Retriever.search` do. Also: the gallery is empty or
-            has the queries' modality, the checkpoints are not the bundle's, or the output exists.
+            has the queries' modality, the checkpoints are not the bundle's, a dual encoder was
+            given widths, or the output exists.
     """
     with staged_directory(
         output, force=force, replaceable=is_only_a_benchmark, kind="benchmark", last=REPORT
     ) as root:
         matcher = Matcher.load(bundle, options.device, options.threads[0], backend=options.backend)
+        _check_widths(options, matcher)
         if options.trace:
             check_traceable(matcher.backend)
         models = _plain_models(matcher, options)
@@ -160,6 +162,24 @@ def _gallery(
     progress(f"making a gallery of {given:,} items")
     with synthetic_gallery(matcher, other(query), given, items) as path:
         yield path
+
+
+def _check_widths(options: Options, matcher: Matcher) -> None:
+    """Refuse widths of shortlists that a search of this bundle does not have.
+
+    Raises:
+        UsageError: The bundle is a dual encoder.
+    """
+    if not matcher.bundle.manifest.is_dual_encoder:
+        return
+    widths = [width for width in options.widths if width is not None]
+    given = {"candidates": widths[0] if widths else None, "prefilter": options.prefilter}
+    for name, width in given.items():
+        if width is not None:
+            raise UsageError(
+                f"{name}={width} (--{name}) means nothing for a dual encoder: a search scores "
+                "every item by one product; leave it out"
+            )
 
 
 def _settled(options: Options, matcher: Matcher, gallery: Gallery) -> Options:

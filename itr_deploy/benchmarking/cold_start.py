@@ -14,6 +14,7 @@ import numpy as np
 
 from itr_deploy.benchmarking.report import ColdStart
 from itr_deploy.errors import SetupError
+from itr_deploy.runtime.encoding.regions import Regions
 
 STARTS = 3
 """Number of processes that are started; the median of each figure is taken."""
@@ -32,7 +33,8 @@ retriever = itr_deploy.Retriever.load(**load)
 marks.append(perf_counter())
 if image is not None:
     import numpy
-    search["image"] = numpy.load(image)
+    read = numpy.load(image)
+    search["image"] = read if image.endswith(".npy") else itr_deploy.Regions(**read)
 hits = retriever.search(**search)
 marks.append(perf_counter())
 from itr_deploy.evaluation.data.memory import peak_memory
@@ -48,7 +50,7 @@ def cold_start(load: dict[str, Any], search: dict[str, Any], query: Any) -> Cold
     Args:
         load: Arguments of `Retriever.load`, all of them JSON values.
         search: Arguments of `Retriever.search` besides the query.
-        query: A text, or the regions of an image.
+        query: A text, or an image: a picture, its regions' features, or `Regions` of it.
 
     Raises:
         SetupError: The process failed, although this one can load the same.
@@ -57,6 +59,10 @@ def cold_start(load: dict[str, Any], search: dict[str, Any], query: Any) -> Cold
         image = None
         if isinstance(query, str):
             search = {**search, "query": query}
+        elif isinstance(query, Regions):
+            image = str(Path(folder) / "query.npz")
+            given = {name: value for name, value in vars(query).items() if value is not None}
+            np.savez(image, **given)
         else:
             image = str(Path(folder) / "query.npy")
             np.save(image, query)

@@ -45,6 +45,8 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
         yield from _not_of_dual_encoders(manifest)
     else:
         yield from _missing_scorers(manifest, roles)
+    if manifest.images.pictures:
+        yield from _not_of_pictures(manifest)
     yield from _names(manifest)
     tokens = manifest.texts
     if tokens.length is not None and tokens.length < tokens.max_tokens:
@@ -72,6 +74,17 @@ def _not_of_dual_encoders(manifest: Manifest) -> Iterator[str]:
         yield f"there is a prefilter, and no {MATCHERS['text']}"
     if manifest.pipeline.projections:
         yield f"there is a projection, and no {MATCHERS['text']}"
+
+
+def _not_of_pictures(manifest: Manifest) -> Iterator[str]:
+    """Where a model starts from pixels, an image has no regions that anything could be said of."""
+    images = manifest.images
+    for name in ("boxes", "regions", "max_regions"):
+        if getattr(images, name) is not None:
+            yield f"images are pictures, and have {name}={getattr(images, name)}"
+    for spec in images.tensors:
+        if spec.per_position:
+            yield f"images are pictures, and image_{spec.name} is stored for each region"
 
 
 def _names(manifest: Manifest) -> Iterator[str]:

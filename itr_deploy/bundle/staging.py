@@ -45,6 +45,7 @@ def staged_directory(
     with output_errors(output):
         parent.mkdir(parents=True, exist_ok=True)
     clear_leftovers(output, parent)
+    staging = output
     try:
         with output_errors(output), staged(output, parent, directory=True) as staging:
             staging.chmod(0o755)

@@ -50,4 +50,4 @@ def cascade(
     """
     with steps() as begin:
         made = itr_deploy.cascade(retriever, matcher, output=output, force=force, progress=begin)
-    print_made(made, as_json)
+    print_made(made, as_json, "the two bundles")

@@ -57,4 +57,4 @@ def ensemble(
         made = itr_deploy.ensemble(
             bundles, output=output, weights=weights, force=force, progress=begin
         )
-    print_made(made, as_json)
+    print_made(made, as_json, "the members")

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import Literal
+from typing import Any, Literal
+
+from itr_deploy.cli.visible import visible
 
 LogFormat = Literal["text", "json"]
 
 LIBRARY = logging.getLogger("itr_deploy")
+log = logging.getLogger(__name__)
 LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 """Levels shown without ``-v``, with ``-v`` and with ``-vv``."""
 
@@ -43,13 +47,19 @@ SHOWN = StandardError()
 
 @contextmanager
 def shown_logs() -> Iterator[None]:
-    """Show the library's records on standard error, warnings and above."""
+    """Show the library's records on standard error, warnings and above.
+
+    Python's own warnings become records for ``-vv``: they are about other packages' code, several
+    lines each, and would break the lines of JSON.
+    """
     SHOWN.as_json = SHOWN.quiet = False
+    before, warnings.showwarning = warnings.showwarning, _log_warning
     LIBRARY.addHandler(SHOWN)
     LIBRARY.setLevel(LEVELS[0])
     try:
         yield
     finally:
+        warnings.showwarning = before
         LIBRARY.removeHandler(SHOWN)
         LIBRARY.setLevel(logging.NOTSET)
 
@@ -72,8 +82,13 @@ def set_format(name: LogFormat) -> LogFormat:
     return name
 
 
+def _log_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """Take a warning of Python's; the file and the line that it names are not the user's."""
+    log.debug("%s: %s", category.__name__, message)
+
+
 def _text_line(record: logging.LogRecord) -> str:
-    level, message = record.levelname.lower(), " ".join(record.getMessage().split())
+    level, message = record.levelname.lower(), visible(" ".join(record.getMessage().split()))
     if record.levelno < logging.WARNING:
         return f"{level}: {record.name}: {message}"
     return f"{level}: {message}"

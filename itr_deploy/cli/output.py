@@ -14,6 +14,8 @@ from typing import Any
 
 import typer
 
+from itr_deploy.cli.visible import visible
+
 
 def print_any_character() -> None:
     """Print as an escape what the terminal's encoding does not have; Python would raise."""
@@ -55,7 +57,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(visible(cell)) for cell in row))
     console = Console()
-    console.print(title, style="bold", markup=False, highlight=False)
+    console.print(visible(title), style="bold", markup=False, highlight=False)
     console.print(table)

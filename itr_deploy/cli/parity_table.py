@@ -14,12 +14,18 @@ if TYPE_CHECKING:
     from itr_deploy.parity import ParityReport
 
 
-def print_made(made: Exported, as_json: bool, described: Mapping[str, str] | None = None) -> None:
-    """Print the result of an export or an ensemble, with its parity.
+def print_made(
+    made: Exported,
+    as_json: bool,
+    parity_with: str = "PyTorch",
+    described: Mapping[str, str] | None = None,
+) -> None:
+    """Print the result of an export, an ensemble or a cascade, with its parity.
 
     Args:
         made: The result.
         as_json: Whether to print JSON.
+        parity_with: What it was compared with.
         described: What else there is to say of what was made: names and values.
     """
     if as_json:
@@ -29,15 +35,15 @@ def print_made(made: Exported, as_json: bool, described: Mapping[str, str] | Non
         return
     if described is not None:
         print_table("What was made", ("", ""), described.items())
-    print_report(made.report)
+    print_report(made.report, parity_with)
     typer.echo(f"bundle: {made.path}")
 
 
-def print_report(report: ParityReport) -> None:
-    """Print every comparison and the verdict."""
+def print_report(report: ParityReport, parity_with: str = "PyTorch") -> None:
+    """Print every comparison with what is called so, and the verdict."""
     mark = {True: "ok", False: "MISSED"}
     print_table(
-        "Parity with PyTorch",
+        f"Parity with {parity_with}",
         ("output", "max abs", "max rel", "needed", "allowed", ""),
         (
             (
@@ -52,7 +58,7 @@ def print_report(report: ParityReport) -> None:
         ),
     )
     if report.ranks:
-        _print_ranks(report, mark)
+        _print_ranks(report, mark, parity_with)
     if report.changes:
         print_table(
             "Against the model before the change",
@@ -73,9 +79,10 @@ def print_report(report: ParityReport) -> None:
         typer.echo(f"not checked: {line}")
 
 
-def _print_ranks(report: ParityReport, mark: dict[bool, str]) -> None:
+def _print_ranks(report: ParityReport, mark: dict[bool, str], parity_with: str) -> None:
     print_table(
-        "Ranks (best kept: PyTorch's first is in the first 1/5/10; same: equal order throughout)",
+        f"Ranks (best kept: the first of {parity_with} is in the first 1/5/10; same: equal order "
+        "throughout)",
         ("ranking", "queries", "items", "top-10", "best kept", "same", "swap", ""),
         (
             (

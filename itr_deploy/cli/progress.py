@@ -142,6 +142,14 @@ def progress_bar() -> Progress:
     )
     from rich.text import Text
 
+    class Bars(Progress):
+        def stop(self) -> None:
+            # Where nothing began, Rich would still end an empty bar with an empty line.
+            if self.tasks:
+                super().stop()
+            else:
+                self.live.stop()
+
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
             speed = task.finished_speed or task.speed
@@ -150,7 +158,7 @@ def progress_bar() -> Progress:
     label = TextColumn("{task.description}", markup=False)
     columns = (label, BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     # A bar that is merely not drawn would still capture standard error, and the log with it.
-    return Progress(*columns, console=_console(), disable=SHOWN.quiet or SHOWN.as_json)
+    return Bars(*columns, console=_console(), disable=SHOWN.quiet or SHOWN.as_json)
 
 
 def _console() -> Console:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+from itr_deploy.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,29 @@ class Verbs(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """The verb itself in place of its entry in the list."""
         name, command, rest = super().resolve_command(ctx, args)
+        refuse_empty_values(rest)
         if name is not None and command is not None:
             module = import_module(f"itr_deploy.cli.{name.replace('-', '_')}")
             command = typer.main.get_command(module.app)
             hide_types_of_flags(command)
         return name, command, rest
+
+
+def refuse_empty_values(args: Sequence[str]) -> None:
+    """Refuse an option with an empty value, as `--pictures "$FOLDER"` has where it is unset.
+
+    A `Path` of nothing is the current directory, whose pictures nobody meant. No option takes an
+    empty value.
+
+    Raises:
+        UsageError: There is one; names it.
+    """
+    for place, option in enumerate(args):
+        if option == "--":
+            return
+        following = args[place + 1 : place + 2]
+        if option.startswith("--") and (option.find("=") == len(option) - 1 or "" in following):
+            raise UsageError(f"{option.rstrip('=')} is empty; give a value (is a variable unset?)")
 
 
 def hide_types_of_flags(command: Any) -> None:

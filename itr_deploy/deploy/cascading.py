@@ -9,7 +9,7 @@ from itr_deploy.bundle.staging import check_output
 from itr_deploy.bundle.store import is_only_a_bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.deploy.exported import Exported
-from itr_deploy.deploy.joining import join
+from itr_deploy.deploy.joining import check_apart, join
 from itr_deploy.values import FLAG, FUNCTION, PATH, checked
 
 
@@ -39,12 +39,13 @@ def cascade(
     Raises:
         BundleError: A bundle is damaged, the first is no dual encoder of one vector an image, the
             second no matcher, or they take different inputs.
-        OutputError: The output exists, or writing fails.
+        OutputError: The output exists or lies in one of the bundles, or writing fails.
         ParityError: The cascade differs from its bundles; nothing is left.
         SetupError: PyTorch or onnx is not installed.
     """
     output = Path(output)
     check_output(output, force=force, replaceable=is_only_a_bundle, kind="bundle")
+    check_apart(output, (retriever, matcher))
     progress("reading the bundles")
     with export_half():
         from itr_deploy.exporters.cascade import build_cascade

@@ -148,6 +148,8 @@ def _read_ids(path: Path) -> list[str]:
         wanted = [line.strip() for line in read_lines(path)]
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; check ids= (--ids)") from error
+    if not wanted:
+        raise InputError(f"{path}: no ids in it; give one a line, or leave out ids= (--ids)")
     double = first_repeated(wanted)
     if double is not None:
         raise InputError(

@@ -9,7 +9,7 @@ from itr_deploy.bundle.staging import check_output
 from itr_deploy.bundle.store import is_only_a_bundle, read_bundle
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.deploy.exported import Exported
-from itr_deploy.deploy.joining import join
+from itr_deploy.deploy.joining import check_apart, join
 from itr_deploy.values import FLAG, FUNCTION, PATH, checked, each, real
 
 
@@ -42,13 +42,14 @@ def ensemble(
 
     Raises:
         BundleError: A member is damaged, or the members take different inputs.
-        OutputError: The output exists, or writing fails.
+        OutputError: The output exists or lies in one of the bundles, or writing fails.
         ParityError: The ensemble differs from its members; nothing is left.
         SetupError: PyTorch or onnx is not installed.
         UsageError: Fewer than two members, or weights that do not fit.
     """
     output, shares = Path(output), tuple(weights or (1.0,) * len(bundles))
     check_output(output, force=force, replaceable=is_only_a_bundle, kind="bundle")
+    check_apart(output, bundles)
     progress("reading the members")
     with export_half():
         from itr_deploy.exporters.ensemble import build_ensemble

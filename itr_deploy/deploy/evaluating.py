@@ -143,6 +143,12 @@ def evaluate(
         raise UsageError(
             "merge= and neighbour lists are for re-ranking; give rerank=True (--rerank) with them"
         )
+    twice = [path for place, path in enumerate(mean_with) if path in mean_with[:place]]
+    if twice:
+        raise UsageError(
+            f"mean_with= (--mean-with) has {str(twice[0])!r} twice, and every model counts once; "
+            "leave one out"
+        )
     if any(Path(path).resolve() == Path(output).resolve() for path in mean_with):
         raise UsageError(
             f"mean_with={str(output)!r} (--mean-with) is the output itself; give another output "

@@ -32,6 +32,9 @@ from itr_deploy.values import FLAG, FUNCTION, PATH, SECONDS, TEXT, checked, choi
 
 log = logging.getLogger(__name__)
 
+SPLIT = "test"
+"""The split that is indexed by default."""
+
 
 @dataclass(frozen=True)
 class Indexed:
@@ -86,7 +89,7 @@ def index(
     detector: str | Path | None = None,
     proposals: int | None = None,
     output: str | Path,
-    split: str = "test",
+    split: str = SPLIT,
     modality: Modality = "image",
     storage: StorageType | None = None,
     metadata: str | Path | None = None,
@@ -138,10 +141,16 @@ def index(
         InputError: The data or the metadata cannot be used; the message says why.
         OutputError: The output exists, or writing fails.
         UsageError: Both ``force`` and ``append`` were given, or not exactly one of ``data`` and
-            ``pictures``, or pictures for a model that takes regions and no detector.
+            ``pictures``, or ``pictures`` with a split, or pictures for a model that takes regions
+            and no detector.
     """
     if (data is None) == (pictures is None):
         raise UsageError("give data= (--data) or pictures= (--pictures), one of them")
+    if pictures is not None and split != SPLIT:
+        raise UsageError(
+            f"pictures= (--pictures) are a folder, which has no splits; leave split={split!r} "
+            "(--split) out, or give data= (--data)"
+        )
     if force and append:
         raise UsageError(
             "force=True (--force) replaces a gallery and append=True (--append) extends it; "

@@ -11,12 +11,26 @@ from itr_deploy.bundle.files import write_json
 from itr_deploy.bundle.staging import staged_directory
 from itr_deploy.bundle.store import MANIFEST, PARITY, Bundle, is_only_a_bundle, read_bundle
 from itr_deploy.deploy.exported import Exported
-from itr_deploy.errors import ParityError
+from itr_deploy.errors import OutputError, ParityError
 
 if TYPE_CHECKING:
     from itr_deploy.bundle.manifest import Manifest
     from itr_deploy.parity.report import ParityReport
     from itr_deploy.runtime.matcher import Matcher
+
+
+def check_apart(output: Path, given: Sequence[str | Path]) -> None:
+    """Refuse an output below a bundle that is joined: a bundle holds nothing but its own files.
+
+    Raises:
+        OutputError: It would lie in one of them.
+    """
+    for bundle in map(Path, given):
+        if bundle.resolve() in output.resolve().parents:
+            raise OutputError(
+                f"output={str(output)!r} (--output) is inside the bundle {bundle}; give a place "
+                "outside of it"
+            )
 
 
 def join(

@@ -70,10 +70,10 @@ def profile_routes(
             "(--output)"
         )
     check_writable(output.parent, output)
-    read = read_split(data, split).first(images)
     matcher = Matcher.load(bundle)
     manifest = matcher.bundle.manifest
     counter = _profiler(bundle, manifest)
+    read = read_split(data, split).first(images)
     pairs = len(read.image_ids) * len(read.captions)
     observe_pairs(matcher, read, counter.add, lambda done: progress(done, pairs))
     evidence = ProfileEvidence(

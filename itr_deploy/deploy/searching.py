@@ -16,6 +16,7 @@ from itr_deploy.bundle.staging import check_writable
 from itr_deploy.errors import GalleryError, InputError, OutputError, UsageError
 from itr_deploy.evaluation.data.features import not_an_array
 from itr_deploy.runtime.hits import Hits
+from itr_deploy.runtime.pictures.folder import SUFFIXES
 from itr_deploy.runtime.retriever import FROM_BUNDLE, Default, Retriever
 from itr_deploy.runtime.text.base import check_texts
 from itr_deploy.values import FLAG, PATH, TEXT, checked, one_or_each, or_none, whole
@@ -154,10 +155,15 @@ def search(
 
 
 def _is_picture(path: Path, retriever: Retriever) -> bool:
-    """Whether a file is a picture for this search, and no array of regions."""
-    if retriever.matcher.bundle.manifest.images.pictures:
+    """Whether a file is a picture and no array of regions.
+
+    One that the model cannot take is refused as a picture by the search, not as an array by its
+    reader.
+    """
+    matcher, suffix = retriever.matcher, path.suffix.lower()
+    if matcher.bundle.manifest.images.pictures or suffix in SUFFIXES:
         return True
-    return retriever.matcher.detector is not None and path.suffix.lower() != ".npy"
+    return matcher.detector is not None and suffix != ".npy"
 
 
 @dataclass(frozen=True)
@@ -249,6 +255,8 @@ def read_regions(path: str | Path) -> Any:
     try:
         # Mapped, so that no header can ask for more memory than the file has bytes.
         found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from error
     except Exception as error:  # damaged headers raise the tokenizer's errors and others
         raise InputError(f"{path}: {not_an_array(Path(path), error)}") from error
     if isinstance(found, np.lib.npyio.NpzFile):

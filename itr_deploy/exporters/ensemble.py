@@ -35,6 +35,8 @@ from itr_deploy.exporters.merge import add_output, apply, merge, scaled
 from itr_deploy.exporters.weights import WeightsFile
 
 FAMILY = "ensemble"
+LEAST_SHARE = 1e-6
+"""Of a member in the mean: float32, which has 7 digits, keeps nothing of a smaller one."""
 Progress = Callable[[str], None]
 
 
@@ -135,7 +137,13 @@ def _shares(members: Sequence[Bundle], weights: Sequence[float]) -> list[float]:
         raise UsageError(
             f"weights {list(weights)} for {len(members)} members; give one positive number each"
         )
-    return [weight / sum(weights) for weight in weights]
+    shares = [weight / sum(weights) for weight in weights]
+    if min(shares) < LEAST_SHARE:
+        raise UsageError(
+            f"weights {list(weights)}: the least is under a millionth of their sum, and its member "
+            "would count for nothing; leave that member out, or give it more"
+        )
+    return shares
 
 
 def _merged(

@@ -202,6 +202,8 @@ def _lines(text: str, path: Path) -> list[str]:
     if lines[: len(SPECIAL_WORDS)] == list(SPECIAL_WORDS):
         return lines
     what = "JSON that is cut or damaged" if text.lstrip()[:1] in ("{", "[") else "a text file"
+    if set(SPECIAL_PIECES) <= set(lines):
+        what = "word pieces of a BERT, and this checkpoint has a vocabulary of words"
     raise CheckpointError(
         f"{path}: {what}, not a vocabulary file; {EXPECTED}, or one word per line in the order of "
         f"their numbers, {', '.join(SPECIAL_WORDS)} first"

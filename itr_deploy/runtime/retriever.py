@@ -354,6 +354,11 @@ class Retriever(OneProcess):
 
     def _check_prefilter(self) -> None:
         if self.matcher.prefilter is None:
+            if self.matcher.bundle.manifest.is_dual_encoder:
+                raise BundleError(
+                    f"{self.matcher.bundle.path} is a dual encoder, whose search scores every item "
+                    "by one product; search without prefilter"
+                )
             raise BundleError(
                 f"{self.matcher.bundle.path} has no prefilter: its family has none, or an older "
                 "itr-deploy exported it; search without prefilter, or export it again"

@@ -55,6 +55,12 @@ def test_a_failure_in_the_block_leaves_nothing(output: Path) -> None:
     assert list(output.parent.iterdir()) == []
 
 
+def test_a_place_where_no_directory_can_be_made_is_refused() -> None:
+    nowhere = Path("/proc/output")
+    with pytest.raises(OutputError, match=r"^cannot write /proc/output: "), staged(nowhere):
+        raise AssertionError("nothing can be written there")
+
+
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt, SystemExit])
 def test_a_failure_while_replacing_leaves_what_was_there(error: type, output: Path) -> None:
     with staged(output) as root:

@@ -9,10 +9,13 @@ import os
 import pty
 import subprocess
 import sys
+import threading
+import warnings
 from pathlib import Path
 
 import pytest
 
+from itr_deploy.cli.logs import set_verbosity, shown_logs
 from tests.support.command import itr_deploy, python
 
 
@@ -75,6 +78,33 @@ def test_quiet_hides_progress_and_keeps_the_error(bundle: Path, tmp_path: Path) 
     assert quiet.err.splitlines() == [quiet.error]
     as_json = itr_deploy(*command, "-q", "--log-format", "json")
     assert json.loads(as_json.err)["level"] == "ERROR"
+
+
+@pytest.mark.parametrize("verbosity", [0, 1, 2])
+def test_warnings_of_python_are_a_line_for_those_who_ask_for_most(
+    verbosity: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with shown_logs():
+            set_verbosity(verbosity)
+            decoder = threading.Thread(target=warnings.warn, args=("an odd\nfile",))
+            decoder.start()
+            decoder.join()
+            warnings.warn("one more", RuntimeWarning, stacklevel=1)
+    wanted = {"UserWarning: an odd file", "RuntimeWarning: one more"}
+    told = {
+        line.removeprefix("debug: itr_deploy.cli.logs: ")
+        for line in capsys.readouterr().err.splitlines()
+    }
+    assert told == (wanted if verbosity == 2 else set())
+
+
+def test_input_that_is_refused_is_one_line_and_no_bar(bundle: Path, tmp_path: Path) -> None:
+    for verb in ("index", "evaluate", "tune"):
+        output = ("--work" if verb == "tune" else "--output", tmp_path / verb)
+        refused = itr_deploy(verb, bundle, "--data", tmp_path / "none", *output)
+        assert refused.err.splitlines() == [refused.error]
 
 
 def at_a_terminal(*arguments: object) -> str:

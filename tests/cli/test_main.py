@@ -115,6 +115,9 @@ SEARCH = ("search", "bundle", "a dog", "--gallery", "gallery")
         (("index", "b", "--output", "g", "--storage", "int4"), "'int4' is not one of 'float16', "),
         (("evaluate", "b", "--data", "d", "--folds", "0"), "equal to 1, not '0'; see itr-deploy"),
         (("index", "b", "--output", "g"), "--data is missing; give the directory"),
+        (("index", "b", "--output", "g", "--pictures", ""), "--pictures is empty; give a value"),
+        (("index", "b", "--output=", "--data", "d"), "--output is empty; give a value (is a va"),
+        (("export", "imram", "--vocab", ""), "--vocab is empty; give a value (is a variable"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_one_line(arguments: tuple[str, ...], said: str) -> None:

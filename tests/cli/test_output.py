@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from itr_deploy import Gallery, Matcher
+from itr_deploy.cli.logs import shown_logs
+from itr_deploy.cli.output import print_table
 from tests.support.items import images
 
 
@@ -19,6 +22,19 @@ def gallery(matcher: Matcher, tmp_path_factory: pytest.TempPathFactory) -> Galle
     made = Gallery.create(tmp_path_factory.mktemp("ids") / "gallery", matcher)
     made.add(["caf\u00e9", "\u72d7", "\U0001f415"], images(3))
     return made
+
+
+def test_control_characters_of_ids_and_messages_reach_no_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_table("a\x1b[2Jtitle", ("id",), [["\x1b[31mred.jpg"], ["two\nlines"]])
+    with shown_logs():
+        logging.getLogger("itr_deploy").warning("left out: %s", "\x1b]0;x\x07.jpg")
+    out, err = capsys.readouterr()
+    assert "\x1b" not in out + err
+    assert "a\\x1b[2Jtitle" in out
+    assert "\\x1b[31mred.jpg" in out
+    assert err == "warning: left out: \\x1b]0;x\\x07.jpg\n"
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])

@@ -152,8 +152,10 @@ class TestOnARealBundle:
         assert itr_deploy("profile-routes", world.bundle, *options, "--force").code == 0
 
 
-def test_a_family_without_routes_is_refused(bundle: Path, data: Path, tmp_path: Path) -> None:
-    options = ("--data", data, "--split", "test", "--output", tmp_path / "routes.json")
+def test_a_family_without_routes_is_refused_before_data_is_read(
+    bundle: Path, tmp_path: Path
+) -> None:
+    options = ("--data", tmp_path / "none", "--output", tmp_path / "routes.json")
     outcome = itr_deploy("profile-routes", bundle, *options)
     assert outcome.code == 1
     assert "imram" in outcome.error

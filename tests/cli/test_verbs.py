@@ -26,6 +26,18 @@ def search(bundle: Path, gallery: Path, *options: object) -> Outcome:
     return itr_deploy("search", bundle, "--gallery", gallery, *options)
 
 
+# search
+
+
+def test_a_picture_for_a_model_of_regions_is_refused_as_one(
+    bundle: Path, text_gallery: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "dog.jpg").write_bytes(b"picture")
+    outcome = search(bundle, text_gallery, "--image", tmp_path / "dog.jpg")
+    assert outcome.code == 1
+    assert "a picture was given, and this model takes features of regions" in outcome.error
+
+
 # index
 
 

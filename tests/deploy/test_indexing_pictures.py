@@ -119,6 +119,8 @@ def test_wrong_use_is_told(pixels: Path, bundle: Path, photos: Path, tmp_path: P
         library.index(bundle, pictures=photos, output=output)
     with pytest.raises(UsageError, match="are images"):
         library.index(pixels, pictures=photos, output=output, modality="text")
+    with pytest.raises(UsageError, match=r"leave split='dev' \(--split\) out"):
+        library.index(pixels, pictures=photos, output=output, split="dev")
     done = itr_deploy("index", bundle, "--data", photos, "--output", output, "--skip-broken")
     assert done.code == 2
     assert json.dumps("--pictures")[1:-1] in done.err

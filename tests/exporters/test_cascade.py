@@ -20,7 +20,7 @@ import itr_deploy as library
 from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.bundle.manifest import NltkWords, Provenance, RerankDirection, Reranker
 from itr_deploy.bundle.store import read_bundle, write_manifest
-from itr_deploy.errors import BundleError, GalleryError, ParityError, UsageError
+from itr_deploy.errors import BundleError, GalleryError, OutputError, ParityError, UsageError
 from itr_deploy.exporters import cascade as exporter
 from itr_deploy.models.vse_infty.config import VseInftyConfig, Words
 from itr_deploy.models.vse_infty.plain import VseInfty
@@ -349,6 +349,11 @@ def test_bundles_in_the_wrong_roles_are_refused(
     ):
         with pytest.raises(BundleError, match=line):
             library.cascade(*given, output=tmp_path / "both")
+    for output in (front / "both", scoring / "more" / "both"):
+        with pytest.raises(
+            OutputError, match=r"\(--output\) is inside the bundle .*; give a place"
+        ):
+            library.cascade(front, scoring, output=output)
     with pytest.raises(BundleError, match="a cascade is no member of an ensemble"):
         library.ensemble([both, scoring], output=tmp_path / "both")
     assert not list(tmp_path.iterdir())

@@ -138,7 +138,9 @@ def test_weights_are_kept_once(made: Path, bundle: Path) -> None:
     assert (made / "graphs" / "weights.bin").stat().st_size <= own + 4096
 
 
-@pytest.mark.parametrize("weights", [("1",), ("1", "0"), ("1", "-1"), ("1", "1", "1")])
+@pytest.mark.parametrize(
+    "weights", [("1",), ("1", "0"), ("1", "-1"), ("1", "1", "1"), ("1e30", "1")]
+)
 def test_weights_that_do_not_fit_are_wrong_usage(
     weights: tuple[str, ...], bundle: Path, other: Path, tmp_path: Path
 ) -> None:

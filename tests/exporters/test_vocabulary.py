@@ -139,6 +139,7 @@ def test_a_word_that_the_program_appends_must_be_among_the_embeddings_rows(tmp_p
         (b"<!DOCTYPE html><html>404: Not Found</html>", ("web page", "download")),
         (b"version https://git-lfs.github.com/spec/v1\nsize 12\n", ("Git LFS", "git lfs pull")),
         (utf("utf-8")[:500], ("cut or damaged", "word2idx")),
+        (b"[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n", ("word pieces of a BERT", "word2idx")),
         (b"\x1f\x8b\x08rest", ("gzip", "gunzip -c")),
         (b"PK\x03\x04rest", ("zip archive", "unpack")),
         ("<pad>\n<start>\n<end>\n<unk>\ncaf\xe9".encode("latin-1"), ("UTF-8", "byte 29")),

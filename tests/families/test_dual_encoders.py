@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,7 +108,7 @@ def test_candidates_mean_nothing_and_a_warning_says_so(
     with caplog.at_level(logging.WARNING, "itr_deploy"):
         assert retriever.search(TEXTS[0], 5, candidates=7) == expected
     assert "candidates=7 means nothing here: this bundle is a dual encoder" in caplog.text
-    with pytest.raises(BundleError, match="has no prefilter"):
+    with pytest.raises(BundleError, match="is a dual encoder, whose search scores every item"):
         retriever.search(TEXTS[0], 5, prefilter=7)
 
 
@@ -204,6 +205,8 @@ def test_models_of_several_views_are_averaged_by_their_saved_scores(
     (tmp_path / "test_caps.txt").write_text("\n".join(captions) + "\n")
     evaluate = partial(itr_deploy.evaluate, data=tmp_path)
     evaluate(views, output=tmp_path / "one", save_scores=True)
+    with pytest.raises(UsageError, match=r"one' twice, and every model counts once"):
+        evaluate(dual, output=tmp_path / "both", mean_with=[tmp_path / "one", f"{tmp_path}/./one"])
     report = evaluate(dual, output=tmp_path / "both", mean_with=[tmp_path / "one"])
     scores = [
         Matcher.load(bundle).score(texts=captions, images=regions[:10]) for bundle in (views, dual)
@@ -237,6 +240,19 @@ def test_a_reranker_reorders_a_dual_encoders_hits(
     assert set(reranked.ids) == set(plain.ids)
     assert reranked.matcher_ranks is not None
     assert reranked.ids != plain.ids
+
+
+@pytest.mark.parametrize("widths", [{"candidates": [None, 20]}, {"prefilter": 30}])
+def test_a_benchmark_of_shortlists_is_refused_before_any_work(
+    widths: dict[str, Any], dual: Path, tmp_path: Path
+) -> None:
+    steps: list[str] = []
+    with pytest.raises(UsageError, match=r"=.0 \(--.*\) means nothing for a dual encoder"):
+        itr_deploy.bench(
+            dual, synthetic=300, output=tmp_path / "bench", progress=steps.append, **widths
+        )
+    assert not steps
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_benchmark_measures_one_product(dual: Path, tmp_path: Path) -> None:

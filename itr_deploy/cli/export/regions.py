@@ -107,4 +107,4 @@ def regions(
             force=force,
             progress=begin,
         )
-    print_made(made, as_json, made.described)
+    print_made(made, as_json, described=made.described)

@@ -46,6 +46,6 @@ def vse_infty(
     quiet: Quiet = False,
     log_format: LogFormat = "text",
 ) -> None:
-    """VSE-infinity on region features (CVPR 2021)."""
+    """VSE-infinity on region features, or from pixels (CVPR 2021)."""
     common = (checkpoint, vocab, output, opset, dtype, quantize, force, as_json)
     export_matcher("vse_infty", *common, punkt=punkt, bert_config=bert_config)

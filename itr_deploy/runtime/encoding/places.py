@@ -37,7 +37,8 @@ def checked_places(
         numbers: ``int64 [n]``, the number of each image among all images, for the message.
 
     Raises:
-        InputError: A box is not finite or has no height or width, or a picture has no size.
+        InputError: A box is not finite or has no height or width, all of an image are parts of the
+            picture rather than pixels, or a picture has no size.
     """
     found, pictures = (np.ascontiguousarray(array, np.float32) for array in (boxes, sizes))
     empty = (found[..., 2] <= found[..., 0]) | (found[..., 3] <= found[..., 1])
@@ -48,6 +49,15 @@ def checked_places(
         raise InputError(
             f"box {region} of image {numbers[place]} ({values}) has no width or height, or is not "
             f"finite; leave the region out, in its features too; {FORM}"
+        )
+    # A detector finds nothing as small as a pixel; extractors divide boxes by the picture's size.
+    shares = (np.abs(found) <= 1).all(axis=(1, 2)) & (pictures.max(axis=1) > 2)
+    if shares.any():
+        place = int(np.flatnonzero(shares)[0])
+        width, height = pictures[place]
+        raise InputError(
+            f"all boxes of image {numbers[place]} lie between 0 and 1, in parts of its picture of "
+            f"{width:.6g} x {height:.6g}; multiply x by its width and y by its height; {FORM}"
         )
     wrong = ~((pictures > 0) & np.isfinite(pictures)).all(axis=1)
     if wrong.any():

@@ -250,6 +250,9 @@ def _checked_boxes(
         )
     if are_ragged(given.boxes):
         boxes = [as_array(one, "boxes") for one in given.boxes]  # type: ignore[union-attr]
+        for image, one in enumerate(boxes):
+            if one.dtype.kind not in "iuf":
+                raise InputError(f"boxes of image {image} are {one.dtype}, not numbers; {FORM}")
         shapes = [one.shape for one in boxes]
         if isinstance(features, list) and shapes == [(len(one), 4) for one in features]:
             return boxes, sizes

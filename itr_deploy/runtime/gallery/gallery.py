@@ -24,7 +24,11 @@ from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT
 from itr_deploy.runtime.gallery.table import GalleryTable, Identity, TableState
 from itr_deploy.runtime.gallery.writing import Progress
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.values import FLAG, PATH, checked, choice
+from itr_deploy.values import FLAG, PATH, checked, choice, satisfying
+
+_MATCHER = satisfying(
+    "a Matcher, as Matcher.load returns", lambda value: isinstance(value, Matcher)
+)
 
 
 class Gallery(OneProcess):
@@ -51,7 +55,13 @@ class Gallery(OneProcess):
         return f"<Gallery of {self.modality}s {self.path!r}, version {self.version}>"
 
     @classmethod
-    @checked(path=PATH, modality=choice(Modality), storage=choice(StorageType), ragged=FLAG)
+    @checked(
+        path=PATH,
+        matcher=_MATCHER,
+        modality=choice(Modality),
+        storage=choice(StorageType),
+        ragged=FLAG,
+    )
     def create(
         cls,
         path: str | Path,
@@ -91,6 +101,7 @@ class Gallery(OneProcess):
         return cls(GalleryTable.create(path, layout, lock_timeout), matcher)
 
     @classmethod
+    @checked(matcher=_MATCHER)
     def open(
         cls,
         path: str | Path,
@@ -108,6 +119,7 @@ class Gallery(OneProcess):
         Raises:
             BundleError: The bundle has no graphs for what the gallery stores.
             GalleryError: The gallery is missing or damaged, or was made with another bundle.
+            UsageError: ``matcher`` is something else.
         """
         gallery = cls(GalleryTable.open(path, lock_timeout), matcher)
         if matcher is not None:

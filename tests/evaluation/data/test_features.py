@@ -86,6 +86,11 @@ def test_a_split_that_no_file_can_be_called_by_is_refused(split: str, tmp_path: 
         find_features(tmp_path, split)
 
 
+def test_a_file_that_is_not_there_is_said_to_be(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"query\.npy: no such file or directory$"):
+        read_regions(tmp_path / "query.npy")
+
+
 @pytest.mark.parametrize(
     "header",
     [

@@ -148,3 +148,15 @@ def test_a_split_with_counts_is_indexed_and_evaluated(
 def test_what_is_not_images_is_refused(given: Any, said: str, matcher: Matcher) -> None:
     with pytest.raises(InputError, match=said):
         matcher.encode_images(given())
+
+
+@pytest.mark.parametrize("kind", ["U1", object, complex, bool])
+def test_boxes_that_are_no_numbers_are_refused(kind: Any, matcher: Matcher) -> None:
+    boxes = [np.tile([0, 0, 9, 9], (count, 1)).astype(kind) for count in COUNTS]
+    sizes = [[10, 10]] * len(COUNTS)
+    for placed in (
+        Regions(ragged(), boxes, sizes),
+        Regions(images(7), np.stack(boxes[:1] * 7), sizes),
+    ):
+        with pytest.raises(InputError, match=r"boxes (of image 0 )?are "):
+            matcher.encode_images(placed)

@@ -67,6 +67,19 @@ def test_boxes_are_not_kept_where_the_first_images_had_none(
     assert gallery.boxes(["a", "b"]) == [None, None]
 
 
+def test_boxes_that_are_parts_of_the_picture_are_told_and_left_out(
+    matcher: Matcher, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = placed(2, 3)
+    boxes, sizes = np.array(given.boxes), np.array(given.picture_sizes)
+    boxes[1] /= np.tile(sizes[1], 2)
+    gallery = Gallery.create(tmp_path / "gallery", matcher)
+    with caplog.at_level(logging.WARNING):
+        gallery.add(["a", "b"], Regions(given.features, boxes, sizes))
+    assert "all boxes of image 1 lie between 0 and 1" in caplog.text
+    assert [found is None for found in gallery.boxes(["a", "b"])] == [False, True]
+
+
 def test_what_is_not_there_is_told(matcher: Matcher, tmp_path: Path) -> None:
     gallery = Gallery.create(tmp_path / "gallery", matcher)
     gallery.add(["it's"], placed(1, 3))

@@ -18,7 +18,14 @@ from hypothesis import strategies as st
 from itr_deploy import Encoded, Gallery, Matcher
 from itr_deploy.bundle.manifest import Manifest
 from itr_deploy.bundle.store import write_manifest
-from itr_deploy.errors import BundleError, GalleryError, InputError, ItrDeployError, OutputError
+from itr_deploy.errors import (
+    BundleError,
+    GalleryError,
+    InputError,
+    ItrDeployError,
+    OutputError,
+    UsageError,
+)
 from itr_deploy.runtime.gallery.layout import METADATA_KEY, TABLE
 from itr_deploy.runtime.gallery.read import read_all, read_in_parts, stored_bytes
 from tests.support.files import largest_file, tree
@@ -265,6 +272,13 @@ def test_a_gallery_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "no such gallery" in refusal(Gallery.open, tmp_path / "absent")
     assert "no gallery in it" in refusal(Gallery.open, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("given", ["bundle/", Path("bundle")])
+def test_a_bundles_path_is_no_matcher(given: Any, filled: Gallery) -> None:
+    for use in (Gallery.create, Gallery.open):
+        with pytest.raises(UsageError, match=r"must be a Matcher, as Matcher.load returns"):
+            use(filled.path, given)
 
 
 def test_an_existing_gallery_is_not_made_again(filled: Gallery, matcher: Matcher) -> None:
