@@ -66,7 +66,7 @@ def compare_detector(
         return _Compared(plain, bundle, backend, picture).report(progress)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Compared:
     plain: PlainDetector
     bundle: DetectorBundle
