@@ -170,7 +170,15 @@ print("loaded:", sorted(new & {"numpy", "torch", "lancedb", "pyarrow", "onnxrunt
 
 VERBS = [
     *("bench", "build_engine", "cascade", "check", "convert", "doctor", "ensemble", "evaluate"),
-    *("export", "export_reranker", "index", "index_bank", "index_coarse", "inspect"),
+    *(
+        "export",
+        "export_regions",
+        "export_reranker",
+        "index",
+        "index_bank",
+        "index_coarse",
+        "inspect",
+    ),
     *("profile_routes", "search", "tune", "verify"),
 ]
 OBJECTS = [
@@ -217,7 +225,7 @@ PUBLIC_METHODS = {
         "attribute_confidence", "attributes", "boxes", "class_confidence", "classes", "enough",
         "features", "picture_size",
     },
-    "Detector": {"detect", "feature_dim", "load", "regions", "stream"},
+    "Detector": {"detect", "feature_dim", "images", "load", "regions", "stream"},
     "Encoded": {
         "blocks", "embedding", "encoding_id", "modality", "places", "stored_as", "take",
     },

@@ -22,7 +22,7 @@ from itr_deploy.models.registry import FAMILIES, RERANKERS, Family
 PRINTING = {"as_json", "verbose", "quiet", "log_format"}
 COMPUTING = {"threads", "follow_links"}
 """Options whose callbacks set what the library reads from the environment."""
-TOLD = {"progress", "on_check", "bar"}
+TOLD = {"progress", "on_check", "bar", "tell"}
 """What the library tells of its progress."""
 
 OTHERWISE = {
@@ -87,6 +87,11 @@ def test_a_re_rankers_options_have_the_published_defaults(family: Any) -> None:
     assert own == set(_parameters(itr_deploy.export_reranker)) - TOLD - {"family"}
     rows = (parameters["rows_text_to_image"].default, parameters["rows_image_to_text"].default)
     assert (parameters["heads"].default, rows) == (family.heads, family.rows)
+
+
+def test_the_options_of_a_detectors_export_are_its_functions_arguments() -> None:
+    given, taken = (set(_parameters(f)) for f in (export.regions, itr_deploy.export_regions))
+    assert given - PRINTING - COMPUTING == taken - TOLD
 
 
 def _parameters(function: Any) -> dict[str, inspect.Parameter]:
