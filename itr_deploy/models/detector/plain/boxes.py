@@ -50,7 +50,7 @@ def kept_apart(
     """
     order = torch.sort(scores, descending=True, stable=True).indices
     left = order
-    kept = []
+    kept: list[Tensor] = []
     while len(left) and len(kept) != most:
         best, left = left[0], left[1:]
         kept.append(best)
