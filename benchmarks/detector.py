@@ -5,7 +5,8 @@
 
 Published sizes. Without a checkpoint the weights are random: times are those of any, but what fewer
 proposals do to the regions is a trained detector's to say. In one run, in turn: each stage of a
-bundle as it is run (numpy and ONNX Runtime), and of the published program in PyTorch.
+bundle as it is run (numpy and ONNX Runtime), and of the published program in PyTorch. Processor
+seconds, of all threads together, are what a machine that does other work too changes least.
 """
 
 from __future__ import annotations
@@ -52,21 +53,26 @@ STAGES = ("prepare", "dense graph", "proposals", "regions graph", "selection")
 
 
 class Clock:
-    """Seconds of each stage, round by round."""
+    """Seconds of each stage, and of the processor, round by round."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, list[float]] = {stage: [] for stage in STAGES}
+        self.seconds: dict[str, list[tuple[float, float]]] = {stage: [] for stage in STAGES}
 
     def __call__(self, stage: str, work: Callable[[], T]) -> T:
         """What some work gives; its time is the stage's."""
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         found = work()
-        self.seconds[stage].append(time.perf_counter() - began)
+        took = (time.perf_counter() - began, time.process_time() - used)
+        self.seconds[stage].append(took)
         return found
 
-    def median(self, stage: str) -> float:
-        """Seconds of a stage."""
-        return statistics.median(self.seconds[stage])
+    def medians(self) -> NDArray[np.float64]:
+        """Seconds, and processor seconds, of the stages and of their sum, ``[2, stages + 1]``."""
+        stages = [
+            [statistics.median(column) for column in zip(*self.seconds[stage], strict=True)]
+            for stage in STAGES
+        ]
+        return np.array([*stages, np.sum(stages, axis=0)]).T
 
 
 def main() -> None:
@@ -136,18 +142,18 @@ def _pictures(folder: Path | None, count: int) -> list[Pixels]:
 
 def _times(ours: Clock, theirs: Clock, picture: Pixels, proposals: int) -> Table:
     height, width = picture.shape[:2]
-    title = (
-        f"seconds a picture of {width} x {height}, {proposals} proposals, "
-        f"{default_threads()} threads"
+    threads = default_threads()
+    table = Table(
+        title=f"a picture of {width} x {height}, {proposals} proposals, {threads} thread(s)"
     )
-    table = Table(title=title)
     table.add_column("stage")
-    for name in ("bundle", "PyTorch", "PyTorch / bundle"):
-        table.add_column(name, justify="right")
-    rows = [(stage, ours.median(stage), theirs.median(stage)) for stage in STAGES]
-    rows.append(("a picture", sum(row[1] for row in rows), sum(row[2] for row in rows)))
-    for stage, own, other in rows:
-        table.add_row(stage, f"{own:.2f}", f"{other:.2f}", f"{other / own:.2f}")
+    for kind in ("s", "CPU s"):
+        for name in (f"bundle, {kind}", f"PyTorch, {kind}", "ratio"):
+            table.add_column(name, justify="right")
+    both = zip(ours.medians(), theirs.medians(), strict=True)
+    columns = [column for own, other in both for column in (own, other, other / own)]
+    for stage, *row in zip((*STAGES, "a picture"), *columns, strict=True):
+        table.add_row(stage, *(f"{value:.2f}" for value in row))
     return table
 
 
