@@ -7,6 +7,7 @@ import pytest
 from itr_deploy.bundle.modality import (
     DIRECTIONS,
     ENCODERS,
+    EXPLAIN,
     MATCHERS,
     MODALITIES,
     PREFILTERS,
@@ -42,5 +43,7 @@ def test_a_graph_that_scores_serves_the_queries_of_its_direction(roles: dict, ki
     assert {query_of(role): role for role in roles.values()} == dict(roles)
 
 
-def test_every_role_is_an_encoders_or_has_a_direction() -> None:
-    assert {role for role in get_args(GraphRole) if query_of(role) is None} == ENCODERS
+def test_every_role_has_a_direction_or_is_known_to_need_none() -> None:
+    of_a_detector = {"detector", "regions"}
+    without = {role for role in get_args(GraphRole) if query_of(role) is None}
+    assert without == {*ENCODERS, EXPLAIN, *of_a_detector}
