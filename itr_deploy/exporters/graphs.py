@@ -35,6 +35,11 @@ from itr_deploy.models.quantised import PRODUCT
 
 log = logging.getLogger(__name__)
 
+NOTHING_TO_ROUND = (
+    "quantize=%r (--quantize) changes nothing: no product with constant weights remains for a pair "
+    "of this model"
+)
+
 
 def traced_graphs(
     trained: TrainedMatcher,
@@ -63,6 +68,8 @@ def traced_graphs(
         progress(f"graph {spec.role}")
         yield spec, to_onnx(encoder, spec.inputs, spec.outputs, opset, precision)
     if not isinstance(deployed, DeployedMatcher):
+        if quantization is not None:
+            log.warning(NOTHING_TO_ROUND, quantization)
         return  # a dual encoder: its scores are products of the embeddings
     progress("what scores pairs, for both directions")
     model = _all_outputs(deployed, opset, precision, quantization)
@@ -93,11 +100,7 @@ def _all_outputs(
         module = Quantised(module)
     model = to_onnx(module, inputs, outputs, opset, precision)
     if quantization is not None and not any(n.op_type == PRODUCT for n in model.graph.all_nodes()):
-        log.warning(
-            "quantize=%r (--quantize) changes nothing: no product with constant weights remains "
-            "for a pair of this model",
-            quantization,
-        )
+        log.warning(NOTHING_TO_ROUND, quantization)
     return model
 
 

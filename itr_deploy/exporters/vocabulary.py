@@ -23,6 +23,9 @@ SPECIAL_PIECES = (PADDING, "[CLS]", "[SEP]", "[UNK]")
 PICKLES = (b"\x80", b"ccopy_reg\n", b"ccopyreg\n", b"c__main__\n", b"(i", b"(d", b"(l")
 """How a pickle begins, in any protocol that training programs used."""
 
+TORCH = b"\xfc\x9cF\xf9 j\xa8P"
+"""Of the number at the beginning of a checkpoint that is a pickle."""
+
 EXPECTED = "expected JSON with a 'word2idx' object"
 
 
@@ -109,15 +112,20 @@ def _stored(path: Path) -> bytes:
     """The bytes of a file.
 
     Raises:
-        CheckpointError: It cannot be read.
+        CheckpointError: It cannot be read, or is a checkpoint.
     """
     try:
         if path.exists() and not path.is_file():
             raise CheckpointError(f"{path}: a folder or a pipe, not a vocabulary; give a file")
-        return path.read_bytes()
+        content = path.read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(f"{path}: cannot read the vocabulary: {reason}") from error
+    if TORCH in content[:32]:
+        raise CheckpointError(
+            f"{path}: a PyTorch checkpoint, not a vocabulary; give the vocabulary of its training"
+        )
+    return content
 
 
 def _pickled(content: bytes, path: Path) -> dict[str, Any]:

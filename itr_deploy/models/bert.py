@@ -77,7 +77,10 @@ class BertSizes:
         try:
             content = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise CheckpointError(f"BERT's config is not JSON: {error}") from error
+            raise CheckpointError(
+                f"BERT's config is not JSON ({error}); give the bert_config.json of the training "
+                "as bert_config= (--bert-config)"
+            ) from error
         if not isinstance(content, dict) or "num_attention_heads" not in content:
             raise CheckpointError(
                 "BERT's config has no num_attention_heads; expected the bert_config.json that the "

@@ -79,9 +79,8 @@ def test_ids_choose_and_order_the_images(tmp_path: Path) -> None:
     [
         (["1000", "7", "8"], "2 of 3 ids are not in .*r.tsv, the first on line 2: '7'; .*'1000'"),
         (["1000", "1000"], "id '1000' is there twice"),
-        ([], r"ids.txt: no ids in it"),
         (["1000", "", "999"], "line 2 is blank"),
-        ([], "there are no images"),
+        ([], "no ids in it; give one a line"),
     ],
 )
 def test_ids_that_do_not_fit_are_refused(ids: list[str], said: str, tmp_path: Path) -> None:

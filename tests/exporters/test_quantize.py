@@ -18,7 +18,7 @@ from itr_deploy.errors import BundleError
 from itr_deploy.exporters.graphs import traced_graphs
 from itr_deploy.models.registry import DEFAULT_OPSET, Family
 from itr_deploy.runtime.backends import open_backend
-from tests.families.toys import VECTORS, WORDS_ONLY, write_checkpoint
+from tests.families.toys import DUAL, VECTORS, WORDS_ONLY, write_checkpoint
 from tests.support.command import itr_deploy
 from tests.support.dime import GATES, I2T
 from tests.support.exports import Bundles, export
@@ -141,7 +141,7 @@ def test_what_families_keep_in_full_precision_is_not_rounded(bundles: Bundles) -
     assert 1e-6 < errors["match_text_to_image gates_layer1"] < 2e-2
 
 
-@pytest.mark.parametrize(("family", "told"), [(VECTORS, False), (WORDS_ONLY, True)])
+@pytest.mark.parametrize(("family", "told"), [(VECTORS, False), (WORDS_ONLY, True), (DUAL, True)])
 def test_where_no_product_is_left_to_round_it_is_told(
     family: Family, told: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

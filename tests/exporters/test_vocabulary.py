@@ -142,6 +142,7 @@ def test_a_word_that_the_program_appends_must_be_among_the_embeddings_rows(tmp_p
         (b"[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n", ("word pieces of a BERT", "word2idx")),
         (b"\x1f\x8b\x08rest", ("gzip", "gunzip -c")),
         (b"PK\x03\x04rest", ("zip archive", "unpack")),
+        (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80", ("a PyTorch checkpoint",)),
         ("<pad>\n<start>\n<end>\n<unk>\ncaf\xe9".encode("latin-1"), ("UTF-8", "byte 29")),
         (utf("utf-8", {"word2idx": {w: n + 1 for w, n in WORDS.items()}}), ("from 1 to 40",)),
         (utf("utf-8", {"words": WORDS}), ("JSON of 1 entries", "'words'", "word2idx")),

@@ -356,6 +356,11 @@ def test_the_options_that_decide_scores_are_read_from_the_checkpoint() -> None:
     assert json.loads(json.dumps(scalars)) == scalars
 
 
+def test_a_config_of_a_bert_does_not_go_with_a_bigru() -> None:
+    with pytest.raises(CheckpointError, match=r"read by a BiGRU, and bert_config= .* is of a BERT"):
+        read_model(WORDS.checkpoint, RAGGED.bert_config)
+
+
 @ALL
 def test_what_the_weights_show_may_be_missing_among_the_options(
     case: GoldenCase, tmp_path: Path

@@ -181,6 +181,11 @@ class _Options:
             )
         if kinds == [bert.PREFIX]:
             return bert.checked_sizes(weights, bert_config, source=self._source)
+        if bert_config:
+            raise CheckpointError(
+                f"{self._source}: its texts are read by a BiGRU, and bert_config= (--bert-config) "
+                "is of a BERT; leave it out, or give the checkpoint that it belongs to"
+            )
         rows, width = self._shape(weights, "embed.weight", 2)
         layers = len([key for key in weights if re.fullmatch(r"rnn\.weight_ih_l\d+", key)])
         return Words(
