@@ -26,7 +26,6 @@ from itr_deploy import Matcher, Retriever
 from itr_deploy.benchmarking.random_items import RandomItems
 from itr_deploy.benchmarking.synthetic import synthetic_gallery
 
-
 REST = 0.1
 """Seconds before each measurement: the threads of a product of matrices and of ONNX Runtime wait
 awake for a while and would slow whatever comes next, which is the search of the round after."""

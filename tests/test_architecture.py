@@ -217,7 +217,7 @@ PUBLIC_METHODS = {
         "attribute_confidence", "attributes", "boxes", "class_confidence", "classes", "enough",
         "features", "picture_size",
     },
-    "Detector": {"detect", "feature_dim", "load", "regions", "stream"},
+    "Detector": {"detect", "feature_dim", "images", "load", "regions", "stream"},
     "Encoded": {
         "blocks", "embedding", "encoding_id", "modality", "places", "stored_as", "take",
     },

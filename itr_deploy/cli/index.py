@@ -27,7 +27,7 @@ from itr_deploy.cli.options import (
     Verbose,
 )
 from itr_deploy.cli.output import print_json
-from itr_deploy.cli.progress import counted, steps
+from itr_deploy.cli.progress import counted, steps, told
 from itr_deploy.errors import InputError, UsageError
 
 app = typer.Typer(add_completion=False)
@@ -48,15 +48,30 @@ def index(
     pictures: Annotated[
         Path | None,
         typer.Option(
-            help="Directory of pictures, for a bundle whose model starts from pixels; their ids "
-            "are their paths relative to it."
+            help="Directory of pictures, for a bundle whose model starts from pixels, or with "
+            "--detector; their ids are their paths relative to it."
+        ),
+    ] = None,
+    detector: Annotated[
+        Path | None,
+        typer.Option(
+            help="Bundle of the region detector that the model was trained with, which finds the "
+            "regions of --pictures."
+        ),
+    ] = None,
+    proposals: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Proposals that the detector looks at in a picture; the time is proportional. "
+            "By default as it was exported, mostly 300; fewer change which regions are found.",
         ),
     ] = None,
     skip_broken: Annotated[
         bool,
         typer.Option(
             "--skip-broken",
-            help="Exit with 0 although pictures cannot be decoded. They are named and left out in "
+            help="Exit with 0 although pictures cannot be used. They are named and left out in "
             "any case.",
         ),
     ] = False,
@@ -119,11 +134,14 @@ def index(
     result: dict[str, Any] = {}
     broken: Mapping[str, str] = {}
     if not nothing:
-        with counted(f"indexing {modality}s" if pictures is None else "indexing pictures") as tell:
+        label = f"indexing {modality}s" if pictures is None else "indexing pictures"
+        with counted(label) as advance:
             indexed = itr_deploy.index(
                 bundle,
                 data=data,
                 pictures=pictures,
+                detector=detector,
+                proposals=proposals,
                 output=output,
                 split=split,
                 modality=modality,
@@ -135,7 +153,8 @@ def index(
                 lock_timeout=lock_timeout,
                 device=device,
                 backend=backend,
-                progress=tell,
+                progress=advance,
+                tell=told,
             )
         result, broken = indexed.to_json(), indexed.broken
     elif coarse_index:
@@ -154,8 +173,9 @@ def index(
     for why in broken.values():
         log.warning("left out: %s", why)
     if broken and not skip_broken:
+        use = "decoded" if detector is None else "used"
         raise InputError(
-            f"{len(broken)} of {len(broken) + result['added']} pictures cannot be decoded and are "
+            f"{len(broken)} of {len(broken) + result['added']} pictures cannot be {use} and are "
             "not in the gallery; mend or remove them, or accept it with --skip-broken"
         )
 

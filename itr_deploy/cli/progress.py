@@ -123,6 +123,12 @@ def phase_bars() -> Iterator[Callable[[str, int, int], None]]:
         yield show
 
 
+def told(line: str) -> None:
+    """Show a line beside the progress, such as how long it will take."""
+    check_interrupted()
+    _tell(_console(), line)
+
+
 def progress_bar() -> Progress:
     """Bars with count, rate and time left."""
     from rich.progress import (

@@ -39,8 +39,8 @@ def search(
     image: Annotated[
         Path | None,
         typer.Option(
-            help="Search with this picture, if the bundle's model starts from pixels; else with "
-            "the regions in this .npy file, of one image or of several."
+            help="Search with this picture, if the bundle's model starts from pixels or with "
+            "--detector; else with the regions in this .npy file, of one image or of several."
         ),
     ] = None,
     k: Annotated[
@@ -83,6 +83,13 @@ def search(
     bank_neighbours: Annotated[
         Path | None, typer.Option(help="The same of the bank's items.")
     ] = None,
+    detector: Annotated[
+        Path | None,
+        typer.Option(
+            help="Bundle of the region detector that finds the regions of a picture given by "
+            "--image, for a model that takes regions."
+        ),
+    ] = None,
     device: Device = "cpu",
     backend: Backend = "auto",
     threads: Threads = None,
@@ -116,6 +123,7 @@ def search(
         bank=bank,
         gallery_neighbours=gallery_neighbours,
         bank_neighbours=bank_neighbours,
+        detector=detector,
         device=device,
         backend=backend,
         **widths,

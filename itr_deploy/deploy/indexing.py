@@ -17,6 +17,8 @@ from itr_deploy.bundle.staging import check_output, staged_directory
 from itr_deploy.errors import GalleryError, InputError, UsageError
 from itr_deploy.evaluation.data.metadata import metadata_columns
 from itr_deploy.evaluation.data.split import read_images, read_split
+from itr_deploy.runtime.detector.detector import Detector
+from itr_deploy.runtime.detector.images import DetectedImages
 from itr_deploy.runtime.encoding.pictures import CheckedPictures
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.coarse_index import FROM
@@ -25,7 +27,7 @@ from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT, replacing
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.pictures.folder import picture_files
 from itr_deploy.runtime.rerank.store import FOLDER, is_store
-from itr_deploy.values import FLAG, FUNCTION, PATH, SECONDS, TEXT, checked, choice
+from itr_deploy.values import FLAG, FUNCTION, PATH, SECONDS, TEXT, checked, choice, whole
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,8 @@ class Indexed:
     bundle=PATH,
     data=PATH,
     pictures=PATH,
+    detector=PATH,
+    proposals=whole(1),
     output=PATH,
     split=TEXT,
     modality=choice(Modality),
@@ -71,12 +75,15 @@ class Indexed:
     device=TEXT,
     backend=TEXT,
     progress=FUNCTION,
+    tell=FUNCTION,
 )
 def index(
     bundle: str | Path,
     *,
     data: str | Path | None = None,
     pictures: str | Path | None = None,
+    detector: str | Path | None = None,
+    proposals: int | None = None,
     output: str | Path,
     split: str = "test",
     modality: Modality = "image",
@@ -89,18 +96,23 @@ def index(
     device: str = "cpu",
     backend: str = "auto",
     progress: Callable[[int, int], None] = lambda done, total: None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Indexed:
     """Encode a split's images or captions, or a folder's pictures, with a bundle into a gallery.
 
     A new gallery appears only when it is complete. Captions get the columns ``text`` and
-    ``image_id``. A picture that cannot be decoded is left out, and named in the result.
+    ``image_id``. A picture that cannot be used is left out, and named in the result. With a
+    detector, the regions' boxes and the pictures' sizes are stored too.
 
     Args:
         bundle: The bundle's directory.
         data: Directory with ``{split}_ims.npy`` or ``_feat.npy``, ``_ids.txt`` if the images have
             ids, and for captions ``_caps.txt``.
-        pictures: Directory of pictures instead, for a bundle whose model starts from pixels; the
-            ids are their paths relative to it.
+        pictures: Directory of pictures instead, for a bundle whose model starts from pixels, or
+            with ``detector``; the ids are their paths relative to it.
+        detector: The bundle of the region detector that the model was trained with, for a model
+            that takes regions.
+        proposals: How many proposals the detector looks at in a picture, see `Detector.regions`.
         output: Directory of the gallery to make or, with ``append``, to extend.
         split: Name of the split.
         modality: Whether to index its images or its captions.
@@ -114,6 +126,7 @@ def index(
         device: ``"cpu"`` or ``"cuda"``.
         backend: The backend that runs the graphs, see `Matcher.load`.
         progress: Called with the number of items encoded so far and the total.
+        tell: Called with a line on how long a detector will take, by the first pictures.
 
     Raises:
         BundleError: The bundle is damaged.
@@ -123,7 +136,7 @@ def index(
         InputError: The data or the metadata cannot be used; the message says why.
         OutputError: The output exists, or writing fails.
         UsageError: Both ``force`` and ``append`` were given, or not exactly one of ``data`` and
-            ``pictures``, or the bundle's model does not start from pixels.
+            ``pictures``, or pictures for a model that takes regions and no detector.
     """
     if (data is None) == (pictures is None):
         raise UsageError("give data= (--data) or pictures= (--pictures), one of them")
@@ -132,10 +145,17 @@ def index(
             "force=True (--force) replaces a gallery and append=True (--append) extends it; "
             "give one"
         )
+    if detector is not None and pictures is None:
+        raise UsageError("detector= (--detector) is for pictures; give pictures= (--pictures)")
+    if proposals is not None and detector is None:
+        raise UsageError("proposals= (--proposals) are a detector's; give detector= (--detector)")
     output = Path(output)
     if not append:
         check_output(output, force=force, replaceable=is_gallery, kind="gallery")
-    matcher = Matcher.load(bundle, device=device, backend=backend)
+    finder = None
+    if detector is not None:
+        finder = Detector.load(detector, device=device, proposals=proposals)
+    matcher = Matcher.load(bundle, device=device, backend=backend, detector=finder)
     if pictures is not None:
         ids, items, columns = _pictures(matcher, Path(pictures), modality)
     else:
@@ -145,13 +165,14 @@ def index(
     if metadata is not None:
         columns |= metadata_columns(Path(metadata), ids, taken=list(columns))
 
-    def tell(done: int) -> None:
+    def advance(done: int) -> None:
         progress(done, len(ids))
 
     if append:
         existing = Gallery.open(output, matcher, lock_timeout=lock_timeout)
         _check_extended(existing, modality, storage)
-        existing.add(ids, items, columns, tell)
+        _tell_time(items, tell)
+        existing.add(ids, items, columns, advance)
         _check_any(items, len(ids))
     else:
         last = f"{TABLE}.lance"
@@ -160,14 +181,15 @@ def index(
         )
         with replacing(output, lock_timeout) if force else nullcontext(), staged as root:
             made = Gallery.create(root, matcher, modality, storage)
-            made.add(ids, items, columns, tell)
+            _tell_time(items, tell)
+            made.add(ids, items, columns, advance)
             _check_any(items, len(ids))
     gallery = Gallery.open(output, matcher, lock_timeout=lock_timeout)
     if coarse_index or (coarse_index is None and gallery.count() >= FROM):
         log.info("%s: building the coarse index", output)
         gallery.build_coarse_index()
     broken = {}
-    if isinstance(items, CheckedPictures):
+    if isinstance(items, (CheckedPictures, DetectedImages)):
         broken = {ids[number]: why for number, why in items.broken.items()}
     return _indexed(gallery, len(ids) - len(broken), broken)
 
@@ -239,25 +261,51 @@ def _pictures(
     """Ids and items of a folder's pictures."""
     if modality != "image":
         raise UsageError("pictures= (--pictures) are images; leave modality= (--modality) out")
-    if not matcher.bundle.manifest.images.pictures:
+    about, detector = matcher.bundle.manifest.images, matcher.detector
+    if not about.pictures and detector is None:
         raise UsageError(
-            f"{matcher.bundle.path}: its model takes features of regions, not pictures; give "
-            "data= (--data) with features, or a bundle of a model that starts from pixels"
+            f"{matcher.bundle.path}: its model takes features of regions, not pictures; give the "
+            "region detector that it was trained with, detector= (--detector), or data= (--data) "
+            "with features, or a bundle of a model that starts from pixels"
         )
     files = picture_files(root)
-    ids = list(files)
-    return ids, CheckedPictures(list(files.values()), names=ids, skip_broken=True), {}
+    ids, given = list(files), list(files.values())
+    if detector is None:
+        return ids, CheckedPictures(given, names=ids, skip_broken=True), {}
+    return ids, DetectedImages(detector, about, given, names=ids, skip_broken=True), {}
+
+
+def _tell_time(items: Any, tell: Callable[[str], None]) -> None:
+    """Say how long a detector will take, by the first pictures."""
+    if not isinstance(items, DetectedImages):
+        return
+    seconds = items.seconds_a_picture()
+    if seconds is not None:
+        whole = lasting(seconds * len(items))
+        tell(f"regions of {len(items):,} pictures: {seconds:.2g} s each, {whole} in all")
+
+
+def lasting(seconds: float) -> str:
+    """A duration in words, to two units at most: "3 h 20 min"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "days"), (hours, "h"), (minutes, "min"), (rest, "s")]
+    first = next((place for place, (count, _) in enumerate(parts) if count), len(parts) - 1)
+    shown = [f"{count} {unit}" for count, unit in parts[first : first + 2] if count]
+    return " ".join(shown) or "less than a second"
 
 
 def _check_any(items: Any, count: int) -> None:
-    """Refuse a folder without a single picture that can be decoded.
+    """Refuse a folder without a single picture that can be used.
 
     Raises:
         InputError: There is none.
     """
-    if isinstance(items, CheckedPictures) and len(items.broken) == count:
+    if isinstance(items, (CheckedPictures, DetectedImages)) and len(items.broken) == count:
+        use = "decoded" if isinstance(items, CheckedPictures) else "used"
         first = next(iter(items.broken.values()))
-        raise InputError(f"none of {count} pictures can be decoded, such as {first}")
+        raise InputError(f"none of {count} pictures can be {use}, such as {first}")
 
 
 def _indexed(

@@ -35,6 +35,7 @@ SHOWN_WORDS = 10
     bank=PATH,
     gallery_neighbours=PATH,
     bank_neighbours=PATH,
+    detector=PATH,
     device=TEXT,
     backend=TEXT,
 )
@@ -52,6 +53,7 @@ def search(
     bank: str | Path | None = None,
     gallery_neighbours: str | Path | None = None,
     bank_neighbours: str | Path | None = None,
+    detector: str | Path | None = None,
     device: str = "cpu",
     backend: str = "auto",
 ) -> list[Hits]:
@@ -65,7 +67,7 @@ def search(
         queries: Texts.
         gallery: The gallery.
         image: Regions ``[R, Di]`` or ``[N, R, Di]`` instead of texts, or a .npy file of them; for a
-            model of pixels a picture, see `Retriever.search`.
+            model of pixels, or with ``detector``, a picture, see `Retriever.search`.
         k: Hits per query.
         where: SQL over the gallery's columns, for example ``"split = 'test'"``.
         candidates: Width of the shortlist, None for every item; the bundle's by default.
@@ -75,6 +77,7 @@ def search(
         gallery_neighbours: For ``rerank`` with your own similarity within a modality: an .npz file
             for the gallery's items.
         bank_neighbours: The same for the bank's items.
+        detector: The bundle of the region detector that finds the regions of ``image``.
         device: ``"cpu"`` or ``"cuda"``.
         backend: The backend that runs the graphs, see `Matcher.load`.
 
@@ -94,6 +97,8 @@ def search(
         given is not None for given in (bank, gallery_neighbours, bank_neighbours)
     ):
         raise UsageError("bank= and the neighbours are for re-ranking; give rerank=True (--rerank)")
+    if detector is not None and image is None:
+        raise UsageError("detector= (--detector) is for a picture; give image= (--image)")
     check_texts(texts)
     retriever = Retriever.load(
         bundle,
@@ -103,6 +108,7 @@ def search(
         bank=bank,
         gallery_neighbours=gallery_neighbours,
         bank_neighbours=bank_neighbours,
+        detector=detector,
     )
     if retriever.gallery.count() == 0:
         raise GalleryError(f"{gallery}: the gallery is empty; add items with itr-deploy index")
@@ -113,10 +119,17 @@ def search(
     if image is None:
         return retriever.search(texts, k, where, **how)
     given = image
-    if isinstance(image, (str, Path)) and not retriever.matcher.bundle.manifest.images.pictures:
+    if isinstance(image, (str, Path)) and not _is_picture(Path(image), retriever):
         given = read_regions(image)
     found = retriever.search(image=given, k=k, where=where, **how)
     return found if isinstance(found, list) else [found]
+
+
+def _is_picture(path: Path, retriever: Retriever) -> bool:
+    """Whether a file is a picture for this search, and no array of regions."""
+    if retriever.matcher.bundle.manifest.images.pictures:
+        return True
+    return retriever.matcher.detector is not None and path.suffix.lower() != ".npy"
 
 
 def read_regions(path: str | Path) -> Any:

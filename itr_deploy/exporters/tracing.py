@@ -12,11 +12,13 @@ from typing import Any
 import onnx_ir as ir
 import onnxscript.optimizer
 import torch
+import torch._dynamo.config
 from torch import Tensor, nn
 
 from itr_deploy.bundle.manifest import Precision
 from itr_deploy.exporters.modules import InPrecision
 from itr_deploy.exporters.specs import GraphTensor
+from itr_deploy.exporters.translating import translated
 
 LARGEST_CONSTANT = 1 << 31
 """Constant folding stops at weights of this many bytes; everything smaller is folded."""
@@ -52,20 +54,19 @@ def to_onnx(
         for entry in inputs
         for tensor in ((entry,) if isinstance(entry, GraphTensor) else entry)
     ]
-    with _quiet(), _no_garbage_collection(), torch.no_grad():
-        program = torch.onnx.export(
+    with _quiet(), _no_garbage_collection(), _no_cache(), torch.no_grad():
+        program = torch.export.export(
             InPrecision(module, precision).eval(),
             tuple(_nested(entry, _example) for entry in inputs),
-            dynamo=True,
+            dynamic_shapes={"inputs": tuple(_nested(entry, _dynamic) for entry in inputs)},
+            strict=False,
+        )
+        model = translated(
+            program,
             opset_version=opset,
             input_names=[tensor.name for tensor in flat],
             output_names=[tensor.name for tensor in outputs],
-            dynamic_shapes={"inputs": tuple(_nested(entry, _dynamic) for entry in inputs)},
-            optimize=False,  # done below with larger constants; a second pass would double the time
-            verbose=False,
         )
-        assert program is not None
-        model = program.model
         onnxscript.optimizer.optimize(
             model, input_size_limit=LARGEST_CONSTANT, output_size_limit=LARGEST_CONSTANT
         )
@@ -117,6 +118,13 @@ def _no_garbage_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+@contextlib.contextmanager
+def _no_cache() -> Iterator[None]:
+    """Disable the cache of results: with dynamic shapes, a look-up takes longer than computing."""
+    with torch._dynamo.config.patch(fake_tensor_cache_enabled=False):
+        yield
 
 
 @contextlib.contextmanager

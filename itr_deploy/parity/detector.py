@@ -32,7 +32,7 @@ Arrays = Mapping[str, NDArray[np.float32]]
 SAME = 0.9
 """Intersection over union from which two boxes are one region."""
 
-LOST: Mapping[Precision, float] = {"float32": 0.1, "float16": 0.2, "bfloat16": 0.5}
+LOST: Mapping[Precision, float] = {"float32": 0.1, "float16": 0.2, "bfloat16": 0.3}
 """Share of a picture's regions that a bundle need not find again."""
 
 TURNED: Mapping[Precision, float] = {"float32": 1e-3, "float16": 1e-2, "bfloat16": 5e-2}
@@ -108,7 +108,10 @@ class _Compared:
             yield compare(name, [(size, got[name], reference)], allowed)
 
     def _regions(self, got: Arrays, expected: Heads) -> Iterator[Comparison]:
-        """The regions' graph's outputs for the plain program's own map and proposals."""
+        """The regions' graph's outputs for the plain program's own map and proposals.
+
+        In half precision a region may take another class's vector, from which its attributes jump.
+        """
         references = {
             "features": expected.features,
             "class_probabilities": expected.classes,
@@ -118,8 +121,9 @@ class _Compared:
         for name, reference in references.items():
             if reference is not None:
                 pair = (f"{len(reference)} regions", got[name], reference.numpy())
+                jumps = name == "attribute_probabilities" and self._precision != "float32"
                 title = "deltas of regions" if name == "deltas" else name
-                yield compare(title, [pair], DEFAULTS[self._precision])
+                yield compare(title, [pair], None if jumps else DEFAULTS[self._precision])
 
     def _batched(self, image: NDArray[np.float32], alone: Arrays) -> Iterator[Comparison]:
         """A picture in a batch with its mirror image, and alone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -15,6 +16,8 @@ from itr_deploy.bundle.modality import PREFILTERS, Modality
 from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.runtime.backends import Backend, open_backend
 from itr_deploy.runtime.cpus import available_cores
+from itr_deploy.runtime.detector.detector import BACKEND, Detector
+from itr_deploy.runtime.detector.images import check_fits
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.encoding.images import Unencoded
 from itr_deploy.runtime.encoding.sources import ImageSource, TextSource, source
@@ -40,9 +43,8 @@ little from what it gathers, which should therefore still be in the cache (docs/
 
 ALL = slice(None)
 
-BACKEND = satisfying(
-    "a backend or the name of one",
-    lambda value: isinstance(value, str) or hasattr(value, "run_all"),
+DETECTOR = satisfying(
+    "a path or a Detector", lambda value: isinstance(value, (str, os.PathLike, Detector))
 )
 
 
@@ -53,6 +55,7 @@ class Matcher(OneProcess):
         scorer: Scores encoded pairs.
         prefilter: Scores pairs with the bundle's prefilter; None if it has none.
         projection: Transforms a query's coarse embedding before the shortlist.
+        detector: Finds regions in pictures, for a model that takes regions; None without one.
 
     Examples:
         >>> matcher = Matcher.load("bundle/")
@@ -62,9 +65,16 @@ class Matcher(OneProcess):
     """
 
     def __init__(
-        self, bundle: Bundle, backend: Backend, memory_budget: int = DEFAULT_BUDGET
+        self,
+        bundle: Bundle,
+        backend: Backend,
+        memory_budget: int = DEFAULT_BUDGET,
+        detector: Detector | None = None,
     ) -> None:
         """Assemble a matcher from its parts; `load` is the usual way."""
+        if detector is not None:
+            check_fits(detector, bundle.manifest.images, str(bundle.path))
+        self.detector = detector
         self.bundle = bundle
         self.backend = backend
         self.memory_budget = memory_budget
@@ -88,7 +98,7 @@ class Matcher(OneProcess):
         return f"<Matcher {family} {str(self.bundle.path)!r}, {self.backend.description}>"
 
     @classmethod
-    @checked(bundle=PATH, device=TEXT, memory_budget=whole(0), backend=BACKEND)
+    @checked(bundle=PATH, device=TEXT, memory_budget=whole(0), backend=BACKEND, detector=DETECTOR)
     def load(
         cls,
         bundle: str | Path,
@@ -96,6 +106,8 @@ class Matcher(OneProcess):
         threads: int | None = None,
         memory_budget: int = DEFAULT_BUDGET,
         backend: str | Backend = "auto",
+        *,
+        detector: str | Path | Detector | None = None,
     ) -> Matcher:
         """Open a bundle for scoring.
 
@@ -109,20 +121,25 @@ class Matcher(OneProcess):
                 see `open_backend`; or a backend made for this bundle, such as
                 ``TensorRTBackend(read_bundle(path), workers=4, cuda_graphs=True)``, in which case
                 ``device`` and ``threads`` are ignored.
+            detector: A region detector, or the path of its bundle, which ``device`` and ``threads``
+                then hold for too. With it, images may be given as pictures.
 
         Raises:
             BundleError: The bundle is missing or damaged.
+            InputError: The detector does not go with the model.
             EngineError: The bundle has no engines for the backend asked for.
             SetupError: A library or the device is missing.
             UsageError: The device or backend is unknown.
         """
         opened = read_bundle(bundle)
         check_consistent(opened)
+        if detector is not None and not isinstance(detector, Detector):
+            detector = Detector.load(detector, device, threads)
         if isinstance(backend, str):
             backend = open_backend(opened, device, backend, threads)
         made = (opened.manifest.family, opened.manifest.precision)
         log.info("%s: %s, %s, runs by %s", opened.path, *made, backend.description)
-        return cls(opened, backend, memory_budget)
+        return cls(opened, backend, memory_budget, detector)
 
     @property
     def text(self) -> TextProcessor:
@@ -152,7 +169,9 @@ class Matcher(OneProcess):
         return TextSource(self, (token_ids, lengths)).encode(ALL)
 
     def encode_images(self, images: Unencoded) -> Encoded:
-        """Encode images, given by region features or, for a model of pixels, as pictures.
+        """Encode images, given by region features or as pictures.
+
+        Pictures are for a model of pixels, or for one of regions with a detector.
 
         Args:
             images: Regions ``[N, R, Di]``; a list of ``[R_i, Di]``, for images of different numbers

@@ -12,12 +12,13 @@ from typing import Final, overload
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.errors import BundleError, InputError, UsageError
 from itr_deploy.runtime.backends import Backend
+from itr_deploy.runtime.detector.detector import BACKEND, Detector
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.encoding.images import Unencoded, several_images
 from itr_deploy.runtime.forks import OneProcess
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.hits import Hits
-from itr_deploy.runtime.matcher import BACKEND, Matcher
+from itr_deploy.runtime.matcher import DETECTOR, Matcher
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists, QueryNeighbours
 from itr_deploy.runtime.rerank.reranking import Reranking, check_bank, no_bank
 from itr_deploy.runtime.search.cached import SearcherCache
@@ -95,6 +96,7 @@ class Retriever(OneProcess):
         bank=_GALLERY,
         gallery_neighbours=_LISTS,
         bank_neighbours=_LISTS,
+        detector=DETECTOR,
     )
     def load(
         cls,
@@ -109,6 +111,7 @@ class Retriever(OneProcess):
         bank: str | Path | Gallery | None = None,
         gallery_neighbours: str | Path | NeighbourLists | None = None,
         bank_neighbours: str | Path | NeighbourLists | None = None,
+        detector: str | Path | Detector | None = None,
     ) -> Retriever:
         """Open a bundle and a gallery made with it.
 
@@ -129,6 +132,7 @@ class Retriever(OneProcess):
             gallery_neighbours: The nearest neighbours of every item of the gallery, for re-ranking
                 with a similarity of your own; an ``.npz`` file or the lists read from it.
             bank_neighbours: The same for the bank.
+            detector: Finds regions in pictures that are given as ``image=``, see `Matcher.load`.
 
         Raises:
             BundleError: The bundle is missing or damaged, or has no re-ranker for the bank.
@@ -140,7 +144,9 @@ class Retriever(OneProcess):
             UsageError: The device or backend is unknown, or neighbour lists are given without a
                 bank.
         """
-        matcher = Matcher.load(bundle, device=device, threads=threads, backend=backend)
+        matcher = Matcher.load(
+            bundle, device=device, threads=threads, backend=backend, detector=detector
+        )
         if not isinstance(gallery, Gallery):
             gallery = Gallery.open(gallery, matcher)
         reranking = None
@@ -214,9 +220,10 @@ class Retriever(OneProcess):
             where: Conditions on the gallery's columns that an item must satisfy, in the part of
                 SQL that docs/guides/search.md states. It may come from anybody.
             image: Regions ``[R, Di]`` of one image, or of several: ``[N, R, Di]``, a list of
-                ``[R_i, Di]``, or `Regions` of one or several; for a gallery of texts. For a bundle
-                whose model starts from pixels, a picture or a list of them: a path, a file's
-                content in bytes, an image of Pillow's, or ``uint8 [H, W, 3]``.
+                ``[R_i, Di]``, or `Regions` of one or several; for a gallery of texts. With a
+                detector, or for a bundle whose model starts from pixels, a picture or a list of
+                them: a path, a file's content in bytes, an image of Pillow's, or
+                ``uint8 [H, W, 3]``.
             candidates: Items that the matcher scores per query, never fewer than ``k``; None
                 scores every item. By default the bundle's pipeline decides. Means nothing for a
                 dual encoder, which has no matcher, and a warning says so.
@@ -334,5 +341,7 @@ class Retriever(OneProcess):
             single = isinstance(query, str)
             return self.matcher.encode_texts([query] if isinstance(query, str) else query), single
         assert image is not None
-        images, single = several_images(image, self.matcher.bundle.manifest.images)
+        images, single = several_images(
+            image, self.matcher.bundle.manifest.images, self.matcher.detector
+        )
         return self.matcher.encode_images(images), single

@@ -55,6 +55,16 @@ class RegionCase:
         return self.folder / self.options["checkpoint"]
 
     @property
+    def export_words(self) -> tuple[object, ...]:
+        """What ``itr-deploy export`` takes, but for its output."""
+        if self.dialect == "frcnn-vg":
+            config = ("--config", self.folder / "config.yaml")
+            return "regions", "--checkpoint", self.checkpoint, *config
+        sides = ("--shortest-side", self.sides.shortest, "--longest-side", self.sides.longest)
+        counts = ("--considered", self.proposals.considered, "--proposals", self.proposals.kept)
+        return "regions", "--checkpoint", self.checkpoint, *sides, *counts
+
+    @property
     def pictures(self) -> list[Path]:
         return [self.folder / name for name in self.options["pictures"]]
 

@@ -27,7 +27,7 @@ class DetectorGraph(nn.Module):
         super().__init__()
         self.config = network.config
         self.backbone = folded(network.backbone)
-        self.backbone.stem.pool = EvenPooling()
+        self.backbone.get_submodule("stem").add_module("pool", EvenPooling())
         head = network.proposal_generator.rpn_head
         self.conv = head.conv
         self.scores = _objectness(network)

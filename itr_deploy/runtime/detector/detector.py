@@ -13,6 +13,7 @@ import numpy as np
 
 from itr_deploy.bundle.detector import Selection
 from itr_deploy.bundle.detector_consistency import check_detector
+from itr_deploy.bundle.manifest import ImageItems
 from itr_deploy.bundle.store import DetectorBundle, read_detector_bundle
 from itr_deploy.errors import InputError, UsageError
 from itr_deploy.runtime.backends import Backend, open_backend
@@ -21,6 +22,7 @@ from itr_deploy.runtime.detector.detection import Detection
 from itr_deploy.runtime.detector.looking import Looking
 from itr_deploy.runtime.detector.networks import Networks
 from itr_deploy.runtime.detector.preparing import Prepared, prepared
+from itr_deploy.runtime.encoding.images import CheckedImages
 from itr_deploy.runtime.encoding.pictures import (
     MOST_THREADS,
     check_picture,
@@ -50,6 +52,11 @@ class Detector(OneProcess):
     Of the published detectors' programs it is the exact form: the boxes in their order, and the
     features that published matchers were trained on.
 
+    Attributes:
+        bundle: Its opened bundle.
+        backend: What runs it.
+        proposals: How many proposals it looks at in a picture where a call does not say.
+
     Examples:
         >>> detector = Detector.load("detector/")
         >>> regions = detector.regions(["a.png", "b.png"], boxes=3)
@@ -59,10 +66,13 @@ class Detector(OneProcess):
         [True]
     """
 
-    def __init__(self, bundle: DetectorBundle, backend: Backend) -> None:
+    def __init__(
+        self, bundle: DetectorBundle, backend: Backend, proposals: int | None = None
+    ) -> None:
         """Assemble a detector from its parts; `load` is the usual way."""
         self.bundle = bundle
         self.backend = backend
+        self.proposals = proposals or bundle.manifest.proposals.kept
         self._networks = Networks(backend, bundle.manifest)
 
     def __repr__(self) -> str:
@@ -71,13 +81,15 @@ class Detector(OneProcess):
         return f"<Detector {dialect} {str(self.bundle.path)!r}, {self.backend.description}>"
 
     @classmethod
-    @checked(bundle=PATH, device=TEXT, backend=BACKEND)
+    @checked(bundle=PATH, device=TEXT, backend=BACKEND, proposals=whole(1))
     def load(
         cls,
         bundle: str | Path,
         device: str = "cpu",
         threads: int | None = None,
         backend: str | Backend = "auto",
+        *,
+        proposals: int | None = None,
     ) -> Detector:
         """Open a detector's bundle.
 
@@ -87,6 +99,8 @@ class Detector(OneProcess):
             threads: Compute threads on the CPU; None for ``$ITR_DEPLOY_THREADS``, else
                 ``$OMP_NUM_THREADS``, else every core that affinity and CPU quota allow.
             backend: The backend that runs the graphs, see `Matcher.load`.
+            proposals: How many proposals are looked at in a picture where a call does not say,
+                instead of what the detector was exported with; see `regions`.
 
         Raises:
             BundleError: The bundle is missing or damaged, or is a matcher's.
@@ -100,7 +114,21 @@ class Detector(OneProcess):
             backend = open_backend(opened, device, backend, threads)
         made = (opened.manifest.dialect, opened.manifest.precision)
         log.info("%s: %s, %s, runs by %s", opened.path, *made, backend.description)
-        return cls(opened, backend)
+        return cls(opened, backend, proposals)
+
+    def images(self, pictures: Any, items: ImageItems) -> CheckedImages:
+        """Pictures as images of a matcher; it asks for them with ``detector=``.
+
+        Args:
+            pictures: As for `regions`.
+            items: The matcher's description of images.
+
+        Raises:
+            InputError: These are no pictures.
+        """
+        from itr_deploy.runtime.detector.images import DetectedImages
+
+        return DetectedImages(self, items, pictures)
 
     @property
     def feature_dim(self) -> int:
@@ -229,9 +257,8 @@ class Detector(OneProcess):
         Raises:
             UsageError: A number is not valid, or there are more regions than proposals.
         """
-        manifest = self.bundle.manifest
-        selection = manifest.selection
-        kept = PROPOSALS("proposals", proposals) or manifest.proposals.kept
+        selection = self.bundle.manifest.selection
+        kept = PROPOSALS("proposals", proposals) or self.proposals
         asked = BOXES("boxes", boxes)
         if asked is not None:
             least, most = asked if isinstance(asked, (tuple, list)) else (asked, asked)

@@ -1,9 +1,12 @@
-"""Images of either kind, as a bundle's encoder takes them: regions or pictures."""
+"""Images of every kind, as a bundle's encoder takes them: regions, pictures, or both.
+
+A model of regions takes pictures too where there is a detector, which finds regions in them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +15,7 @@ from itr_deploy.bundle.manifest import ImageItems
 from itr_deploy.errors import InputError
 from itr_deploy.runtime.encoding.checks import as_array
 from itr_deploy.runtime.encoding.pictures import FORM, CheckedPictures, Limits
+from itr_deploy.runtime.encoding.places import Placed
 from itr_deploy.runtime.encoding.regions import CheckedRegions, Features, Regions, are_ragged
 from itr_deploy.runtime.pictures.decode import Picture, is_image, is_picture
 
@@ -19,11 +23,35 @@ Unencoded: TypeAlias = Features | Regions | Picture | Sequence[Picture]
 """Images as they are given before they are encoded."""
 
 
+@runtime_checkable
 class CheckedImages(Protocol):
     """Images whose shapes are checked; their values are checked as they are read."""
 
     counts: NDArray[np.int64]
     """The number of each image's regions; 1 of a picture."""
+
+    @property
+    def broken(self) -> Mapping[int, str]:
+        """Why images were left out as they were read, by their numbers."""
+        ...
+
+    @property
+    def together(self) -> int:
+        """How many to encode at once where all are stored in the end."""
+        ...
+
+    @property
+    def have_boxes(self) -> bool:
+        """Whether it is known where the regions are."""
+        ...
+
+    def placed(self, number: int) -> Placed | None:
+        """Where the regions of an image are, None where that is not known.
+
+        Raises:
+            InputError: A box or the picture's size cannot be used.
+        """
+        ...
 
     @property
     def positions(self) -> int:
@@ -48,36 +76,58 @@ class CheckedImages(Protocol):
         ...
 
 
-def checked_images(images: Any, items: ImageItems) -> CheckedImages:
+class RegionDetector(Protocol):
+    """What finds regions in pictures, see `Detector`."""
+
+    def images(self, pictures: Any, items: ImageItems) -> CheckedImages:
+        """Pictures as images of a model that takes regions.
+
+        Raises:
+            InputError: These are no pictures.
+        """
+        ...
+
+
+def checked_images(
+    images: Any, items: ImageItems, detector: RegionDetector | None = None
+) -> CheckedImages:
     """Images as users give them, checked.
 
     Args:
-        images: Regions, or pictures, by what the bundle's model takes.
+        images: Regions, or pictures, by what the bundle's model takes; or what this returned.
         items: The bundle's description of images.
+        detector: Finds regions in pictures, for a model that takes regions.
 
     Raises:
         InputError: They are of the other kind, or of a wrong form.
     """
+    if isinstance(images, CheckedImages):
+        return images
     if items.pictures:
         if isinstance(images, Regions):
             raise InputError(f"Regions were given, and this model starts from pixels: {FORM}")
-        return images if isinstance(images, CheckedPictures) else CheckedPictures(images)
+        return CheckedPictures(images)
+    if detector is not None and are_pictures(images):
+        return detector.images(images, items)
     _refuse_pictures(images, items)
     return CheckedRegions(images, items)
 
 
-def several_images(given: Any, items: ImageItems) -> tuple[Any, bool]:
+def several_images(
+    given: Any, items: ImageItems, detector: RegionDetector | None = None
+) -> tuple[Any, bool]:
     """One image or several as several are given, and whether it was one.
 
     Args:
         given: Regions ``[R, Di]`` of one image or what `checked_images` takes; or a picture, or
             several.
         items: The bundle's description of images.
+        detector: Finds regions in pictures, for a model that takes regions.
 
     Raises:
         InputError: Pictures where the model takes regions, or what makes no array.
     """
-    if items.pictures:
+    if items.pictures or (detector is not None and are_pictures(given)):
         return ([given], True) if is_picture(given) else (given, False)
     _refuse_pictures(given, items)
     if isinstance(given, Regions):
@@ -88,15 +138,25 @@ def several_images(given: Any, items: ImageItems) -> tuple[Any, bool]:
     return (regions[None], True) if regions.ndim == 2 else (regions, False)
 
 
+def are_pictures(images: Any) -> bool:
+    """Whether these are pictures, one or several, rather than features, which are of a float type.
+
+    A list is judged by its first entry.
+    """
+    one = images[0] if isinstance(images, (list, tuple)) and images else images
+    if isinstance(one, np.ndarray):
+        return bool(one.dtype == np.uint8)
+    return isinstance(one, (str, bytes)) or hasattr(one, "__fspath__") or is_image(one)
+
+
 def _refuse_pictures(images: Any, items: ImageItems) -> None:
     """Refuse pictures where a model takes features of regions.
 
     Raises:
         InputError: These are pictures.
     """
-    one = images[0] if isinstance(images, (list, tuple)) and images else images
-    if isinstance(one, (str, bytes)) or hasattr(one, "__fspath__") or is_image(one):
+    if are_pictures(images):
         raise InputError(
             f"a picture was given, and this model takes features of regions, {items.feature_dim} "
-            "each, from a detector; give them, or export a model that starts from pixels"
+            "each; give a detector that finds them, detector= (--detector), or the features"
         )

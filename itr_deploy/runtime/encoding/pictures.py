@@ -48,10 +48,14 @@ class CheckedPictures:
         are_ragged: False.
         broken: With ``skip_broken``, why a picture was left out, by its number; filled by
             `batches`.
+        together: How many to encode and store at once; they take long.
+        have_boxes: False.
     """
 
     positions = 1
     are_ragged = False
+    together = 16
+    have_boxes = False
 
     def __init__(
         self, pictures: Any, *, names: Sequence[str] | None = None, skip_broken: bool = False
@@ -103,6 +107,9 @@ class CheckedPictures:
             pixels.append(picture)
         if pixels:
             yield np.array(numbers), {"pictures": np.stack(pixels)}
+
+    def placed(self, number: int) -> None:
+        """None: an encoded picture has no regions."""
 
     def _decoded(self, numbers: range, limits: Limits) -> Iterator[tuple[int, Pixels]]:
         for number in numbers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -78,7 +78,12 @@ class CheckedRegions:
 
     Attributes:
         counts: ``int64 [N]``, the number of each image's regions.
+        broken: None is left out.
+        together: How many to encode and store at once.
     """
+
+    broken: Mapping[int, str] = {}
+    together = 64
 
     def __init__(self, images: Any, items: ImageItems) -> None:
         """Check features, or `Regions`.

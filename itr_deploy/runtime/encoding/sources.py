@@ -14,16 +14,14 @@ from itr_deploy.runtime.backends.base import Backend
 from itr_deploy.runtime.encoding import encode as encoding
 from itr_deploy.runtime.encoding.checks import check_token_ids
 from itr_deploy.runtime.encoding.encoded import Encoded
-from itr_deploy.runtime.encoding.images import checked_images
-from itr_deploy.runtime.encoding.pictures import CheckedPictures
+from itr_deploy.runtime.encoding.images import RegionDetector, checked_images
 from itr_deploy.runtime.encoding.places import Placed
-from itr_deploy.runtime.encoding.regions import CheckedRegions
 from itr_deploy.runtime.text import TextProcessor
 
 log = logging.getLogger(__name__)
 
-TOGETHER, PICTURES = 64, 16
-"""Items that are encoded and stored at once: regions or texts, and pictures, which take long."""
+TOGETHER = 64
+"""Items that are encoded and stored at once."""
 
 
 class Encoder(Protocol):
@@ -37,6 +35,11 @@ class Encoder(Protocol):
     @property
     def backend(self) -> Backend:
         """The backend that runs the encoders."""
+        ...
+
+    @property
+    def detector(self) -> RegionDetector | None:
+        """What finds regions in pictures, for a model that takes regions."""
         ...
 
     @property
@@ -107,19 +110,19 @@ class SlicedSource(ABC):
 
 
 class ImageSource(SlicedSource):
-    """Region features ``[N, R, Di]``, in memory or mapped from disk, `Regions`, or pictures."""
+    """Region features ``[N, R, Di]``, in memory or mapped from disk, `Regions`, or pictures.
+
+    Pictures are for a model of pixels, or for a detector.
+    """
 
     modality: Modality = "image"
 
     def __init__(self, encoder: Encoder, images: Any) -> None:
         super().__init__(encoder)
-        self._images = checked_images(images, encoder.bundle.manifest.images)
-        self.count, self.positions = len(self._images), self._images.positions
-        self.are_ragged = self._images.are_ragged
-        if isinstance(self._images, CheckedPictures):
-            self.broken, self.together = self._images.broken, PICTURES
-        elif isinstance(self._images, CheckedRegions):
-            self.have_boxes = self._images.have_boxes
+        own = checked_images(images, encoder.bundle.manifest.images, encoder.detector)
+        self._images = own
+        self.count, self.positions, self.are_ragged = len(own), own.positions, own.are_ragged
+        self.broken, self.together, self.have_boxes = own.broken, own.together, own.have_boxes
 
     def placed(self, number: int) -> Placed | None:
         """Where the regions of an image are, None where that is not known.
@@ -127,8 +130,6 @@ class ImageSource(SlicedSource):
         Raises:
             InputError: A box or the picture's size cannot be used.
         """
-        if not isinstance(self._images, CheckedRegions):
-            return None
         try:
             return self._images.placed(number)
         except InputError as error:

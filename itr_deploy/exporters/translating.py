@@ -1,0 +1,70 @@
+"""PyTorch's graph of a module as ONNX, without the decomposition that it seldom needs.
+
+`torch.onnx.export` traces a graph twice more, to decompose operators that ONNX does not have: half
+of an export's time. Of those in our modules nearly all are casts, which PyTorch has under another
+name that needs no decomposition. A graph with others goes the usual way.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from torch.export import ExportedProgram
+
+log = logging.getLogger(__name__)
+
+
+def translated(program: ExportedProgram, **options: Any) -> ir.Model:
+    """An exported program as an ONNX model.
+
+    Args:
+        program: What `torch.export.export` made; it is changed.
+        **options: Those of `torch.onnx.export`.
+
+    Raises:
+        torch.onnx.OnnxExporterError: It cannot be translated.
+    """
+    if not _changes_tensors(program):
+        _rename(program)
+        decompose = program.run_decompositions
+        program.run_decompositions = lambda *_, **__: program
+        try:
+            return _export(program, options)
+        except torch.onnx.OnnxExporterError as error:
+            log.debug("to be decomposed: %s", error)
+            program.run_decompositions = decompose
+    return _export(program, options)
+
+
+def _export(program: ExportedProgram, options: dict[str, Any]) -> ir.Model:
+    found = torch.onnx.export(
+        program,
+        dynamo=True,
+        optimize=False,  # done afterwards with larger constants; twice would take twice the time
+        verbose=False,
+        **options,
+    )
+    assert found is not None
+    return found.model
+
+
+def _changes_tensors(program: ExportedProgram) -> bool:
+    """Whether an operator works in place, which only a decomposition takes out."""
+    schemas = (getattr(node.target, "_schema", None) for node in program.graph.nodes)
+    return any(schema is not None and schema.is_mutable for schema in schemas)
+
+
+def _rename(program: ExportedProgram) -> None:
+    """Call casts, and differences from a number, by names that need no decomposition."""
+    aten = torch.ops.aten
+    for node in program.graph.nodes:
+        if node.kwargs or len(node.args) != 2:
+            continue
+        tensor, other = node.args
+        if node.target is aten.to.dtype:
+            node.target, node.args, node.kwargs = aten._to_copy.default, (tensor,), {"dtype": other}
+        elif node.target is aten.rsub.Scalar:
+            node.target, node.args = aten.sub.Tensor, (other, tensor)
