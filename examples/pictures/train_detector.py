@@ -33,6 +33,9 @@ from itr_deploy.models.detector.network import Network
 SIDE = 160
 """Pixels of a side that pictures are resized to: `--shortest-side` of the export."""
 
+PROPOSALS = 64
+"""How many proposals of a picture are looked at: `--proposals` of the export."""
+
 CHECKPOINT = Path(__file__).parent / "checkpoints" / "detector" / "shapes-frcn.pth"
 
 CONFIG = DetectorConfig(
