@@ -25,6 +25,9 @@ from itr_deploy.bundle.record import Record
 Dialect = Literal["bua-caffe", "frcnn-vg"]
 """Conventions of the Caffe program, and of its port to detectron2: boxes differ."""
 
+LEAST_SIDE = 3
+"""Pixels of a side of a resized picture that the network's first pooling needs."""
+
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Four = tuple[Finite, Finite, Finite, Finite]

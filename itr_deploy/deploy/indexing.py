@@ -18,7 +18,8 @@ from itr_deploy.errors import GalleryError, InputError, UsageError
 from itr_deploy.evaluation.data.metadata import metadata_columns
 from itr_deploy.evaluation.data.split import read_images, read_split
 from itr_deploy.runtime.detector.detector import Detector
-from itr_deploy.runtime.detector.images import DetectedImages
+from itr_deploy.runtime.detector.images import DetectedImages, numbers_of_regions
+from itr_deploy.runtime.detector.kept import KeptDetections
 from itr_deploy.runtime.encoding.pictures import CheckedPictures
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.coarse_index import FROM
@@ -100,9 +101,10 @@ def index(
 ) -> Indexed:
     """Encode a split's images or captions, or a folder's pictures, with a bundle into a gallery.
 
-    A new gallery appears only when it is complete. Captions get the columns ``text`` and
-    ``image_id``. A picture that cannot be used is left out, and named in the result. With a
-    detector, the regions' boxes and the pictures' sizes are stored too.
+    A new gallery appears only when it is complete. What a detector finds is kept beside it until
+    then: the same call after a killed one looks at the other pictures alone. Captions get the
+    columns ``text`` and ``image_id``. A picture that cannot be used is left out, and named in the
+    result. With a detector, the regions' boxes and the pictures' sizes are stored too.
 
     Args:
         bundle: The bundle's directory.
@@ -157,7 +159,9 @@ def index(
         finder = Detector.load(detector, device=device, proposals=proposals)
     matcher = Matcher.load(bundle, device=device, backend=backend, detector=finder)
     if pictures is not None:
-        ids, items, columns = _pictures(matcher, Path(pictures), modality)
+        # What a new gallery holds, its first images decide.
+        any_number = not append or bool(Gallery.open(output).description.ragged)
+        ids, items, columns = _pictures(matcher, Path(pictures), modality, output, any_number)
     else:
         assert data is not None
         pixels = bool(matcher.bundle.manifest.images.pictures)
@@ -184,6 +188,8 @@ def index(
             _tell_time(items, tell)
             made.add(ids, items, columns, advance)
             _check_any(items, len(ids))
+    if isinstance(items, DetectedImages) and items.kept is not None:
+        items.kept.clear()
     gallery = Gallery.open(output, matcher, lock_timeout=lock_timeout)
     if coarse_index or (coarse_index is None and gallery.count() >= FROM):
         log.info("%s: building the coarse index", output)
@@ -256,7 +262,7 @@ def _items(
 
 
 def _pictures(
-    matcher: Matcher, root: Path, modality: Modality
+    matcher: Matcher, root: Path, modality: Modality, output: Path, any_number: bool
 ) -> tuple[Sequence[str], Any, dict[str, Sequence[Any]]]:
     """Ids and items of a folder's pictures."""
     if modality != "image":
@@ -272,17 +278,23 @@ def _pictures(
     ids, given = list(files), list(files.values())
     if detector is None:
         return ids, CheckedPictures(given, names=ids, skip_broken=True), {}
-    return ids, DetectedImages(detector, about, given, names=ids, skip_broken=True), {}
+    kept = KeptDetections(output, detector, numbers_of_regions(detector, about), given)
+    options: dict[str, Any] = {"skip_broken": True, "any_number": any_number, "kept": kept}
+    return ids, DetectedImages(detector, about, given, names=ids, **options), {}
 
 
 def _tell_time(items: Any, tell: Callable[[str], None]) -> None:
     """Say how long a detector will take, by the first pictures."""
     if not isinstance(items, DetectedImages):
         return
+    kept, all_ = len(items.kept or ()), len(items)
     seconds = items.seconds_a_picture()
+    before = f"an earlier run found them in {kept:,} of these, " if kept else ""
     if seconds is not None:
-        whole = lasting(seconds * len(items))
-        tell(f"regions of {len(items):,} pictures: {seconds:.2g} s each, {whole} in all")
+        whole = lasting(seconds * (all_ - kept))
+        tell(f"regions of {all_:,} pictures: {before}{seconds:.2g} s each, {whole} in all")
+    elif kept:
+        tell(f"regions of {all_:,} pictures: {before}the rest cannot be used")
 
 
 def lasting(seconds: float) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from itr_deploy.bundle.detector import DetectorManifest
+from itr_deploy.bundle.detector import LEAST_SIDE, DetectorManifest
 from itr_deploy.bundle.manifest import GraphInfo, Manifest, StoredTensor
 from itr_deploy.bundle.modality import ENCODERS, PREFILTERS, query_of
 from itr_deploy.bundle.store import AnyManifest
@@ -24,8 +24,6 @@ A context reserves memory for the largest shapes of its engine's profile.
 ENCODED, QUERIES, CANDIDATES, GALLERY = 64, 32, 1000, 1_000_000
 WORDS, REGIONS = 64, 100
 PICTURES, LONGEST_SIDE = 4, 4096
-SHORTEST_SIDE = 32
-"""Pixels of the shorter side of a picture that a detector resized: one of 1:30 has as many."""
 SIDES = {"height": (480, LONGEST_SIDE), "width": (640, LONGEST_SIDE)}
 """Usual and largest sides of a picture; its bytes become float32 before it is made smaller."""
 
@@ -246,7 +244,7 @@ def _detectors_default(manifest: DetectorManifest, info: GraphInfo, axis: str) -
     known = {
         "batch": Range(1, 1, PICTURES),
         "regions": Range(1, manifest.chunk, manifest.chunk),
-        **{side: Range(min(SHORTEST_SIDE, best), best, most) for side, best in usual.items()},
+        **{side: Range(LEAST_SIDE, best, most) for side, best in usual.items()},
     }
     for side, cells in (("height", "rows"), ("width", "columns")):
         least, best, largest = (-(-getattr(known[side], b) // manifest.stride) for b in BOUNDS)

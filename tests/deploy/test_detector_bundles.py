@@ -46,7 +46,7 @@ def test_profiles_follow_the_sides_and_the_chunk(detector_bundle: Path) -> None:
     manifest = manifest.model_copy(update={"sides": sides, "chunk": 50})
     image = profile_of(manifest, "detector", Overrides())["image"]
     assert (image.min, image.opt, image.max) == (
-        (1, 3, 32, 32),
+        (1, 3, 3, 3),
         (1, 3, 600, 800),
         (4, 3, 1000, 1000),
     )
@@ -54,7 +54,7 @@ def test_profiles_follow_the_sides_and_the_chunk(detector_bundle: Path) -> None:
     assert regions["boxes"].min == (1, 4)
     assert regions["boxes"].opt == (50, 4)
     assert regions["boxes"].max == (100, 4)
-    assert regions["res4"].min[2:] == (2, 2)
+    assert regions["res4"].min[2:] == (1, 1)
     assert regions["res4"].opt[2:] == (38, 50)
     assert regions["res4"].max[2:] == (63, 63)
 

@@ -92,6 +92,34 @@ def test_broken_pictures_are_named_left_out_and_an_error_in_the_end(
     assert again.json["broken"].keys() == {"a cut.jpg", "empty.png", "low.png"}
 
 
+def test_a_picture_of_few_regions_is_kept_where_the_gallery_holds_any_number(
+    bundle: Path, fitting: Path, photos: Path, tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (18, 40, 3), np.uint8)
+    later = tmp_path / "later"
+    later.mkdir()
+    for folder in (photos, later):
+        Image.fromarray(pixels).save(folder / f"few in {folder.name}.png")
+    output, matcher = tmp_path / "gallery", Matcher.load(bundle)
+    made = library.index(bundle, pictures=photos, detector=fitting, output=output)
+    assert (made.added, made.broken) == (4, {})
+    assert (
+        library.index(bundle, pictures=later, detector=fitting, output=output, append=True).items
+        == 5
+    )
+    hits = library.search(bundle, "a dog", gallery=output, k=5)[0]
+    assert len(hits) == 5
+    # Galleries of features have one number, mostly.
+    fixed = Gallery.create(tmp_path / "fixed", matcher)
+    fixed.add(["a"], np.ones((1, 36, 32), np.float32))
+    with pytest.raises(InputError, match="none of 1 pictures can be used, such as few in later"):
+        library.index(
+            bundle, pictures=later, detector=fitting, output=tmp_path / "fixed", append=True
+        )
+    library.index(bundle, pictures=photos, detector=fitting, output=tmp_path / "fixed", append=True)
+    assert sorted(Gallery.open(tmp_path / "fixed").ids()) == ["0.png", "2.png", "a", "more/1.png"]
+
+
 def test_wrong_use_is_told_before_any_work(
     bundle: Path, detector_bundle: Path, fitting: Path, photos: Path, tmp_path: Path
 ) -> None:
@@ -122,3 +150,26 @@ def test_wrong_use_is_told_before_any_work(
 )
 def test_a_duration_is_told_in_two_units(seconds: float, words: str) -> None:
     assert lasting(seconds) == words
+
+
+def test_a_killed_run_is_gone_on_with(
+    bundle: Path, fitting: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "gallery"
+    words = {"pictures": photos, "detector": fitting, "output": output}
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        library.index(bundle, **words, progress=interrupt)
+    assert not output.exists()
+    assert (tmp_path / ".gallery.regions").is_dir()
+    told: list[str] = []
+    done = library.index(bundle, **words, tell=told.append)
+    assert (done.added, done.items) == (3, 3)
+    assert told[0].startswith("regions of 3 pictures: an earlier run found them in ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gallery", "photos"]
+    gallery = Gallery.open(output, Matcher.load(bundle))
+    assert sorted(gallery.ids()) == IDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterator, Sequence
 from time import monotonic
 from typing import Any
@@ -14,6 +15,7 @@ from itr_deploy.bundle.manifest import ImageItems
 from itr_deploy.errors import InputError
 from itr_deploy.runtime.detector.detection import Detection
 from itr_deploy.runtime.detector.detector import TAKER, Detector
+from itr_deploy.runtime.detector.kept import KeptDetections
 from itr_deploy.runtime.encoding.checks import finite_batch
 from itr_deploy.runtime.encoding.pictures import Limits, listed_pictures, picture_name
 from itr_deploy.runtime.encoding.places import Placed, checked_places
@@ -36,6 +38,7 @@ class DetectedImages:
             `batches`.
         together: How many pictures to encode and store at once.
         have_boxes: True.
+        kept: What was found, on disk; None where nothing is kept.
     """
 
     have_boxes = True
@@ -48,6 +51,8 @@ class DetectedImages:
         *,
         names: Sequence[str] | None = None,
         skip_broken: bool = False,
+        any_number: bool = False,
+        kept: KeptDetections | None = None,
     ) -> None:
         """Take pictures.
 
@@ -58,6 +63,9 @@ class DetectedImages:
             pictures: A sequence of pictures, or ``uint8 [N, H, W, 3]``.
             names: What each is called in a message; by default its path or its number.
             skip_broken: Whether to leave out pictures that cannot be used.
+            any_number: Whether a picture may have fewer regions than the detector should find,
+                where the model allows it; a gallery then holds any number.
+            kept: Where an earlier run kept what it found, and this one does.
 
         Raises:
             InputError: These are no pictures.
@@ -66,13 +74,16 @@ class DetectedImages:
         self._detector, self._items, self._names = detector, items, names
         self._skips = skip_broken
         least, most = self._boxes = numbers_of_regions(detector, items)
-        self.positions, self.are_ragged = most, least != most
+        stored = any(tensor.per_position for tensor in items.tensors)
+        self.positions = most
+        self.are_ragged = items.regions is None and (any_number or least != most or not stored)
         self.counts = np.full(len(self._pictures), most, np.int64)
         self.broken: dict[int, str] = {}
         # Where one takes seconds, each shows as progress and is stored.
         self.together = 1 if detector.backend.device == "cpu" else 16
-        self._stream: Iterator[Detection | InputError] | None = None
-        self._place = 0
+        self.kept = kept
+        self._stream: Iterator[Detection | InputError] = iter(())
+        self._coming: deque[int] = deque()
         self._measured: dict[int, Detection | InputError] = {}
         self._places: dict[int, tuple[NDArray[np.float32], tuple[int, int]]] = {}
 
@@ -83,10 +94,10 @@ class DetectedImages:
         """How long a picture takes, by the first ones, which are not looked at again.
 
         Returns:
-            None where there is no picture that can be used.
+            None where there is no picture that can be used, or none is left to look at.
         """
         taken, whole, begun = None, 0, monotonic()
-        for number in range(len(self)):
+        for number in self._not_kept(0):
             start = monotonic()
             found = self._measured[number] = self._next(number)
             if isinstance(found, Detection):
@@ -185,23 +196,33 @@ class DetectedImages:
 
     def _next(self, number: int) -> Detection | InputError:
         """What is in a picture; those after it are decoded meanwhile, also of the next slice."""
-        if self._stream is None or self._place != number:
-            self._stop()
-            rest = range(number, len(self))
+        if self.kept is not None and number in self.kept:
+            before = self.kept.read(number)
+            if before is not None:
+                return before
+        if not self._coming or self._coming[0] != number:
+            self._coming = deque(self._not_kept(number))
             self._stream = self._detector.stream(
-                (self._pictures[place] for place in rest),
+                (self._pictures[place] for place in tuple(self._coming)),
                 self._boxes,
-                names=[self._name(place) for place in rest],
+                names=[self._name(place) for place in self._coming],
             )
         found = next(self._stream)
-        self._place = number + 1
-        if self._place == len(self):
+        self._coming.popleft()
+        if not self._coming:
             self._stop()
+        if self.kept is not None and isinstance(found, Detection):
+            self.kept.write(number, found)
         return found
+
+    def _not_kept(self, first: int) -> Iterator[int]:
+        """Numbers of the pictures from ``first`` on in which no run has looked."""
+        kept = () if self.kept is None else self.kept
+        return (number for number in range(first, len(self)) if number not in kept)
 
     def _stop(self) -> None:
         """End the threads that decode."""
-        self._stream = None
+        self._stream, self._coming = iter(()), deque()
 
     def _name(self, number: int) -> str:
         if self._names is not None:

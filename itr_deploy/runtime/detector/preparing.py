@@ -13,14 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.detector import Dialect, Sides
+from itr_deploy.bundle.detector import LEAST_SIDE, Dialect, Sides
 from itr_deploy.errors import InputError
 from itr_deploy.runtime.pictures.decode import Pixels
 
 MEAN = np.array([102.9801, 115.9465, 122.7717], np.float32)
 """Of blue, green and red, by both dialects; they divide by 1."""
-LEAST_SIDE = 3
-"""Pixels of the resized picture that the network's first pooling needs."""
 
 
 class Resizing(NamedTuple):

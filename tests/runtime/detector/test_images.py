@@ -155,6 +155,22 @@ class TestDetectedImages:
         assert batch[0].tolist() == [0, 2]
         assert skipping.broken.keys() == {1}
 
+    def test_fewer_regions_are_no_fault_where_nothing_fixes_their_number(
+        self, items: Any, finder: Detector
+    ) -> None:
+        given = [PIXELS[0], SMALL]
+        vectors = items.model_copy(update={"tensors": ()})
+        for own in (
+            DetectedImages(finder, items, given, any_number=True),
+            DetectedImages(finder, vectors, given),
+        ):
+            assert own.are_ragged
+            shapes = [g["regions"].shape[:2] for _, g in own.batches(slice(None), Limits(64))]
+            assert shapes[0] == (1, 36)
+            assert shapes[1][1] < 36
+        fixed = vectors.model_copy(update={"regions": 36})
+        assert not DetectedImages(finder, fixed, given, any_number=True).are_ragged
+
     def test_a_batch_holds_no_more_than_the_encoder_takes(
         self, items: Any, finder: Detector
     ) -> None:
