@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from itr_deploy.runtime.detector.detector import Detector
     from itr_deploy.runtime.encoding.encoded import Encoded
     from itr_deploy.runtime.encoding.regions import Regions
+    from itr_deploy.runtime.explanation import Explanation
     from itr_deploy.runtime.gallery.gallery import Gallery
     from itr_deploy.runtime.hits import Hit, Hits
     from itr_deploy.runtime.matcher import Matcher
@@ -98,6 +99,7 @@ _MODULES = {
     "runtime.detector.detector": ("Detector",),
     "runtime.encoding.encoded": ("Encoded",),
     "runtime.encoding.regions": ("Regions",),
+    "runtime.explanation": ("Explanation",),
     "runtime.gallery.gallery": ("Gallery",),
     "runtime.hits": ("Hit", "Hits"),
     "runtime.matcher": ("Matcher",),
@@ -130,6 +132,7 @@ __all__ = [  # noqa: RUF022  # verbs, then objects, then errors, as a reader loo
     "Detector",
     "Encoded",
     "EvaluationReport",
+    "Explanation",
     "Gallery",
     "Hit",
     "Hits",

@@ -174,8 +174,8 @@ VERBS = [
     *("profile_routes", "search", "tune", "verify"),
 ]
 OBJECTS = [
-    *("BenchReport", "Detection", "Detector", "Encoded", "EvaluationReport", "Gallery", "Hit"),
-    *("Hits", "Matcher", "Regions", "Retriever"),
+    *("BenchReport", "Detection", "Detector", "Encoded", "EvaluationReport", "Explanation"),
+    *("Gallery", "Hit", "Hits", "Matcher", "Regions", "Retriever"),
 ]
 
 
@@ -221,6 +221,10 @@ PUBLIC_METHODS = {
     "Encoded": {
         "blocks", "embedding", "encoding_id", "modality", "places", "stored_as", "take",
     },
+    "Explanation": {
+        "attention", "exact", "placed", "regions", "score", "shown", "step", "steps", "strongest",
+        "word_scores", "words",
+    },
     "Gallery": {
         "add", "boxes", "build_coarse_index", "check_bundle", "coarse_indexed", "count", "create",
         "delete",
@@ -231,9 +235,10 @@ PUBLIC_METHODS = {
         "count", "ids", "index", "matcher_ranks", "metadata", "rerank_scores", "scores",
     },
     "Matcher": {
-        "encode_images", "encode_texts", "encode_token_ids", "item_bytes", "load", "score", "text",
+        "encode_images", "encode_texts", "encode_token_ids", "explain", "item_bytes", "load",
+        "score", "text",
     },
-    "Retriever": {"load", "refresh", "search", "warm_up"},
+    "Retriever": {"explain", "load", "refresh", "search", "warm_up"},
 }  # fmt: skip
 
 

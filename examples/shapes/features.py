@@ -71,6 +71,13 @@ def region_features(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.concatenate(blocks, axis=1).astype(np.float32)
 
 
+def region_boxes() -> NDArray[np.float32]:
+    """Where the regions are, `[36, 4]`: x1, y1, x2, y2 in pixels, the same in every picture."""
+    _, boxes = _windows(np.zeros((PICTURE_SIDE, PICTURE_SIDE, 3)))
+    corners = np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
+    return (corners * PICTURE_SIDE).astype(np.float32)
+
+
 def _windows(pixels: Floats) -> tuple[Floats, Floats]:
     """The windows `[36, 20, 20, 3]` and their boxes `[36, 3]` (left, top, side, in [0, 1])."""
     windows, boxes = [], []

@@ -1,8 +1,9 @@
 """Make the world's data in the field's published layout.
 
-For every split: `{split}_ims.npy` (float32 `[pictures, 36, features]`), `{split}_caps.txt` (five
-lines per picture), `{split}_ids.txt` (one line per picture) and `pictures/{id}.png`. The train
-split also produces `shapes_vocab.json`.
+For every split: `{split}_ims.npy` (float32 `[pictures, 36, features]`), `{split}_boxes.npy` and
+`{split}_img_sizes.npy` (where these regions are, in pixels), `{split}_caps.txt` (five lines per
+picture), `{split}_ids.txt` (one line per picture) and `pictures/{id}.png`. The train split also
+produces `shapes_vocab.json`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from examples.shapes.captions import describe
-from examples.shapes.drawing import draw_scene
-from examples.shapes.features import region_features
+from examples.shapes.drawing import PICTURE_SIDE, draw_scene
+from examples.shapes.features import region_boxes, region_features
 from examples.shapes.files import replacing, write_text
 from examples.shapes.scenes import generator, sample_scene
 from examples.shapes.vocabulary import build_vocabulary, write_vocabulary
@@ -44,6 +45,9 @@ def make_split(split: str, output: Path, *, with_pictures: bool, size: int | Non
         if with_pictures:
             _write_picture(picture, output / "pictures" / f"{ids[-1]}.png")
     _write_array(np.stack(features), output / f"{split}_ims.npy")
+    _write_array(np.stack([region_boxes()] * len(ids)), output / f"{split}_boxes.npy")
+    sizes = np.full((len(ids), 2), PICTURE_SIDE, np.float32)
+    _write_array(sizes, output / f"{split}_img_sizes.npy")
     _write_lines(captions, output / f"{split}_caps.txt")
     _write_lines(ids, output / f"{split}_ids.txt")
     if split == "train":

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from itr_deploy.bundle.manifest import GraphInfo, Manifest, StorageType
+from itr_deploy.bundle.manifest import GraphInfo, Manifest, StorageType, StoredTensor
 from itr_deploy.bundle.modality import (
     ENCODERS,
+    EXPLAIN,
     MATCHERS,
     MODALITIES,
     PREFILTERS,
@@ -83,6 +84,8 @@ def _names(manifest: Manifest) -> Iterator[str]:
         for graph in manifest.graphs.values():
             if graph.role == f"{modality}_encoder":
                 yield from _encoder(graph, modality, manifest)
+            elif graph.role == EXPLAIN:
+                yield from _explains(graph, modality, stored)
             elif graph.storage is not None:
                 known = {*stored, *map(scale_name, stored), "text_lengths"}
                 for given in graph.inputs:
@@ -103,6 +106,21 @@ def _encoder(graph: GraphInfo, modality: Modality, manifest: Manifest) -> Iterat
         shape = found.get(name, ())
         if len(shape) != axes or shape[-1] != width:
             yield f"{graph.file} has no output {name!r} of {axes} axes, the last of {width}"
+
+
+def _explains(
+    graph: GraphInfo, modality: Modality, stored: Mapping[str, StoredTensor]
+) -> Iterator[str]:
+    for given in graph.inputs:
+        name = given.name
+        if name.startswith(f"{modality}_") and name != "text_lengths" and name not in stored:
+            yield f"{graph.file} reads {name!r}, which is not stored"
+    steps = graph.attention or ()
+    found = {output.name: output.shape for output in graph.outputs}
+    for name, axes in (("attention", 4), ("word_scores", 3)):
+        shape = found.get(name, ())
+        if len(shape) != axes or shape[1] != len(steps):
+            yield f"{graph.file} has no output {name!r} of {axes} axes, of {len(steps)} steps"
 
 
 def _called(role: GraphRole, storage: str | None) -> str:

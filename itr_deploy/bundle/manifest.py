@@ -81,8 +81,26 @@ class TensorInfo(Record):
     shape: tuple[Size | Identifier, ...]
 
 
+class AttentionStep(Record):
+    """Where a model attends: once over the words and regions of a pair.
+
+    Attributes:
+        step: Its number among the model's steps or layers, from 1.
+        attends: ``"text"`` where every word attends to the regions, ``"image"`` where every region
+            attends to the words.
+    """
+
+    step: int = Field(ge=1, le=1000)
+    attends: Modality
+
+
 class GraphInfo(Record):
-    """One ONNX graph. ``storage`` is the type of the gallery tensors that a matcher reads."""
+    """One ONNX graph.
+
+    ``storage`` is the type of the gallery tensors that a matcher reads. ``attention`` is what the
+    graph that explains pairs gives, in the order of its outputs' second axis; it is absent from the
+    file of every other graph.
+    """
 
     role: GraphRole
     file: Name
@@ -90,6 +108,13 @@ class GraphInfo(Record):
     storage: StorageType | None = None
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
+    attention: tuple[AttentionStep, ...] | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Graphs that explain nothing are written as they were before there was one that does.
+        found: dict[str, Any] = dump(self)
+        return {name: v for name, v in found.items() if name != "attention" or v is not None}
 
 
 class FileInfo(Record):

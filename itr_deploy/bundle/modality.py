@@ -19,6 +19,7 @@ GraphRole = Literal[
     "prefilter_image_to_text",
     "rerank_text_to_image",
     "rerank_image_to_text",
+    "explain",
     "detector",
     "regions",
 ]
@@ -34,6 +35,8 @@ Roles = Mapping[Modality, GraphRole]
 MATCHERS: Roles = {"text": "match_text_to_image", "image": "match_image_to_text"}
 PREFILTERS: Roles = {"text": "prefilter_text_to_image", "image": "prefilter_image_to_text"}
 RERANK_GRAPHS: Roles = {"text": "rerank_text_to_image", "image": "rerank_image_to_text"}
+EXPLAIN: GraphRole = "explain"
+"""The graph of what in a pair attends to what, for pairs of either direction."""
 ENCODERS: frozenset[GraphRole] = frozenset({"image_encoder", "text_encoder"})
 
 

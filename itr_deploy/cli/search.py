@@ -90,6 +90,32 @@ def search(
             "--image, for a model that takes regions."
         ),
     ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Also write a page of what matched: of every hit of a text, the regions of the "
+            "picture that each word found.",
+        ),
+    ] = False,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            help="For --explain: directory of the hits' pictures, named by their ids, with or "
+            "without the files' ending; without it the page has tables."
+        ),
+    ] = None,
+    picture_names: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="The gallery's column with the pictures' names, if these are not the ids.",
+        ),
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="For --explain: the page to write.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="For --explain: replace an existing page.")
+    ] = False,
     device: Device = "cpu",
     backend: Backend = "auto",
     threads: Threads = None,
@@ -124,6 +150,11 @@ def search(
         gallery_neighbours=gallery_neighbours,
         bank_neighbours=bank_neighbours,
         detector=detector,
+        explain=explain,
+        pictures=pictures,
+        picture_names=picture_names,
+        output=output,
+        force=force,
         device=device,
         backend=backend,
         **widths,
@@ -141,6 +172,8 @@ def search(
         return
     for name, hits in zip(names, results, strict=True):
         _print_hits(name, hits, rerank)
+    if output is not None:
+        typer.echo(f"page: {output}")
 
 
 def _print_hits(name: str, hits: Hits, rerank: bool) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from itr_deploy.errors import GalleryError, InputError, UsageError
+from itr_deploy.bundle.files import write_file
+from itr_deploy.bundle.staging import check_writable
+from itr_deploy.errors import GalleryError, InputError, OutputError, UsageError
 from itr_deploy.evaluation.data.features import not_an_array
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.retriever import FROM_BUNDLE, Default, Retriever
@@ -36,6 +39,11 @@ SHOWN_WORDS = 10
     gallery_neighbours=PATH,
     bank_neighbours=PATH,
     detector=PATH,
+    explain=FLAG,
+    pictures=PATH,
+    picture_names=TEXT,
+    output=PATH,
+    force=FLAG,
     device=TEXT,
     backend=TEXT,
 )
@@ -54,6 +62,11 @@ def search(
     gallery_neighbours: str | Path | None = None,
     bank_neighbours: str | Path | None = None,
     detector: str | Path | None = None,
+    explain: bool = False,
+    pictures: str | Path | None = None,
+    picture_names: str | None = None,
+    output: str | Path | None = None,
+    force: bool = False,
     device: str = "cpu",
     backend: str = "auto",
 ) -> list[Hits]:
@@ -78,6 +91,13 @@ def search(
             for the gallery's items.
         bank_neighbours: The same for the bank's items.
         detector: The bundle of the region detector that finds the regions of ``image``.
+        explain: Also write a page of what matched: of every hit of a text, the regions of the
+            picture that each word found, see `Retriever.explain`.
+        pictures: Directory of the hits' pictures, for the page, named by the hits' ids, with or
+            without the files' ending. Without it, or of hits without boxes, the page has tables.
+        picture_names: The gallery's column with the pictures' names, if these are not the ids.
+        output: The page to write.
+        force: Replace an existing page.
         device: ``"cpu"`` or ``"cuda"``.
         backend: The backend that runs the graphs, see `Matcher.load`.
 
@@ -85,10 +105,12 @@ def search(
         The hits of every query, in the order of the queries.
 
     Raises:
-        BundleError: The bundle is damaged.
+        BundleError: The bundle is damaged, or cannot explain.
         GalleryError: The gallery is missing, empty or belongs to another bundle.
-        InputError: A query cannot be used.
-        UsageError: Both queries and an image were given, or neither; or a bank without ``rerank``.
+        InputError: A query cannot be used, or no hit has a picture.
+        OutputError: The page exists, or cannot be written.
+        UsageError: Both queries and an image were given, or neither; a bank without ``rerank``; or
+            ``explain`` without a text or a page, or what belongs to it without it.
     """
     texts = [queries] if isinstance(queries, str) else list(queries)
     if bool(texts) == (image is not None):
@@ -100,6 +122,7 @@ def search(
     if detector is not None and image is None:
         raise UsageError("detector= (--detector) is for a picture; give image= (--image)")
     check_texts(texts)
+    page = _page(texts, explain, pictures, picture_names, output, force)
     retriever = Retriever.load(
         bundle,
         gallery,
@@ -112,12 +135,17 @@ def search(
     )
     if retriever.gallery.count() == 0:
         raise GalleryError(f"{gallery}: the gallery is empty; add items with itr-deploy index")
+    if page is not None:
+        page.check(retriever)
     for text in texts:
         if unknown := retriever.matcher.text.unknown_words(text):
             log.warning("the model does not know: %s", ", ".join(unknown[:SHOWN_WORDS]))
     how: dict[str, Any] = {"candidates": candidates, "prefilter": prefilter, "rerank": rerank}
     if image is None:
-        return retriever.search(texts, k, where, **how)
+        hits = retriever.search(texts, k, where, **how)
+        if page is not None:
+            page.write(retriever, texts, hits)
+        return hits
     given = image
     if isinstance(image, (str, Path)) and not _is_picture(Path(image), retriever):
         given = read_regions(image)
@@ -130,6 +158,86 @@ def _is_picture(path: Path, retriever: Retriever) -> bool:
     if retriever.matcher.bundle.manifest.images.pictures:
         return True
     return retriever.matcher.detector is not None and path.suffix.lower() != ".npy"
+
+
+@dataclass(frozen=True)
+class _Page:
+    """The page of what matched, and where its pictures are."""
+
+    output: Path
+    pictures: Path | None
+    names: str | None
+
+    def check(self, retriever: Retriever) -> None:
+        """Refuse, before a search, what cannot be explained.
+
+        Raises:
+            BundleError: The bundle cannot explain.
+            UsageError: There is no column of the pictures' names.
+        """
+        retriever.matcher.explainer.graph()
+        known = retriever.gallery.metadata_columns
+        if self.names is not None and self.names not in known:
+            raise UsageError(
+                f"picture_names={self.names!r} (--picture-names): {retriever.gallery.path} has "
+                f"{', '.join(known) or 'no columns of yours'}"
+            )
+
+    def write(self, retriever: Retriever, texts: Sequence[str], found: Sequence[Hits]) -> None:
+        """Write the page of these hits.
+
+        Raises:
+            InputError: No hit has a picture.
+            OutputError: The page cannot be written.
+        """
+        from itr_deploy.evaluation.report.pictures import Pictures
+        from itr_deploy.explaining.page import page
+
+        names = [
+            hit.id if self.names is None else str(hit.metadata[self.names])
+            for hits in found
+            for hit in hits
+        ]
+        of = "a hit", "pictures= (--pictures) and picture_names= (--picture-names)"
+        files = Pictures(self.pictures if names else None, names, of)
+        write_file(self.output, page(retriever, texts, found, files))
+
+
+def _page(
+    texts: Sequence[str],
+    explain: bool,
+    pictures: str | Path | None,
+    names: str | None,
+    output: str | Path | None,
+    force: bool,
+) -> _Page | None:
+    """The page to write, None for none.
+
+    Raises:
+        OutputError: It exists, or nothing can be written there.
+        UsageError: What belongs to a page is given without one, or a page without what it needs.
+    """
+    if not explain:
+        if any(given is not None for given in (pictures, names, output)) or force:
+            raise UsageError(
+                "pictures=, picture_names=, output= and force= are for the page of what matched; "
+                "give explain=True (--explain)"
+            )
+        return None
+    if output is None or not texts:
+        raise UsageError(
+            "explain=True (--explain) writes a page of what matched texts; give queries, and "
+            "output= (--output)"
+        )
+    if names is not None and pictures is None:
+        raise UsageError("picture_names= (--picture-names) is for pictures= (--pictures); give it")
+    place = Path(output)
+    if place.exists() and not force:
+        raise OutputError(
+            f"{place} exists; give force=True (--force) to replace it, or another output (--output)"
+        )
+    check_writable(place.parent, place)
+    return _Page(place, None if pictures is None else Path(pictures), names)
 
 
 def read_regions(path: str | Path) -> Any:

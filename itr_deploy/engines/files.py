@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 
 from itr_deploy.bundle.files import inside, sha256_of, write_json
 from itr_deploy.bundle.manifest import Precision
+from itr_deploy.bundle.modality import EXPLAIN
 from itr_deploy.bundle.record import Record
 from itr_deploy.bundle.store import ENGINES, AnyBundle, AnyManifest
 from itr_deploy.errors import EngineError
@@ -142,11 +143,16 @@ def graph_digest(bundle: AnyBundle, graph: str) -> str:
 
 
 def built_by_default(manifest: AnyManifest) -> tuple[str, ...]:
-    """The graphs built when none are named: all but those for int8 galleries.
+    """The graphs built when none are named: all but those for int8 galleries, and what explains.
 
-    Those are a third of the graphs that score pairs, and a GPU gains little from them.
+    The former are a third of the graphs that score pairs, and a GPU gains little from them. The
+    latter explains a pair at a time, which takes a CPU a few milliseconds.
     """
-    return tuple(name for name, graph in manifest.graphs.items() if graph.storage != "int8")
+    return tuple(
+        name
+        for name, graph in manifest.graphs.items()
+        if graph.storage != "int8" and graph.role != EXPLAIN
+    )
 
 
 def engine_directories(bundle: AnyBundle) -> Iterator[EngineDirectory]:

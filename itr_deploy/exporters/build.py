@@ -207,6 +207,7 @@ def graph_info(spec: GraphSpec, opset: int, name: str, storage: StorageType | No
         outputs=tuple(
             TensorInfo(name=t.name, dtype=_DTYPES[t.dtype], shape=t.axes) for t in spec.outputs
         ),
+        attention=spec.attention,
     )
 
 

@@ -2,7 +2,8 @@
 
 The model is traced in the form it computes in: ``groups`` of texts and images, every text of a
 group with every image of it, the prefilter together with the matcher. A part has some of the
-outputs. A direction wraps a part: its queries come in one axis, their number equal to the rows of
+outputs. The graph that explains takes as many texts as images, groups of one of each. A direction
+wraps a part: its queries come in one axis, their number equal to the rows of
 candidates or a multiple of it, and the candidates are gathered from a gallery. Tracing is most of
 an export's time, and shapes that depend on a quotient would make it take half as long again.
 """
@@ -121,6 +122,47 @@ def directed(pairs: ir.Model, spec: GraphSpec, query: Modality) -> ir.Model:
     graph.extend(after)
     name_axes(model, spec.inputs, spec.outputs)
     return model
+
+
+def paired(pairs: ir.Model, spec: GraphSpec) -> ir.Model:
+    """The graph that tells of the first text with the first image, the second with the second.
+
+    Args:
+        pairs: The traced model, as for `directed`. It is not changed.
+        spec: The graph's inputs, named as the model's; its outputs.
+    """
+    model = pairs.clone()
+    graph = model.graph
+    items = {str(value.name): value for value in graph.inputs}
+    one, both = (_axes(graph, *axes) for axes in ((1,), (1, 2)))
+    before: list[ir.Node] = []
+    graph.inputs.clear()
+    for tensor in spec.inputs:
+        inner = items[tensor.name]
+        outer = ir.Value(name=tensor.name, type=inner.type)
+        graph.inputs.append(outer)
+        name = f"{tensor.name}_in_groups"
+        made = _node(before, "Unsqueeze", [outer, one], name, inner.type)
+        made.shape = inner.shape
+        inner.replace_all_uses_with(made)
+    graph.insert_before(graph[0], before)
+    after: list[ir.Node] = []
+    for place, tensor in enumerate(spec.outputs):
+        inner = graph.outputs[place]
+        inner.name = f"{tensor.name}_in_groups"
+        graph.outputs[place] = _node(after, "Squeeze", [inner, both], tensor.name, inner.type)
+    graph.extend(after)
+    name_axes(model, spec.inputs, spec.outputs)
+    return model
+
+
+def _axes(graph: ir.Graph, *axes: int) -> ir.Value:
+    name = "axes_" + "_".join(map(str, axes))
+    tensor = ir.tensor(np.array(axes, np.int64), name=name)
+    value = ir.Value(name=name, const_value=tensor, type=INT64)
+    value.shape = ir.Shape([len(axes)])
+    graph.register_initializer(value)
+    return value
 
 
 def _sizes(

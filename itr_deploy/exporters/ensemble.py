@@ -26,7 +26,7 @@ from itr_deploy.bundle.manifest import (
     TensorInfo,
     Workspace,
 )
-from itr_deploy.bundle.modality import MODALITIES, PREFILTERS, RERANK_GRAPHS
+from itr_deploy.bundle.modality import EXPLAIN, MODALITIES, PREFILTERS, RERANK_GRAPHS
 from itr_deploy.bundle.names import scale_name
 from itr_deploy.bundle.store import Bundle, list_files, text_files, write_manifest
 from itr_deploy.errors import BundleError, UsageError
@@ -65,6 +65,8 @@ def build_ensemble(
     with WeightsFile(root / GRAPHS / WEIGHTS) as shared:
         for name, info in members[0].manifest.graphs.items():
             if info.role in RERANK_GRAPHS.values():  # fits one member's scores, not the mean
+                continue
+            if info.role == EXPLAIN:  # every member attends by itself
                 continue
             if not all(name in member.manifest.graphs for member in members):
                 continue  # a prefilter that not every member has

@@ -11,7 +11,7 @@ from torch import nn
 
 from itr_deploy.bundle.manifest import Precision, Quantization
 from itr_deploy.bundle.modality import MATCHERS, PREFILTERS, Roles
-from itr_deploy.exporters.directions import directed, part
+from itr_deploy.exporters.directions import directed, paired, part
 from itr_deploy.exporters.modules import (
     ImageEncoderModule,
     Quantised,
@@ -21,7 +21,9 @@ from itr_deploy.exporters.modules import (
 from itr_deploy.exporters.specs import (
     GraphSpec,
     PairTensors,
+    attention_tensors,
     direction_spec,
+    explain_spec,
     image_encoder_spec,
     pair_tensors,
     prefilter_tensors,
@@ -63,21 +65,29 @@ def traced_graphs(
     if not isinstance(deployed, DeployedMatcher):
         return  # a dual encoder: its scores are products of the embeddings
     progress("what scores pairs, for both directions")
-    for roles, pairs, model in _scorers(deployed, opset, precision, quantization):
+    model = _all_outputs(deployed, opset, precision, quantization)
+    for roles, pairs, scorer in _scorers(deployed, model):
         for query, role in roles.items():
             spec = direction_spec(role, query, pairs)
             progress(f"graph {role}")
-            yield spec, directed(model, spec, query)
+            yield spec, directed(scorer, spec, query)
+    if deployed.attention_steps:
+        spec = explain_spec(deployed)
+        progress(f"graph {spec.role}")
+        own = part(model, attention_tensors(deployed), slice(-len(spec.outputs), None))
+        yield spec, paired(own, spec)
 
 
-def _scorers(
+def _all_outputs(
     deployed: DeployedMatcher, opset: int, precision: Precision, quantization: Quantization | None
-) -> Iterator[tuple[Roles, PairTensors, ir.Model]]:
-    """The matcher, and the prefilter that some families have, from one trace."""
+) -> ir.Model:
+    """One trace of all that is told of pairs; the graphs are parts of it."""
     pairs = pair_tensors(deployed)
     inputs, outputs = (pairs.texts, pairs.lengths, pairs.images), pairs.outputs
     if deployed.prefilter_image_tensors:
         outputs = (*outputs, replace(outputs[0], name="prefilter_scores"))
+    if deployed.attention_steps:
+        outputs = (*outputs, *attention_tensors(deployed).outputs)
     module: nn.Module = ScorersModule(deployed)
     if quantization is not None:
         module = Quantised(module)
@@ -88,7 +98,16 @@ def _scorers(
             "for a pair of this model",
             quantization,
         )
-    yield MATCHERS, pairs, part(model, pairs, slice(len(pairs.outputs)))
+    return model
+
+
+def _scorers(
+    deployed: DeployedMatcher, model: ir.Model
+) -> Iterator[tuple[Roles, PairTensors, ir.Model]]:
+    """The matcher, and the prefilter that some families have."""
+    pairs = pair_tensors(deployed)
+    count = len(pairs.outputs)
+    yield MATCHERS, pairs, part(model, pairs, slice(count))
     if deployed.prefilter_image_tensors:
         own = prefilter_tensors(deployed)
-        yield PREFILTERS, own, part(model, own, slice(-1, None))
+        yield PREFILTERS, own, part(model, own, slice(count, count + 1))

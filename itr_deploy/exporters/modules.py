@@ -65,7 +65,7 @@ class TextEncoderModule(nn.Module):
 
 
 class ScorersModule(nn.Module):
-    """The matcher, together with the prefilter if the family has one.
+    """The matcher, together with the prefilter and the attention if the family has them.
 
     Scores every text of a group with every image of it, for `itr_deploy.exporters.directions`.
     """
@@ -77,7 +77,5 @@ class ScorersModule(nn.Module):
     def forward(
         self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """The outputs of `match_and_prefilter`, or of `match_outputs` without a prefilter."""
-        if self.deployed.prefilter_image_tensors:
-            return self.deployed.match_and_prefilter(texts, lengths, images)
-        return self.deployed.match_outputs(texts, lengths, images)
+        """The outputs of `all_outputs`."""
+        return self.deployed.all_outputs(texts, lengths, images)

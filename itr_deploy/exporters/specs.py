@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from itr_deploy.bundle.manifest import StoredTensor
-from itr_deploy.bundle.modality import GraphRole, Modality
+from itr_deploy.bundle.manifest import AttentionStep, StoredTensor
+from itr_deploy.bundle.modality import EXPLAIN, GraphRole, Modality
 from itr_deploy.models.contract import Deployed, DeployedMatcher, DualEncoder, TrainedMatcher
 
 Axes = tuple[int | str, ...]
@@ -25,11 +25,12 @@ class GraphTensor:
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """A graph's role, inputs and outputs."""
+    """A graph's role, inputs and outputs, and what the steps are that it tells of, if it does."""
 
     role: GraphRole
     inputs: tuple[GraphTensor, ...]
     outputs: tuple[GraphTensor, ...]
+    attention: tuple[AttentionStep, ...] | None = None
 
     @property
     def gallery_inputs(self) -> list[str]:
@@ -107,6 +108,33 @@ def prefilter_tensors(deployed: DeployedMatcher) -> PairTensors:
         pairs.lengths,
         tuple(tensor for tensor in pairs.images if tensor.name in images),
         pairs.outputs[:1],
+    )
+
+
+def attention_tensors(deployed: DeployedMatcher) -> PairTensors:
+    """The tensors of what attends to what: inputs as the matcher's, weights and words' matches."""
+    pairs = pair_tensors(deployed)
+    axes: Axes = ("groups", "texts", "images", len(deployed.attention_steps))
+    axes = (*axes, deployed.text_length or "length")
+    weights = GraphTensor("attention", torch.float32, (*axes, deployed.regions or "regions"))
+    words = GraphTensor("word_scores", torch.float32, axes)
+    return PairTensors(pairs.texts, pairs.lengths, pairs.images, (weights, words))
+
+
+def explain_spec(deployed: DeployedMatcher) -> GraphSpec:
+    """``[batch, ...]`` texts, and as many images -> what attends to what in each pair."""
+    pairs = attention_tensors(deployed)
+    return GraphSpec(
+        EXPLAIN,
+        tuple(
+            GraphTensor(tensor.name, tensor.dtype, ("batch", *tensor.axes[2:]))
+            for tensor in (*pairs.texts, pairs.lengths, *pairs.images)
+        ),
+        tuple(
+            GraphTensor(tensor.name, tensor.dtype, ("batch", *tensor.axes[3:]))
+            for tensor in pairs.outputs
+        ),
+        deployed.attention_steps,
     )
 
 

@@ -14,9 +14,16 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from itr_deploy.bundle.manifest import Pipeline, Pruning, StoredTensor, Workspace
+from itr_deploy.bundle.manifest import (
+    AttentionStep,
+    Pipeline,
+    Pruning,
+    StoredTensor,
+    Workspace,
+)
 
 __all__ = [
+    "AttentionStep",
     "ChangedFrom",
     "Deployed",
     "DeployedMatcher",
@@ -157,12 +164,15 @@ class DeployedMatcher(Deployed):
         prefilter_image_tensors: Names of the image tensors that `prefilter` reads; empty if
             the family has no prefilter.
         prefilter_text_tensors: Names of the text tensors that it reads.
+        attention_steps: What `match_and_attend` tells of, in order; empty if the family does not
+            attend from words to regions or the other way round.
     """
 
     workspace: Workspace
     pair_outputs: tuple[PairOutput, ...] = ()
     prefilter_image_tensors: tuple[str, ...] = ()
     prefilter_text_tensors: tuple[str, ...] = ()
+    attention_steps: tuple[AttentionStep, ...] = ()
 
     @abstractmethod
     def match(self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]) -> Tensor:
@@ -205,22 +215,52 @@ class DeployedMatcher(Deployed):
         """
         raise NotImplementedError(f"{type(self).__name__} has no prefilter")
 
-    def match_and_prefilter(
+    def match_and_attend(
+        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
+        """`match_outputs`, and what attends to what in every pair at each of the `attention_steps`.
+
+        A family that names steps overrides this. `itr_deploy.models.attending` brings the weights
+        of a matcher into this form.
+
+        Args:
+            texts: The `text_tensors`, as for `match`.
+            lengths: ``int64 [B, T]``.
+            images: The `image_tensors`.
+
+        Returns:
+            The outputs. Weights ``[B, T, I, S, L, R]`` of the S steps: where words attend, those of
+            each word add up to 1, where regions attend, those of each region, or to less where the
+            model uses less of what was found. And how well each word is matched,
+            ``[B, T, I, S, L]``: the cosine of a word with what it attends to, or the mean of those
+            of the regions, weighted by how much they attend to the word. Neither means anything at
+            padding.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not attend")
+
+    def all_outputs(
         self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """`match_outputs`, then `prefilter` of the same pairs, so that both are traced together.
+        """All that is told of a pair: what the graphs that score and explain pairs are traced from.
 
-        A family whose matcher computes its prefilter anyway overrides this.
+        `match_outputs`, then `prefilter` if there is one, then what attends to what if there are
+        `attention_steps`. A family whose matcher computes its prefilter anyway overrides this.
 
         Args:
             texts: The `text_tensors`, as for `match`.
             lengths: ``int64 [B, T]``.
             images: The `image_tensors`.
         """
-        own_texts = _named(self.prefilter_text_tensors, self.text_tensors, texts)
-        own_images = _named(self.prefilter_image_tensors, self.image_tensors, images)
-        outputs = self.match_outputs(texts, lengths, images)
-        return (*outputs, self.prefilter(own_texts, lengths, own_images))
+        told: tuple[Tensor, ...] = ()
+        if self.attention_steps:
+            outputs, told = self.match_and_attend(texts, lengths, images)
+        else:
+            outputs = self.match_outputs(texts, lengths, images)
+        if self.prefilter_image_tensors:
+            own_texts = _named(self.prefilter_text_tensors, self.text_tensors, texts)
+            own_images = _named(self.prefilter_image_tensors, self.image_tensors, images)
+            outputs = (*outputs, self.prefilter(own_texts, lengths, own_images))
+        return (*outputs, *told)
 
 
 def _named(

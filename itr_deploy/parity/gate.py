@@ -14,6 +14,7 @@ from torch import Tensor
 
 from itr_deploy.bundle.manifest import StorageType, StoredTensor
 from itr_deploy.bundle.modality import (
+    EXPLAIN,
     MATCHERS,
     MODALITIES,
     PREFILTERS,
@@ -98,12 +99,17 @@ def _compared(
         *gate.matcher_outputs(),
         *gate.prefilter_outputs(),
         *gate.pair_outputs(),
+        *gate.attention(),
     ]
     invariance, unchecked = list[Comparison](), list[str]()
     if gate.has_prefilter and matcher.prefilter is None:
         if whole:
             raise ParityError("the bundle lacks the model's prefilter; no bundle was written")
         unchecked.append("the prefilter: the bundle has none, an older itr-deploy exported it")
+    if gate.attends and not gate.explains:
+        if whole:
+            raise ParityError("the bundle lacks what explains pairs; no bundle was written")
+        unchecked.append("the attention: the bundle has none, an older itr-deploy exported it")
     if matcher.bundle.manifest.front is not None:
         unchecked.append("the coarse embedding: the dual encoder's, compared by cascade")
     if trained.deployed.padded_together is None:
@@ -141,6 +147,17 @@ class _Gate:
     def has_prefilter(self) -> bool:
         """Whether the model has a prefilter."""
         return self._scoring is not None and bool(self._scoring.prefilter_image_tensors)
+
+    @property
+    def attends(self) -> bool:
+        """Whether the model attends from words to regions or the other way round."""
+        return self._scoring is not None and bool(self._scoring.attention_steps)
+
+    @property
+    def explains(self) -> bool:
+        """Whether the bundle has the graph that tells of it."""
+        graphs = self._matcher.bundle.manifest.graphs.values()
+        return any(graph.role == EXPLAIN for graph in graphs)
 
     def encoder_outputs(self) -> list[Comparison]:
         """Every output of both encoders, padding included."""
@@ -226,6 +243,38 @@ class _Gate:
                         outputs.setdefault(name, []).append((form.name, got, expected.numpy()))
         tolerance = self._tolerances.pairs
         return [compare(name, pairs, tolerance) for name, pairs in outputs.items()]
+
+    def attention(self) -> list[Comparison]:
+        """What attends to what in every pair, compared with PyTorch's exported form."""
+        deployed, outputs = self._scoring, dict[str, Pairs]()
+        if deployed is None or not (self.attends and self.explains):
+            return []
+        for sample in self._samples:
+            with torch.inference_mode():
+                ids, lengths = sample.text_tensors()
+                texts = [tensor[None] for tensor in deployed.encode_texts(ids, lengths)[:-1]]
+                given = deployed.encode_given(sample.image_tensors())
+                images = [tensor[None] for tensor in given[:-1]]
+                _, found = deployed.match_and_attend(texts, lengths[None], images)
+            got = self._explained(sample)
+            for name, reference in zip(("attention", "word_scores"), found, strict=True):
+                expected = reference[0].flatten(0, 1).numpy()
+                outputs.setdefault(name, []).append((sample.name, got[name], expected))
+        tolerance = self._tolerances.pairs
+        return [compare(name, pairs, tolerance) for name, pairs in outputs.items()]
+
+    def _explained(self, sample: Sample) -> dict[str, NDArray[np.float32]]:
+        """What the graph tells of every text with every image, the texts in the outer loop."""
+        texts = self._encoder.outputs("text", sample) | {"text_lengths": sample.lengths}
+        images = self._encoder.outputs("image", sample)
+        manifest, count = self._matcher.bundle.manifest, len(sample.lengths)
+        inputs: dict[str, NDArray[Any]] = {}
+        for given in manifest.graphs[manifest.graph(EXPLAIN)].inputs:
+            if given.name in texts:
+                inputs[given.name] = np.repeat(texts[given.name], sample.count, axis=0)
+            else:
+                inputs[given.name] = np.concatenate([images[given.name]] * count)
+        return self._matcher.backend.run(manifest.graph(EXPLAIN), inputs)
 
     def invariance(self, place: int) -> list[Comparison]:
         """Scores with more padding and of every pair alone, compared with the batch's."""

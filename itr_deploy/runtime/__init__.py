@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from itr_deploy.runtime.detector.detection import Detection
     from itr_deploy.runtime.detector.detector import Detector
     from itr_deploy.runtime.encoding.encoded import Encoded
+    from itr_deploy.runtime.explanation import Explanation
     from itr_deploy.runtime.gallery.gallery import Gallery
     from itr_deploy.runtime.hits import Hit, Hits
     from itr_deploy.runtime.matcher import Matcher
@@ -21,6 +22,7 @@ _HOMES = {
     "Detection": "detector.detection",
     "Detector": "detector.detector",
     "Encoded": "encoding.encoded",
+    "Explanation": "explanation",
     "Gallery": "gallery.gallery",
     "Hit": "hits",
     "Hits": "hits",
@@ -28,7 +30,17 @@ _HOMES = {
     "Retriever": "retriever",
 }
 
-__all__ = ["Detection", "Detector", "Encoded", "Gallery", "Hit", "Hits", "Matcher", "Retriever"]
+__all__ = [
+    "Detection",
+    "Detector",
+    "Encoded",
+    "Explanation",
+    "Gallery",
+    "Hit",
+    "Hits",
+    "Matcher",
+    "Retriever",
+]
 
 
 def __getattr__(name: str) -> Any:

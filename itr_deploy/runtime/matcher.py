@@ -14,20 +14,24 @@ from numpy.typing import ArrayLike, NDArray
 from itr_deploy.bundle.consistency import check_consistent
 from itr_deploy.bundle.modality import PREFILTERS, Modality
 from itr_deploy.bundle.store import Bundle, read_bundle
+from itr_deploy.errors import InputError
 from itr_deploy.runtime.backends import Backend, open_backend
 from itr_deploy.runtime.cpus import available_cores
 from itr_deploy.runtime.detector.detector import BACKEND, Detector
 from itr_deploy.runtime.detector.images import check_fits
 from itr_deploy.runtime.encoding.encoded import Encoded
-from itr_deploy.runtime.encoding.images import Unencoded
+from itr_deploy.runtime.encoding.images import Unencoded, several_images
+from itr_deploy.runtime.encoding.places import Placed
 from itr_deploy.runtime.encoding.sources import ImageSource, TextSource, source
+from itr_deploy.runtime.explainer import Explainer
+from itr_deploy.runtime.explanation import Explanation
 from itr_deploy.runtime.forks import OneProcess
 from itr_deploy.runtime.pair_scorer import PairScorer
 from itr_deploy.runtime.product_scorer import ProductScorer
 from itr_deploy.runtime.projection import read_projection
 from itr_deploy.runtime.scorer import Scorer
 from itr_deploy.runtime.text import TextProcessor, text_processor
-from itr_deploy.values import PATH, TEXT, checked, satisfying, whole
+from itr_deploy.values import PATH, TEXT, checked, choice, satisfying, whole
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +58,7 @@ class Matcher(OneProcess):
     Attributes:
         scorer: Scores encoded pairs.
         prefilter: Scores pairs with the bundle's prefilter; None if it has none.
+        explainer: Tells of encoded pairs what attends to what.
         projection: Transforms a query's coarse embedding before the shortlist.
         detector: Finds regions in pictures, for a model that takes regions; None without one.
 
@@ -89,6 +94,7 @@ class Matcher(OneProcess):
             if backend.device == "cpu":
                 budget = min(budget, backend.workers * PREFILTER_CALL)
             self.prefilter = PairScorer(backend, manifest, budget, PREFILTERS)
+        self.explainer = Explainer(bundle, backend)
         self.projection = read_projection(bundle)
         self._text: TextProcessor | None = None
 
@@ -205,6 +211,52 @@ class Matcher(OneProcess):
                 tile = self.scorer.score_all(encoded_texts, encoded_images)
                 scores[rows, columns] = tile.T
         return scores
+
+    @checked(text=TEXT, step=whole(1), attends=choice(Modality))
+    def explain(
+        self,
+        text: str,
+        image: Images,
+        *,
+        step: int | None = None,
+        attends: Modality | None = None,
+    ) -> Explanation:
+        """What matched between a text and an image: which words and which regions.
+
+        Args:
+            text: The text.
+            image: One image: regions ``[R, Di]``, or `Regions` of one, with boxes if these are
+                to be in the result; or what `encode_images` returned for one.
+            step: The step or layer to show; by default the last one that enters the score.
+            attends: ``"text"`` for words that attend to regions, ``"image"`` for regions that
+                attend to words. By default the former, where the model does both.
+
+        Returns:
+            The weights of every word and region, and all steps.
+
+        Raises:
+            BundleError: The model does not attend from words to regions, as dual encoders do not,
+                or the bundle is an older release's.
+            InputError: The text or image cannot be encoded; or the model has no such step, or
+                closes its gates behind it.
+        """
+        self.explainer.graph()
+        encoded, placed = self._one_image(image)
+        return self.explainer.explanation(self, self.scorer, text, encoded, placed, step, attends)
+
+    def _one_image(self, image: Images) -> tuple[Encoded, Placed | None]:
+        """One image encoded, and where its regions are.
+
+        Raises:
+            InputError: These are several, or it cannot be encoded.
+        """
+        given = image
+        if not isinstance(image, Encoded):
+            given, _ = several_images(image, self.bundle.manifest.images)
+        images = source(self, given, "image")
+        if images.count != 1:
+            raise InputError(f"image= has {images.count} images; give one, such as regions [R, Di]")
+        return images.encode(ALL), images.placed(0)
 
     def item_bytes(self, modality: Modality, positions: int, value_bytes: int = 4) -> int:
         """Bytes of the stored tensors of one item with this many regions or words.

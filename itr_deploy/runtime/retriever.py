@@ -10,20 +10,22 @@ from pathlib import Path
 from typing import Final, overload
 
 from itr_deploy.bundle.modality import Modality
-from itr_deploy.errors import BundleError, InputError, UsageError
+from itr_deploy.errors import BundleError, GalleryError, InputError, UsageError
 from itr_deploy.runtime.backends import Backend
 from itr_deploy.runtime.detector.detector import BACKEND, Detector
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.encoding.images import Unencoded, several_images
+from itr_deploy.runtime.explanation import Explanation
 from itr_deploy.runtime.forks import OneProcess
 from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.runtime.gallery.read import read_named
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.matcher import DETECTOR, Matcher
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists, QueryNeighbours
 from itr_deploy.runtime.rerank.reranking import Reranking, check_bank, no_bank
 from itr_deploy.runtime.search.cached import SearcherCache
 from itr_deploy.runtime.timing import stage
-from itr_deploy.values import FLAG, PATH, TEXT, checked, or_none, satisfying, whole
+from itr_deploy.values import FLAG, PATH, TEXT, checked, choice, or_none, satisfying, whole
 
 log = logging.getLogger(__name__)
 
@@ -291,6 +293,44 @@ class Retriever(OneProcess):
             else:
                 found = searcher.search(queries, k, narrow, where, wide)
         return found[0] if single else found
+
+    @checked(query=TEXT, id=TEXT, step=_COUNT, attends=choice(Modality))
+    def explain(
+        self,
+        query: str,
+        id: str,
+        *,
+        step: int | None = None,
+        attends: Modality | None = None,
+    ) -> Explanation:
+        """What matched between a query and an image of the gallery, from what is stored of it.
+
+        Args:
+            query: The text.
+            id: The image's id, such as a hit's.
+            step: The step or layer to show; by default the last one that enters the score.
+            attends: Who attends, see `Matcher.explain`.
+
+        Returns:
+            The weights of every word and region, with the boxes that the gallery stores.
+
+        Raises:
+            BundleError: The bundle cannot explain, see `Matcher.explain`.
+            GalleryError: The gallery holds texts, of which it has no words; or no such image.
+            InputError: The text cannot be encoded, or there is no such step.
+        """
+        self.matcher.explainer.graph()
+        if self.gallery.modality != "image":
+            raise GalleryError(
+                f"{self.gallery.path} holds texts as the model encoded them, not their words; "
+                "explain with Matcher.explain(text, image)"
+            )
+        image = read_named(self.gallery, [id]).encoded
+        (placed,) = self.gallery.boxes([id])
+        matcher = self.matcher
+        return matcher.explainer.explanation(
+            matcher, matcher.scorer, query, image, placed, step, attends
+        )
 
     def refresh(self) -> None:
         """Pick up what other processes have changed since the gallery and the bank were opened.

@@ -147,7 +147,8 @@ def test_a_batch_is_mirrored_with_its_boxes(world: Path):
     torch.manual_seed(0)
     pictures = Pictures(world, "dev")
     batch = pictures.batch(torch.zeros(8, dtype=torch.int64))
-    kinds = {tuple(boxes[0].tolist()): image for boxes, image in zip(batch.boxes, batch.images)}
+    pairs = zip(batch.boxes, batch.images, strict=True)
+    kinds = {tuple(boxes[0].tolist()): image for boxes, image in pairs}
     assert len(kinds) == 2
     (one, first), (other, second) = kinds.items()
     assert one[0] + other[2] == pytest.approx(SIDE - 1)
@@ -216,9 +217,7 @@ def test_the_committed_detector_is_small_and_sees() -> None:
         assert regions.attributes is not None
         objects = objects_of(f"test_{index:04}")
         truth.append(objects)
-        known = Objects(
-            regions.boxes.numpy(), regions.classes.numpy(), regions.attributes.numpy()
-        )
+        known = Objects(regions.boxes.numpy(), regions.classes.numpy(), regions.attributes.numpy())
         found.append(seen(known))
     figures = judged(found, truth)
     assert figures.covered > 0.8

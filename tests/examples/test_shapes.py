@@ -15,6 +15,7 @@ from examples.shapes.dataset import batches_per_epoch, padded, read_split, shuff
 from examples.shapes.drawing import draw_scene
 from examples.shapes.features import FEATURE_DIM, REGIONS, region_features
 from examples.shapes.losses import hinge_loss
+from examples.shapes.matched import Mention, holds_its_centre, mentions, overlaps
 from examples.shapes.phrases import relation
 from examples.shapes.recall import recalls
 from examples.shapes.scenes import (
@@ -40,6 +41,9 @@ from examples.shapes.vocabulary import (
     write_vocabulary,
 )
 from itr_deploy.models.imram.checkpoint import load
+
+FILES = ("boxes.npy", "caps.txt", "ids.txt", "img_sizes.npy", "ims.npy")
+"""Of a split."""
 
 SEEN = 40
 """Scenes looked at where every one has to hold."""
@@ -147,11 +151,10 @@ def test_files_are_laid_out_as_published(small_world: Path):
     assert captions == [caption for index in range(6) for caption in captions_of("test", index)]
     ids = (small_world / "test_ids.txt").read_text().split()
     assert ids == [f"test_{index:04}" for index in range(6)]
-    assert sorted(path.name for path in small_world.iterdir()) == [
-        "dev_caps.txt", "dev_ids.txt", "dev_ims.npy", "pictures", "shapes_vocab.json",
-        "test_caps.txt", "test_ids.txt", "test_ims.npy",
-        "train_caps.txt", "train_ids.txt", "train_ims.npy",
-    ]  # fmt: skip
+    files = {f"{split}_{name}" for split in ("dev", "test", "train") for name in FILES}
+    assert {path.name for path in small_world.iterdir()} == {
+        *files, "pictures", "shapes_vocab.json",
+    }  # fmt: skip
     pictures = sorted(path.stem for path in (small_world / "pictures").iterdir())
     assert pictures == ids
 
@@ -167,9 +170,7 @@ def test_the_command_makes_the_splits_asked_for(
 ):
     monkeypatch.setitem(make_data.SPLIT_SIZES, "dev", 2)
     make_data.main(["--output", str(tmp_path), "--splits", "dev"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "dev_caps.txt", "dev_ids.txt", "dev_ims.npy",
-    ]  # fmt: skip
+    assert {path.name for path in tmp_path.iterdir()} == {f"dev_{name}" for name in FILES}
     assert "dev: 2 pictures" in capsys.readouterr().out
 
 
@@ -297,3 +298,44 @@ def test_the_committed_checkpoint_finds_pictures_and_both_forms_score_alike(smal
         batched = score_batch(trained.deployed, split.images, *texts)
     torch.testing.assert_close(batched, plain, rtol=0, atol=1e-5)
     assert recalls(plain.numpy()).text_to_image[0] > 80
+
+
+def test_the_regions_of_a_split_are_where_their_boxes_say(tmp_path: Path) -> None:
+    make_data.make_split("test", tmp_path, with_pictures=False, size=2)
+    boxes = np.load(tmp_path / "test_boxes.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "test_img_sizes.npy"), [[120, 120]] * 2)
+    assert boxes.shape == (2, REGIONS, 4)
+    assert boxes[0, 0].tolist() == [0, 0, 40, 40]
+    assert boxes[0, -1].tolist() == [0, 0, 120, 120]
+    # A shape stands out in the windows that hold its centre, and in none that it does not touch.
+    scene = one_star(x=0.3)
+    place = Mention(0, "", ("red", "star"), scene.objects[0], alone=True)
+    empty = features_of(Scene(scene.background, ()))
+    apart = np.abs(features_of(scene) - empty).max(axis=1)
+    touched = np.array([overlaps(box, place.shape) for box in boxes[0]])
+    held = np.array([holds_its_centre(box, place.shape) for box in boxes[0]])
+    assert apart[held].min() > apart[~touched].max()
+
+
+def test_a_mention_is_of_one_shape_by_words_that_are_there_once() -> None:
+    star, other = one_star().objects[0], one_star("blue", "ring", 0.8).objects[0]
+    scene = Scene("grey", (star, other))
+    found = list(
+        mentions(
+            7,
+            scene,
+            [
+                "A red star.",
+                "a scarlet star next to a blue hoop",
+                "a red thing",  # no shape
+                "a green star",  # not there
+                "a red star above a red ring",  # which red?
+            ],
+        )
+    )
+    assert [(one.words, one.shape.colour, one.alone) for one in found] == [
+        (("red", "star"), "red", True),
+        (("scarlet", "star"), "red", False),
+        (("blue", "hoop"), "blue", False),
+    ]
+    assert list(mentions(7, Scene("grey", (star, star)), ["A red star."])) == []

@@ -21,9 +21,10 @@ from itr_deploy import Gallery, Hits, Matcher, Regions, Retriever, evaluate, tun
 from itr_deploy.benchmarking.random_items import RandomItems
 from itr_deploy.benchmarking.synthetic import synthetic_gallery
 from itr_deploy.bundle.manifest import StorageType
-from itr_deploy.bundle.modality import MATCHERS, MODALITIES, PREFILTERS, Modality
+from itr_deploy.bundle.modality import EXPLAIN, MATCHERS, MODALITIES, PREFILTERS, Modality
 from itr_deploy.bundle.store import PARITY
 from itr_deploy.engines.shapes import Overrides, profile_of
+from itr_deploy.errors import BundleError
 from itr_deploy.evaluation.measures.recall import ranks, recall
 from itr_deploy.models import registry
 from itr_deploy.models.contract import DeployedMatcher
@@ -153,6 +154,7 @@ def test_the_gate_compared_every_output_of_every_graph(deployed: Deployed) -> No
     roles = {graph.role for graph in deployed.manifest.graphs.values()}
     has_prefilter = isinstance(told, DeployedMatcher) and bool(told.prefilter_image_tensors)
     assert has_prefilter == (set(PREFILTERS.values()) <= roles)
+    assert bool(getattr(told, "attention_steps", ())) == (EXPLAIN in roles)
 
 
 def test_verify_passes_again(deployed: Deployed, tmp_path: Path) -> None:
@@ -236,6 +238,32 @@ def test_a_synthetic_gallery_is_searched(modality: Modality, deployed: Deployed)
     with synthetic_gallery(deployed.matcher, modality, 300, items) as path:
         hits = deployed.search(Retriever(deployed.matcher, Gallery.open(path)), k=5)
         assert all(len(own) == 5 for own in hits)
+
+
+def test_a_pair_is_explained_as_the_model_attends_or_refused_in_a_line(deployed: Deployed) -> None:
+    caption, exported = deployed.captions[0], deployed.trained.deployed
+    explain = deployed.matcher.explain
+    if not getattr(exported, "attention_steps", ()):
+        with pytest.raises(BundleError) as refused:
+            explain(caption, deployed.given[:1])
+        assert "\n" not in str(refused.value)
+        return
+    ids, lengths = map(torch.from_numpy, deployed.matcher.text.token_ids([caption]))
+    with torch.inference_mode():
+        texts = [tensor[None] for tensor in exported.encode_texts(ids, lengths)[:-1]]
+        images = [torch.from_numpy(deployed.regions[:1])]
+        given = [tensor[None] for tensor in exported.encode_given(images)[:-1]]
+        _, (weights, scores) = exported.match_and_attend(texts, lengths[None], given)
+    found = explain(caption, deployed.given[:1])
+    length = len(found.words)
+    assert length == lengths[0]
+    assert tuple((one.step, one.attends) for one in found.steps) == tuple(
+        (step.step, step.attends) for step in exported.attention_steps
+    )
+    for number, one in enumerate(found.steps):
+        np.testing.assert_allclose(one.weights, weights[0, 0, 0, number, :length], atol=1e-4)
+        np.testing.assert_allclose(one.word_scores, scores[0, 0, 0, number, :length], atol=1e-4)
+    assert found.exact
 
 
 def test_engines_have_shapes_for_every_graph(deployed: Deployed) -> None:

@@ -1,4 +1,4 @@
-"""The pictures of a split by the ids of its images, to embed in a page."""
+"""Pictures by the ids of images, to embed in a page."""
 
 from __future__ import annotations
 
@@ -17,31 +17,41 @@ TYPES = {
 }
 
 
+SPLIT = "an image of the split", "images= (--images) and {split}_ids.txt"
+"""What a page of a split shows, and where to look if there are no pictures of it."""
+
+
 class Pictures:
     """Files of a directory, named by the images' ids, with or without the file's ending."""
 
-    def __init__(self, root: Path | None, ids: Sequence[str]) -> None:
+    def __init__(self, root: Path | None, ids: Sequence[str], of: tuple[str, str] = SPLIT) -> None:
         """Look for the pictures; without a directory there are none.
 
+        Args:
+            root: The directory.
+            ids: The images' ids, or names.
+            of: What has these ids, and what to check if there is none, for the message.
+
         Raises:
-            InputError: The directory has no picture of the split.
+            InputError: The directory has no picture of any of them.
         """
         self._root, self._ids = root, ids
-        if root is not None and all(self._path(number) is None for number in range(len(ids))):
+        if root is not None and all(self.path(number) is None for number in range(len(ids))):
             raise InputError(
-                f"{root}: no picture is called as an image of the split, for example "
-                f"{ids[0]!r} or {ids[0] + '.jpg'!r}; check images= (--images) and {{split}}_ids.txt"
+                f"{root}: no picture is called as {of[0]}, for example "
+                f"{ids[0]!r} or {ids[0] + '.jpg'!r}; check {of[1]}"
             )
 
     def data_uri(self, number: int) -> str | None:
         """A picture as a data URI, None if there is none."""
-        path = self._path(number)
+        path = self.path(number)
         if path is None:
             return None
         content = base64.b64encode(path.read_bytes()).decode()
         return f"data:{TYPES[path.suffix.lower()]};base64,{content}"
 
-    def _path(self, number: int) -> Path | None:
+    def path(self, number: int) -> Path | None:
+        """The file of a picture, None if there is none."""
         if self._root is None:
             return None
         name = self._ids[number]

@@ -13,16 +13,18 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from itr_deploy.models.contract import DeployedMatcher, PairOutput, Workspace
+from itr_deploy.bundle.modality import Modality
+from itr_deploy.models.attending import Told, of_regions, of_words, stacked
+from itr_deploy.models.contract import AttentionStep, DeployedMatcher, PairOutput, Workspace
 from itr_deploy.models.dime import pairs
 from itr_deploy.models.dime.cells import Refinement
-from itr_deploy.models.dime.matching import Matching
+from itr_deploy.models.dime.matching import Matched, Matching
 from itr_deploy.models.dime.plain import Dime
 from itr_deploy.models.dime.pooling import Pooling
 from itr_deploy.models.dime.prefilter import prefilter_routes
-from itr_deploy.models.dime.routes import CELLS, CMRC, GLGC, IMRC
+from itr_deploy.models.dime.routes import CELLS, CMRC, GLGC, IMRC, PATHS
 from itr_deploy.models.dime.stored import guiding_tensors, refined_tensors
-from itr_deploy.models.layers import position_mask
+from itr_deploy.models.layers import l2_norm, position_mask
 from itr_deploy.models.precision import full_precision
 
 CPU_PAIRS = 24
@@ -44,6 +46,8 @@ class DimeDeployment(DeployedMatcher):
     Attributes:
         pair_outputs: With ``gates=True``, the gates of the three layers, path before cell.
         routes: The gates that may open.
+        attention_steps: The layers whose cross-modal cell may be used, from 1. What attends to what
+            there is multiplied by the gate behind the cell: of a pair that closes it, all is 0.
     """
 
     def __init__(self, model: Dime, gates: bool = False) -> None:
@@ -69,6 +73,12 @@ class DimeDeployment(DeployedMatcher):
         )
         self.prefilter_text_tensors, self.prefilter_image_tensors = read
         self.pair_outputs = _PAIR_OUTPUTS if gates else ()
+        attends: Modality = "text" if config.refines_words else "image"
+        self.attention_steps = tuple(
+            AttentionStep(step=1 + layer, attends=attends)
+            for layer in range(len(PATHS))
+            if self.routes.uses(layer, CMRC)
+        )
         live = 36 * width
         self.workspace = Workspace(
             per_word=live * config.refines_words,
@@ -124,10 +134,42 @@ class DimeDeployment(DeployedMatcher):
         self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
         """The scores, and the gates if the graphs output them."""
+        return self._of_pairs(self._whole(texts, lengths, images))
+
+    def match_and_attend(
+        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
+    ) -> tuple[tuple[Tensor, ...], Told]:
+        """What the refined side attends to in each layer, as far as the gates let it through."""
+        found = self._whole(texts, lengths, images)
+        return self._of_pairs(found), self._told(texts, images, found)
+
+    def _whole(self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]) -> Matched:
         named_texts = {s.name: t for s, t in zip(self.text_tensors, texts, strict=True)}
         named_images = {s.name: t for s, t in zip(self.image_tensors, images, strict=True)}
         gates = bool(self.pair_outputs)
-        return tuple(self._matched(self._matching, named_texts, lengths, named_images, gates))
+        return self._matched(self._matching, named_texts, lengths, named_images, gates)
+
+    def _of_pairs(self, found: Matched) -> tuple[Tensor, ...]:
+        """Outputs of all pairs, ``[B, T, I, ...]``."""
+        if self.model.config.refines_words:
+            return tuple(output.transpose(1, 2) for output in found.outputs)
+        return tuple(found.outputs)
+
+    def _told(self, texts: Sequence[Tensor], images: Sequence[Tensor], found: Matched) -> Told:
+        """What attends to what, as `DeployedMatcher.match_and_attend` says."""
+        by_words = self.model.config.refines_words
+        # The embeddings are the first of the tensors of either side.
+        refined, guiding = (texts[0], images[0]) if by_words else (images[0], texts[0])
+        groups, items, positions, width = refined.shape
+        shape = (groups, guiding.shape[1], items, positions)
+        unit = l2_norm(refined, -1).reshape(groups, 1, items * positions, width)
+        steps = []
+        for weights, gate in found.attention.values():
+            cosines = (l2_norm(weights @ guiding, -1) * unit).sum(dim=-1).reshape(shape)
+            told = (of_words if by_words else of_regions)(weights.reshape(*shape, -1), cosines)
+            by_pair = gate.transpose(1, 2) if by_words else gate
+            steps.append((told[0] * by_pair[..., None, None], told[1]))
+        return stacked(steps)
 
     def prefilter(
         self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
@@ -135,7 +177,7 @@ class DimeDeployment(DeployedMatcher):
         """Scores ``[B, T, I]`` by the cheap cells only, those of `prefilter_routes`."""
         named_texts = dict(zip(self.prefilter_text_tensors, texts, strict=True))
         named_images = dict(zip(self.prefilter_image_tensors, images, strict=True))
-        return self._matched(self._cheap, named_texts, lengths, named_images)[0]
+        return self._of_pairs(self._matched(self._cheap, named_texts, lengths, named_images))[0]
 
     def _matched(
         self,
@@ -144,11 +186,10 @@ class DimeDeployment(DeployedMatcher):
         lengths: Tensor,
         images: Mapping[str, Tensor],
         gates: bool = False,
-    ) -> list[Tensor]:
-        """Output of ``matching`` for all pairs, ``[B, T, I, ...]``."""
+    ) -> Matched:
+        """What ``matching`` makes of all pairs, the refined side last."""
         if self.model.config.refines_words:
-            outputs = matching(texts, images, None, gates)
-            return [output.transpose(1, 2) for output in outputs]
+            return matching(texts, images, None, gates)
         mask = position_mask(lengths, texts["local"].shape[2])
         return matching(images, texts, mask, gates)
 

@@ -7,6 +7,7 @@ Cells whose gates are all held at 0 (`Routes`) are left out.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,6 +30,30 @@ _PARTS_OF_LAYER0 = {
 3 both contain l."""
 
 
+class _Attention(NamedTuple):
+    """The attention of one layer's cross-modal cell.
+
+    Attributes:
+        weights: ``[B, Y, X * P, K]``.
+        gate: ``[B, Y, X]``, the widest open of the gates behind the cell.
+    """
+
+    weights: Tensor
+    gate: Tensor
+
+
+class Matched(NamedTuple):
+    """All pairs.
+
+    Attributes:
+        outputs: Scores ``[B, Y, X]``, then any gates ``[B, Y, X, paths, cells]``.
+        attention: By layer, of the layers whose cross-modal cell may be used.
+    """
+
+    outputs: list[Tensor]
+    attention: dict[int, _Attention]
+
+
 class Matching:
     """The score of every pair of refined and guiding items.
 
@@ -48,7 +73,7 @@ class Matching:
         guiding: Mapping[str, Tensor],
         mask: Tensor | None,
         gates: bool = False,
-    ) -> list[Tensor]:
+    ) -> Matched:
         """Score X refined items with Y guiding ones.
 
         Args:
@@ -58,8 +83,8 @@ class Matching:
             gates: Whether to return the gates too.
 
         Returns:
-            Scores ``[B, Y, X]``. With ``gates``, also the gates of the three layers, divided, then
-            those of the first two, not divided: ``[B, Y, X, paths, cells]``.
+            With ``gates``, also the gates of the three layers, divided, then those of the first
+            two, not divided.
         """
         groups, items, _, width = refined["local"].shape
         shape = (groups, guiding["local"].shape[1], items)
@@ -70,22 +95,32 @@ class Matching:
             )
             for k in range(len(self._layers))
         ]
-        inputs = self._first_layer(refined, contexts[0], shape)
-        inputs, raw1, gates1 = self._middle_layer(inputs, contexts[1], shape)
-        out, gates2 = self._last_layer(inputs, contexts[2], shape)
+        weights: dict[int, Tensor] = {}
+        inputs = self._first_layer(refined, contexts[0], shape, weights)
+        inputs, raw1, gates1 = self._middle_layer(inputs, contexts[1], shape, weights)
+        out, gates2 = self._last_layer(inputs, contexts[2], shape, weights)
         pooled = self.pooling(out).reshape(*shape, width)
         length = torch.linalg.vector_norm(pooled, dim=-1).clamp(min=pairs.NORMALIZE_EPS)
         scores = (pooled @ guiding["vector"].unsqueeze(-1)).squeeze(-1) / length
+        gates0 = _routing(refined)[..., : len(CELLS)].unsqueeze(1).expand(*shape, -1, -1)
+        divided = [gates0, *(x.reshape(*shape, *x.shape[1:]) for x in (gates1, gates2))]
+        attention = {
+            number: _Attention(own, divided[number][..., CMRC].amax(dim=-1))
+            for number, own in weights.items()
+        }
         if not gates:
-            return [scores]
+            return Matched([scores], attention)
         raw0 = refined["gates"].unflatten(-1, (len(CELLS), len(CELLS)))
-        own = [_routing(refined)[..., : len(CELLS)], raw0]
-        gates0, raw0 = (x.unsqueeze(1).expand(*shape, -1, -1) for x in own)
-        gates1, gates2, raw1 = (x.reshape(*shape, *x.shape[1:]) for x in (gates1, gates2, raw1))
-        return [scores, gates0, gates1, gates2, raw0, raw1]
+        raw0 = raw0.unsqueeze(1).expand(*shape, -1, -1)
+        raw1 = raw1.reshape(*shape, *raw1.shape[1:])
+        return Matched([scores, *divided, raw0, raw1], attention)
 
     def _first_layer(
-        self, refined: Mapping[str, Tensor], context: Context, shape: tuple[int, int, int]
+        self,
+        refined: Mapping[str, Tensor],
+        context: Context,
+        shape: tuple[int, int, int],
+        attention: dict[int, Tensor],
     ) -> dict[int, Tensor]:
         """Inputs ``[n, P, D]`` of layer 1's cells; parts without a guide come from the encoder."""
         local = refined["local"]
@@ -97,7 +132,7 @@ class Matching:
             varying["guided"] = context.sign * refined["guided"].unsqueeze(1)
         if self.routes.uses(0, CMRC):
             queries = local.reshape(groups, 1, items * positions, width)
-            modulated = self._modulated(0, queries, positions, context)
+            modulated, attention[0] = self._modulated(0, queries, positions, context)
             varying["modulated"] = modulated.reshape(*shape, positions, width)
         routing, paths = _routing(refined), self.routes.computed(1)
         sums = _weighted(constant, routing, paths)
@@ -109,12 +144,18 @@ class Matching:
         flat = [x.reshape(-1, positions, width) for x in sums]
         return dict(zip(paths, flat, strict=True))
 
-    def _modulated(self, number: int, queries: Tensor, positions: int, context: Context) -> Tensor:
-        """Cross-modal refinement without its residual: ``[B, Y or 1, X * P, D] -> [n * P, D]``."""
+    def _modulated(
+        self, number: int, queries: Tensor, positions: int, context: Context
+    ) -> tuple[Tensor, Tensor]:
+        """Cross-modal refinement without its residual: ``[B, Y or 1, X * P, D] -> [n * P, D]``.
+
+        And the attention that it is made of, ``[B, Y, X * P, K]``.
+        """
         weights = pairs.attention_weights(
             self.config.attention_norm, self.config.temperature, queries, positions, context
         )
-        return pairs.modulated(self._layers[number].cmrc.refine, queries, weights, context)
+        refine = self._layers[number].cmrc.refine
+        return pairs.modulated(refine, queries, weights, context), weights
 
     def _cells(
         self,
@@ -122,6 +163,7 @@ class Matching:
         inputs: Mapping[int, Tensor],
         context: Context,
         shape: tuple[int, int, int],
+        attention: dict[int, Tensor],
         factor: Tensor | None = None,
     ) -> dict[int, Tensor]:
         """The cells 1 to 3 of a layer that are used: guidance, reasoned, modulation."""
@@ -137,18 +179,22 @@ class Matching:
             found[IMRC] = pairs.reasoned(layer.imrc.sa, inputs[IMRC])
         if self.routes.uses(number, CMRC):
             queries = inputs[CMRC].reshape(groups, guides, items * positions, width)
-            modulation = self._modulated(number, queries, positions, context)
+            modulation, attention[number] = self._modulated(number, queries, positions, context)
             found[CMRC] = modulation.reshape(inputs[CMRC].shape)
         return found
 
     def _middle_layer(
-        self, inputs: Mapping[int, Tensor], context: Context, shape: tuple[int, int, int]
+        self,
+        inputs: Mapping[int, Tensor],
+        context: Context,
+        shape: tuple[int, int, int],
+        attention: dict[int, Tensor],
     ) -> tuple[dict[int, Tensor], Tensor, Tensor]:
         """Inputs ``[n, P, D]`` of layer 2's cells, the raw gates and the gates ``[n, 4, 4]``."""
         raw = pairs.raw_gates(self._layers[1], inputs, self.routes.open[1])
         gates, skip = pairs.routed(raw)
         outputs = {RIC: torch.relu(inputs[RIC])}
-        for cell, found in self._cells(1, inputs, context, shape).items():
+        for cell, found in self._cells(1, inputs, context, shape, attention).items():
             if cell == GLGC:
                 outputs[cell] = inputs[cell] * (found + 1)
             else:
@@ -161,7 +207,11 @@ class Matching:
         return dict(enumerate(shaped)), raw, gates
 
     def _last_layer(
-        self, inputs: Mapping[int, Tensor], context: Context, shape: tuple[int, int, int]
+        self,
+        inputs: Mapping[int, Tensor],
+        context: Context,
+        shape: tuple[int, int, int],
+        attention: dict[int, Tensor],
     ) -> tuple[Tensor, Tensor]:
         """The refined features ``[n, P, D]`` and the gates ``[n, 1, 4]``."""
         gates = pairs.raw_gates(self._layers[2], inputs, self.routes.open[2])
@@ -169,7 +219,7 @@ class Matching:
         total = (gates + closed).sum(dim=-1, keepdim=True)
         p = (gates / total).split(1, dim=-1)
         skip = (closed / total).split(1, dim=-1)
-        found = self._cells(2, inputs, context, shape, p[GLGC])
+        found = self._cells(2, inputs, context, shape, attention, p[GLGC])
         # p relu(x) + skip x, since p is not negative
         out = torch.maximum(inputs[RIC] * (p[RIC] + skip[RIC]), inputs[RIC] * skip[RIC])
         guided = p[GLGC] + skip[GLGC]

@@ -6,13 +6,16 @@ at once, and the update after the last step is left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from itr_deploy.models.attending import Told, of_regions, of_words, stacked
 from itr_deploy.models.contract import (
+    AttentionStep,
     DeployedMatcher,
     PairOutput,
     Pipeline,
@@ -43,6 +46,7 @@ class ImramDeployment(DeployedMatcher):
         pair_outputs: With ``step_scores=True``, each step's part of the score, over both branches.
         prefilter_image_tensors: The regions alone: the first step needs no memory unit. With one
             step there is no prefilter: it would be the matcher itself.
+        attention_steps: Every step of every branch.
     """
 
     def __init__(self, model: Imram, precompute: str, step_scores: bool = False) -> None:
@@ -65,6 +69,12 @@ class ImramDeployment(DeployedMatcher):
         if config.steps > 1:
             self.prefilter_image_tensors, self.prefilter_text_tensors = ("regions",), ("words",)
             self.pipeline = CASCADE
+        branches = ["text"] * config.has_text_branch + ["image"] * config.has_image_branch
+        self.attention_steps = tuple(
+            AttentionStep.model_validate({"step": 1 + step, "attends": side})
+            for side in branches
+            for step in range(config.steps)
+        )
         live = 8 * width
         self.workspace = Workspace(
             per_word=live * config.has_text_branch,
@@ -128,26 +138,35 @@ class ImramDeployment(DeployedMatcher):
         """The scores, and each step's part of them if the graphs output it."""
         return self._outputs(self._all_steps(texts, lengths, images))
 
-    def match_and_prefilter(
+    def match_and_attend(
+        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
+    ) -> tuple[tuple[Tensor, ...], Told]:
+        """What attends to what at every step: the words' steps first, then the regions'."""
+        branches = self._all_steps(texts, lengths, images)
+        return self._outputs(branches), _told(branches)
+
+    def all_outputs(
         self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """The outputs of `match_outputs`, then the first step's part of the score."""
+        """The outputs of `match_outputs`, the first step's part of the score, the attention."""
         branches = self._all_steps(texts, lengths, images)
-        return (*self._outputs(branches), _first_step(branches))
+        first = (_first_step(branches),) if self.prefilter_image_tensors else ()
+        return (*self._outputs(branches), *first, *_told(branches))
 
     def _all_steps(
         self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
-    ) -> list[list[Tensor]]:
-        """Scores ``[B, T, I]`` of every step of every branch."""
+    ) -> list[list[_Step]]:
+        """Every step of every branch."""
         text = dict(zip((spec.name for spec in self.text_tensors), texts, strict=True))
         image = dict(zip((spec.name for spec in self.image_tensors), images, strict=True))
         return self._branches(text, lengths, image, self.model.config.steps)
 
-    def _outputs(self, branches: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
-        scores = _sum([_sum(steps) for steps in branches])
+    def _outputs(self, branches: Sequence[Sequence[_Step]]) -> tuple[Tensor, ...]:
+        scores = _sum([_sum(step.scores for step in steps) for steps in branches])
         if not self.pair_outputs:
             return (scores,)
-        return scores, torch.stack([_sum(step) for step in zip(*branches, strict=True)], dim=-1)
+        by_step = [_sum(one.scores for one in step) for step in zip(*branches, strict=True)]
+        return scores, torch.stack(by_step, dim=-1)
 
     def prefilter(
         self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
@@ -158,21 +177,26 @@ class ImramDeployment(DeployedMatcher):
 
     def _branches(
         self, text: Mapping[str, Tensor], lengths: Tensor, image: Mapping[str, Tensor], steps: int
-    ) -> list[list[Tensor]]:
-        """Scores ``[B, T, I]`` of the first ``steps`` steps, of every branch of the model."""
+    ) -> list[list[_Step]]:
+        """The first ``steps`` steps of every branch of the model."""
         mask = position_mask(lengths, text["words"].shape[2])
         branches = []
         if self.model.config.has_text_branch:
             query, context = _Side(text, "words", mask), _Side(image, "regions", None)
-            scores = self._branch("t2i", query, context, steps)
-            branches.append([s.transpose(1, 2) for s in scores])
+            found = self._branch("t2i", query, context, steps)
+            branches.append([_Step(True, one[0].transpose(1, 2), *one[1:]) for one in found])
         if self.model.config.has_image_branch:
             query, context = _Side(image, "regions", None), _Side(text, "words", mask)
-            branches.append(self._branch("i2t", query, context, steps))
+            found = self._branch("i2t", query, context, steps)
+            branches.append([_Step(False, *one) for one in found])
         return branches
 
-    def _branch(self, branch: str, query: _Side, context: _Side, steps: int) -> list[Tensor]:
+    def _branch(
+        self, branch: str, query: _Side, context: _Side, steps: int
+    ) -> list[tuple[Tensor, Tensor, Tensor]]:
         """The first steps' scores ``[B, Y, X]`` of ``[B, X, Lq, D]`` over ``[B, Y, Lc, D]``.
+
+        With each its attention ``[B, Y, X * Lq, Lc]``, and the cosines ``[B, Y, X, Lq]``.
 
         Arrays of pairs are laid out ``[B, Y, X * Lq, ...]``, the context's item outermost, so
         that every product with a context is one matrix product for all its queries.
@@ -185,17 +209,17 @@ class ImramDeployment(DeployedMatcher):
         raw = flat_q0.squeeze(1) @ flat_c.transpose(1, 2)
         first = raw.reshape(groups, items * q_len, contexts, c_len).transpose(1, 2)
         q0_squared = (flat_q0 * flat_q0).sum(dim=-1)
-        affinity, state, scores = first, flat_q0, []
+        affinity, state, found = first, flat_q0, []
         for step in range(steps):
             weights = self._weights(affinity, query, context, items, q_len)
             attended = weights @ c
             cosine = self._cosine(weights, first, q0_squared, attended)
             cosine = cosine.reshape(groups, contexts, items, q_len)
-            scores.append(_masked_mean(cosine, query.mask))
+            found.append((_masked_mean(cosine, query.mask), weights, cosine))
             if step + 1 < steps:
                 state = self._distil(branch, step, query, context, state, weights, attended)
                 affinity = state @ c.transpose(2, 3)
-        return scores
+        return found
 
     def _weights(
         self, affinity: Tensor, query: _Side, context: _Side, items: int, q_len: int
@@ -261,14 +285,41 @@ class _Side:
         self.mask = mask
 
 
-def _first_step(branches: Sequence[Sequence[Tensor]]) -> Tensor:
-    return _sum([steps[0] for steps in branches])
+class _Step(NamedTuple):
+    """One step of one branch.
+
+    Attributes:
+        by_words: Whether words attend; else regions do.
+        scores: ``[B, T, I]``.
+        weights: ``[B, Y, X * Lq, Lc]``: X queries of Lq positions, Y contexts of Lc.
+        cosines: ``[B, Y, X, Lq]``, of the queries with what they attend to.
+    """
+
+    by_words: bool
+    scores: Tensor
+    weights: Tensor
+    cosines: Tensor
 
 
-def _sum(terms: Sequence[Tensor]) -> Tensor:
+def _told(branches: Sequence[Sequence[_Step]]) -> Told:
+    """What attends to what at all steps, as `DeployedMatcher.match_and_attend` says."""
+
+    def told(step: _Step) -> Told:
+        weights = step.weights.reshape(*step.cosines.shape, -1)
+        return (of_words if step.by_words else of_regions)(weights, step.cosines)
+
+    return stacked([told(step) for steps in branches for step in steps])
+
+
+def _first_step(branches: Sequence[Sequence[_Step]]) -> Tensor:
+    return _sum(steps[0].scores for steps in branches)
+
+
+def _sum(terms: Iterable[Tensor]) -> Tensor:
     """The sum of at least one tensor, added in order."""
-    total = terms[0]
-    for term in terms[1:]:
+    first, *others = terms
+    total = first
+    for term in others:
         total = total + term
     return total
 

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from itr_deploy.models.contract import DeployedMatcher, StoredTensor, Workspace
+from itr_deploy.models.attending import Told, of_regions, of_words, stacked
+from itr_deploy.models.contract import AttentionStep, DeployedMatcher, StoredTensor, Workspace
 from itr_deploy.models.layers import (
     NORM_EPS,
     bigru_two_pass,
@@ -54,6 +56,9 @@ class ScanDeployment(DeployedMatcher):
         words = StoredTensor(name="words", width=width)
         self.image_tensors = (regions, gram) if self.by_words else (regions,)
         self.text_tensors = (words,) if self.by_words else (words, gram)
+        self.attention_steps = (
+            AttentionStep(step=1, attends="text" if self.by_words else "image"),
+        )
         self.workspace = Workspace(per_word_region=6)
 
     def encode_images(self, regions: Tensor) -> tuple[Tensor, ...]:
@@ -90,10 +95,21 @@ class ScanDeployment(DeployedMatcher):
         return torch.cat([columns, filling], dim=2)[:, :, :count]
 
     def match(self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]) -> Tensor:
-        """Score every text with every image of its group; shapes as in `DeployedMatcher.match`.
+        """Score every text with every image of its group; shapes as in `DeployedMatcher.match`."""
+        return self._matched(texts, lengths, images).scores
 
-        Arrays of pairs are laid out as in `pairs`.
-        """
+    def match_and_attend(
+        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
+    ) -> tuple[tuple[Tensor, ...], Told]:
+        """The scores, and the attention that they are made of, in the direction of the model."""
+        found = self._matched(texts, lengths, images)
+        told = of_words if self.by_words else of_regions
+        return (found.scores,), stacked([told(found.weights, found.cosines)])
+
+    def _matched(
+        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
+    ) -> _Matched:
+        """Scores, and what they are made of, in arrays laid out as in `pairs`."""
         config = self.model.config
         words, regions = texts[0], images[0]
         # With a norm switched off nothing bounds the affinities.
@@ -105,10 +121,12 @@ class ScanDeployment(DeployedMatcher):
             raw = raw.permute(0, 1, 3, 4, 2)
             weights = attention(config, raw, query_mask=real)
             cosines = self._cosines(raw, weights, words, images)
-            return aggregate(config, cosines, real.unsqueeze(1)).transpose(1, 2)
+            scores = aggregate(config, cosines, real.unsqueeze(1)).transpose(1, 2)
+            return _Matched(scores, weights, cosines)
         raw = raw.permute(0, 3, 1, 2, 4)
         weights = attention(config, raw, context_mask=real)
-        return aggregate(config, self._cosines(raw, weights, regions, texts))
+        cosines = self._cosines(raw, weights, regions, texts)
+        return _Matched(aggregate(config, cosines), weights, cosines)
 
     def _cosines(
         self, raw: Tensor, weights: Tensor, query: Tensor, context: Sequence[Tensor]
@@ -131,6 +149,17 @@ class ScanDeployment(DeployedMatcher):
         if not (config.text_norm if self.by_words else config.image_norm):
             norms = norms * (query * query).sum(dim=-1).sqrt().unsqueeze(1)
         return dot / norms.clamp(min=NORM_EPS)
+
+
+class _Matched(NamedTuple):
+    """All pairs: scores ``[B, T, I]``, attention ``[B, Y, X, Lq, Lc]``, cosines ``[B, Y, X, Lq]``.
+
+    A cosine is that of a query with what it attends to.
+    """
+
+    scores: Tensor
+    weights: Tensor
+    cosines: Tensor
 
 
 def _affinities(words: Tensor, regions: Tensor) -> Tensor:

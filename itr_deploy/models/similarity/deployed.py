@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from itr_deploy.models.contract import DeployedMatcher, StoredTensor, Workspace
+from itr_deploy.models.attending import Told, of_words, stacked
+from itr_deploy.models.contract import AttentionStep, DeployedMatcher, StoredTensor, Workspace
 from itr_deploy.models.layers import l2_norm, position_mask
 from itr_deploy.models.quantised import unquantised
 from itr_deploy.models.similarity.folding import FoldedGlobalAttention
@@ -23,7 +24,13 @@ CPU_PAIRS = 32
 
 
 class SimilarityMatcher(DeployedMatcher):
-    """Scores pairs as a `Similarity` does; a family adds its encoders."""
+    """Scores pairs as a `Similarity` does; a family adds its encoders.
+
+    The score has no part that is a word's. That a word is matched by the cosine with what it
+    attends to is ours: its vector is made of the squares of their differences.
+    """
+
+    attention_steps = (AttentionStep(step=1, attends="text"),)
 
     def __init__(self, similarity: Similarity, summary: nn.Module, *, unit_regions: bool) -> None:
         """Prepare the layers.
@@ -56,7 +63,20 @@ class SimilarityMatcher(DeployedMatcher):
         )
 
     def match(self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]) -> Tensor:
-        """Score every text with every image of its group; shapes as in `DeployedMatcher.match`.
+        """Score every text with every image of its group; shapes as in `DeployedMatcher.match`."""
+        return self._matched(texts, lengths, images)[0]
+
+    def match_and_attend(
+        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
+    ) -> tuple[tuple[Tensor, ...], Told]:
+        """The scores, and what words attend to."""
+        scores, weights, attended = self._matched(texts, lengths, images)
+        return (scores,), _told(texts[0], weights, attended)
+
+    def _matched(
+        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores ``[B, T, I]``, weights ``[B, I, T * L, R]``, what words attend to ``[.., D]``.
 
         Arrays of pairs are laid out ``[B, I, T * L, ...]``, the image outermost, so that every
         product with an image is one matrix product for all words of all texts.
@@ -64,7 +84,8 @@ class SimilarityMatcher(DeployedMatcher):
         (words, captions), (regions, vectors) = texts, images
         groups, items, length, width = words.shape
         mask = position_mask(lengths, length).unsqueeze(1)
-        attended = l2_norm(_attention(words, mask, regions) @ regions, -1)
+        weights = _attention(words, mask, regions)
+        attended = l2_norm(weights @ regions, -1)
         apart = attended - words.reshape(groups, 1, items * length, width)
         local = self.similarity.sim_tranloc_w(apart * apart)
         local = local.reshape(groups, regions.shape[1], items, length, -1)
@@ -73,7 +94,16 @@ class SimilarityMatcher(DeployedMatcher):
             overall = self.similarity.sim_tranglo_w(apart * apart).unsqueeze(3)
         summary = self.summary(local, overall, mask)
         scores: Tensor = torch.sigmoid(self.similarity.sim_eval_w(summary))
-        return scores.squeeze(3).transpose(1, 2)
+        return scores.squeeze(3).transpose(1, 2), weights, attended
+
+
+def _told(words: Tensor, weights: Tensor, attended: Tensor) -> Told:
+    """What words ``[B, T, L, D]`` attend to, as `DeployedMatcher.match_and_attend` says."""
+    groups, items, length, width = words.shape
+    shape = (groups, weights.shape[1], items, length)
+    unit = l2_norm(words, -1).reshape(groups, 1, items * length, width)
+    cosines = (attended * unit).sum(dim=-1).reshape(shape)
+    return stacked([of_words(weights.reshape(*shape, -1), cosines)])
 
 
 def _attention(words: Tensor, mask: Tensor, regions: Tensor) -> Tensor:

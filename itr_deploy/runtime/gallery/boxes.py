@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 
@@ -18,20 +18,32 @@ def read_boxes(table: GalleryTable, names: Sequence[str]) -> list[Placed | None]
     Raises:
         GalleryError: There is no such image.
     """
-    quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
     kept = [ID, BOXES, PICTURE_SIZE] if has_boxes(table.state.schema) else [ID]
     found = table.ask(
-        lambda lance: (
-            lance.search().where(f"`{ID}` IN ({quoted})").select(kept).limit(None).to_arrow()
-        )
+        lambda lance: lance.search().where(named(names)).select(kept).limit(None).to_arrow()
     ).to_pydict()
     place = {name: number for number, name in enumerate(found[ID])}
-    absent = [name for name in names if name not in place]
-    if absent:
-        raise GalleryError(f"{table.path}: no item {absent[0]!r} ({len(absent)} are absent)")
+    check_there(table.path, names, place)
     if BOXES not in found:
         return [None] * len(names)
     return [_placed(found[BOXES][place[n]], found[PICTURE_SIZE][place[n]]) for n in names]
+
+
+def named(names: Sequence[str]) -> str:
+    """The condition, in LanceDB's SQL, that an item has one of these ids."""
+    quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
+    return f"`{ID}` IN ({quoted})"
+
+
+def check_there(path: str, names: Sequence[str], found: Container[str]) -> None:
+    """Refuse ids that were not found.
+
+    Raises:
+        GalleryError: One was not.
+    """
+    absent = [name for name in names if name not in found]
+    if absent:
+        raise GalleryError(f"{path}: no item {absent[0]!r} ({len(absent)} are absent)")
 
 
 def _placed(boxes: list[float] | None, size: list[float] | None) -> Placed | None:

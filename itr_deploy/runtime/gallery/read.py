@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.gallery import coarse_index, rows
 from itr_deploy.runtime.gallery.boundary import damaged
+from itr_deploy.runtime.gallery.boxes import check_there, named
 from itr_deploy.runtime.gallery.gallery import Gallery
 from itr_deploy.runtime.gallery.layout import EMBEDDING, ID, LENGTH, Description
 
@@ -119,6 +120,22 @@ def read_in_parts(gallery: Gallery, where: str | None) -> Iterator[StoredItems]:
     names = [ID, *gallery.metadata_columns, *_item_columns(gallery.description)]
     for batch in _batches(gallery, where, names):
         yield _items(gallery, gallery.description, pa.Table.from_batches([batch]))
+
+
+def read_named(gallery: Gallery, names: Sequence[str]) -> StoredItems:
+    """The items with these ids, in this order.
+
+    Raises:
+        GalleryError: There is no such item.
+    """
+    found = gallery.opened.ask(
+        lambda table: (
+            table.search().where(named(names)).select([ID]).with_row_id(True).limit(None).to_arrow()
+        )
+    ).to_pydict()
+    rows = dict(zip(found[ID], found[ROW], strict=True))
+    check_there(gallery.path, names, rows)
+    return read_rows(gallery, np.array([rows[name] for name in names], np.int64))
 
 
 def nearest_rows(

@@ -31,6 +31,10 @@ class TextProcessor(Protocol):
         """The words of a text that the model never saw."""
         ...
 
+    def tokens(self, text: str) -> list[str]:
+        """What `token_ids` are the ids of, in words; those it never saw as they are in the text."""
+        ...
+
 
 def check_texts(texts: Sequence[str]) -> None:
     """Refuse values that are not strings, texts that are blank, and those that UTF-8 cannot hold.

@@ -89,6 +89,19 @@ class WordPieceProcessor:
         pieces = self._tokenizer.model.tokenize
         return [word for word in words if any(piece.value == UNKNOWN for piece in pieces(word))]
 
+    def tokens(self, text: str) -> list[str]:
+        """``[CLS]``, the pieces of a text as far as it is read, and ``[SEP]``.
+
+        A word that no pieces make up is there as it is in the text.
+        """
+        encoded = self._tokenizer.encode(text)
+        shown = zip(encoded.tokens, encoded.offsets, encoded.attention_mask, strict=True)
+        return [
+            text[slice(*place)] if token == UNKNOWN else token
+            for token, place, is_read in shown
+            if is_read
+        ]
+
 
 def _normalizer(lower_case: bool, joined_ideographs: bool) -> Any:
     from tokenizers import normalizers

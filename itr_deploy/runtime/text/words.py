@@ -95,6 +95,20 @@ class NltkWordProcessor:
         """The words of a text that are not in the vocabulary."""
         return [word for word in self._split(text) if word not in self._vocabulary]
 
+    def tokens(self, text: str) -> list[str]:
+        """``<start>``, the words of a text in lower case, and ``<end>``.
+
+        Words that the model never saw are as they were typed.
+        """
+        lower, position, shown = lower_cased(text, self._ascii_case), 0, [START]
+        for word in self._split(text):
+            place = lower.find(word, position)
+            position = max(position, place + len(word))
+            # nltk writes quotes otherwise, and a few letters are two in lower case.
+            typed = place >= 0 and len(lower) == len(text) and word not in self._vocabulary
+            shown.append(text[place:position] if typed else word)
+        return [*shown, END]
+
     def _split(self, text: str) -> list[str]:
         sentences = self._sentences.tokenize(lower_cased(text, self._ascii_case))
         return [word for sentence in sentences for word in self._words.tokenize(sentence)]

@@ -43,6 +43,14 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, BertTokeni
     return {lower: BertTokenizerFast(str(path), do_lower_case=lower) for lower in (True, False)}
 
 
+def test_tokens_are_the_pieces_as_far_as_they_are_read() -> None:
+    processor = WordPieceProcessor(TOKENS, lower_case=True, length=8)
+    shown = processor.tokens("Cats, Zebra unable dog")
+    assert shown == ["[CLS]", "cat", "##s", ",", "Zebra", "un", "##able", "[SEP]"]
+    assert processor.token_ids(["Cats, Zebra unable dog"])[1] == [len(shown)]
+    assert processor.tokens("dog") == ["[CLS]", "dog", "[SEP]"]
+
+
 @pytest.mark.parametrize("case", DIRECTIONS, ids=lambda case: case.direction)
 def test_golden_captions_become_the_published_token_ids(case: DimeCase) -> None:
     tokens = case.vocab.read_text().splitlines()

@@ -67,6 +67,23 @@ def test_unknown_words_become_one_id_and_are_named(text: NltkWordProcessor) -> N
     assert text.unknown_words("a red car") == []
 
 
+def test_tokens_are_the_words_of_the_ids_and_unknown_ones_as_they_were_typed(
+    text: NltkWordProcessor,
+) -> None:
+    shown = text.tokens('A Zeppelin, red ZEPPELIN "CAR"')
+    assert shown == [
+        *("<start>", "a", "Zeppelin", ",", "red", "ZEPPELIN", "``", "car", "''", "<end>"),
+    ]
+    # In lower case this letter is two.
+    assert text.tokens("\u0130 Zeppelin")[2:] == ["zeppelin", "<end>"]
+
+
+@pytest.mark.parametrize("caption", PUBLISHED)
+def test_there_are_as_many_tokens_as_ids(caption: str, text: NltkWordProcessor) -> None:
+    (row,) = ids(text, caption)
+    assert len(text.tokens(caption)) == len(row)
+
+
 @pytest.mark.parametrize(
     "query",
     [

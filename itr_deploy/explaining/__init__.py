@@ -1,0 +1,1 @@
+"""What matched in the hits of a search, as a page."""
