@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +26,10 @@ from examples.pictures.make_data import pictures_of
 from examples.pictures.train_detector import CHECKPOINT as DETECTOR
 from examples.pictures.train_detector import PROPOSALS, SIDE
 from examples.shapes.captions import CAPTIONS_PER_PICTURE
+from examples.shapes.drawing import PICTURE_SIDE
 from examples.shapes.files import write_text
 from examples.shapes.make_data import VOCABULARY_NAME
+from examples.shapes.phrases import COLOUR_WORDS, SHAPE_WORDS, plural
 from examples.shapes.training import CHECKPOINT_NAME
 from itr_deploy import Gallery, Hits, Matcher, Retriever, __version__
 from itr_deploy.evaluation.report.pictures import Pictures
@@ -42,6 +46,17 @@ OWN_QUERIES = (
 )
 CAPTIONS_SHOWN = 8
 HITS_SHOWN = 6
+HITS_EXPLAINED = 3
+
+NAMES = frozenset(
+    word
+    for words in (*COLOUR_WORDS.values(), *SHAPE_WORDS.values())
+    for name in words
+    for word in (name.split()[0], plural(name.split()[0]))
+)
+"""Words whose regions are shown: they name a colour or a shape."""
+COLOURS = 6
+"""How many colours the page has for words."""
 DEPTHS = (1, 5, 10)
 
 
@@ -72,12 +87,41 @@ class World:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """One row of the page: a query, the picture it describes, if any, and its hits."""
+class Word:
+    """A piece of a query, and the number of its colour on the page; None for none."""
 
-    query: str
+    text: str
+    colour: int | None
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The region that a word looked at most.
+
+    Attributes:
+        colour: The number of the word's colour.
+        box: x, y, width and height in pixels of the picture.
+    """
+
+    colour: int
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One row of the page.
+
+    Attributes:
+        query: Its text, in pieces.
+        truth: The picture that it describes, if any.
+        hits: The pictures that were found.
+        matched: What matched in the first of them, by their ids.
+    """
+
+    query: tuple[Word, ...]
     truth: str | None
     hits: Hits
+    matched: dict[str, tuple[Matched, ...]]
 
 
 def main() -> None:
@@ -176,7 +220,38 @@ def shown_queries(retriever: Retriever, world: World) -> list[Shown]:
     queries = [*OWN_QUERIES, *(world.captions[place] for place in places)]
     truths = [None] * len(OWN_QUERIES) + [world.of_caption(place) for place in places]
     found = retriever.search(queries, k=HITS_SHOWN)
-    return [Shown(*row) for row in zip(queries, truths, found, strict=True)]
+    return [
+        Shown(coloured(query), truth, hits, matched(retriever, query, hits))
+        for query, truth, hits in zip(queries, truths, found, strict=True)
+    ]
+
+
+def coloured(query: str) -> tuple[Word, ...]:
+    """A query in pieces; each word that names a colour or a shape gets the next colour."""
+    numbers = count()
+    pieces = re.split(r"(\w+)", query)
+    return tuple(
+        Word(piece, next(numbers) % COLOURS if piece.lower() in NAMES else None) for piece in pieces
+    )
+
+
+def matched(retriever: Retriever, query: str, hits: Hits) -> dict[str, tuple[Matched, ...]]:
+    """In each of the first hits, the region that every coloured word looked at most."""
+    found = {}
+    for hit in islice(hits, HITS_EXPLAINED):
+        told = retriever.explain(query, hit.id)
+        assert told.placed is not None, "indexed by a detector"
+        named = [place for place, word in enumerate(told.words) if word in NAMES]
+        boxes = [told.placed.boxes[told.strongest(place)[0]].tolist() for place in named]
+        found[hit.id] = tuple(
+            Matched(number % COLOURS, _corner(box)) for number, box in enumerate(boxes)
+        )
+    return found
+
+
+def _corner(box: Sequence[float]) -> tuple[float, float, float, float]:
+    left, top, right, bottom = box
+    return left, top, right - left, bottom - top
 
 
 def html(shown: list[Shown], recalls: dict[int, float], world: World) -> str:
@@ -190,6 +265,7 @@ def html(shown: list[Shown], recalls: dict[int, float], world: World) -> str:
         recalls=recalls,
         pictures=len(world.ids),
         captions=len(world.captions),
+        side=PICTURE_SIDE,
         version=__version__,
         image={
             name: files.data_uri(number) for number, name in enumerate(world.ids) if name in used
