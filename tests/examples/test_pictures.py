@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from examples.pictures import make_data, train_detector
+from examples.pictures import extract, make_data, train_detector
+from examples.pictures.demo import Matched, Shown, World, coloured, html
 from examples.pictures.geometry import deltas_of, grid_of, overlaps, square_anchors
 from examples.pictures.judging import judged
 from examples.pictures.learning import Learning
@@ -18,6 +19,7 @@ from examples.shapes.drawing import draw_scene
 from examples.shapes.make_data import VOCABULARY_NAME, picture_and_captions
 from examples.shapes.scenes import Object, Scene, generator, sample_scene
 from itr_deploy.bundle.detector import Sides
+from itr_deploy.evaluation.data.split import read_split
 from itr_deploy.models.detector.checkpoint import read_network
 from itr_deploy.models.detector.network import Network
 from itr_deploy.models.detector.plain.boxes import decoded
@@ -25,7 +27,9 @@ from itr_deploy.models.detector.plain.boxes import overlaps as plain_overlaps
 from itr_deploy.models.detector.plain.pooling import pooled
 from itr_deploy.runtime.detector.detection import Detection
 from itr_deploy.runtime.detector.preparing import prepared as runtime_prepared
+from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.pictures.decode import decoded as decoded_picture
+from tests.support.exports import Bundles
 
 SIZES = {"train": 12, "dev": 4, "test": 3}
 
@@ -222,3 +226,37 @@ def test_the_committed_detector_is_small_and_sees() -> None:
     figures = judged(found, truth)
     assert figures.covered > 0.8
     assert min(figures.classes, figures.attributes) > 0.6
+
+
+def test_words_that_name_a_colour_or_a_shape_are_coloured_in_turn():
+    query = "A small red circle, and two blue plus signs."
+    words = coloured(query)
+    assert "".join(word.text for word in words) == query
+    assert [(word.text, word.colour) for word in words if word.colour is not None] == [
+        ("red", 0), ("circle", 1), ("blue", 2), ("plus", 3),
+    ]  # fmt: skip
+
+
+def test_the_page_shows_hits_and_what_each_word_looked_at(world: Path):
+    read = World.read(world)
+    assert read.ids == [f"test_{number:04}.png" for number in range(3)]
+    assert read.of_caption(7) == "test_0001.png"
+    hits = Hits(tuple(read.ids[:2]), np.array([0.75, 0.5], np.float32), ({}, {}))
+    matched = {"test_0000.png": (Matched(0, (10.0, 20.0, 30.0, 40.0)),)}
+    page = html([Shown(coloured("red & round"), "test_0002.png", hits, matched)], {1: 50.0}, read)
+    assert '<span class="m0">red</span><span> &amp; </span><span>round</span>' in page
+    assert '<rect class="m0" x="10.0" y="20.0" width="30.0" height="40.0"/>' in page
+    assert page.count("data:image/png;base64,") == 3
+    assert "described, not among these: test_0002.png" in page
+
+
+@pytest.mark.full
+def test_the_deployed_detector_writes_a_split(world: Path, bundles: Bundles):
+    words = map(str, ("--shortest-side", SIDE, "--longest-side", 2 * SIDE, "--proposals", 64))
+    bundle = bundles.of("regions", "--checkpoint", train_detector.CHECKPOINT, *words)
+    given = ["--data", str(world), "--detector", str(bundle), "--splits", "test"]
+    assert extract.main(given) == 0
+    split = read_split(world, "test")
+    assert split.regions.shape == (3, 36, CONFIG.feature_dim)
+    assert split.extras.boxes.shape == (3, 36, 4)
+    assert split.extras.picture_sizes.tolist() == [[120, 120]] * 3
