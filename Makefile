@@ -1,4 +1,4 @@
-# make demo   export, verify, index and search the example world; writes a page
+# make demo   from pictures to answers: export, verify, index, search; writes a page
 # make test   the tests, as CI runs them
 # make test-all  the trainers, every form of every family and every build too; before a release
 # make faults  what breaks it: damage, kills, any input; a table of tries
@@ -26,7 +26,7 @@ DEMO_OUTPUT ?= demo-output
 .PHONY: faults demo test test-all test-fast test-lowest lint docs format bench clean
 
 demo: $(VENV)/.demo
-	$(BIN)/python -m examples.shapes.demo --output $(DEMO_OUTPUT)
+	$(BIN)/python -m examples.pictures.demo --output $(DEMO_OUTPUT)
 
 # A process of tests a core, and one thread of PyTorch in each: tracing a model has no use for more.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder \

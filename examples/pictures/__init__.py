@@ -1,0 +1,1 @@
+"""From picture files to answers: a small region detector, and a matcher trained on its regions."""
