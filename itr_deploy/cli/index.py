@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,7 @@ from itr_deploy.cli.options import (
     Verbose,
 )
 from itr_deploy.cli.output import print_json
-from itr_deploy.cli.progress import counted, steps
+from itr_deploy.cli.progress import counted, phase_bars, steps
 from itr_deploy.errors import InputError, UsageError
 
 app = typer.Typer(add_completion=False)
@@ -41,8 +42,8 @@ def index(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Directory with {split}_ims.npy or _feat.npy, _caps.txt and _ids.txt. This or "
-            "--pictures is required."
+            help="Directory with {split}_ims.npy or _feat.npy, _caps.txt and _ids.txt. This, "
+            "--pictures or --features is required."
         ),
     ] = None,
     pictures: Annotated[
@@ -50,6 +51,20 @@ def index(
         typer.Option(
             help="Directory of pictures, for a bundle whose model starts from pixels; their ids "
             "are their paths relative to it."
+        ),
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            help="An extractor's file or folder, as convert takes it: a TSV of the Caffe "
+            "extractors, HDF5, or a folder of .tsv, .npz, .npy or .hdf5 files."
+        ),
+    ] = None,
+    ids: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of image ids, one a line: which images of --features, and their order; by "
+            "default all."
         ),
     ] = None,
     skip_broken: Annotated[
@@ -100,15 +115,16 @@ def index(
     quiet: Quiet = False,
     log_format: LogFormat = "text",
 ) -> None:
-    """Encode a split's images or captions, or pictures, with a BUNDLE into a gallery.
+    """Encode a split's images or captions, pictures, or an extractor's features with a BUNDLE.
 
     The gallery appears when it is complete.
     """
     old_job = bank is not None or coarse_index
-    nothing = data is None and pictures is None
+    nothing = data is None and pictures is None and features is None
     if nothing and (not old_job or append or force or metadata is not None):
         raise UsageError(
-            "--data is missing; give the directory of the split to index, or --pictures"
+            "--data is missing; give the directory of the split to index, or --pictures or "
+            "--features"
         )
     if skip_broken and pictures is None:
         raise UsageError("--skip-broken is for pictures; give --pictures, or leave it out")
@@ -119,11 +135,14 @@ def index(
     result: dict[str, Any] = {}
     broken: Mapping[str, str] = {}
     if not nothing:
-        with counted(f"indexing {modality}s" if pictures is None else "indexing pictures") as tell:
+        label = f"indexing {modality}s" if pictures is None else "indexing pictures"
+        with phase_bars() as tell:
             indexed = itr_deploy.index(
                 bundle,
                 data=data,
                 pictures=pictures,
+                features=features,
+                ids=ids,
                 output=output,
                 split=split,
                 modality=modality,
@@ -135,7 +154,8 @@ def index(
                 lock_timeout=lock_timeout,
                 device=device,
                 backend=backend,
-                progress=tell,
+                progress=partial(tell, label),
+                looking=tell,
             )
         result, broken = indexed.to_json(), indexed.broken
     elif coarse_index:

@@ -11,13 +11,16 @@ from types import MappingProxyType
 from typing import Any
 
 from itr_deploy.bundle.leftovers import entries
-from itr_deploy.bundle.manifest import StorageType
+from itr_deploy.bundle.manifest import ImageItems, StorageType
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.staging import check_output, staged_directory
 from itr_deploy.errors import GalleryError, InputError, UsageError
 from itr_deploy.evaluation.data.metadata import metadata_columns
+from itr_deploy.evaluation.data.sources.choosing import choose
+from itr_deploy.evaluation.data.sources.source import Entry
 from itr_deploy.evaluation.data.split import read_images, read_split
 from itr_deploy.runtime.encoding.pictures import CheckedPictures
+from itr_deploy.runtime.encoding.streamed import StreamedRegions
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.coarse_index import FROM
 from itr_deploy.runtime.gallery.layout import TABLE
@@ -59,6 +62,8 @@ class Indexed:
     bundle=PATH,
     data=PATH,
     pictures=PATH,
+    features=PATH,
+    ids=PATH,
     output=PATH,
     split=TEXT,
     modality=choice(Modality),
@@ -71,12 +76,15 @@ class Indexed:
     device=TEXT,
     backend=TEXT,
     progress=FUNCTION,
+    looking=FUNCTION,
 )
 def index(
     bundle: str | Path,
     *,
     data: str | Path | None = None,
     pictures: str | Path | None = None,
+    features: str | Path | None = None,
+    ids: str | Path | None = None,
     output: str | Path,
     split: str = "test",
     modality: Modality = "image",
@@ -89,8 +97,9 @@ def index(
     device: str = "cpu",
     backend: str = "auto",
     progress: Callable[[int, int], None] = lambda done, total: None,
+    looking: Callable[[str, int, int], object] = lambda step, done, total: None,
 ) -> Indexed:
-    """Encode a split's images or captions, or a folder's pictures, with a bundle into a gallery.
+    """Encode a split's images or captions, pictures, or an extractor's file into a gallery.
 
     A new gallery appears only when it is complete. Captions get the columns ``text`` and
     ``image_id``. A picture that cannot be decoded is left out, and named in the result.
@@ -101,6 +110,9 @@ def index(
             ids, and for captions ``_caps.txt``.
         pictures: Directory of pictures instead, for a bundle whose model starts from pixels; the
             ids are their paths relative to it.
+        features: An extractor's file or folder instead, as `convert` takes it: read image by image,
+            with boxes and picture sizes if every image has both.
+        ids: File of image ids, one a line: which images of ``features``, and their order.
         output: Directory of the gallery to make or, with ``append``, to extend.
         split: Name of the split.
         modality: Whether to index its images or its captions.
@@ -114,6 +126,8 @@ def index(
         device: ``"cpu"`` or ``"cuda"``.
         backend: The backend that runs the graphs, see `Matcher.load`.
         progress: Called with the number of items encoded so far and the total.
+        looking: Called while ``features`` are looked through, before any is encoded: with the step,
+            how much of it is done, and of how much.
 
     Raises:
         BundleError: The bundle is damaged.
@@ -122,11 +136,16 @@ def index(
             another modality or storage.
         InputError: The data or the metadata cannot be used; the message says why.
         OutputError: The output exists, or writing fails.
-        UsageError: Both ``force`` and ``append`` were given, or not exactly one of ``data`` and
-            ``pictures``, or the bundle's model does not start from pixels.
+        SetupError: ``features`` are HDF5, and h5py is not installed.
+        UsageError: Both ``force`` and ``append`` were given, or not exactly one of ``data``,
+            ``pictures`` and ``features``, or the bundle's model does not take such images.
     """
-    if (data is None) == (pictures is None):
-        raise UsageError("give data= (--data) or pictures= (--pictures), one of them")
+    if [data, pictures, features].count(None) != 2:
+        raise UsageError(
+            "give data= (--data), pictures= (--pictures) or features= (--features), one of them"
+        )
+    if ids is not None and features is None:
+        raise UsageError("ids= (--ids) chooses images of features= (--features); give both")
     if force and append:
         raise UsageError(
             "force=True (--force) replaces a gallery and append=True (--append) extends it; "
@@ -136,23 +155,29 @@ def index(
     if not append:
         check_output(output, force=force, replaceable=is_gallery, kind="gallery")
     matcher = Matcher.load(bundle, device=device, backend=backend)
-    if pictures is not None:
-        ids, items, columns = _pictures(matcher, Path(pictures), modality)
-    else:
-        assert data is not None
-        pixels = bool(matcher.bundle.manifest.images.pictures)
-        ids, items, columns = _items(Path(data), split, modality, pixels)
-    if metadata is not None:
-        columns |= metadata_columns(Path(metadata), ids, taken=list(columns))
-
-    def tell(done: int) -> None:
-        progress(done, len(ids))
-
+    existing = None
     if append:
         existing = Gallery.open(output, matcher, lock_timeout=lock_timeout)
         _check_extended(existing, modality, storage)
-        existing.add(ids, items, columns, tell)
-        _check_any(items, len(ids))
+    columns: dict[str, Sequence[Any]] = {}
+    if features is not None:
+        chosen = None if ids is None else Path(ids)
+        names, items = _extracted(matcher, Path(features), chosen, modality, looking)
+    elif pictures is not None:
+        names, items = _pictures(matcher, Path(pictures), modality)
+    else:
+        assert data is not None
+        pixels = bool(matcher.bundle.manifest.images.pictures)
+        names, items, columns = _items(Path(data), split, modality, pixels)
+    if metadata is not None:
+        columns |= metadata_columns(Path(metadata), names, taken=list(columns))
+
+    def tell(done: int) -> None:
+        progress(done, len(names))
+
+    if existing is not None:
+        existing.add(names, items, columns, tell)
+        _check_any(items, len(names))
     else:
         last = f"{TABLE}.lance"
         staged = staged_directory(
@@ -160,16 +185,16 @@ def index(
         )
         with replacing(output, lock_timeout) if force else nullcontext(), staged as root:
             made = Gallery.create(root, matcher, modality, storage)
-            made.add(ids, items, columns, tell)
-            _check_any(items, len(ids))
+            made.add(names, items, columns, tell)
+            _check_any(items, len(names))
     gallery = Gallery.open(output, matcher, lock_timeout=lock_timeout)
     if coarse_index or (coarse_index is None and gallery.count() >= FROM):
         log.info("%s: building the coarse index", output)
         gallery.build_coarse_index()
     broken = {}
     if isinstance(items, CheckedPictures):
-        broken = {ids[number]: why for number, why in items.broken.items()}
-    return _indexed(gallery, len(ids) - len(broken), broken)
+        broken = {names[number]: why for number, why in items.broken.items()}
+    return _indexed(gallery, len(names) - len(broken), broken)
 
 
 @checked(
@@ -233,9 +258,47 @@ def _items(
     return read.caption_ids, read.captions, columns
 
 
-def _pictures(
-    matcher: Matcher, root: Path, modality: Modality
-) -> tuple[Sequence[str], Any, dict[str, Sequence[Any]]]:
+def _extracted(
+    matcher: Matcher,
+    source: Path,
+    ids: Path | None,
+    modality: Modality,
+    looking: Callable[[str, int, int], object],
+) -> tuple[Sequence[str], Any]:
+    """Ids and items of an extractor's file, each image checked as it is met."""
+    if modality != "image":
+        raise UsageError("features= (--features) are images; leave modality= (--modality) out")
+    takes = matcher.bundle.manifest.images
+    if takes.pictures:
+        raise UsageError(
+            f"{matcher.bundle.path}: its model starts from pixels, not from features of regions; "
+            "give pictures= (--pictures), or a bundle of a model that takes features"
+        )
+    chosen = choose(source, ids, looking, lambda entry: _check_taken(entry, takes))
+    return chosen.names, StreamedRegions(chosen, takes)
+
+
+def _check_taken(entry: Entry, takes: ImageItems) -> None:
+    """Refuse an image that a bundle's model does not take.
+
+    Raises:
+        InputError: It has another number of features or regions, or no boxes where they are read.
+    """
+    fixed, most = takes.regions, takes.max_regions
+    wrong = ""
+    if entry.width != takes.feature_dim:
+        wrong = f"has {entry.width} features a region; this model takes {takes.feature_dim}"
+    elif fixed is not None and entry.regions != fixed:
+        wrong = f"has {entry.regions} regions; this model takes {fixed}"
+    elif most is not None and entry.regions > most:
+        wrong = f"has {entry.regions} regions; this model takes {most} at most"
+    elif takes.boxes and not (entry.boxes and entry.size):
+        wrong = "lacks boxes or the picture's size; this model reads where the regions are"
+    if wrong:
+        raise InputError(f"{entry.where}: {wrong}")
+
+
+def _pictures(matcher: Matcher, root: Path, modality: Modality) -> tuple[Sequence[str], Any]:
     """Ids and items of a folder's pictures."""
     if modality != "image":
         raise UsageError("pictures= (--pictures) are images; leave modality= (--modality) out")
@@ -246,7 +309,7 @@ def _pictures(
         )
     files = picture_files(root)
     ids = list(files)
-    return ids, CheckedPictures(list(files.values()), names=ids, skip_broken=True), {}
+    return ids, CheckedPictures(list(files.values()), names=ids, skip_broken=True)
 
 
 def _check_any(items: Any, count: int) -> None:

@@ -12,7 +12,9 @@ from itr_deploy.bundle.manifest import ImageItems
 from itr_deploy.errors import InputError
 from itr_deploy.runtime.encoding.checks import as_array
 from itr_deploy.runtime.encoding.pictures import FORM, CheckedPictures, Limits
+from itr_deploy.runtime.encoding.places import Placed
 from itr_deploy.runtime.encoding.regions import CheckedRegions, Features, Regions, are_ragged
+from itr_deploy.runtime.encoding.streamed import StreamedRegions
 from itr_deploy.runtime.pictures.decode import Picture, is_image, is_picture
 
 Unencoded: TypeAlias = Features | Regions | Picture | Sequence[Picture]
@@ -35,7 +37,20 @@ class CheckedImages(Protocol):
         """Whether images differ in their numbers of regions."""
         ...
 
+    @property
+    def have_boxes(self) -> bool:
+        """Whether it is known where the regions are."""
+        ...
+
     def __len__(self) -> int: ...
+
+    def placed(self, number: int) -> Placed | None:
+        """Where the regions of one image are, None where that is not known.
+
+        Raises:
+            InputError: A box or the picture's size cannot be used.
+        """
+        ...
 
     def batches(
         self, part: slice, limits: Limits
@@ -62,6 +77,8 @@ def checked_images(images: Any, items: ImageItems) -> CheckedImages:
         if isinstance(images, Regions):
             raise InputError(f"Regions were given, and this model starts from pixels: {FORM}")
         return images if isinstance(images, CheckedPictures) else CheckedPictures(images)
+    if isinstance(images, StreamedRegions):
+        return images
     _refuse_pictures(images, items)
     return CheckedRegions(images, items)
 

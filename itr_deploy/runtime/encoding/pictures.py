@@ -46,12 +46,14 @@ class CheckedPictures:
         counts: ``int64 [N]``, all 1: an encoded picture has no regions.
         positions: 1.
         are_ragged: False.
+        have_boxes: False.
         broken: With ``skip_broken``, why a picture was left out, by its number; filled by
             `batches`.
     """
 
     positions = 1
     are_ragged = False
+    have_boxes = False
 
     def __init__(
         self, pictures: Any, *, names: Sequence[str] | None = None, skip_broken: bool = False
@@ -103,6 +105,9 @@ class CheckedPictures:
             pixels.append(picture)
         if pixels:
             yield np.array(numbers), {"pictures": np.stack(pixels)}
+
+    def placed(self, number: int) -> None:
+        """None: an encoded picture has no regions."""
 
     def _decoded(self, numbers: range, limits: Limits) -> Iterator[tuple[int, Pixels]]:
         for number in numbers:

@@ -17,7 +17,6 @@ from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.encoding.images import checked_images
 from itr_deploy.runtime.encoding.pictures import CheckedPictures
 from itr_deploy.runtime.encoding.places import Placed
-from itr_deploy.runtime.encoding.regions import CheckedRegions
 from itr_deploy.runtime.text import TextProcessor
 
 log = logging.getLogger(__name__)
@@ -115,11 +114,9 @@ class ImageSource(SlicedSource):
         super().__init__(encoder)
         self._images = checked_images(images, encoder.bundle.manifest.images)
         self.count, self.positions = len(self._images), self._images.positions
-        self.are_ragged = self._images.are_ragged
+        self.are_ragged, self.have_boxes = self._images.are_ragged, self._images.have_boxes
         if isinstance(self._images, CheckedPictures):
             self.broken, self.together = self._images.broken, PICTURES
-        elif isinstance(self._images, CheckedRegions):
-            self.have_boxes = self._images.have_boxes
 
     def placed(self, number: int) -> Placed | None:
         """Where the regions of an image are, None where that is not known.
@@ -127,8 +124,6 @@ class ImageSource(SlicedSource):
         Raises:
             InputError: A box or the picture's size cannot be used.
         """
-        if not isinstance(self._images, CheckedRegions):
-            return None
         try:
             return self._images.placed(number)
         except InputError as error:
