@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from itr_deploy.bundle.leftovers import entries
-from itr_deploy.bundle.manifest import ImageItems, StorageType
+from itr_deploy.bundle.leftovers import Resumption, entries
+from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.staging import check_output, staged_directory
-from itr_deploy.errors import GalleryError, InputError, UsageError
+from itr_deploy.deploy.to_index import ToIndex, extracted_items, picture_items, split_items
+from itr_deploy.errors import GalleryError, UsageError
 from itr_deploy.evaluation.data.metadata import metadata_columns
-from itr_deploy.evaluation.data.sources.choosing import choose
-from itr_deploy.evaluation.data.sources.source import Entry
-from itr_deploy.evaluation.data.split import read_images, read_split
-from itr_deploy.runtime.encoding.pictures import CheckedPictures
-from itr_deploy.runtime.encoding.streamed import StreamedRegions
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.coarse_index import FROM
 from itr_deploy.runtime.gallery.layout import TABLE
 from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT, replacing
+from itr_deploy.runtime.gallery.parts import add_in_parts
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.runtime.pictures.folder import picture_files
 from itr_deploy.runtime.rerank.store import FOLDER, is_store
 from itr_deploy.values import FLAG, FUNCTION, PATH, SECONDS, TEXT, checked, choice
 
@@ -101,8 +99,10 @@ def index(
 ) -> Indexed:
     """Encode a split's images or captions, pictures, or an extractor's file into a gallery.
 
-    A new gallery appears only when it is complete. Captions get the columns ``text`` and
-    ``image_id``. A picture that cannot be decoded is left out, and named in the result.
+    A new gallery appears only when it is complete. If the process is killed or interrupted, the
+    same call goes on from what was stored until then; what comes after the last commit is lost,
+    half a minute or a tenth of the work. Captions get the columns ``text`` and ``image_id``. A
+    picture that cannot be decoded is left out, and named in the result.
 
     Args:
         bundle: The bundle's directory.
@@ -159,16 +159,15 @@ def index(
     if append:
         existing = Gallery.open(output, matcher, lock_timeout=lock_timeout)
         _check_extended(existing, modality, storage)
-    columns: dict[str, Sequence[Any]] = {}
     if features is not None:
         chosen = None if ids is None else Path(ids)
-        names, items = _extracted(matcher, Path(features), chosen, modality, looking)
+        given = extracted_items(matcher, Path(features), chosen, modality, looking)
     elif pictures is not None:
-        names, items = _pictures(matcher, Path(pictures), modality)
+        given = picture_items(matcher, Path(pictures), modality)
     else:
         assert data is not None
-        pixels = bool(matcher.bundle.manifest.images.pictures)
-        names, items, columns = _items(Path(data), split, modality, pixels)
+        given = split_items(matcher, Path(data), split, modality)
+    names, columns = given.ids, given.columns
     if metadata is not None:
         columns |= metadata_columns(Path(metadata), names, taken=list(columns))
 
@@ -176,24 +175,32 @@ def index(
         progress(done, len(names))
 
     if existing is not None:
-        existing.add(names, items, columns, tell)
-        _check_any(items, len(names))
+        existing.add(names, given.items, columns, tell)
+        given.check_any()
     else:
-        last = f"{TABLE}.lance"
+        made_with = {"modality": modality, "storage": storage, "device": device, "backend": backend}
+        resumption = _resumption(matcher, given, made_with)
         staged = staged_directory(
-            output, force=force, replaceable=is_gallery, kind="gallery", last=last
+            output,
+            force=force,
+            replaceable=is_gallery,
+            kind="gallery",
+            last=f"{TABLE}.lance",
+            resumption=resumption,
         )
         with replacing(output, lock_timeout) if force else nullcontext(), staged as root:
-            made = Gallery.create(root, matcher, modality, storage)
-            made.add(names, items, columns, tell)
-            _check_any(items, len(names))
+            if resumption.is_kept(root):
+                made = Gallery.open(root, matcher)
+                log.info("%s: going on after %d items", output, made.count())
+            else:
+                made = Gallery.create(root, matcher, modality, storage)
+            add_in_parts(made, names, given.items, columns, tell, lambda: resumption.keep(root))
+            given.check_any()
     gallery = Gallery.open(output, matcher, lock_timeout=lock_timeout)
     if coarse_index or (coarse_index is None and gallery.count() >= FROM):
         log.info("%s: building the coarse index", output)
         gallery.build_coarse_index()
-    broken = {}
-    if isinstance(items, CheckedPictures):
-        broken = {names[number]: why for number, why in items.broken.items()}
+    broken = given.broken
     return _indexed(gallery, len(names) - len(broken), broken)
 
 
@@ -246,81 +253,25 @@ def _check_extended(gallery: Gallery, modality: Modality, storage: StorageType |
         )
 
 
-def _items(
-    data: Path, split: str, modality: Modality, pictures: bool
-) -> tuple[Sequence[str], Any, dict[str, Sequence[Any]]]:
-    """Ids, items and own columns of a split's images or captions."""
-    if modality == "image":
-        images = read_images(data, split, pictures=pictures)
-        return images.ids, images.given, {}
-    read = read_split(data, split, pictures=pictures)
-    columns: dict[str, Sequence[Any]] = {"text": read.captions, "image_id": read.image_of_caption}
-    return read.caption_ids, read.captions, columns
+def _resumption(matcher: Matcher, given: ToIndex, made_with: dict[str, str | None]) -> Resumption:
+    """What goes on with the gallery of a run that was stopped, if it was made of the same."""
+    made_of = {
+        "itr_deploy": version("itr-deploy"),
+        "encoding": matcher.bundle.manifest.encoding_id,
+        "items": given.state(),
+        **made_with,
+    }
 
+    def is_sound(root: Path) -> bool:
+        try:
+            gallery = Gallery.open(root, matcher)
+            gallery.opened.check_contents()
+        except GalleryError as error:
+            log.info("what a stopped run left cannot be gone on with: %s", error)
+            return False
+        return True
 
-def _extracted(
-    matcher: Matcher,
-    source: Path,
-    ids: Path | None,
-    modality: Modality,
-    looking: Callable[[str, int, int], object],
-) -> tuple[Sequence[str], Any]:
-    """Ids and items of an extractor's file, each image checked as it is met."""
-    if modality != "image":
-        raise UsageError("features= (--features) are images; leave modality= (--modality) out")
-    takes = matcher.bundle.manifest.images
-    if takes.pictures:
-        raise UsageError(
-            f"{matcher.bundle.path}: its model starts from pixels, not from features of regions; "
-            "give pictures= (--pictures), or a bundle of a model that takes features"
-        )
-    chosen = choose(source, ids, looking, lambda entry: _check_taken(entry, takes))
-    return chosen.names, StreamedRegions(chosen, takes)
-
-
-def _check_taken(entry: Entry, takes: ImageItems) -> None:
-    """Refuse an image that a bundle's model does not take.
-
-    Raises:
-        InputError: It has another number of features or regions, or no boxes where they are read.
-    """
-    fixed, most = takes.regions, takes.max_regions
-    wrong = ""
-    if entry.width != takes.feature_dim:
-        wrong = f"has {entry.width} features a region; this model takes {takes.feature_dim}"
-    elif fixed is not None and entry.regions != fixed:
-        wrong = f"has {entry.regions} regions; this model takes {fixed}"
-    elif most is not None and entry.regions > most:
-        wrong = f"has {entry.regions} regions; this model takes {most} at most"
-    elif takes.boxes and not (entry.boxes and entry.size):
-        wrong = "lacks boxes or the picture's size; this model reads where the regions are"
-    if wrong:
-        raise InputError(f"{entry.where}: {wrong}")
-
-
-def _pictures(matcher: Matcher, root: Path, modality: Modality) -> tuple[Sequence[str], Any]:
-    """Ids and items of a folder's pictures."""
-    if modality != "image":
-        raise UsageError("pictures= (--pictures) are images; leave modality= (--modality) out")
-    if not matcher.bundle.manifest.images.pictures:
-        raise UsageError(
-            f"{matcher.bundle.path}: its model takes features of regions, not pictures; give "
-            "data= (--data) with features, or a bundle of a model that starts from pixels"
-        )
-    files = picture_files(root)
-    ids = list(files)
-    return ids, CheckedPictures(list(files.values()), names=ids, skip_broken=True)
-
-
-def _check_any(items: Any, count: int) -> None:
-    """Refuse a folder without a single picture that can be decoded.
-
-    Raises:
-        InputError: There is none.
-    """
-    if isinstance(items, CheckedPictures) and len(items.broken) == count:
-        first = next(iter(items.broken.values()))
-        raise InputError(f"none of {count} pictures can be decoded, such as {first}")
+    return Resumption(json.dumps(made_of).encode(), is_sound)
 
 
 def _indexed(
