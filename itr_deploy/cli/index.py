@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,7 +30,7 @@ from itr_deploy.cli.options import (
 )
 from itr_deploy.cli.output import print_json
 from itr_deploy.cli.progress import counted, phase_bars, steps
-from itr_deploy.errors import InputError, UsageError
+from itr_deploy.errors import InputError, InterruptedWorkError, UsageError
 
 app = typer.Typer(add_completion=False)
 log = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ def index(
     broken: Mapping[str, str] = {}
     if not nothing:
         label = f"indexing {modality}s" if pictures is None else "indexing pictures"
-        with phase_bars() as tell:
+        with phase_bars() as tell, _interruptible(label, kept=not append) as reached:
             indexed = itr_deploy.index(
                 bundle,
                 data=data,
@@ -154,7 +155,7 @@ def index(
                 lock_timeout=lock_timeout,
                 device=device,
                 backend=backend,
-                progress=partial(tell, label),
+                progress=partial(reached, tell),
                 looking=tell,
             )
         result, broken = indexed.to_json(), indexed.broken
@@ -178,6 +179,37 @@ def index(
             f"{len(broken)} of {len(broken) + result['added']} pictures cannot be decoded and are "
             "not in the gallery; mend or remove them, or accept it with --skip-broken"
         )
+
+
+@contextmanager
+def _interruptible(
+    label: str, *, kept: bool
+) -> Iterator[Callable[[Callable[[str, int, int], None], int, int], None]]:
+    """Say on Ctrl-C how far the work was, and that it is gone on with if what is stored is kept.
+
+    Yields:
+        What passes progress on to a bar.
+
+    Raises:
+        InterruptedWorkError: On Ctrl-C, after work had begun that is kept.
+    """
+    last = (0, 0)
+
+    def reached(tell: Callable[[str, int, int], None], done: int, total: int) -> None:
+        nonlocal last
+        last = (done, total)
+        tell(label, done, total)
+
+    try:
+        yield reached
+    except KeyboardInterrupt as error:
+        if not (kept and 0 < last[0] < last[1]):
+            raise
+        items = label.removeprefix("indexing ")
+        raise InterruptedWorkError(
+            f"interrupted after {last[0]:,} of {last[1]:,} {items}; the same command goes on from "
+            "what was stored until then"
+        ) from error
 
 
 def _index_bank(

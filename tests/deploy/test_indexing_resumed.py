@@ -80,65 +80,124 @@ def assert_same(given: dict[str, Any], tmp_path: Path) -> None:
     Gallery.open(given["output"]).verify()
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A split, a table and HDF5 of the same pictures."""
+    root = tmp_path_factory.mktemp("world")
     items = extracted([1 + number % 3 for number in range(COUNT)], width=WIDTH)
-    table(tmp_path / "r.tsv", [row(item) for item in items])
-    hdf5_of_vqa(tmp_path / "r.hdf5", items)
-    itr_deploy.convert(tmp_path / "r.tsv", output=tmp_path / "data")
-    (tmp_path / "data" / "test_caps.txt").write_text("\n".join(captions(COUNT)) + "\n")
+    table(root / "r.tsv", [row(item) for item in items])
+    hdf5_of_vqa(root / "r.hdf5", items)
+    itr_deploy.convert(root / "r.tsv", output=root / "data")
+    (root / "data" / "test_caps.txt").write_text("\n".join(captions(COUNT)) + "\n")
     lines = "".join(f"{item.id},{number}\n" for number, item in enumerate(items))
-    (tmp_path / "columns.csv").write_text(f"id,price\n{lines}")
-    (tmp_path / "place").mkdir()
-    return tmp_path
+    (root / "columns.csv").write_text(f"id,price\n{lines}")
+    return root
 
 
-def words(world: Path, bundle: Path, **given: Any) -> dict[str, Any]:
+def words(world: Path, bundle: Path, place: Path, **given: Any) -> dict[str, Any]:
     paths = {name: str(world / value) for name, value in given.items() if name != "modality"}
-    output = str(world / "place" / "gallery")
-    return {**given, **paths, "bundle": str(bundle), "output": output}
+    place.mkdir()
+    return {**given, **paths, "bundle": str(bundle), "output": str(place / "gallery")}
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"features": "r.tsv", "metadata": "columns.csv"},
-        {"features": "r.hdf5"},
-        {"data": "data"},
-        {"data": "data", "modality": "text"},
-    ],
-    ids=["table", "hdf5", "split", "captions"],
-)
-def test_a_killed_run_is_gone_on_with(
-    given: dict[str, str], world: Path, bundle: Path, tmp_path: Path
-) -> None:
-    call = words(world, bundle, **given)
+@pytest.fixture(scope="module")
+def killed(world: Path, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run over the table leaves that is killed after two commits."""
+    place = tmp_path_factory.mktemp("killed") / "place"
+    call = words(world, bundle, place, features="r.tsv", metadata="columns.csv")
     (left,) = stopped(call, 3 * TOGETHER)
     assert not Path(call["output"]).exists()
     assert Gallery.open(left).count() == 2 * TOGETHER
-    made, told = resumed(call)
+    return left
+
+
+@pytest.fixture
+def again(world: Path, bundle: Path, killed: Path, tmp_path: Path) -> dict[str, Any]:
+    """The call of the killed run, with a copy of what it left beside the output."""
+    place = tmp_path / "place"
+    call = words(world, bundle, place, features="r.tsv", metadata="columns.csv")
+    shutil.copytree(killed, place / killed.name)
+    return call
+
+
+def test_a_killed_run_is_gone_on_with(again: dict[str, Any], tmp_path: Path) -> None:
+    made, told = resumed(again)
     assert told[0] == 2 * TOGETHER
     assert (made.added, made.items, told[-1]) == (COUNT, COUNT, COUNT)
+    assert_same(again, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.full
+@pytest.mark.parametrize(
+    "given",
+    [{"data": "data", "modality": "text"}, {"features": "r.hdf5"}, {"data": "data"}],
+    ids=["captions", "hdf5", "split"],
+)
+def test_so_is_one_over_any_other_source(
+    given: dict[str, str], world: Path, bundle: Path, tmp_path: Path
+) -> None:
+    call = words(world, bundle, tmp_path / "place", **given)
+    (left,) = stopped(call, 3 * TOGETHER)
+    assert Gallery.open(left).count() == 2 * TOGETHER
+    made, told = resumed(call)
+    assert (made.items, told[0]) == (COUNT, 2 * TOGETHER)
     assert_same(call, tmp_path)
 
 
-def test_ctrl_c_keeps_what_was_stored_and_nothing_if_nothing_was(world: Path, bundle: Path) -> None:
-    call = words(world, bundle, features="r.tsv")
-    assert stopped(call, 1, signal.SIGINT) == []
-    (left,) = stopped(call, 3 * TOGETHER, signal.SIGINT)
+INTERRUPTED = """
+import os, signal, sys
+from itr_deploy.cli import progress
+from itr_deploy.cli.main import main
+from itr_deploy.runtime.gallery import parts
+parts.SECONDS = parts.SHARE = 0.0
+calls, check = int(sys.argv.pop(1)), progress.check_interrupted
+def interrupted():
+    global calls
+    calls -= 1
+    if not calls:
+        os.kill(os.getpid(), signal.SIGINT)
+    check()
+progress.check_interrupted = interrupted
+sys.argv[0] = "itr-deploy"
+main()
+"""
+"""The command, which Ctrl-C reaches when it has told of its progress so many times."""
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_was_stored_and_says_so(
+    world: Path, bundle: Path, tmp_path: Path
+) -> None:
+    call = words(world, bundle, tmp_path / "place", data="data")
+    given = ("index", bundle, "--data", call["data"], "--output", call["output"])
+    command = [sys.executable, "-c", INTERRUPTED, "3", *map(str, given)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 130, done.stderr
+    said = f"after {3 * TOGETHER} of {COUNT} images; the same command goes on from what was stored"
+    assert f"error: interrupted {said}" in done.stderr
+    (left,) = left_of(Path(call["output"]))
     stored = Gallery.open(left).count()
     assert stored in (2 * TOGETHER, 3 * TOGETHER)  # a commit that has begun may end
     made, told = resumed(call)
     assert (made.items, told[0]) == (COUNT, stored)
 
 
+@pytest.mark.slow
+@pytest.mark.full
+def test_ctrl_c_before_anything_was_stored_leaves_nothing(
+    world: Path, bundle: Path, tmp_path: Path
+) -> None:
+    call = words(world, bundle, tmp_path / "place", features="r.tsv")
+    assert stopped(call, 1, signal.SIGINT) == []
+
+
 def touched(world: Path, left: Path) -> None:
-    os.utime(world / "r.tsv", ns=(1, 1))
+    os.utime(world / "r.tsv")
 
 
 def damaged(world: Path, left: Path) -> None:
-    path = max((left / "items.lance" / "data").iterdir(), key=lambda file: file.stat().st_mtime)
+    path = max((left / "items.lance" / "data").iterdir(), key=lambda file: file.stat().st_size)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -146,33 +205,34 @@ def damaged(world: Path, left: Path) -> None:
 
 @pytest.mark.parametrize("harm", [touched, damaged])
 def test_what_was_made_of_something_else_or_is_damaged_is_made_anew(
-    harm: Any, world: Path, bundle: Path
+    harm: Any, again: dict[str, Any], world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    call = words(world, bundle, features="r.tsv")
-    (left,) = stopped(call, 4 * TOGETHER)
-    harm(world, left)
-    made, told = resumed(call)
+    monkeypatch.setattr("itr_deploy.runtime.gallery.parts.SECONDS", 0.0)
+    before = (world / "r.tsv").stat().st_mtime_ns
+    harm(world, left_of(Path(again["output"]))[0])
+    try:
+        made, told = resumed(again)
+    finally:
+        os.utime(world / "r.tsv", ns=(before, before))
     assert (made.items, told[0]) == (COUNT, TOGETHER)
 
 
-def test_another_call_with_the_same_output_removes_what_was_left(world: Path, bundle: Path) -> None:
-    call = words(world, bundle, features="r.tsv")
-    stopped(call, 3 * TOGETHER)
-    made, told = resumed({**call, "storage": "float32"})
+def test_another_call_with_the_same_output_removes_what_was_left(again: dict[str, Any]) -> None:
+    made, told = resumed({**again, "storage": "float32"})
     assert (made.items, told[0]) == (COUNT, TOGETHER)
 
 
 def test_damaged_features_leave_nothing_also_after_a_commit(
-    world: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("itr_deploy.runtime.gallery.parts.SECONDS", 0.0)
     items = extracted([3] * COUNT, width=WIDTH)
     items[-1].features[0] = np.nan
-    table(world / "nan.tsv", [row(item) for item in items])
-    call = words(world, bundle, features="nan.tsv")
+    table(tmp_path / "nan.tsv", [row(item) for item in items])
+    call = words(tmp_path, bundle, tmp_path / "place", features="nan.tsv")
     with pytest.raises(InputError, match=f"line {COUNT}, image .* hold NaN"):
         itr_deploy.index(**call)
-    assert list((world / "place").iterdir()) == []
+    assert list((tmp_path / "place").iterdir()) == []
 
 
 def broken(rng: np.random.Generator) -> dict[str, bytes]:
@@ -229,7 +289,8 @@ def test_of_pictures_none_is_lost_none_is_there_twice_and_the_broken_are_named(
 def test_kills_at_any_moment_end_in_a_whole_gallery(
     world: Path, bundle: Path, tmp_path: Path
 ) -> None:
-    call, rng = words(world, bundle, features="r.tsv"), random.Random(0)
+    call = words(world, bundle, tmp_path / "place", features="r.tsv")
+    rng = random.Random(0)
     command = [sys.executable, "-c", STOPPED, str(COUNT + 1), "9", json.dumps(call)]
     began = time.monotonic()
     assert subprocess.run(command, check=False).returncode == 0
