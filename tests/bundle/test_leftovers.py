@@ -136,23 +136,28 @@ def keeping(content: bytes, *, sound: bool = True) -> Resumption:
     return Resumption(content, lambda path: sound)
 
 
-def interrupt(target: Path, resumption: Resumption) -> Path:
-    """What an interrupted run has kept, which stores a file."""
-    with (
-        pytest.raises(KeyboardInterrupt),
-        staged(target, target.parent, directory=True, resumption=resumption) as path,
-    ):
-        (path / "file").write_text("half")
-        resumption.keep(path)
-        raise KeyboardInterrupt
-    return path
+def stop(target: Path, resumption: Resumption, error: type[BaseException], *, kept: bool) -> Path:
+    """Where a run staged a file that ends with an error."""
+
+    def run() -> None:
+        with staged(target, target.parent, directory=True, resumption=resumption) as path:
+            found.append(path)
+            (path / "file").write_text("half")
+            if kept:
+                resumption.keep(path)
+            raise error
+
+    found: list[Path] = []
+    with pytest.raises(error):
+        run()
+    return found[0]
 
 
 def test_what_an_interrupted_run_has_kept_is_gone_on_with_by_one_that_makes_the_same(
     tmp_path: Path,
 ) -> None:
     target, same = tmp_path / "gallery", keeping(b"same")
-    left = interrupt(target, same)
+    left = stop(target, same, KeyboardInterrupt, kept=True)
     assert not clear_leftovers(target, tmp_path, same)
     with staged(target, tmp_path, directory=True, resumption=same) as path:
         assert path == left
@@ -167,7 +172,7 @@ def test_what_an_interrupted_run_has_kept_is_gone_on_with_by_one_that_makes_the_
 @pytest.mark.parametrize("other", [keeping(b"other"), keeping(b"same", sound=False)])
 def test_what_cannot_be_gone_on_with_is_removed(other: Resumption, tmp_path: Path) -> None:
     target = tmp_path / "gallery"
-    left = interrupt(target, keeping(b"same"))
+    left = stop(target, keeping(b"same"), KeyboardInterrupt, kept=True)
     clear_leftovers(target, tmp_path, other)
     with staged(target, tmp_path, directory=True, resumption=other) as path:
         assert path != left
@@ -175,13 +180,7 @@ def test_what_cannot_be_gone_on_with_is_removed(other: Resumption, tmp_path: Pat
 
 
 def test_an_error_and_an_interruption_before_anything_is_kept_leave_nothing(tmp_path: Path) -> None:
-    resumption = keeping(b"same")
-    for kept, error in ((True, ValueError), (False, KeyboardInterrupt)):
-        with (
-            pytest.raises(error),
-            staged(tmp_path / "x", tmp_path, directory=True, resumption=resumption) as path,
-        ):
-            if kept:
-                resumption.keep(path)
-            raise error
-        assert list(tmp_path.iterdir()) == []
+    target, resumption = tmp_path / "gallery", keeping(b"same")
+    stop(target, resumption, ValueError, kept=True)
+    stop(target, resumption, KeyboardInterrupt, kept=False)
+    assert list(tmp_path.iterdir()) == []
