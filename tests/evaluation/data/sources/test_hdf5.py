@@ -170,7 +170,9 @@ def groups(**changed: Any) -> Callable[[Path], object]:
     return write
 
 
-def named(**arrays: Any) -> Callable[[Path], object]:
+def named(arrays: dict[Any, Any] | None = None, **others: Any) -> Callable[[Path], object]:
+    arrays = {**(arrays or {}), **others}
+
     def write(path: Path) -> None:
         with h5py.File(path, "w") as file:
             for name, values in arrays.items():
@@ -190,6 +192,7 @@ ONES = np.ones((3, 8), np.float32)
             named(feats=np.ones((2, 3, 8)), **{f"a{n}": 1 for n in range(8)}),
             r"it holds a0 int64 \[\], .* and 3 more; expected image_features",
         ),
+        (named({b"a\xff": ONES}), r"the name b'a\\xff' in it is not UTF-8"),
         (vqa(image_features=np.ones((2, 3, 8), int)), r"features are image_features int64"),
         (vqa(image_features=np.ones((2, 8))), r"expected floats \[images, regions, features\]"),
         (vqa(features=ONES), "holds both image_features and features"),

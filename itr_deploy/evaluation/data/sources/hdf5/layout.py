@@ -47,6 +47,9 @@ def layout_of(path: Path) -> Layout:
     root = opened(path)
     with reading(str(path)):
         names = list(root)
+        odd = next((name for name in names if not isinstance(name, str)), None)
+        if odd is not None:
+            raise InputError(f"{path}: the name {odd[:60]!r} in it is not UTF-8")
         if any(name in FEATURES for name in names):
             return Rows(root, path)
         first = member(root, names[0], str(path)) if names else None

@@ -89,7 +89,8 @@ class Rows:
                 "left out",
                 self._path,
             )
-        width = self._width()
+        with reading(str(self._path)):
+            width = self._width()
         for row, name in self._ids.items():
             regions = self._extent(row)[1]
             yield Entry(name, regions, width, placed, sized, self._path, offset=row, alone=False)
