@@ -12,13 +12,25 @@ import psutil
 
 from itr_deploy.bundle.exchange import exchange
 from itr_deploy.bundle.files import output_errors
-from itr_deploy.bundle.leftovers import clear_leftovers, entries, shortened, staged
+from itr_deploy.bundle.leftovers import (
+    Resumption,
+    clear_leftovers,
+    entries,
+    shortened,
+    staged,
+)
 from itr_deploy.errors import ItrDeployError, OutputError
 
 
 @contextmanager
 def staged_directory(
-    output: Path, *, force: bool, replaceable: Callable[[Path], bool], kind: str, last: str = ""
+    output: Path,
+    *,
+    force: bool,
+    replaceable: Callable[[Path], bool],
+    kind: str,
+    last: str = "",
+    resumption: Resumption | None = None,
 ) -> Iterator[Path]:
     """Provide a temporary directory that becomes ``output`` when the block succeeds.
 
@@ -32,6 +44,8 @@ def staged_directory(
         kind: What it is, for messages.
         last: What makes the directory valid. In a volume it is taken away first and put there
             last, so that a reader never sees half of the content as the whole.
+        resumption: Lets the temporary directory be that of a run that was stopped: what it has kept
+            lies there already.
 
     Raises:
         OutputError: ``output`` exists and may not be replaced, or the disk refuses.
@@ -44,15 +58,20 @@ def staged_directory(
     parent = output if within else output.parent
     with output_errors(output):
         parent.mkdir(parents=True, exist_ok=True)
-    clear_leftovers(output, parent)
+    clear_leftovers(output, parent, resumption)
     staging = output
     try:
-        with output_errors(output), staged(output, parent, directory=True) as staging:
+        with (
+            output_errors(output),
+            staged(output, parent, directory=True, resumption=resumption) as staging,
+        ):
             staging.chmod(0o755)
             yield staging
             if _content(output) != before:
                 # Somebody else was quicker, or put something there.
                 check_output(output, force=force, replaceable=replaceable, kind=kind)
+            if resumption is not None:
+                resumption.forget(staging)
             if within:
                 _move_up(staging, output, last)
             else:

@@ -21,7 +21,8 @@ def convert(
         Path,
         typer.Argument(
             metavar="SOURCE",
-            help="A TSV of the Caffe extractors, or a folder of .tsv, of .npz or of .npy files.",
+            help="A TSV of the Caffe extractors, HDF5, or a folder of .tsv, .npz, .npy or .hdf5 "
+            "files.",
             show_default=False,
         ),
     ],

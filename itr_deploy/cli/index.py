@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,8 +29,8 @@ from itr_deploy.cli.options import (
     Verbose,
 )
 from itr_deploy.cli.output import print_json
-from itr_deploy.cli.progress import counted, steps, told
-from itr_deploy.errors import InputError, UsageError
+from itr_deploy.cli.progress import counted, phase_bars, steps, told
+from itr_deploy.errors import InputError, InterruptedWorkError, UsageError
 
 app = typer.Typer(add_completion=False)
 log = logging.getLogger(__name__)
@@ -41,8 +43,8 @@ def index(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Directory with {split}_ims.npy or _feat.npy, _caps.txt and _ids.txt. This or "
-            "--pictures is required."
+            help="Directory with {split}_ims.npy or _feat.npy, _caps.txt and _ids.txt. This, "
+            "--pictures or --features is required."
         ),
     ] = None,
     pictures: Annotated[
@@ -65,6 +67,20 @@ def index(
             min=1,
             help="Proposals that the detector looks at in a picture; the time is proportional. "
             "By default as it was exported, mostly 300; fewer change which regions are found.",
+        ),
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            help="An extractor's file or folder, as convert takes it: a TSV of the Caffe "
+            "extractors, HDF5, or a folder of .tsv, .npz, .npy or .hdf5 files."
+        ),
+    ] = None,
+    ids: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of image ids, one a line: which images of --features, and their order; by "
+            "default all."
         ),
     ] = None,
     skip_broken: Annotated[
@@ -115,15 +131,16 @@ def index(
     quiet: Quiet = False,
     log_format: LogFormat = "text",
 ) -> None:
-    """Encode a split's images or captions, or pictures, with a BUNDLE into a gallery.
+    """Encode a split's images or captions, pictures, or an extractor's features with a BUNDLE.
 
     The gallery appears when it is complete.
     """
     old_job = bank is not None or coarse_index
-    nothing = data is None and pictures is None
+    nothing = data is None and pictures is None and features is None
     if nothing and (not old_job or append or force or metadata is not None):
         raise UsageError(
-            "--data is missing; give the directory of the split to index, or --pictures"
+            "--data is missing; give the directory of the split to index, or --pictures or "
+            "--features"
         )
     if skip_broken and pictures is None:
         raise UsageError("--skip-broken is for pictures; give --pictures, or leave it out")
@@ -135,13 +152,15 @@ def index(
     broken: Mapping[str, str] = {}
     if not nothing:
         label = f"indexing {modality}s" if pictures is None else "indexing pictures"
-        with counted(label) as advance:
+        with phase_bars() as tell, _interruptible(label, kept=not append) as reached:
             indexed = itr_deploy.index(
                 bundle,
                 data=data,
                 pictures=pictures,
                 detector=detector,
                 proposals=proposals,
+                features=features,
+                ids=ids,
                 output=output,
                 split=split,
                 modality=modality,
@@ -153,7 +172,8 @@ def index(
                 lock_timeout=lock_timeout,
                 device=device,
                 backend=backend,
-                progress=advance,
+                progress=partial(reached, tell),
+                looking=tell,
                 tell=told,
             )
         result, broken = indexed.to_json(), indexed.broken
@@ -178,6 +198,37 @@ def index(
             f"{len(broken)} of {len(broken) + result['added']} pictures cannot be {use} and are "
             "not in the gallery; mend or remove them, or accept it with --skip-broken"
         )
+
+
+@contextmanager
+def _interruptible(
+    label: str, *, kept: bool
+) -> Iterator[Callable[[Callable[[str, int, int], None], int, int], None]]:
+    """Say on Ctrl-C how far the work was, and that it is gone on with if what is stored is kept.
+
+    Yields:
+        What passes progress on to a bar.
+
+    Raises:
+        InterruptedWorkError: On Ctrl-C, after work had begun that is kept.
+    """
+    last = (0, 0)
+
+    def reached(tell: Callable[[str, int, int], None], done: int, total: int) -> None:
+        nonlocal last
+        last = (done, total)
+        tell(label, done, total)
+
+    try:
+        yield reached
+    except KeyboardInterrupt as error:
+        if not (kept and 0 < last[0] < last[1]):
+            raise
+        items = label.removeprefix("indexing ")
+        raise InterruptedWorkError(
+            f"interrupted after {last[0]:,} of {last[1]:,} {items}; the same command goes on from "
+            "what was stored until then"
+        ) from error
 
 
 def _index_bank(

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from itr_deploy.bundle.leftovers import entries
+from itr_deploy.bundle.leftovers import Resumption, entries
 from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.staging import check_output, staged_directory
-from itr_deploy.errors import GalleryError, InputError, UsageError
+from itr_deploy.deploy.to_index import ToIndex, extracted_items, picture_items, split_items
+from itr_deploy.errors import GalleryError, UsageError
 from itr_deploy.evaluation.data.metadata import metadata_columns
-from itr_deploy.evaluation.data.split import read_images, read_split
 from itr_deploy.runtime.detector.detector import Detector
-from itr_deploy.runtime.detector.images import DetectedImages, numbers_of_regions
-from itr_deploy.runtime.detector.kept import KeptDetections
-from itr_deploy.runtime.encoding.pictures import CheckedPictures
+from itr_deploy.runtime.detector.images import DetectedImages
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.coarse_index import FROM
 from itr_deploy.runtime.gallery.layout import TABLE
 from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT, replacing
+from itr_deploy.runtime.gallery.parts import add_in_parts
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.runtime.pictures.folder import picture_files
 from itr_deploy.runtime.rerank.store import FOLDER, is_store
 from itr_deploy.values import FLAG, FUNCTION, PATH, SECONDS, TEXT, checked, choice, whole
 
@@ -67,6 +67,8 @@ class Indexed:
     pictures=PATH,
     detector=PATH,
     proposals=whole(1),
+    features=PATH,
+    ids=PATH,
     output=PATH,
     split=TEXT,
     modality=choice(Modality),
@@ -80,6 +82,7 @@ class Indexed:
     backend=TEXT,
     progress=FUNCTION,
     tell=FUNCTION,
+    looking=FUNCTION,
 )
 def index(
     bundle: str | Path,
@@ -88,6 +91,8 @@ def index(
     pictures: str | Path | None = None,
     detector: str | Path | None = None,
     proposals: int | None = None,
+    features: str | Path | None = None,
+    ids: str | Path | None = None,
     output: str | Path,
     split: str = SPLIT,
     modality: Modality = "image",
@@ -101,13 +106,15 @@ def index(
     backend: str = "auto",
     progress: Callable[[int, int], None] = lambda done, total: None,
     tell: Callable[[str], None] = lambda line: None,
+    looking: Callable[[str, int, int], object] = lambda step, done, total: None,
 ) -> Indexed:
-    """Encode a split's images or captions, or a folder's pictures, with a bundle into a gallery.
+    """Encode a split's images or captions, pictures, or an extractor's file into a gallery.
 
-    A new gallery appears only when it is complete. What a detector finds is kept beside it until
-    then: the same call after a killed one looks at the other pictures alone. Captions get the
-    columns ``text`` and ``image_id``. A picture that cannot be used is left out, and named in the
-    result. With a detector, the regions' boxes and the pictures' sizes are stored too.
+    A new gallery appears only when it is complete. If the process is killed or interrupted, the
+    same call goes on from what was stored until then; what comes after the last commit is lost,
+    half a minute or a tenth of the work, up to ten minutes. Captions get the columns ``text`` and
+    ``image_id``. A picture that cannot be used is left out, and named in the result. With a
+    detector, the regions' boxes and the pictures' sizes are stored too.
 
     Args:
         bundle: The bundle's directory.
@@ -118,6 +125,9 @@ def index(
         detector: The bundle of the region detector that the model was trained with, for a model
             that takes regions.
         proposals: How many proposals the detector looks at in a picture, see `Detector.regions`.
+        features: An extractor's file or folder instead, as `convert` takes it: read image by image,
+            with boxes and picture sizes if every image has both.
+        ids: File of image ids, one a line: which images of ``features``, and their order.
         output: Directory of the gallery to make or, with ``append``, to extend.
         split: Name of the split.
         modality: Whether to index its images or its captions.
@@ -132,6 +142,8 @@ def index(
         backend: The backend that runs the graphs, see `Matcher.load`.
         progress: Called with the number of items encoded so far and the total.
         tell: Called with a line on how long a detector will take, by the first pictures.
+        looking: Called while ``features`` are looked through, before any is encoded: with the step,
+            how much of it is done, and of how much.
 
     Raises:
         BundleError: The bundle is damaged.
@@ -140,16 +152,22 @@ def index(
             another modality or storage.
         InputError: The data or the metadata cannot be used; the message says why.
         OutputError: The output exists, or writing fails.
-        UsageError: Both ``force`` and ``append`` were given, or not exactly one of ``data`` and
-            ``pictures``, or ``pictures`` with a split, or pictures for a model that takes regions
-            and no detector.
+        SetupError: ``features`` are HDF5, and h5py is not installed.
+        UsageError: Both ``force`` and ``append`` were given, or not exactly one of ``data``,
+            ``pictures`` and ``features``, or ``pictures`` or ``features`` with a split, or the
+            bundle's model does not take such images and no detector is given.
     """
-    if (data is None) == (pictures is None):
-        raise UsageError("give data= (--data) or pictures= (--pictures), one of them")
-    if pictures is not None and split != SPLIT:
+    if [data, pictures, features].count(None) != 2:
         raise UsageError(
-            f"pictures= (--pictures) are a folder, which has no splits; leave split={split!r} "
-            "(--split) out, or give data= (--data)"
+            "give data= (--data), pictures= (--pictures) or features= (--features), one of them"
+        )
+    if ids is not None and features is None:
+        raise UsageError("ids= (--ids) chooses images of features= (--features); give both")
+    if data is None and split != SPLIT:
+        given_as = "pictures= (--pictures)" if features is None else "features= (--features)"
+        raise UsageError(
+            f"{given_as} have no splits; leave split={split!r} (--split) out, or give data= "
+            "(--data)"
         )
     if force and append:
         raise UsageError(
@@ -167,46 +185,63 @@ def index(
     if detector is not None:
         finder = Detector.load(detector, device=device, proposals=proposals)
     matcher = Matcher.load(bundle, device=device, backend=backend, detector=finder)
-    if pictures is not None:
-        # What a new gallery holds, its first images decide.
-        any_number = not append or bool(Gallery.open(output).description.ragged)
-        ids, items, columns = _pictures(matcher, Path(pictures), modality, output, any_number)
-    else:
-        assert data is not None
-        pixels = bool(matcher.bundle.manifest.images.pictures)
-        ids, items, columns = _items(Path(data), split, modality, pixels)
-    if metadata is not None:
-        columns |= metadata_columns(Path(metadata), ids, taken=list(columns))
-
-    def advance(done: int) -> None:
-        progress(done, len(ids))
-
+    existing = None
     if append:
         existing = Gallery.open(output, matcher, lock_timeout=lock_timeout)
         _check_extended(existing, modality, storage)
-        _tell_time(items, tell)
-        existing.add(ids, items, columns, advance)
-        _check_any(items, len(ids))
+    if features is not None:
+        chosen = None if ids is None else Path(ids)
+        given = extracted_items(matcher, Path(features), chosen, modality, looking)
+    elif pictures is not None:
+        # What a new gallery holds, its first images decide.
+        any_number = existing is None or bool(existing.description.ragged)
+        given = picture_items(matcher, Path(pictures), modality, any_number=any_number)
     else:
-        last = f"{TABLE}.lance"
+        assert data is not None
+        given = split_items(matcher, Path(data), split, modality)
+    names, columns = given.ids, given.columns
+    if metadata is not None:
+        columns |= metadata_columns(Path(metadata), names, taken=list(columns))
+
+    def advance(done: int) -> None:
+        progress(done, len(names))
+
+    if existing is not None:
+        _tell_time(given.items, range(len(names)), tell)
+        existing.add(names, given.items, columns, advance)
+        given.check_any()
+    else:
+        made_with = {"modality": modality, "storage": storage, "device": device, "backend": backend}
+        if finder is not None:
+            about = finder.bundle.manifest
+            made_with |= {"detector": about.encoding_id, "proposals": str(finder.proposals)}
+        resumption = _resumption(matcher, given, made_with)
         staged = staged_directory(
-            output, force=force, replaceable=is_gallery, kind="gallery", last=last
+            output,
+            force=force,
+            replaceable=is_gallery,
+            kind="gallery",
+            last=f"{TABLE}.lance",
+            resumption=resumption,
         )
         with replacing(output, lock_timeout) if force else nullcontext(), staged as root:
-            made = Gallery.create(root, matcher, modality, storage)
-            _tell_time(items, tell)
-            made.add(ids, items, columns, advance)
-            _check_any(items, len(ids))
-    if isinstance(items, DetectedImages) and items.kept is not None:
-        items.kept.clear()
+            if resumption.is_kept(root):
+                made = Gallery.open(root, matcher)
+                log.info("%s: going on after %d items", output, made.count())
+            else:
+                made = Gallery.create(root, matcher, modality, storage)
+            add_in_parts(
+                *(made, names, given.items, columns, advance),
+                begin=lambda left: _tell_time(given.items, left, tell),
+                committed=lambda: resumption.keep(root),
+            )
+            given.check_any()
     gallery = Gallery.open(output, matcher, lock_timeout=lock_timeout)
     if coarse_index or (coarse_index is None and gallery.count() >= FROM):
         log.info("%s: building the coarse index", output)
         gallery.build_coarse_index()
-    broken = {}
-    if isinstance(items, (CheckedPictures, DetectedImages)):
-        broken = {ids[number]: why for number, why in items.broken.items()}
-    return _indexed(gallery, len(ids) - len(broken), broken)
+    broken = given.broken
+    return _indexed(gallery, len(names) - len(broken), broken)
 
 
 @checked(
@@ -258,52 +293,19 @@ def _check_extended(gallery: Gallery, modality: Modality, storage: StorageType |
         )
 
 
-def _items(
-    data: Path, split: str, modality: Modality, pictures: bool
-) -> tuple[Sequence[str], Any, dict[str, Sequence[Any]]]:
-    """Ids, items and own columns of a split's images or captions."""
-    if modality == "image":
-        images = read_images(data, split, pictures=pictures)
-        return images.ids, images.given, {}
-    read = read_split(data, split, pictures=pictures)
-    columns: dict[str, Sequence[Any]] = {"text": read.captions, "image_id": read.image_of_caption}
-    return read.caption_ids, read.captions, columns
-
-
-def _pictures(
-    matcher: Matcher, root: Path, modality: Modality, output: Path, any_number: bool
-) -> tuple[Sequence[str], Any, dict[str, Sequence[Any]]]:
-    """Ids and items of a folder's pictures."""
-    if modality != "image":
-        raise UsageError("pictures= (--pictures) are images; leave modality= (--modality) out")
-    about, detector = matcher.bundle.manifest.images, matcher.detector
-    if not about.pictures and detector is None:
-        raise UsageError(
-            f"{matcher.bundle.path}: its model takes features of regions, not pictures; give the "
-            "region detector that it was trained with, detector= (--detector), or data= (--data) "
-            "with features, or a bundle of a model that starts from pixels"
-        )
-    files = picture_files(root)
-    ids, given = list(files), list(files.values())
-    if detector is None:
-        return ids, CheckedPictures(given, names=ids, skip_broken=True), {}
-    kept = KeptDetections(output, detector, numbers_of_regions(detector, about), given)
-    options: dict[str, Any] = {"skip_broken": True, "any_number": any_number, "kept": kept}
-    return ids, DetectedImages(detector, about, given, names=ids, **options), {}
-
-
-def _tell_time(items: Any, tell: Callable[[str], None]) -> None:
-    """Say how long a detector will take, by the first pictures."""
+def _tell_time(items: Any, left: Sequence[int], tell: Callable[[str], None]) -> None:
+    """Say how long a detector will take for the pictures that are left, by the first of them."""
     if not isinstance(items, DetectedImages):
         return
-    kept, all_ = len(items.kept or ()), len(items)
+    items.expect(left)
     seconds = items.seconds_a_picture()
-    before = f"an earlier run found them in {kept:,} of these, " if kept else ""
+    before = len(items) - len(left)
+    stored = f"{before:,} are stored; " if before else ""
     if seconds is not None:
-        whole = lasting(seconds * (all_ - kept))
-        tell(f"regions of {all_:,} pictures: {before}{seconds:.2g} s each, {whole} in all")
-    elif kept:
-        tell(f"regions of {all_:,} pictures: {before}the rest cannot be used")
+        whole = lasting(seconds * len(left))
+        tell(f"regions of {len(items):,} pictures: {stored}{seconds:.2g} s each, {whole} in all")
+    elif before:
+        tell(f"regions of {len(items):,} pictures: {stored}the rest cannot be used")
 
 
 def lasting(seconds: float) -> str:
@@ -317,16 +319,25 @@ def lasting(seconds: float) -> str:
     return " ".join(shown) or "less than a second"
 
 
-def _check_any(items: Any, count: int) -> None:
-    """Refuse a folder without a single picture that can be used.
+def _resumption(matcher: Matcher, given: ToIndex, made_with: dict[str, str | None]) -> Resumption:
+    """What goes on with the gallery of a run that was stopped, if it was made of the same."""
+    made_of = {
+        "itr_deploy": version("itr-deploy"),
+        "encoding": matcher.bundle.manifest.encoding_id,
+        "items": given.state(),
+        **made_with,
+    }
 
-    Raises:
-        InputError: There is none.
-    """
-    if isinstance(items, (CheckedPictures, DetectedImages)) and len(items.broken) == count:
-        use = "decoded" if isinstance(items, CheckedPictures) else "used"
-        first = next(iter(items.broken.values()))
-        raise InputError(f"none of {count} pictures can be {use}, such as {first}")
+    def is_sound(root: Path) -> bool:
+        try:
+            gallery = Gallery.open(root, matcher)
+            gallery.opened.check_contents()
+        except GalleryError as error:
+            log.info("what a stopped run left cannot be gone on with: %s", error)
+            return False
+        return True
+
+    return Resumption(json.dumps(made_of).encode(), is_sound)
 
 
 def _indexed(

@@ -13,6 +13,7 @@ import pytest
 from itr_deploy.bundle import leftovers
 from itr_deploy.bundle.files import write_file
 from itr_deploy.bundle.leftovers import (
+    Resumption,
     clear_leftovers,
     entries,
     files_below,
@@ -128,4 +129,58 @@ def test_long_names_of_letters_of_several_bytes_are_staged_and_cleared(tmp_path:
     name = "束" * 80
     kill_while_staging(tmp_path / name, "directory")
     assert clear_leftovers(tmp_path / name, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def keeping(content: bytes, *, sound: bool = True) -> Resumption:
+    return Resumption(content, lambda path: sound)
+
+
+def stop(target: Path, resumption: Resumption, error: type[BaseException], *, kept: bool) -> Path:
+    """Where a run staged a file that ends with an error."""
+
+    def run() -> None:
+        with staged(target, target.parent, directory=True, resumption=resumption) as path:
+            found.append(path)
+            (path / "file").write_text("half")
+            if kept:
+                resumption.keep(path)
+            raise error
+
+    found: list[Path] = []
+    with pytest.raises(error):
+        run()
+    return found[0]
+
+
+def test_what_an_interrupted_run_has_kept_is_gone_on_with_by_one_that_makes_the_same(
+    tmp_path: Path,
+) -> None:
+    target, same = tmp_path / "gallery", keeping(b"same")
+    left = stop(target, same, KeyboardInterrupt, kept=True)
+    assert not clear_leftovers(target, tmp_path, same)
+    with staged(target, tmp_path, directory=True, resumption=same) as path:
+        assert path == left
+        assert (path / "file").read_text() == "half"
+        # It is in use: another run does not take it, nor removes it.
+        assert not clear_leftovers(target, tmp_path)
+        with staged(target, tmp_path, directory=True, resumption=same) as other:
+            assert other != left
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("other", [keeping(b"other"), keeping(b"same", sound=False)])
+def test_what_cannot_be_gone_on_with_is_removed(other: Resumption, tmp_path: Path) -> None:
+    target = tmp_path / "gallery"
+    left = stop(target, keeping(b"same"), KeyboardInterrupt, kept=True)
+    clear_leftovers(target, tmp_path, other)
+    with staged(target, tmp_path, directory=True, resumption=other) as path:
+        assert path != left
+        assert not left.exists()
+
+
+def test_an_error_and_an_interruption_before_anything_is_kept_leave_nothing(tmp_path: Path) -> None:
+    target, resumption = tmp_path / "gallery", keeping(b"same")
+    stop(target, resumption, ValueError, kept=True)
+    stop(target, resumption, KeyboardInterrupt, kept=False)
     assert list(tmp_path.iterdir()) == []

@@ -22,7 +22,7 @@ from itr_deploy.models.registry import FAMILIES, RERANKERS, Family
 PRINTING = {"as_json", "verbose", "quiet", "log_format"}
 COMPUTING = {"threads", "follow_links"}
 """Options whose callbacks set what the library reads from the environment."""
-TOLD = {"progress", "on_check", "bar", "tell"}
+TOLD = {"progress", "looking", "on_check", "bar", "tell"}
 """What the library tells of its progress."""
 
 OTHERWISE = {

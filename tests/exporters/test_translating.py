@@ -6,13 +6,13 @@ import logging
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
 
 from itr_deploy.exporters.specs import GraphTensor
 from itr_deploy.exporters.tracing import to_onnx
+from itr_deploy.runtime.backends.sessions import open_session
 
 AXES = ("batch", 4)
 DECOMPOSED = "to be decomposed"
@@ -53,7 +53,7 @@ def traced(module: nn.Module) -> ir.Model:
 def test_a_graph_computes_what_its_module_does(made: type[nn.Module]) -> None:
     module = made().eval()
     x = torch.rand(5, 4)
-    session = onnxruntime.InferenceSession(ir.to_proto(traced(module)).SerializeToString())
+    session = open_session(ir.to_proto(traced(module)).SerializeToString())
     with torch.no_grad():
         np.testing.assert_allclose(session.run(None, {"x": x.numpy()})[0], module(x), atol=1e-6)
 

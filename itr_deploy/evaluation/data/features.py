@@ -124,7 +124,7 @@ def _other_layout(root: Path, split: str) -> str:
     """What lies there instead, and how to make what is read of it."""
     names = sorted(path.name for path in root.iterdir())
     archives = [name for name in names if name.endswith(".npz")]
-    tables = [name for name in names if name.endswith(".tsv")]
+    tables = [name for name in names if name.endswith((".tsv", ".hdf5", ".h5"))]
     if f"{split}_ims.npz" in names:
         return (
             f"{split}_ims.npz is an archive: np.save({split + '_ims.npy'!r}, "
@@ -133,11 +133,12 @@ def _other_layout(root: Path, split: str) -> str:
     if archives:
         return (
             f"there are {len(archives)} .npz files, such as {archives[0][:60]!r}; "
-            "itr_deploy.convert makes this layout of them (itr-deploy convert)"
+            "itr_deploy.convert makes this layout of them (itr-deploy convert), and "
+            "itr_deploy.index takes them as features= (--features)"
         )
     if tables:
         return (
-            f"{tables[0][:60]!r} is a table with base64 features; itr_deploy.convert makes this "
-            "layout of it (itr-deploy convert)"
+            f"{tables[0][:60]!r} is an extractor's; itr_deploy.convert makes this layout of it "
+            "(itr-deploy convert), and itr_deploy.index takes it as features= (--features)"
         )
     return "check data= and split= (--data, --split)"

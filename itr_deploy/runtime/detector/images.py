@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
 from time import monotonic
@@ -15,7 +16,6 @@ from itr_deploy.bundle.manifest import ImageItems
 from itr_deploy.errors import InputError
 from itr_deploy.runtime.detector.detection import Detection
 from itr_deploy.runtime.detector.detector import TAKER, Detector
-from itr_deploy.runtime.detector.kept import KeptDetections
 from itr_deploy.runtime.encoding.checks import finite_batch
 from itr_deploy.runtime.encoding.pictures import Limits, listed_pictures, picture_name
 from itr_deploy.runtime.encoding.places import Placed, checked_places
@@ -38,7 +38,6 @@ class DetectedImages:
             `batches`.
         together: How many pictures to encode and store at once.
         have_boxes: True.
-        kept: What was found, on disk; None where nothing is kept.
     """
 
     have_boxes = True
@@ -52,7 +51,6 @@ class DetectedImages:
         names: Sequence[str] | None = None,
         skip_broken: bool = False,
         any_number: bool = False,
-        kept: KeptDetections | None = None,
     ) -> None:
         """Take pictures.
 
@@ -65,7 +63,6 @@ class DetectedImages:
             skip_broken: Whether to leave out pictures that cannot be used.
             any_number: Whether a picture may have fewer regions than the detector should find,
                 where the model allows it; a gallery then holds any number.
-            kept: Where an earlier run kept what it found, and this one does.
 
         Raises:
             InputError: These are no pictures.
@@ -81,7 +78,7 @@ class DetectedImages:
         self.broken: dict[int, str] = {}
         # Where one takes seconds, each shows as progress and is stored.
         self.together = 1 if detector.backend.device == "cpu" else 16
-        self.kept = kept
+        self._expected: Sequence[int] = range(len(self._pictures))
         self._stream: Iterator[Detection | InputError] = iter(())
         self._coming: deque[int] = deque()
         self._measured: dict[int, Detection | InputError] = {}
@@ -90,14 +87,18 @@ class DetectedImages:
     def __len__(self) -> int:
         return len(self._pictures)
 
+    def expect(self, numbers: Sequence[int]) -> None:
+        """Be told which pictures will be read, in rising order; all of them where nobody tells."""
+        self._expected = numbers
+
     def seconds_a_picture(self) -> float | None:
         """How long a picture takes, by the first ones, which are not looked at again.
 
         Returns:
-            None where there is no picture that can be used, or none is left to look at.
+            None where none of those that will be read can be used.
         """
         taken, whole, begun = None, 0, monotonic()
-        for number in self._not_kept(0):
+        for number in self._expected:
             start = monotonic()
             found = self._measured[number] = self._next(number)
             if isinstance(found, Detection):
@@ -196,12 +197,8 @@ class DetectedImages:
 
     def _next(self, number: int) -> Detection | InputError:
         """What is in a picture; those after it are decoded meanwhile, also of the next slice."""
-        if self.kept is not None and number in self.kept:
-            before = self.kept.read(number)
-            if before is not None:
-                return before
         if not self._coming or self._coming[0] != number:
-            self._coming = deque(self._not_kept(number))
+            self._coming = deque(self._from(number))
             self._stream = self._detector.stream(
                 (self._pictures[place] for place in tuple(self._coming)),
                 self._boxes,
@@ -211,14 +208,12 @@ class DetectedImages:
         self._coming.popleft()
         if not self._coming:
             self._stop()
-        if self.kept is not None and isinstance(found, Detection):
-            self.kept.write(number, found)
         return found
 
-    def _not_kept(self, first: int) -> Iterator[int]:
-        """Numbers of the pictures from ``first`` on in which no run has looked."""
-        kept = () if self.kept is None else self.kept
-        return (number for number in range(first, len(self)) if number not in kept)
+    def _from(self, first: int) -> Sequence[int]:
+        """A picture's number and those of the pictures that will be read after it."""
+        after = bisect_right(self._expected, first)
+        return [first, *self._expected[after:]]
 
     def _stop(self) -> None:
         """End the threads that decode."""

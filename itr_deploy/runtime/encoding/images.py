@@ -41,19 +41,6 @@ class CheckedImages(Protocol):
         ...
 
     @property
-    def have_boxes(self) -> bool:
-        """Whether it is known where the regions are."""
-        ...
-
-    def placed(self, number: int) -> Placed | None:
-        """Where the regions of an image are, None where that is not known.
-
-        Raises:
-            InputError: A box or the picture's size cannot be used.
-        """
-        ...
-
-    @property
     def positions(self) -> int:
         """The most regions of an image; 1 of pictures."""
         ...
@@ -63,7 +50,20 @@ class CheckedImages(Protocol):
         """Whether images differ in their numbers of regions."""
         ...
 
+    @property
+    def have_boxes(self) -> bool:
+        """Whether it is known where the regions are."""
+        ...
+
     def __len__(self) -> int: ...
+
+    def placed(self, number: int) -> Placed | None:
+        """Where the regions of one image are, None where that is not known.
+
+        Raises:
+            InputError: A box or the picture's size cannot be used.
+        """
+        ...
 
     def batches(
         self, part: slice, limits: Limits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,14 +28,14 @@ class Placed:
 
 
 def checked_places(
-    boxes: Any, sizes: NDArray[Any], numbers: NDArray[np.int64]
+    boxes: Any, sizes: NDArray[Any], names: Sequence[object] | NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Boxes and picture sizes of one batch as contiguous float32.
 
     Args:
         boxes: ``[n, R, 4]``.
         sizes: ``[n, 2]``.
-        numbers: ``int64 [n]``, the number of each image among all images, for the message.
+        names: What each image is called in a message: its number among all images, or its id.
 
     Raises:
         InputError: A box is not finite or has no height or width, all of an image are parts of the
@@ -47,7 +48,7 @@ def checked_places(
         place, region = np.argwhere(bad)[0]
         values = ", ".join(f"{value:.6g}" for value in found[place, region])
         raise InputError(
-            f"box {region} of image {numbers[place]} ({values}) has no width or height, or is not "
+            f"box {region} of image {names[place]} ({values}) has no width or height, or is not "
             f"finite; leave the region out, in its features too; {FORM}"
         )
     # A detector finds nothing as small as a pixel; extractors divide boxes by the picture's size.
@@ -56,14 +57,14 @@ def checked_places(
         place = int(np.flatnonzero(shares)[0])
         width, height = pictures[place]
         raise InputError(
-            f"all boxes of image {numbers[place]} lie between 0 and 1, in parts of its picture of "
+            f"all boxes of image {names[place]} lie between 0 and 1, in parts of its picture of "
             f"{width:.6g} x {height:.6g}; multiply x by its width and y by its height; {FORM}"
         )
     wrong = ~((pictures > 0) & np.isfinite(pictures)).all(axis=1)
     if wrong.any():
         place = int(np.flatnonzero(wrong)[0])
         raise InputError(
-            f"the picture of image {numbers[place]} has size {pictures[place].tolist()}; {FORM}"
+            f"the picture of image {names[place]} has size {pictures[place].tolist()}; {FORM}"
         )
     return found, pictures
 

@@ -127,13 +127,6 @@ class CheckedRegions:
         """Whether images differ in their numbers of regions."""
         return len(np.unique(self.counts)) > 1
 
-    def _groups(self, part: slice) -> Iterator[NDArray[np.int64]]:
-        """Numbers of the images in a slice, those of equal numbers of regions together."""
-        numbers = np.arange(len(self))[part]
-        counts = self.counts[numbers]
-        for count in np.unique(counts):
-            yield numbers[counts == count]
-
     def _batch(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
         """Some images of equal numbers of regions, ``float32 [n, R, Di]``, contiguous.
 
@@ -170,7 +163,7 @@ class CheckedRegions:
         Raises:
             InputError: A value, a box or a size cannot be used.
         """
-        for numbers in self._groups(part):
+        for numbers in equal_counts(self.counts, np.arange(len(self))[part]):
             for start in range(0, len(numbers), limits.items):
                 own = numbers[start : start + limits.items]
                 yield own, self._inputs(own)
@@ -212,6 +205,20 @@ class CheckedRegions:
         consecutive = last - first == len(numbers)
         rows = arrays[first:last] if consecutive else arrays[numbers]
         return rows[:, : int(self.counts[numbers[0]])]
+
+
+def equal_counts(
+    counts: NDArray[np.int64], numbers: NDArray[np.int64]
+) -> Iterator[NDArray[np.int64]]:
+    """Numbers of images, those of equal numbers of regions together.
+
+    Args:
+        counts: ``int64 [N]``, the regions of all images.
+        numbers: ``int64 [n]``, the images to group.
+    """
+    own = counts[numbers]
+    for count in np.unique(own):
+        yield numbers[own == count]
 
 
 def are_ragged(features: Any) -> bool:

@@ -15,7 +15,15 @@ from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.encoding.sources import TOGETHER, Source
 from itr_deploy.runtime.gallery import coarse_index, rows
 from itr_deploy.runtime.gallery.given import fields_in, metadata_table, overflows
-from itr_deploy.runtime.gallery.layout import ID, describe, has_boxes, new_id, own_id, schema
+from itr_deploy.runtime.gallery.layout import (
+    ID,
+    Description,
+    describe,
+    has_boxes,
+    new_id,
+    own_id,
+    schema,
+)
 from itr_deploy.runtime.gallery.table import GalleryTable
 from itr_deploy.runtime.gallery.transaction import Feed, transaction
 
@@ -46,10 +54,10 @@ def add(
         )
     if not names:
         return
-    extra = metadata_table(metadata, len(names), _types(table))
+    extra = metadata_table(metadata, len(names), types_of(table))
     if table.count() == 0:
         # The first items decide the columns.
-        layout = _first_layout(table, given, extra)
+        layout = first_layout(table, given, extra)
         feed = _feed(table, layout, names, given, extra, progress)
         transaction(table.path, lambda: table.overwrite(layout, feed.reader), feed)
         return
@@ -75,7 +83,7 @@ def update(
         OutputError: The disk refuses the write; the table is unchanged.
     """
     _require(table, names)
-    extra = metadata_table(metadata, len(names), _types(table))
+    extra = metadata_table(metadata, len(names), types_of(table))
     _check_columns(table, extra)
     if given is not None:
         _check_positions(table, given)
@@ -133,7 +141,7 @@ def _require(table: GalleryTable, names: list[str]) -> None:
         )
 
 
-def _first_layout(table: GalleryTable, given: Source, extra: pa.Table) -> pa.Schema:
+def first_layout(table: GalleryTable, given: Source, extra: pa.Table) -> pa.Schema:
     """The schema of an empty table that receives these items."""
     about = table.state.description
     if about.modality == "image" and about.position_bytes:
@@ -166,7 +174,7 @@ def _tell_of_boxes(table: GalleryTable, given: Source) -> None:
         )
 
 
-def _types(table: GalleryTable) -> dict[str, pa.DataType]:
+def types_of(table: GalleryTable) -> dict[str, pa.DataType]:
     """The types of the user's columns."""
     state = table.state
     return {name: state.schema.field(name).type for name in state.metadata_columns}
@@ -208,18 +216,32 @@ def _feed(
         step = TOGETHER if given is None else given.together
         for start in range(0, len(names), step):
             part = slice(start, min(start + step, len(names)))
-            items = None if given is None else given.encode(part)
-            numbers = range(start, part.stop)
-            left_out = set() if given is None else given.broken.keys() & set(numbers)
-            kept = [number for number in numbers if number not in left_out]
-            if kept:
-                own = [names[number] for number in kept]
-                stores = given is not None and given.have_boxes and has_boxes(layout)
-                places = [given.placed(number) for number in kept] if given and stores else []
-                yield rows.to_batch(description, layout, own, items, extra.take(kept), places)
+            batch = to_batch(description, layout, names, given, extra, part)
+            if batch is not None:
+                yield batch
             progress(part.stop)
 
     return Feed(layout, batches())
+
+
+def to_batch(
+    description: Description,
+    layout: pa.Schema,
+    names: list[str],
+    given: Source | None,
+    extra: pa.Table,
+    part: slice,
+) -> pa.RecordBatch | None:
+    """A slice of the items, encoded, with their columns; None if all were left out."""
+    items = None if given is None else given.encode(part)
+    left_out = set() if given is None else given.broken.keys()
+    kept = [number for number in range(part.start, part.stop) if number not in left_out]
+    if not kept:
+        return None
+    own = [names[number] for number in kept]
+    stores = given is not None and given.have_boxes and has_boxes(layout)
+    places = [given.placed(number) for number in kept] if given and stores else []
+    return rows.to_batch(description, layout, own, items, extra.take(kept), places)
 
 
 def _subset(whole: pa.Schema, names: set[str]) -> pa.Schema:

@@ -66,7 +66,7 @@ def archives(root: Path) -> None:
         (ragged, "an array of objects, one per image"),
         (archives, r"4 \.npz files, such as '0.npz'; itr_deploy.convert"),
         (lambda root: np.savez(root / "test_ims.npz", REGIONS), r"test_ims.npz is an archive"),
-        (lambda root: (root / "resnet.tsv").write_text("0\t1"), r"'resnet.tsv' is a table"),
+        (lambda root: (root / "resnet.tsv").write_text("0\t1"), r"'resnet.tsv' is an extractor's"),
         (lambda root: np.savez((root / "test_ims.npy").open("wb"), REGIONS), "an archive"),
         (lambda root: (root / "test_ims.npy").write_bytes(b"\x80\x04K\x01."), "not a NumPy array"),
         (lambda root: None, "check data= and split="),

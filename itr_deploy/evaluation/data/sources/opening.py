@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from itr_deploy.errors import InputError
+from itr_deploy.evaluation.data.sources.hdf5.files import Hdf5Files
 from itr_deploy.evaluation.data.sources.npy_folder import NpyFolder
 from itr_deploy.evaluation.data.sources.npz_folder import NpzFolder
 from itr_deploy.evaluation.data.sources.source import Source
@@ -17,13 +18,11 @@ _FORMATS: dict[str, tuple[str, Callable[[Sequence[Path]], Source]]] = {
     ".tsv": (r".+\.tsv(\.\d+)?", Tables),
     ".npz": (r".+\.npz", NpzFolder),
     ".npy": (r".+\.npy", NpyFolder),
+    ".hdf5": (r".+\.(hdf5|h5)", Hdf5Files),
 }
 """Formats by suffix: what the names of their files match in a folder, and the class."""
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 _OTHERS = {
-    b"\x89HDF\r\n\x1a\n": (
-        "is HDF5, which is not read; save every image of it with numpy.savez as ID.npz, with x, "
-        "bbox, image_w and image_h"
-    ),
     b"PK": "is an archive; give the folder of .npz files, or unpack it",
     b"\x93NUMPY": "is one array; give the folder of .npy files, one an image",
     b"\x1f\x8b": "is compressed; unpack it with gunzip",
@@ -32,7 +31,7 @@ _OTHERS = {
 
 
 def open_source(path: Path) -> Source:
-    """The images in a table, or in the files of a folder.
+    """The images in a table or an HDF5 file, or in the files of a folder.
 
     Raises:
         InputError: It does not exist, or is of no format that is read.
@@ -44,6 +43,8 @@ def open_source(path: Path) -> Source:
             start = file.read(8)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if start == _HDF5:
+        return Hdf5Files([path])
     for mark, what in _OTHERS.items():
         if start.startswith(mark):
             raise InputError(f"{path}: {what}")

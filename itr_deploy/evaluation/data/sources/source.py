@@ -25,7 +25,8 @@ class Entry:
         size: Whether its picture's size is there.
         file: The file that holds it.
         line: Number of its line from 1, of a table.
-        offset: Where the line begins, in bytes.
+        offset: Where the line begins, in bytes; or the number of its row in the arrays of a file.
+        alone: Whether the file holds nothing else.
     """
 
     id: str
@@ -36,11 +37,14 @@ class Entry:
     file: Path
     line: int = 0
     offset: int = 0
+    alone: bool = True
 
     @property
     def where(self) -> str:
         """File, line and id, for a message."""
-        return f"{self.file}: line {self.line}, image {self.id!r}" if self.line else str(self.file)
+        if self.line:
+            return f"{self.file}: line {self.line}, image {self.id!r}"
+        return str(self.file) if self.alone else f"{self.file}: image {self.id!r}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +108,28 @@ def checked_size(width: float, height: float, where: str) -> tuple[float, float]
     if not (0 < width < float("inf") and 0 < height < float("inf")):
         raise InputError(f"{where}: its picture is {width:g} x {height:g} pixels; extract it again")
     return width, height
+
+
+def checked_features(item: Item, entry: Entry) -> NDArray[np.float32]:
+    """An image's features as contiguous float32.
+
+    Raises:
+        InputError: They are not of the shape that they had, not finite, or a region is 0.
+    """
+    with np.errstate(over="ignore"):
+        features = np.ascontiguousarray(item.features, "<f4")
+    if features.shape != (entry.regions, entry.width):
+        raise InputError(f"{entry.where}: was changed while it was read; start again")
+    if not np.isfinite(features).all():
+        raise InputError(f"{entry.where}: its features hold NaN or infinity; extract them again")
+    zeros = ~features.any(axis=1)
+    if zeros.any():
+        raise InputError(
+            f"{entry.where}: region {int(np.argmax(zeros))} is all 0, as padding is and no "
+            "extractor gives it; leave padding out, or say in num_bbox of an .npz how many rows "
+            "are regions"
+        )
+    return features
 
 
 def _is_unicode(text: str) -> bool:
