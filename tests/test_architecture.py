@@ -170,7 +170,15 @@ print("loaded:", sorted(new & {"numpy", "torch", "lancedb", "pyarrow", "onnxrunt
 
 VERBS = [
     *("bench", "build_engine", "cascade", "check", "convert", "doctor", "ensemble", "evaluate"),
-    *("export", "export_reranker", "index", "index_bank", "index_coarse", "inspect"),
+    *(
+        "export",
+        "export_regions",
+        "export_reranker",
+        "index",
+        "index_bank",
+        "index_coarse",
+        "inspect",
+    ),
     *("profile_routes", "search", "tune", "verify"),
 ]
 OBJECTS = [

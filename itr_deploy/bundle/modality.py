@@ -38,6 +38,8 @@ RERANK_GRAPHS: Roles = {"text": "rerank_text_to_image", "image": "rerank_image_t
 EXPLAIN: GraphRole = "explain"
 """The graph of what in a pair attends to what, for pairs of either direction."""
 ENCODERS: frozenset[GraphRole] = frozenset({"image_encoder", "text_encoder"})
+DETECTOR_GRAPHS: frozenset[GraphRole] = frozenset({"detector", "regions"})
+"""The graphs of a detector's bundle, of a picture and of its proposals."""
 
 
 def other(modality: Modality) -> Modality:
@@ -51,7 +53,7 @@ def direction_title(query: Modality) -> str:
 
 
 def query_of(role: GraphRole) -> Modality | None:
-    """The modality of the queries that a graph serves, None for an encoder."""
+    """The modality of the queries that a graph serves, None for an encoder or a detector's."""
     for roles in (MATCHERS, PREFILTERS, RERANK_GRAPHS):
         for query, own in roles.items():
             if own == role:

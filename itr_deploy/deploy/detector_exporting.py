@@ -14,7 +14,7 @@ from itr_deploy.bundle.store import MANIFEST, PARITY, is_only_a_bundle, read_det
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.deploy.exported import Exported
 from itr_deploy.deploy.unchanged import check_unchanged, digest_of
-from itr_deploy.errors import InputError, ParityError
+from itr_deploy.errors import ParityError
 from itr_deploy.models.registry import DEFAULT_OPSET, OPSETS
 from itr_deploy.runtime.detector.detector import BOXES, Boxes
 from itr_deploy.values import FLAG, FUNCTION, PATH, checked, choice, whole
@@ -125,14 +125,8 @@ def export_regions(
     with staged_directory(output, force=force, last=MANIFEST, **kind) as root:  # type: ignore[arg-type]
         manifest = build_detector(source, root, opset=opset, precision=dtype, progress=progress)
         check_unchanged(checkpoint, digest, manifest.provenance.checkpoint_sha256)
-        try:
-            report = compare_detector(
-                PlainDetector(network, settings), read_detector_bundle(root), shown, progress
-            )
-        except InputError as error:
-            raise type(error)(
-                f"{error}; give another picture= (--picture) to compare on"
-            ) from error
+        plain, bundle = PlainDetector(network, settings), read_detector_bundle(root)
+        report = compare_detector(plain, bundle, shown, progress)
         if not report.passed:
             raise ParityError(missed(report, "no bundle was written"))
         write_json(root / PARITY, report.to_json())

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import Precision
 from itr_deploy.bundle.store import DetectorBundle
+from itr_deploy.errors import InputError, ParityError
 from itr_deploy.models.detector.plain import PlainDetector, PlainRegions
 from itr_deploy.models.detector.plain.program import Dense, Heads
 from itr_deploy.parity.parity_backend import parity_backend
@@ -25,6 +26,7 @@ from itr_deploy.runtime.backends import Backend
 from itr_deploy.runtime.detector.detection import Detection
 from itr_deploy.runtime.detector.detector import Detector
 from itr_deploy.runtime.detector.geometry import overlaps
+from itr_deploy.runtime.encoding.checks import NotFiniteError
 
 Progress = Callable[[str], None]
 Arrays = Mapping[str, NDArray[np.float32]]
@@ -61,12 +63,16 @@ def compare_detector(
 
     Raises:
         InputError: Nothing is proposed in the picture.
+        ParityError: A graph gives values that are NaN or infinite.
     """
     with parity_backend(bundle) as backend:
-        return _Compared(plain, bundle, backend, picture).report(progress)
+        try:
+            return _Compared(plain, bundle, backend, picture).report(progress)
+        except NotFiniteError as error:
+            raise ParityError(f"{bundle.path} differs from PyTorch: {error}") from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Compared:
     plain: PlainDetector
     bundle: DetectorBundle
@@ -83,6 +89,12 @@ class _Compared:
         ready = self.plain.prepared(given)
         dense = self.plain.dense(ready.image)
         proposals, _ = self.plain.proposals(ready, dense)
+        if not len(proposals):
+            height, width = self.picture.shape[:2]
+            raise InputError(
+                f"nothing is proposed in the picture of {width} x {height} that PyTorch and the "
+                "bundle are compared on; give another as picture= (--picture)"
+            )
         progress(f"{len(proposals)} proposals, in PyTorch")
         heads = self.plain.heads(dense.res4, proposals)
         expected = self.plain.told(heads, self.plain.selected(ready, proposals, heads))

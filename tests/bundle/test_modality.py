@@ -5,6 +5,7 @@ from typing import get_args
 import pytest
 
 from itr_deploy.bundle.modality import (
+    DETECTOR_GRAPHS,
     DIRECTIONS,
     ENCODERS,
     MATCHERS,
@@ -42,5 +43,7 @@ def test_a_graph_that_scores_serves_the_queries_of_its_direction(roles: dict, ki
     assert {query_of(role): role for role in roles.values()} == dict(roles)
 
 
-def test_every_role_is_an_encoders_or_has_a_direction() -> None:
-    assert {role for role in get_args(GraphRole) if query_of(role) is None} == ENCODERS
+def test_every_role_is_an_encoders_a_detectors_or_has_a_direction() -> None:
+    assert {role for role in get_args(GraphRole) if query_of(role) is None} == (
+        ENCODERS | DETECTOR_GRAPHS
+    )

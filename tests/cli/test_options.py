@@ -89,6 +89,11 @@ def test_a_re_rankers_options_have_the_published_defaults(family: Any) -> None:
     assert (parameters["heads"].default, rows) == (family.heads, family.rows)
 
 
+def test_the_options_of_a_detectors_export_are_its_functions_arguments() -> None:
+    given, taken = (set(_parameters(f)) for f in (export.regions, itr_deploy.export_regions))
+    assert given - PRINTING - COMPUTING == taken - TOLD
+
+
 def _parameters(function: Any) -> dict[str, inspect.Parameter]:
     return dict(
         inspect.signature(

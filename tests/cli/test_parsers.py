@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import typer
 
-from itr_deploy.cli.parsers import axis_sizes, byte_size, numbers, words
+from itr_deploy.cli.parsers import axis_sizes, byte_size, numbers, region_counts, words
 from itr_deploy.errors import UsageError
 
 
@@ -44,3 +44,16 @@ def test_words_may_be_repeated_or_have_commas_between() -> None:
     assert axis_sizes("--max-shapes", ["a=1,b=2", "a=3"]) == {"a": 3, "b": 2}
     with pytest.raises(UsageError, match="--max-shapes a=x: must be axis=size"):
         axis_sizes("--max-shapes", ["a=x"])
+
+
+@pytest.mark.parametrize(("given", "counts"), [("36", (36, 36)), ("10-100", (10, 100))])
+def test_numbers_of_regions_are_one_or_the_least_and_the_most(
+    given: str, counts: tuple[int, int]
+) -> None:
+    assert region_counts(given) == counts
+
+
+@pytest.mark.parametrize("given", ["", "0", "-3", "36-", "100-10", "ten", "1-2-3", "٣", "9" * 30])
+def test_other_numbers_of_regions_are_refused(given: str) -> None:
+    with pytest.raises(typer.BadParameter, match="36 or 10-100"):
+        region_counts(given)

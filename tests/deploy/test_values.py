@@ -19,7 +19,7 @@ from itr_deploy.models.registry import FAMILIES, RERANKERS
 from itr_deploy.values import Check
 from tests.support.files import tree
 
-FUNCTIONS = [*(verb.replace("-", "_") for verb in VERBS), "export_reranker"]
+FUNCTIONS = [*(verb.replace("-", "_") for verb in VERBS), "export_regions", "export_reranker"]
 UNCHECKED = {"search": {"image"}, "export": {"options"}}
 """Arrays, which are checked as they are encoded, and a family's options, which it checks itself."""
 
@@ -33,6 +33,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "ensemble": {"bundles": ["a", "b"], "output": "o"},
     "evaluate": {"bundle": "b", "data": "d"},
     "export": {"family": "imram", "checkpoint": "c", "vocab": "v", "output": "o"},
+    "export_regions": {"checkpoint": "c", "output": "o"},
     "export_reranker": {"family": "leaprr", "checkpoint": "c", "base": "b", "output": "o"},
     "index": {"bundle": "b", "data": "d", "output": "o"},
     "index_bank": {"bundle": "b", "gallery": "g", "bank": "k"},
@@ -97,6 +98,16 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("export", {"dtype": "float8"}),
     ("export", {"quantize": "int4"}),
     ("export", {"vocab": None}),
+    ("export_regions", {"config": 3}),
+    ("export_regions", {"boxes": "36"}),
+    ("export_regions", {"boxes": (9, 3)}),
+    ("export_regions", {"proposals": 0}),
+    ("export_regions", {"considered": 0}),
+    ("export_regions", {"shortest_side": 15}),
+    ("export_regions", {"longest_side": 5000}),
+    ("export_regions", {"picture": b"x"}),
+    ("export_regions", {"opset": 17}),
+    ("export_regions", {"dtype": "int8"}),
     ("export_reranker", {"heads": 0}),
     ("export_reranker", {"rows_text_to_image": 0}),
     ("export_reranker", {"rows_text_to_image": 1}),
@@ -232,6 +243,7 @@ def commands() -> Iterator[tuple[str, Any, Any]]:
     for reranker in RERANKERS:
         command = getattr(export_verb, reranker.name)
         yield f"export {reranker.name}", command, itr_deploy.export_reranker
+    yield "export regions", export_verb.regions, itr_deploy.export_regions
 
 
 def offered(annotation: Any) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import itr_deploy
 from itr_deploy import Detector
@@ -137,6 +138,20 @@ def test_a_picture_of_ones_own_is_compared_on(tmp_path: Path) -> None:
     assert made.report.outputs[0].samples == ("a map of 5 x 17",)
     assert made.described["dialect"] == "bua-caffe"
     assert made.described["regions"] == "36 a picture, apart by 0.3, confident from 0.2"
+
+
+@pytest.mark.usefixtures("copied")
+def test_a_picture_in_which_nothing_is_proposed_compares_nothing(tmp_path: Path) -> None:
+    Image.new("RGB", (1000, 3)).save(tmp_path / "thin.png")
+    with pytest.raises(InputError, match="nothing is proposed in the picture of 1000 x 3") as told:
+        itr_deploy.export_regions(
+            checkpoint=BUA_CAFFE.checkpoint,
+            output=tmp_path / "detector",
+            picture=tmp_path / "thin.png",
+            **{**SETTINGS, "longest_side": 1000},
+        )
+    assert "--picture" in str(told.value)
+    assert not (tmp_path / "detector").exists()
 
 
 @pytest.mark.parametrize(

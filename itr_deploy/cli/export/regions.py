@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 import itr_deploy
-from itr_deploy.cli.export.options import FAMILY_PANEL, Dtype, Opset
+from itr_deploy.cli.export.options import Dtype, Opset
 from itr_deploy.cli.options import Force, Json, LogFormat, NewBundle, Quiet, Threads, Verbose
 from itr_deploy.cli.parity_table import print_made
 from itr_deploy.cli.parsers import region_counts
 from itr_deploy.cli.progress import steps
 from itr_deploy.models.registry import DEFAULT_OPSET
+
+PANEL = "The detector's own"
 
 
 def regions(
@@ -31,7 +33,7 @@ def regions(
         typer.Option(
             help="The program's yaml with sides, counts and thresholds; frcnn-vg needs its "
             "config.yaml.",
-            rich_help_panel=FAMILY_PANEL,
+            rich_help_panel=PANEL,
         ),
     ] = None,
     boxes: Annotated[
@@ -40,7 +42,7 @@ def regions(
             parser=region_counts,
             metavar="N|MIN-MAX",
             help="Regions of a picture: 36, or 10-100; those of the config, or 36.",
-            rich_help_panel=FAMILY_PANEL,
+            rich_help_panel=PANEL,
         ),
     ] = None,
     proposals: Annotated[
@@ -49,7 +51,7 @@ def regions(
             min=1,
             help="Proposals of a picture that are looked at, nearly all of the work; those of the "
             "config, or 300. Fewer change which regions are found.",
-            rich_help_panel=FAMILY_PANEL,
+            rich_help_panel=PANEL,
         ),
     ] = None,
     considered: Annotated[
@@ -58,7 +60,7 @@ def regions(
             min=1,
             help="Best boxes that are suppressed among one another before that; those of the "
             "config, or 6000.",
-            rich_help_panel=FAMILY_PANEL,
+            rich_help_panel=PANEL,
         ),
     ] = None,
     shortest_side: Annotated[
@@ -66,7 +68,7 @@ def regions(
         typer.Option(
             min=16,
             help="Pixels that a picture's shorter side is resized to; those of the config, or 600.",
-            rich_help_panel=FAMILY_PANEL,
+            rich_help_panel=PANEL,
         ),
     ] = None,
     longest_side: Annotated[
@@ -74,7 +76,7 @@ def regions(
         typer.Option(
             min=16,
             help="The most of its longer side; that of the config, or 1000.",
-            rich_help_panel=FAMILY_PANEL,
+            rich_help_panel=PANEL,
         ),
     ] = None,
     picture: Annotated[

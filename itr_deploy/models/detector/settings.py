@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import ValidationError
 
 from itr_deploy.bundle.detector import Dialect, Proposals, Selection, Sides
@@ -240,8 +241,6 @@ def _yaml(path: Path, dialect: Dialect) -> Mapping[Any, Any]:
     Raises:
         InputError: It cannot be read, is something else, or another program's.
     """
-    import yaml
-
     if not path.is_file():
         raise InputError(f"{path}: no such config file")
     head = first_bytes(path)

@@ -37,19 +37,21 @@ def clipped(boxes: Tensor, size: tuple[int, int], extra: float) -> Tensor:
     return torch.minimum(boxes.clamp(min=0), most)
 
 
-def kept_apart(boxes: Tensor, scores: Tensor, overlap: float, extra: float) -> Tensor:
+def kept_apart(
+    boxes: Tensor, scores: Tensor, overlap: float, extra: float, most: int | None = None
+) -> Tensor:
     """Greedy suppression, best first; of equal scores the first is the better.
 
     With ``extra`` 1, as in Caffe, sides are one longer and an overlap of exactly ``overlap``
-    suppresses.
+    suppresses. With ``most`` it ends after so many.
 
     Returns:
         The places that are left, best first.
     """
     order = torch.sort(scores, descending=True, stable=True).indices
     left = order
-    kept = []
-    while len(left):
+    kept: list[Tensor] = []
+    while len(left) and len(kept) != most:
         best, left = left[0], left[1:]
         kept.append(best)
         shared = overlaps(boxes[best][None], boxes[left], extra)[0]

@@ -48,7 +48,7 @@ def proposed(
     if caffe:
         first = _best(scores, settings.considered)
         boxes, scores = boxes[first], scores[first]
-    kept = kept_apart(boxes, scores, settings.overlap, extra)[: settings.kept]
+    kept = kept_apart(boxes, scores, settings.overlap, extra, settings.kept)
     return boxes[kept], scores[kept]
 
 

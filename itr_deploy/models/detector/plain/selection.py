@@ -101,7 +101,7 @@ def _vg(
     boxes = clipped(decoded(proposals, own, 0.0, settings.delta_weights), picture.size, 0.0)
     places = torch.arange(0)
     for overlap in settings.overlaps:
-        places = kept_apart(boxes, scores, overlap, extra=0.0)[: settings.max_boxes]
+        places = kept_apart(boxes, scores, overlap, 0.0, settings.max_boxes)
         if len(places) >= settings.min_boxes:
             break
     x, y = picture.back
