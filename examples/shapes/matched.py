@@ -92,11 +92,13 @@ def judged(
 ) -> list[list[float]] | None:
     """By test: whether the strongest regions of both words pass, and the share of all regions.
 
-    None where the model closes its gates behind the step, as DIME does.
+    None where the model closes its gates behind the step, as DIME does, or does not read a word.
     """
     try:
         told = matcher.explain(mention.caption, image, step=step.step, attends=step.attends)
     except InputError:
+        return None
+    if not set(mention.words) <= set(told.words):
         return None
     assert told.placed is not None
     boxes = told.placed.boxes
@@ -136,6 +138,8 @@ def main() -> None:
         for title, some in (("alone in its caption", True), ("every one", False)):
             rows = [row for row, m in zip(found, named, strict=True) if row and m.alone >= some]
             print(f"  {title} ({len(rows)}):")
+            if not rows:
+                continue
             for test, figures in zip(TESTS, np.array(rows).transpose(1, 2, 0), strict=True):
                 colour, shape, chance = figures
                 shares = {

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from itr_deploy.bundle.manifest import GraphInfo, Manifest, StorageType, StoredTensor
+from itr_deploy.bundle.manifest import GraphInfo, Manifest, StorageType
 from itr_deploy.bundle.modality import (
     ENCODERS,
     EXPLAIN,
@@ -46,6 +46,7 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     else:
         yield from _missing_scorers(manifest, roles)
     yield from _names(manifest)
+    yield from _explaining(manifest)
     tokens = manifest.texts
     if tokens.length is not None and tokens.length < tokens.max_tokens:
         yield f"texts of {tokens.max_tokens} tokens are padded to {tokens.length}"
@@ -84,8 +85,6 @@ def _names(manifest: Manifest) -> Iterator[str]:
         for graph in manifest.graphs.values():
             if graph.role == f"{modality}_encoder":
                 yield from _encoder(graph, modality, manifest)
-            elif graph.role == EXPLAIN:
-                yield from _explains(graph, modality, stored)
             elif graph.storage is not None:
                 known = {*stored, *map(scale_name, stored), "text_lengths"}
                 for given in graph.inputs:
@@ -108,19 +107,25 @@ def _encoder(graph: GraphInfo, modality: Modality, manifest: Manifest) -> Iterat
             yield f"{graph.file} has no output {name!r} of {axes} axes, the last of {width}"
 
 
-def _explains(
-    graph: GraphInfo, modality: Modality, stored: Mapping[str, StoredTensor]
-) -> Iterator[str]:
-    for given in graph.inputs:
-        name = given.name
-        if name.startswith(f"{modality}_") and name != "text_lengths" and name not in stored:
-            yield f"{graph.file} reads {name!r}, which is not stored"
-    steps = graph.attention or ()
-    found = {output.name: output.shape for output in graph.outputs}
-    for name, axes in (("attention", 4), ("word_scores", 3)):
-        shape = found.get(name, ())
-        if len(shape) != axes or shape[1] != len(steps):
-            yield f"{graph.file} has no output {name!r} of {axes} axes, of {len(steps)} steps"
+def _explaining(manifest: Manifest) -> Iterator[str]:
+    """What explains pairs reads what is stored of both items, and tells of its steps."""
+    stored = {
+        f"{modality}_{spec.name}"
+        for modality in MODALITIES
+        for spec in manifest.items(modality).tensors
+    }
+    for graph in manifest.graphs.values():
+        if graph.role != EXPLAIN:
+            continue
+        for given in graph.inputs:
+            if given.name not in stored | {"text_lengths"}:
+                yield f"{graph.file} reads {given.name!r}, which is not stored"
+        steps = len(graph.attention or ())
+        found = {output.name: output.shape for output in graph.outputs}
+        for name, axes in (("attention", 4), ("word_scores", 3)):
+            shape = found.get(name, ())
+            if len(shape) != axes or shape[1] != steps:
+                yield f"{graph.file} has no output {name!r} of {axes} axes, of {steps} steps"
 
 
 def _called(role: GraphRole, storage: str | None) -> str:

@@ -82,6 +82,32 @@ def test_scoring_is_refused_or_finite(matcher: Matcher, texts: Any, images: Any)
 
 @pytest.mark.slow
 @TRIES
+@given(
+    text=or_anything("a dog") | TEXTS,
+    image=IMAGES | st.just(REGIONS[0]),
+    name=or_anything("a") | TEXTS,
+    step=or_anything(None),
+    attends=or_anything("image"),
+)
+def test_explaining_is_refused_or_finite(
+    matcher: Matcher,
+    retriever: Retriever,
+    text: Any,
+    image: Any,
+    name: Any,
+    step: Any,
+    attends: Any,
+) -> None:
+    options = {"step": step, "attends": attends}
+    for found in (
+        tried(lambda: matcher.explain(text, image, **options)),
+        tried(lambda: retriever.explain(text, name, **options)),
+    ):
+        assert found is None or all_finite(found.attention)
+
+
+@pytest.mark.slow
+@TRIES
 @given(ids=or_anything([[1, 5, 2]]), lengths=or_anything([3]))
 def test_token_ids_are_refused_or_encoded(matcher: Matcher, ids: Any, lengths: Any) -> None:
     tried(lambda: matcher.encode_token_ids(ids, lengths))

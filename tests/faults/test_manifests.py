@@ -86,7 +86,7 @@ def trial(number: int, original: Path) -> str:
 
 
 def use(bundle: Path, same: bool) -> str:
-    """Load, score, index and search; scores must be those of the untouched bundle."""
+    """Load, score, index, search and explain; scores must be those of the untouched bundle."""
     matcher = Matcher.load(bundle, threads=1)
     scores = matcher.score(texts=["a dog on a mat", "two"], images=FULL.regions[:3])
     if not np.isfinite(scores).all() or scores.shape != (3, 2):
@@ -94,6 +94,9 @@ def use(bundle: Path, same: bool) -> str:
     gallery = Gallery.create(bundle.parent / "gallery", matcher)
     gallery.add(["a", "b", "c"], FULL.regions[:3])
     hits = Retriever(matcher, gallery).search("a dog on a mat", k=2)
+    found = Retriever(matcher, gallery).explain("a dog on a mat", "a")
+    if not np.isfinite(found.attention).all() or len(found.words) != len(found.attention):
+        return f"WRONG: {found}"
     return "same" if len(hits) == 2 or same else f"WRONG: {len(hits)} hits"
 
 

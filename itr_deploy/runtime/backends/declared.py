@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from itr_deploy.bundle.manifest import GraphInfo, TensorInfo
+from itr_deploy.bundle.names import shortened
 from itr_deploy.errors import BundleError
 
 TYPES = {
@@ -53,7 +54,7 @@ def _check(declared: TensorInfo, found: Any, called: str) -> None:
     if dtype != declared.dtype or not fits:
         raise BundleError(
             f"{called} is {dtype} {list(found.shape)}, in the manifest {declared.dtype} "
-            f"{list(declared.shape)}; export the bundle again"
+            f"{shortened(str(list(declared.shape)))}; export the bundle again"
         )
 
 

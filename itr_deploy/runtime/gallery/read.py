@@ -17,6 +17,7 @@ from itr_deploy.runtime.gallery import coarse_index, rows
 from itr_deploy.runtime.gallery.boundary import damaged
 from itr_deploy.runtime.gallery.boxes import check_there, named
 from itr_deploy.runtime.gallery.gallery import Gallery
+from itr_deploy.runtime.gallery.given import checked_ids
 from itr_deploy.runtime.gallery.layout import EMBEDDING, ID, LENGTH, Description
 
 ROW = "_rowid"
@@ -126,8 +127,9 @@ def read_named(gallery: Gallery, names: Sequence[str]) -> StoredItems:
     """The items with these ids, in this order.
 
     Raises:
-        GalleryError: There is no such item.
+        GalleryError: An id is not there, is given twice, or is none.
     """
+    names = checked_ids(names)
     found = gallery.opened.ask(
         lambda table: (
             table.search().where(named(names)).select([ID]).with_row_id(True).limit(None).to_arrow()
