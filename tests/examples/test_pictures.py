@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ import pytest
 import torch
 
 from examples.pictures import extract, make_data, train_detector
-from examples.pictures.demo import Matched, Shown, World, coloured, html
+from examples.pictures.demo import IMRAM, Matched, Shown, World, coloured, html
 from examples.pictures.geometry import deltas_of, grid_of, overlaps, square_anchors
 from examples.pictures.judging import judged
 from examples.pictures.learning import Learning
@@ -18,6 +21,9 @@ from examples.pictures.truth import ATTRIBUTES, CLASSES, Objects, annotated, obj
 from examples.shapes.drawing import draw_scene
 from examples.shapes.make_data import VOCABULARY_NAME, picture_and_captions
 from examples.shapes.scenes import Object, Scene, generator, sample_scene
+from examples.shapes.train_imram import OUTPUT as SHAPES
+from examples.shapes.training import CHECKPOINT_NAME
+from examples.shapes.vocabulary import read_vocabulary
 from itr_deploy.bundle.detector import Sides
 from itr_deploy.evaluation.data.split import read_split
 from itr_deploy.models.detector.checkpoint import read_network
@@ -25,6 +31,7 @@ from itr_deploy.models.detector.network import Network
 from itr_deploy.models.detector.plain.boxes import decoded
 from itr_deploy.models.detector.plain.boxes import overlaps as plain_overlaps
 from itr_deploy.models.detector.plain.pooling import pooled
+from itr_deploy.models.imram.checkpoint import load
 from itr_deploy.runtime.detector.detection import Detection
 from itr_deploy.runtime.detector.preparing import prepared as runtime_prepared
 from itr_deploy.runtime.hits import Hits
@@ -260,3 +267,22 @@ def test_the_deployed_detector_writes_a_split(world: Path, bundles: Bundles):
     assert split.regions.shape == (3, 36, CONFIG.feature_dim)
     assert split.extras.boxes.shape == (3, 36, 4)
     assert split.extras.picture_sizes.tolist() == [[120, 120]] * 3
+
+
+def test_the_committed_matcher_takes_the_committed_detectors_regions():
+    trained = load(IMRAM / CHECKPOINT_NAME)
+    assert trained.image_dim == read_network(train_detector.CHECKPOINT).config.feature_dim
+    assert (IMRAM / CHECKPOINT_NAME).stat().st_size < 1_000_000
+    assert read_vocabulary(IMRAM / VOCABULARY_NAME) == read_vocabulary(SHAPES / VOCABULARY_NAME)
+
+
+@pytest.mark.full
+def test_the_demo_goes_from_pictures_to_a_page(tmp_path: Path):
+    words = [sys.executable, "-m", "examples.pictures.demo", "--output", str(tmp_path)]
+    ran = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    recall = re.search(r"over 1250 captions: R@1 ([0-9.]+)", ran.stdout)
+    assert recall is not None
+    assert float(recall[1]) > 70
+    page = (tmp_path / "index.html").read_text("utf-8")
+    assert page.count("<rect ") > 100
