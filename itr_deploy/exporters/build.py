@@ -27,6 +27,7 @@ from itr_deploy.bundle.manifest import (
     TextItems,
     Workspace,
 )
+from itr_deploy.bundle.modality import ENCODERS
 from itr_deploy.bundle.names import scale_name
 from itr_deploy.bundle.store import list_files, write_manifest
 from itr_deploy.engines.preflight import GraphView, lint_graph
@@ -123,8 +124,8 @@ def _write_graphs(
         def save(name: str, model: ir.Model, spec: GraphSpec, storage: StorageType | None) -> None:
             info = infos[name] = graph_info(spec, checked_opset(name, model, opset), name, storage)
             save_graph(model, root / info.file, precision, weights)
-            # Quantised matchers are for a CPU, so what TensorRT would refuse is irrelevant.
-            if not (info.storage and quantization):
+            # Graphs with quantised products are for a CPU: what TensorRT refuses is irrelevant.
+            if quantization is None or info.role in ENCODERS:
                 warn_of_findings(name, root / info.file)
 
         for spec, model in traced_graphs(trained, opset, precision, quantization, progress):

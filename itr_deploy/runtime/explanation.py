@@ -60,7 +60,8 @@ class Explanation:
         placed: Where the regions are, None where that is not known.
 
     Examples:
-        >>> explanation = Matcher.load("bundle/").explain("a dog", np.ones((4, 8), np.float32))
+        >>> from itr_deploy import Retriever
+        >>> explanation = Retriever.load("bundle/", gallery="gallery/").explain("a dog", "a")
         >>> explanation.words, explanation.attention.shape
         (('<start>', 'a', 'dog', '<end>'), (4, 4))
     """

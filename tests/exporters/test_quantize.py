@@ -13,6 +13,7 @@ import pytest
 from onnx import numpy_helper
 
 from itr_deploy import Gallery, Matcher
+from itr_deploy.bundle.modality import EXPLAIN
 from itr_deploy.bundle.store import PARITY, read_bundle
 from itr_deploy.errors import BundleError
 from itr_deploy.exporters.graphs import traced_graphs
@@ -53,7 +54,12 @@ def operators(path: Path, graph: str) -> Counter[str]:
 def test_the_matchers_have_integer_products_and_the_encoders_none(quantised: Path) -> None:
     for name, graph in read_bundle(quantised).manifest.graphs.items():
         # A linear and a gate; the last step has none, the first is an encoder's.
-        assert operators(quantised, name)[PRODUCT] == (2 if graph.role in MATCHERS else 0), name
+        has_steps = graph.role in (*MATCHERS, EXPLAIN)
+        assert operators(quantised, name)[PRODUCT] == (2 if has_steps else 0), name
+
+
+def test_an_explanation_by_rounded_products_is_not_called_exact(quantised: Path) -> None:
+    assert not Matcher.load(quantised).explain("a dog", IMAGE.regions[0]).exact
 
 
 def test_two_products_of_the_same_values_round_them_once(quantised: Path) -> None:
