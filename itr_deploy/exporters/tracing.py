@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from itr_deploy.bundle.manifest import Precision
 from itr_deploy.exporters.modules import InPrecision
 from itr_deploy.exporters.specs import GraphTensor
-from itr_deploy.exporters.translating import translated
+from itr_deploy.exporters.translating import captured, translated
 
 LARGEST_CONSTANT = 1 << 31
 """Constant folding stops at weights of this many bytes; everything smaller is folded."""
@@ -55,11 +55,10 @@ def to_onnx(
         for tensor in ((entry,) if isinstance(entry, GraphTensor) else entry)
     ]
     with _quiet(), _no_garbage_collection(), _no_cache(), torch.no_grad():
-        program = torch.export.export(
+        program = captured(
             InPrecision(module, precision).eval(),
             tuple(_nested(entry, _example) for entry in inputs),
-            dynamic_shapes={"inputs": tuple(_nested(entry, _dynamic) for entry in inputs)},
-            strict=False,
+            {"inputs": tuple(_nested(entry, _dynamic) for entry in inputs)},
         )
         model = translated(
             program,

@@ -12,9 +12,29 @@ from typing import Any
 
 import onnx_ir as ir
 import torch
+import torch.fx.experimental._config
+from torch import nn
 from torch.export import ExportedProgram
+from torch.utils._sympy.numbers import int_oo
 
 log = logging.getLogger(__name__)
+
+
+def captured(
+    module: nn.Module, example: tuple[Any, ...], dynamic_shapes: dict[str, Any]
+) -> ExportedProgram:
+    """A module's graph, of whose dynamic axes nothing is assumed.
+
+    By default a branch that depends on a size goes the way of the example, and the graph is then
+    that of such sizes alone: "what is beyond the 32nd column" becomes "nothing".
+
+    Args:
+        module: The module.
+        example: Arguments of its forward.
+        dynamic_shapes: Their dynamic axes, as `torch.export.export` takes them.
+    """
+    with torch.fx.experimental._config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
+        return torch.export.export(module, example, dynamic_shapes=dynamic_shapes, strict=False)
 
 
 def translated(program: ExportedProgram, **options: Any) -> ir.Model:
@@ -27,7 +47,7 @@ def translated(program: ExportedProgram, **options: Any) -> ir.Model:
     Raises:
         torch.onnx.OnnxExporterError: It cannot be translated.
     """
-    if not _changes_tensors(program):
+    if not _changes_tensors(program) and not _is_bounded(program):
         _rename(program)
         decompose = program.run_decompositions
         program.run_decompositions = lambda *_, **__: program
@@ -55,6 +75,11 @@ def _changes_tensors(program: ExportedProgram) -> bool:
     """Whether an operator works in place, which only a decomposition takes out."""
     schemas = (getattr(node.target, "_schema", None) for node in program.graph.nodes)
     return any(schema is not None and schema.is_mutable for schema in schemas)
+
+
+def _is_bounded(program: ExportedProgram) -> bool:
+    """Whether the graph is that of some sizes alone; the decomposition traces it anew."""
+    return any(bound.upper < int_oo for bound in program.range_constraints.values())
 
 
 def _rename(program: ExportedProgram) -> None:

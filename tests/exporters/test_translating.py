@@ -68,3 +68,16 @@ def test_what_our_modules_are_made_of_needs_no_decomposition(
         assert DECOMPOSED not in caplog.text
         traced(Unknown())
         assert DECOMPOSED in caplog.text
+
+
+class Beyond(nn.Module):
+    """Treats what lies beyond a size differently; the examples of a trace do not reach it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x[:20], 2 * x[20:]])
+
+
+def test_a_graph_is_not_that_of_its_examples_sizes_alone() -> None:
+    x = torch.rand(25, 4)
+    session = open_session(ir.to_proto(traced(Beyond())).SerializeToString())
+    np.testing.assert_allclose(session.run(None, {"x": x.numpy()})[0], Beyond()(x))
