@@ -12,7 +12,13 @@ import numpy as np
 
 from itr_deploy.bundle.files import sha256_of, write_json
 from itr_deploy.bundle.manifest import Manifest
-from itr_deploy.bundle.store import PARITY, RERANKER_PARITY, Bundle, read_bundle
+from itr_deploy.bundle.store import (
+    PARITY,
+    RERANKER_PARITY,
+    Bundle,
+    DetectorBundle,
+    read_any_bundle,
+)
 from itr_deploy.deploy.export_half import export_half
 from itr_deploy.errors import InputError, OutputError, UsageError
 from itr_deploy.evaluation.data.split import read_split
@@ -51,7 +57,8 @@ def verify(
 ) -> ParityReport:
     """Compare a bundle, or its re-ranker, with the checkpoint it was made from.
 
-    Of a cascade, that is the matcher's checkpoint. The report is written into the bundle, if the
+    Of a cascade, that is the matcher's checkpoint. A region detector's bundle is compared on a made
+    picture. The report is written into the bundle, if the
     bundle is writable.
 
     Args:
@@ -73,15 +80,24 @@ def verify(
         CheckpointError: The checkpoint cannot be read, or is not the bundle's.
         InputError: The data cannot be read.
         SetupError: PyTorch or onnx is not installed.
-        UsageError: The bundle is an ensemble, the checkpoint that of a cascade's dual encoder, or a
-            tolerance is not above 0.
+        UsageError: The bundle is an ensemble, the checkpoint that of a cascade's dual encoder, a
+            tolerance is not above 0, or a detector's bundle is given tolerances or data.
     """
     bundle, checkpoint = Path(bundle), Path(checkpoint)
-    opened = read_bundle(bundle)
+    opened = read_any_bundle(bundle)
+    of_matchers = (tolerance, storage_tolerance, data)
+    if isinstance(opened, DetectorBundle) and any(given is not None for given in of_matchers):
+        raise UsageError(
+            f"{bundle} is a region detector's bundle, compared on a made picture within its own "
+            "tolerances; leave out tolerance=, storage_tolerance= and data= (--tolerance, "
+            "--storage-tolerance, --data)"
+        )
     progress("loading PyTorch")
     with export_half():
         import torch  # noqa: F401  # fails before any work
-    if _is_rerankers(opened, checkpoint):
+    if isinstance(opened, DetectorBundle):
+        report, name = _verify_detector(opened, checkpoint, progress), PARITY
+    elif _is_rerankers(opened, checkpoint):
         report, name = _verify_reranker(opened, checkpoint, tolerance, progress), RERANKER_PARITY
     else:
         sample = None if data is None else (Path(data), split, images)
@@ -146,6 +162,21 @@ def _verify_reranker(
     trained = read_reranker(bundle, checkpoint)
     progress("comparison with PyTorch")
     return compare_reranker(trained, bundle, tolerance)
+
+
+def _verify_detector(bundle: DetectorBundle, checkpoint: Path, progress: Progress) -> ParityReport:
+    from itr_deploy.models.detector.checkpoint import read_network
+    from itr_deploy.models.detector.plain import PlainDetector
+    from itr_deploy.models.detector.settings import Settings
+    from itr_deploy.parity.detector import compare_detector
+    from itr_deploy.parity.scene import made_scene
+    from itr_deploy.parity.trained import check_origin
+
+    progress(f"reading {checkpoint.name}")
+    network, manifest = read_network(checkpoint), bundle.manifest
+    check_origin(manifest.provenance, bundle.path, checkpoint)
+    settings = Settings(manifest.sides, manifest.proposals, manifest.selection)
+    return compare_detector(PlainDetector(network, settings), bundle, made_scene(), progress)
 
 
 def _is_rerankers(bundle: Bundle, checkpoint: Path) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.files import sha256_of
-from itr_deploy.bundle.manifest import Manifest, Member
+from itr_deploy.bundle.manifest import Manifest, Member, Provenance
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import BundleError, CheckpointError
 from itr_deploy.exporters.text import SPECIAL_WORDS
@@ -41,13 +41,21 @@ def read_trained(made: Manifest | Member, bundle: Path, checkpoint: Path) -> Tra
             f"{bundle}: its options are not of this itr-deploy: {error}; export it again"
         ) from error
     trained = entry.load(checkpoint, options)
-    origin = made.provenance
+    check_origin(made.provenance, bundle, checkpoint)
+    return trained
+
+
+def check_origin(origin: Provenance, bundle: Path, checkpoint: Path) -> None:
+    """Refuse a checkpoint that a bundle was not made from.
+
+    Raises:
+        CheckpointError: It is another one.
+    """
     if sha256_of(checkpoint) != origin.checkpoint_sha256:
         raise CheckpointError(
             f"{checkpoint}: not the checkpoint of {bundle}, which was made from "
             f"{origin.checkpoint} (sha256 {origin.checkpoint_sha256[:12]})"
         )
-    return trained
 
 
 def trained_ids(manifest: Manifest, token_ids: NDArray[np.int64]) -> NDArray[np.int64]:

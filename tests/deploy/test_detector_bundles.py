@@ -26,14 +26,13 @@ def test_inspect_shows_dialect_settings_and_graphs(detector_bundle: Path) -> Non
     assert "bua-caffe" in outcome.out
 
 
-@pytest.mark.parametrize("verb", ["search", "evaluate", "tune", "bench", "verify"])
+@pytest.mark.parametrize("verb", ["search", "evaluate", "tune", "bench"])
 def test_a_verb_for_matchers_says_what_it_was_given(verb: str, detector_bundle: Path) -> None:
     options = {
         "search": ("a dog", "--gallery", "g"),
         "bench": ("--synthetic", 10),
         "evaluate": ("--data", "d", "--output", "o"),
         "tune": ("--data", "d"),
-        "verify": ("--checkpoint", detector_bundle / "graphs" / "regions.onnx"),
     }
     outcome = itr_deploy(verb, detector_bundle, *options.get(verb, ()))
     assert outcome.code == 1

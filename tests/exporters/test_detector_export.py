@@ -179,3 +179,14 @@ def test_bad_input_ends_in_one_line_before_any_graph(
         itr_deploy.export_regions(**given)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "detector").exists()
+
+
+def test_a_bundle_is_verified_again(bundles: Bundles, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(bundles.path(BUA_CAFFE), tmp_path / "detector"))
+    (copy / PARITY).unlink()
+    assert itr_deploy.verify(copy, checkpoint=BUA_CAFFE.checkpoint).passed
+    assert (copy / PARITY).is_file()
+    with pytest.raises(CheckpointError, match="not the checkpoint of .*detector, which was made"):
+        itr_deploy.verify(copy, checkpoint=FRCNN_VG.checkpoint)
+    with pytest.raises(UsageError, match=r"compared on a made picture .*\(--tolerance"):
+        itr_deploy.verify(copy, checkpoint=BUA_CAFFE.checkpoint, tolerance=1e-3)
