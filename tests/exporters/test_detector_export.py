@@ -186,7 +186,7 @@ def test_a_bundle_is_verified_again(bundles: Bundles, tmp_path: Path) -> None:
     (copy / PARITY).unlink()
     assert itr_deploy.verify(copy, checkpoint=BUA_CAFFE.checkpoint).passed
     assert (copy / PARITY).is_file()
-    with pytest.raises(CheckpointError, match="not the checkpoint of .*detector, which was made"):
+    with pytest.raises(CheckpointError, match=r"not the checkpoint of .*detector, which was made"):
         itr_deploy.verify(copy, checkpoint=FRCNN_VG.checkpoint)
     with pytest.raises(UsageError, match=r"compared on a made picture .*\(--tolerance"):
         itr_deploy.verify(copy, checkpoint=BUA_CAFFE.checkpoint, tolerance=1e-3)
