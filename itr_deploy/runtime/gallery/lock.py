@@ -98,6 +98,10 @@ def replacing(output: Path, timeout: float) -> Iterator[None]:
         yield
 
 
+EXCHANGE = 1.0
+"""Seconds for which a gallery may be away while another one is put in its place."""
+
+
 @contextmanager
 def writer_lock(path: str, root: Path, timeout: float) -> Iterator[None]:
     """Hold a gallery's lock; a thread that holds it already goes on.
@@ -136,15 +140,21 @@ def writer_lock(path: str, root: Path, timeout: float) -> Iterator[None]:
 
 def _acquired(path: str, root: Path, timeout: float, until: float) -> FileLock:
     """The lock of the gallery that is at ``root``, which may be exchanged meanwhile."""
+    back_by = 0.0
     while True:
         try:
             before = root.stat()
+            back_by = time.monotonic() + EXCHANGE
             (root / OWN).mkdir(exist_ok=True)
             lock = FileLock(root / OWN / LOCK, thread_local=False)
             lock.acquire(timeout=min(max(0.0, until - time.monotonic()), threading.TIMEOUT_MAX))
         except Timeout:
             raise _busy(path, _holder(root / OWN / HOLDER), timeout) from None
         except FileNotFoundError as error:
+            # The old one is away, and the new one not yet there.
+            if time.monotonic() < back_by:
+                time.sleep(EXCHANGE / 100)
+                continue
             raise GalleryError(
                 f"{path}: no such gallery; make one with itr-deploy index"
             ) from error

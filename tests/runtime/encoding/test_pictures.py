@@ -12,7 +12,7 @@ from PIL import Image
 
 from itr_deploy import Gallery, Matcher, Regions, Retriever
 from itr_deploy.errors import InputError, UsageError
-from itr_deploy.runtime.encoding import pictures, sources
+from itr_deploy.runtime.encoding import pictures
 from itr_deploy.runtime.encoding.pictures import TOGETHER, CheckedPictures, Limits
 from tests.support.duals import GRID, PICTURES, export_words
 from tests.support.exports import Bundles
@@ -145,7 +145,7 @@ def test_a_model_of_regions_says_what_it_takes(matcher: Matcher, given: Any) -> 
 def test_a_gallery_of_pictures_is_searched_by_texts_and_pictures(
     pixels: Matcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "PICTURES", 2)
+    monkeypatch.setattr(pictures.CheckedPictures, "together", 2)
     gallery = Gallery.create(tmp_path / "gallery", pixels)
     seen: list[int] = []
     names = [path.name for path in PICTURES]
