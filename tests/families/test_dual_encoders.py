@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import itr_deploy
-from itr_deploy import Gallery, Matcher, Retriever
+from itr_deploy import Gallery, Hits, Matcher, Retriever
 from itr_deploy.errors import BundleError, GalleryError, UsageError
 from itr_deploy.evaluation.measures.recall import ranks, recall
 from itr_deploy.models.family import Family
@@ -84,11 +85,32 @@ def test_a_search_is_the_product_in_memory_on_disk_and_with_an_index(
         products[:, :30] = -np.inf
     memory = resident(matcher, gallery).search(TEXTS, 5, where)
     assert_same(on_disk(matcher, gallery, 10**9).search(TEXTS, 5, where), memory, tolerance=1e-6)
-    assert_same(on_disk(matcher, gallery, 1).search(TEXTS, 5, where), memory, tolerance=1e-6)
+    apart = on_disk(matcher, gallery, 1).search(TEXTS, 5, where)
+    if indexed:
+        assert_most_are_found(apart, memory, products)
+    else:
+        assert_same(apart, memory, tolerance=1e-6)
     for row, hits in zip(products, memory, strict=True):
         assert hits.ids == tuple(names(COUNT)[place] for place in np.argsort(-row)[:5])
         np.testing.assert_allclose(hits.scores, np.sort(row)[::-1][:5], atol=1e-6)
         assert [hit.metadata["place"] for hit in hits] == np.argsort(-row)[:5].tolist()
+
+
+def assert_most_are_found(
+    found: list[Hits], expected: list[Hits], products: NDArray[np.float32]
+) -> None:
+    """An index looks at three of four partitions, whose centres are drawn: it may miss an item.
+
+    The scores of what it finds are exact.
+    """
+    shared = 0
+    for own, best, row in zip(found, expected, products, strict=True):
+        places = [hit.metadata["place"] for hit in own]
+        np.testing.assert_allclose(own.scores, row[places], atol=1e-6)
+        assert len(own) == len(best)
+        assert (np.diff(own.scores) <= 0).all()
+        shared += len({*own.ids} & {*best.ids})
+    assert shared >= 0.7 * sum(map(len, expected))
 
 
 def test_more_hits_than_items_are_all_items(gallery: Gallery) -> None:
