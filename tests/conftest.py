@@ -17,6 +17,7 @@ from itr_deploy.runtime import cpus
 from itr_deploy.runtime.backends.importing import switch_telemetry_off
 from tests.support.exports import Bundles, cache_directory
 from tests.support.golden import FULL, Case
+from tests.support.tiny_detector import tiny_detector_of
 
 # Tests import ONNX Runtime themselves, and make test says one thread of BLAS and PyTorch, while
 # what runs on several threads of ours is to be tested.
@@ -95,12 +96,9 @@ def without_graphs(bundle: Path, copy: Path, names: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def detector_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def detector_bundle(bundles: Bundles) -> Path:
     """The bundle of a tiny region detector; do not change it."""
-    # Graphs are built with onnx, which a machine that only searches does not have.
-    from tests.support.tiny_detector import tiny_detector
-
-    return tiny_detector(tmp_path_factory.mktemp("tiny") / "detector")
+    return tiny_detector_of(bundles)
 
 
 @pytest.fixture(scope="session")

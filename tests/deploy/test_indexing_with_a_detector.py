@@ -13,14 +13,15 @@ import itr_deploy as library
 from itr_deploy import Detector, Gallery, InputError, Matcher, UsageError
 from itr_deploy.deploy.indexing import lasting
 from tests.support.command import itr_deploy
+from tests.support.exports import Bundles
 from tests.support.region_cases import BUA_CAFFE
-from tests.support.tiny_detector import tiny_detector
+from tests.support.tiny_detector import tiny_detector_of
 
 
 @pytest.fixture(scope="module")
-def fitting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fitting(bundles: Bundles) -> Path:
     """A detector whose features are as wide as the golden matcher's."""
-    return tiny_detector(tmp_path_factory.mktemp("fitting") / "detector", feature_dim=32)
+    return tiny_detector_of(bundles, feature_dim=32)
 
 
 @pytest.fixture

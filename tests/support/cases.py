@@ -6,14 +6,16 @@ import argparse
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 
 from itr_deploy.errors import CheckpointError
 from tests.support.golden import DATA
+
+if TYPE_CHECKING:
+    import torch
 
 
 class GoldenCase:
@@ -45,10 +47,14 @@ class GoldenCase:
 
     def content(self) -> dict[str, Any]:
         """The checkpoint as `torch.load` gives it, to be changed."""
+        import torch
+
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(self.checkpoint, map_location="cpu", weights_only=True)
 
     def _arrays(self, name: str) -> dict[str, torch.Tensor]:
+        import torch
+
         # Tensors of the inference mode in which they were first read could not be used elsewhere.
         with np.load(self.folder / f"{name}.npz") as stored, torch.inference_mode(False):
             return {key: torch.from_numpy(stored[key]) for key in stored}
@@ -56,11 +62,15 @@ class GoldenCase:
 
 def assert_close(got: torch.Tensor, expected: torch.Tensor, atol: float = 1e-5) -> None:
     """The published tolerance."""
+    import torch
+
     torch.testing.assert_close(got.double(), expected.double(), rtol=0, atol=atol)
 
 
 def refusal(read: Callable[[Path], Any], content: Any, folder: Path) -> str:
     """The one line, which names the file, with which a checkpoint is refused."""
+    import torch
+
     path = folder / "model.tar"
     torch.save(content, path)
     with pytest.raises(CheckpointError) as caught:
@@ -73,6 +83,8 @@ def refusal(read: Callable[[Path], Any], content: Any, folder: Path) -> str:
 
 def random_norms(model: torch.nn.Module) -> None:
     """Give batch normalisations what training leaves in them."""
+    import torch
+
     for module in model.modules():
         if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)

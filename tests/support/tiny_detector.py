@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+import pytest
 
 from itr_deploy.bundle.detector import DetectorManifest, Dialect
 from itr_deploy.bundle.manifest import GraphInfo, TensorInfo
 from itr_deploy.bundle.store import list_files, write_manifest
+from tests.support.exports import Bundles
 from tests.support.region_cases import BUA_CAFFE, FRCNN_VG
+
+if TYPE_CHECKING:
+    import onnx
 
 Shape = tuple[int | str, ...]
 CHANNELS, CLASSES, ATTRIBUTES, OPSET = 4, 6, 5, 18
+
+
+def tiny_detector_of(bundles: Bundles, **options: Any) -> Path:
+    """A tiny detector's bundle that tests share; do not change it."""
+    make = partial(tiny_detector, **options)
+    return bundles.once("tiny_detector", make, Path(__file__), json.dumps(options))
 
 
 def tiny_detector(
@@ -34,6 +46,7 @@ def tiny_detector(
         attributes: Whether it has an attribute head.
         **settings: Other parts of the manifest.
     """
+    pytest.importorskip("onnx", reason="what is not in the cache is built with onnx")
     (root / "graphs").mkdir(parents=True)
     port = dialect == "frcnn-vg"
     base = (FRCNN_VG if port else BUA_CAFFE).manifest
@@ -84,7 +97,8 @@ def tiny_detector(
 def _picture_graph(
     rng: np.random.Generator, anchors: int, port: bool
 ) -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
-    node = helper.make_node
+    from onnx.helper import make_node as node
+
     nodes = [
         node("Conv", ["image", "look"], ["map"], strides=[16, 16], auto_pad="SAME_UPPER"),
         node("Relu", ["map"], ["res4"]),
@@ -109,7 +123,8 @@ def _picture_graph(
 def _regions_graph(
     rng: np.random.Generator, feature_dim: int, heads: dict[str, int]
 ) -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
-    node = helper.make_node
+    from onnx.helper import make_node as node
+
     nodes = [
         node("GlobalAveragePool", ["res4"], ["mean"]),
         node("Reshape", ["mean", "one"], ["seen"]),
@@ -140,6 +155,9 @@ def _write(
     inputs: dict[str, Shape],
     outputs: dict[str, Shape],
 ) -> GraphInfo:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
     nodes, weights = content
     tensors = [
         numpy_helper.from_array(

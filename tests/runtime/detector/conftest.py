@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from itr_deploy import Detector
-from tests.support.tiny_detector import tiny_detector
+from tests.support.exports import Bundles
+from tests.support.tiny_detector import tiny_detector_of
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +22,6 @@ def detector(tiny: Path) -> Detector:
 
 
 @pytest.fixture(scope="session")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Detector:
+def port(bundles: Bundles) -> Detector:
     """A tiny detector of the other dialect, without attributes."""
-    root = tmp_path_factory.mktemp("port") / "detector"
-    return Detector.load(tiny_detector(root, "frcnn-vg", attributes=False))
+    return Detector.load(tiny_detector_of(bundles, dialect="frcnn-vg", attributes=False))

@@ -13,7 +13,8 @@ from itr_deploy import Detector, Gallery, InputError, Matcher, Regions, Retrieve
 from itr_deploy.errors import UsageError
 from itr_deploy.runtime.detector.images import DetectedImages
 from itr_deploy.runtime.encoding.pictures import Limits
-from tests.support.tiny_detector import tiny_detector
+from tests.support.exports import Bundles
+from tests.support.tiny_detector import tiny_detector_of
 
 RNG = np.random.default_rng(3)
 PIXELS = [RNG.integers(0, 256, (60 + 9 * n, 80, 3), np.uint8) for n in range(5)]
@@ -22,10 +23,9 @@ SMALL = RNG.integers(0, 256, (18, 40, 3), np.uint8)
 
 
 @pytest.fixture(scope="module")
-def fitting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fitting(bundles: Bundles) -> Path:
     """A detector whose features are as wide as the golden matcher's."""
-    root = tmp_path_factory.mktemp("fitting") / "detector"
-    return tiny_detector(root, feature_dim=32)
+    return tiny_detector_of(bundles, feature_dim=32)
 
 
 @pytest.fixture(scope="module")
