@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from itr_deploy.bundle.manifest import ImageItems
 from itr_deploy.errors import InputError
 from itr_deploy.runtime.encoding.checks import as_array, check_regions, finite_batch
-from itr_deploy.runtime.encoding.pictures import Limits
-from itr_deploy.runtime.encoding.places import FORM, Placed, checked_places
+from itr_deploy.runtime.encoding.places import FORM, checked_places
+from itr_deploy.runtime.encoding.region_images import RegionImages
 
 Features: TypeAlias = ArrayLike | Sequence[ArrayLike]
 
@@ -73,17 +72,8 @@ def _part(given: Any, part: Any) -> Any:
     return as_array(given, "regions")[part]
 
 
-class CheckedRegions:
-    """Images whose shapes are checked; their values are checked as they are read.
-
-    Attributes:
-        counts: ``int64 [N]``, the number of each image's regions.
-        broken: None is left out.
-        together: How many to encode and store at once.
-    """
-
-    broken: Mapping[int, str] = {}
-    together = 64
+class CheckedRegions(RegionImages):
+    """Images whose shapes are checked; their values are checked as they are read."""
 
     def __init__(self, images: Any, items: ImageItems) -> None:
         """Check features, or `Regions`.
@@ -97,7 +87,6 @@ class CheckedRegions:
         """
         given = images if isinstance(images, Regions) else Regions(images)
         self._padded = given.counts is not None
-        self._takes_boxes = bool(items.boxes)
         self._features: NDArray[Any] | list[NDArray[Any]]
         if are_ragged(given.features):
             if self._padded:
@@ -106,93 +95,30 @@ class CheckedRegions:
                 check_regions(as_array(one, f"regions of image {place}")[None], items)[0]
                 for place, one in enumerate(given.features)  # type: ignore[arg-type]
             ]
-            self.counts = np.array([len(one) for one in self._features], np.int64)
+            counts = np.array([len(one) for one in self._features], np.int64)
         else:
             self._features = check_regions(given.features, items, padded=self._padded)
-            self.counts = np.full(len(self._features), self._features.shape[1], np.int64)
+            counts = np.full(len(self._features), self._features.shape[1], np.int64)
             if given.counts is not None:
-                self.counts = _checked_counts(given.counts, self._features, items)
-        self._boxes, self._sizes = _checked_boxes(given, self.counts, self._features, items)
-
-    def __len__(self) -> int:
-        return len(self.counts)
-
-    @cached_property
-    def positions(self) -> int:
-        """The most regions of an image."""
-        return int(self.counts.max(initial=1))
-
-    @cached_property
-    def are_ragged(self) -> bool:
-        """Whether images differ in their numbers of regions."""
-        return len(np.unique(self.counts)) > 1
-
-    def _batch(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Some images of equal numbers of regions, ``float32 [n, R, Di]``, contiguous.
-
-        Raises:
-            InputError: A value is not finite, or a region is all zeros.
-        """
-        rows = self._rows(self._features, numbers)
-        return finite_batch(rows, numbers, zeros_are_regions=self._padded)
-
-    def _places(
-        self, numbers: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-        """Boxes ``float32 [n, R, 4]`` and picture sizes ``[n, 2]``, None where none are given.
-
-        Raises:
-            InputError: A box is not finite or has no height or width, or a picture has no size.
-        """
-        if self._boxes is None or self._sizes is None:
-            return None
-        return checked_places(self._rows(self._boxes, numbers), self._sizes[numbers], numbers)
-
-    def batches(
-        self, part: slice, limits: Limits
-    ) -> Iterator[tuple[NDArray[np.int64], dict[str, NDArray[Any]]]]:
-        """Images of equal numbers of regions together, as the encoder's graph takes them.
-
-        Args:
-            part: Which images.
-            limits: What the encoder takes.
-
-        Yields:
-            The images' numbers, ``int64 [n]``, and the graph's inputs.
-
-        Raises:
-            InputError: A value, a box or a size cannot be used.
-        """
-        for numbers in equal_counts(self.counts, np.arange(len(self))[part]):
-            for start in range(0, len(numbers), limits.items):
-                own = numbers[start : start + limits.items]
-                yield own, self._inputs(own)
+                counts = _checked_counts(given.counts, self._features, items)
+        super().__init__(counts, takes_boxes=bool(items.boxes))
+        self._boxes, self._sizes = _checked_boxes(given, counts, self._features, items)
 
     @property
     def have_boxes(self) -> bool:
         """Whether it was said where the regions are."""
         return self._boxes is not None
 
-    def placed(self, number: int) -> Placed | None:
-        """Where the regions of one image are, None where that was not said.
+    def _batch(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+        rows = self._rows(self._features, numbers)
+        return finite_batch(rows, numbers, zeros_are_regions=self._padded)
 
-        Raises:
-            InputError: A box or the picture's size cannot be used.
-        """
-        places = self._places(np.array([number]))
-        return None if places is None else Placed(places[0][0], places[1][0])
-
-    def _inputs(self, numbers: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Some images of equal numbers of regions, as the encoder's graph takes them.
-
-        Raises:
-            InputError: A value, a box or a size cannot be used.
-        """
-        given = {"regions": self._batch(numbers)}
-        places = self._places(numbers) if self._takes_boxes else None
-        return (
-            given if places is None else {**given, "boxes": places[0], "picture_sizes": places[1]}
-        )
+    def _places(
+        self, numbers: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        if self._boxes is None or self._sizes is None:
+            return None
+        return checked_places(self._rows(self._boxes, numbers), self._sizes[numbers], numbers)
 
     def _rows(
         self, arrays: NDArray[Any] | list[NDArray[Any]], numbers: NDArray[np.int64]
@@ -205,20 +131,6 @@ class CheckedRegions:
         consecutive = last - first == len(numbers)
         rows = arrays[first:last] if consecutive else arrays[numbers]
         return rows[:, : int(self.counts[numbers[0]])]
-
-
-def equal_counts(
-    counts: NDArray[np.int64], numbers: NDArray[np.int64]
-) -> Iterator[NDArray[np.int64]]:
-    """Numbers of images, those of equal numbers of regions together.
-
-    Args:
-        counts: ``int64 [N]``, the regions of all images.
-        numbers: ``int64 [n]``, the images to group.
-    """
-    own = counts[numbers]
-    for count in np.unique(own):
-        yield numbers[own == count]
 
 
 def are_ragged(features: Any) -> bool:
