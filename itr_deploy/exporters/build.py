@@ -12,6 +12,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 import torch
+from torch import nn
 
 from itr_deploy.bundle.files import canonical_json, sha256_of, write_file, write_json
 from itr_deploy.bundle.manifest import (
@@ -37,6 +38,7 @@ from itr_deploy.exporters.graphs import traced_graphs
 from itr_deploy.exporters.specs import GraphSpec
 from itr_deploy.exporters.storage import with_float16_gallery, with_int8_gallery
 from itr_deploy.exporters.text import BundledText
+from itr_deploy.exporters.tracing import to_onnx
 from itr_deploy.exporters.weights import WeightsFile
 from itr_deploy.models.contract import DeployedMatcher, DualEncoder, TrainedMatcher
 
@@ -107,6 +109,16 @@ def build_bundle(
 def tool_versions() -> dict[str, str]:
     """Versions of the packages that take part in an export, for the manifest."""
     return {tool: version(tool) for tool in _TOOLS}
+
+
+def provenance_of(checkpoint: str, sha256: str) -> Provenance:
+    """Where a bundle that is made now came from."""
+    return Provenance(
+        checkpoint=checkpoint,
+        checkpoint_sha256=sha256,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        versions=tool_versions(),
+    )
 
 
 def _write_graphs(
@@ -180,6 +192,38 @@ def save_graph(
     weights.take(model)
     ir.save(model, file)
     log.debug("%s: %d nodes", file.stem, len(model.graph))
+
+
+def write_graph(
+    module: nn.Module,
+    spec: GraphSpec,
+    root: Path,
+    opset: int,
+    precision: Precision,
+    weights: WeightsFile,
+) -> GraphInfo:
+    """Trace a module whose graph is called by its role, and write it.
+
+    Args:
+        module: The module.
+        spec: The graph's role, inputs and outputs.
+        root: The bundle's directory.
+        opset: ONNX operator set.
+        precision: Type of its matrix products.
+        weights: The file that its weights are added to.
+
+    Returns:
+        The manifest's entry.
+
+    Raises:
+        SetupError: The graph cannot be had in this operator set.
+    """
+    name = spec.role
+    model = to_onnx(module, spec.inputs, spec.outputs, opset, precision)
+    info = graph_info(spec, checked_opset(name, model, opset), name, None)
+    save_graph(model, root / info.file, precision, weights)
+    warn_of_findings(name, root / info.file)
+    return info
 
 
 def warn_of_findings(name: str, file: Path) -> None:
@@ -277,11 +321,6 @@ def _manifest(
         text_processing=source.text.processing,
         graphs=graphs,
         encoding_id=hashlib.sha256(canonical_json(identity)).hexdigest(),
-        provenance=Provenance(
-            checkpoint=source.checkpoint.name,
-            checkpoint_sha256=checkpoint_hash,
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            versions=tool_versions(),
-        ),
+        provenance=provenance_of(source.checkpoint.name, checkpoint_hash),
         files=files,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
 import torch
@@ -13,19 +12,10 @@ from torch import nn
 
 from itr_deploy.bundle.detector import DetectorManifest
 from itr_deploy.bundle.files import canonical_json, sha256_of
-from itr_deploy.bundle.manifest import GraphInfo, Precision, Provenance
+from itr_deploy.bundle.manifest import GraphInfo, Precision
 from itr_deploy.bundle.store import list_files, write_manifest
-from itr_deploy.exporters.build import (
-    GRAPHS,
-    WEIGHTS,
-    checked_opset,
-    graph_info,
-    save_graph,
-    tool_versions,
-    warn_of_findings,
-)
+from itr_deploy.exporters.build import GRAPHS, WEIGHTS, provenance_of, write_graph
 from itr_deploy.exporters.specs import Axes, GraphSpec, GraphTensor
-from itr_deploy.exporters.tracing import to_onnx
 from itr_deploy.exporters.weights import WeightsFile
 from itr_deploy.models.detector.config import STRIDE, DetectorConfig
 from itr_deploy.models.detector.deployed import graphs_of
@@ -79,12 +69,8 @@ def build_detector(
     (root / GRAPHS).mkdir()
     with WeightsFile(root / GRAPHS / WEIGHTS) as weights:
         for spec, module in zip(specs, modules, strict=True):
-            name = spec.role
-            progress(f"graph {name}")
-            model = to_onnx(module, spec.inputs, spec.outputs, opset, precision)
-            info = graphs[name] = graph_info(spec, checked_opset(name, model, opset), name, None)
-            save_graph(model, root / info.file, precision, weights)
-            warn_of_findings(name, root / info.file)
+            progress(f"graph {spec.role}")
+            graphs[spec.role] = write_graph(module, spec, root, opset, precision, weights)
     progress("checksums and manifest")
     manifest = _manifest(source, graphs, precision, root)
     write_manifest(root, manifest)
@@ -149,11 +135,6 @@ def _manifest(
         chunk=CHUNK,
         graphs=graphs,
         encoding_id=hashlib.sha256(canonical_json(identity)).hexdigest(),
-        provenance=Provenance(
-            checkpoint=source.checkpoint.name,
-            checkpoint_sha256=checkpoint_hash,
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            versions=tool_versions(),
-        ),
+        provenance=provenance_of(source.checkpoint.name, checkpoint_hash),
         files=list_files(root),
     )

@@ -134,7 +134,7 @@ def paired(pairs: ir.Model, spec: GraphSpec) -> ir.Model:
     model = pairs.clone()
     graph = model.graph
     items = {str(value.name): value for value in graph.inputs}
-    one, both = (_axes(graph, *axes) for axes in ((1,), (1, 2)))
+    one, both = _constant(graph, 1), _constant(graph, 1, 2)
     before: list[ir.Node] = []
     graph.inputs.clear()
     for tensor in spec.inputs:
@@ -154,15 +154,6 @@ def paired(pairs: ir.Model, spec: GraphSpec) -> ir.Model:
     graph.extend(after)
     name_axes(model, spec.inputs, spec.outputs)
     return model
-
-
-def _axes(graph: ir.Graph, *axes: int) -> ir.Value:
-    name = "axes_" + "_".join(map(str, axes))
-    tensor = ir.tensor(np.array(axes, np.int64), name=name)
-    value = ir.Value(name=name, const_value=tensor, type=INT64)
-    value.shape = ir.Shape([len(axes)])
-    graph.register_initializer(value)
-    return value
 
 
 def _sizes(
@@ -196,11 +187,12 @@ def _node(
     return made.outputs[0]
 
 
-def _constant(graph: ir.Graph, number: int) -> ir.Value:
-    name = f"size_{number}".replace("-", "minus_")
+def _constant(graph: ir.Graph, *numbers: int) -> ir.Value:
+    """Sizes or axes, ``int64 [n]``, once in a graph."""
+    name = "_".join(["size", *map(str, numbers)]).replace("-", "minus_")
     if name not in graph.initializers:
-        tensor = ir.tensor(np.array([number], np.int64), name=name)
+        tensor = ir.tensor(np.array(numbers, np.int64), name=name)
         value = ir.Value(name=name, const_value=tensor, type=INT64)
-        value.shape = ir.Shape([1])
+        value.shape = ir.Shape([len(numbers)])
         graph.register_initializer(value)
     return graph.initializers[name]

@@ -10,7 +10,6 @@ import hashlib
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 
 import onnx_ir as ir
@@ -21,7 +20,6 @@ from itr_deploy.bundle.manifest import (
     Manifest,
     Member,
     Pipeline,
-    Provenance,
     StoredTensor,
     TensorInfo,
     Workspace,
@@ -30,7 +28,7 @@ from itr_deploy.bundle.modality import EXPLAIN, MODALITIES, PREFILTERS, RERANK_G
 from itr_deploy.bundle.names import scale_name
 from itr_deploy.bundle.store import Bundle, list_files, text_files, write_manifest
 from itr_deploy.errors import BundleError, UsageError
-from itr_deploy.exporters.build import GRAPHS, WEIGHTS, save_graph, tool_versions, warn_of_findings
+from itr_deploy.exporters.build import GRAPHS, WEIGHTS, provenance_of, save_graph, warn_of_findings
 from itr_deploy.exporters.merge import add_output, apply, merge, scaled
 from itr_deploy.exporters.weights import WeightsFile
 
@@ -300,11 +298,8 @@ def _manifest(
             "reranker": None,
             "pipeline": _pipeline(first.pipeline, graphs),
             "encoding_id": identifier,
-            "provenance": Provenance(
-                checkpoint=" + ".join(m.provenance.checkpoint for m in manifests),
-                checkpoint_sha256=identifier,
-                created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                versions=tool_versions(),
+            "provenance": provenance_of(
+                " + ".join(m.provenance.checkpoint for m in manifests), identifier
             ),
             "files": list_files(root),
         }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
 import torch
@@ -14,23 +13,14 @@ from itr_deploy.bundle.files import output_errors, sha256_of
 from itr_deploy.bundle.manifest import (
     IntraSimilarityKind,
     Manifest,
-    Provenance,
     RerankDirection,
     Reranker,
 )
 from itr_deploy.bundle.modality import RERANK_GRAPHS, GraphRole, Modality
 from itr_deploy.bundle.store import Bundle, list_files, write_manifest
 from itr_deploy.errors import BundleError, UsageError
-from itr_deploy.exporters.build import (
-    GRAPHS,
-    checked_opset,
-    graph_info,
-    save_graph,
-    tool_versions,
-    warn_of_findings,
-)
+from itr_deploy.exporters.build import GRAPHS, provenance_of, write_graph
 from itr_deploy.exporters.specs import GraphSpec, GraphTensor
-from itr_deploy.exporters.tracing import to_onnx
 from itr_deploy.exporters.weights import WeightsFile
 from itr_deploy.models.contract import RerankNetwork, TrainedReranker
 from itr_deploy.models.registry import RerankerFamily
@@ -127,10 +117,7 @@ def build_reranked(
             progress(f"graph {role}")
             network = network_of(source.trained, modality)
             spec = rerank_spec(role, network, directions[modality].rows)
-            model = to_onnx(network, spec.inputs, spec.outputs, opset, precision)
-            info = graphs[role] = graph_info(spec, checked_opset(role, model, opset), role, None)
-            save_graph(model, root / info.file, precision, weights)
-            warn_of_findings(role, root / info.file)
+            graphs[role] = write_graph(network, spec, root, opset, precision, weights)
     progress("checksums and manifest")
     manifest = base.manifest.model_copy(
         update={
@@ -172,10 +159,5 @@ def _record(
         heads=source.trained.heads,
         intra_similarity=source.settings.intra_similarity,
         base_encoding_id=base.encoding_id,
-        provenance=Provenance(
-            checkpoint=source.checkpoint.name,
-            checkpoint_sha256=sha256_of(source.checkpoint),
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            versions=tool_versions(),
-        ),
+        provenance=provenance_of(source.checkpoint.name, sha256_of(source.checkpoint)),
     )

@@ -32,5 +32,5 @@ def traced_once(traces: dict[tuple[str, ...], ir.Model], monkeypatch: pytest.Mon
             traces[key] = to_onnx(module, *given)
         return traces[key].clone()
 
-    for room in ("graphs", "reranker"):
+    for room in ("graphs", "build"):
         monkeypatch.setattr(f"itr_deploy.exporters.{room}.to_onnx", trace)
