@@ -20,8 +20,6 @@ import numpy as np
 import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
 from rich.console import Console
 from rich.table import Table
 
@@ -32,6 +30,7 @@ from itr_deploy import Detector
 from itr_deploy.models.detector.checkpoint import read_network
 from itr_deploy.models.detector.settings import Given, settings_of
 from itr_deploy.parity.scene import made_scene
+from itr_deploy.runtime.backends.importing import import_onnxruntime
 from itr_deploy.runtime.backends.sessions import open_session
 from itr_deploy.runtime.cpus import default_threads
 from itr_deploy.runtime.detector.networks import Networks
@@ -41,7 +40,7 @@ from itr_deploy.runtime.detector.proposals import proposed
 Inputs = dict[str, NDArray[np.float32]]
 
 
-class OnePicture(CalibrationDataReader):
+class OnePicture:
     """The chunks of one picture, to see the ranges of activations."""
 
     def __init__(self, chunks: list[Inputs]) -> None:
@@ -81,6 +80,10 @@ def measured(
     detector: Detector, pictures: list[NDArray[np.uint8]], folder: Path
 ) -> tuple[float, float, float]:
     """Median seconds of both forms over a picture, and how far features turn on average."""
+    runtime = import_onnxruntime()
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
     first, *others = (_chunks(detector, picture) for picture in pictures)
     graph = detector.bundle.file("graphs/regions.onnx")
     whole, ready, rounded = (folder / f"{name}.onnx" for name in ("whole", "ready", "int8"))
@@ -98,9 +101,7 @@ def measured(
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
     )
-    import onnxruntime  # after the telemetry is off
-
-    options = onnxruntime.SessionOptions()
+    options = runtime.SessionOptions()
     options.intra_op_num_threads = default_threads()
     sessions = [open_session(file, options) for file in (graph, rounded)]
     seconds: list[list[float]] = [[], []]

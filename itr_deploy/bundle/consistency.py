@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from itr_deploy.bundle.manifest import GraphInfo, Manifest, StorageType
 from itr_deploy.bundle.modality import (
@@ -25,9 +26,22 @@ def check_consistent(bundle: Bundle) -> None:
     Raises:
         BundleError: Names the first contradiction.
     """
-    first = next(_contradictions(bundle.manifest), None)
+    refuse_first(_contradictions(bundle.manifest), bundle.path)
+
+
+def refuse_first(contradictions: Iterator[str], bundle: Path) -> None:
+    """Refuse a bundle if its manifest contradicts itself.
+
+    Args:
+        contradictions: What does not fit.
+        bundle: The bundle's directory.
+
+    Raises:
+        BundleError: Names the first contradiction.
+    """
+    first = next(contradictions, None)
     if first is not None:
-        raise BundleError(f"{bundle.path / MANIFEST}: {shortened(first)}; export the bundle again")
+        raise BundleError(f"{bundle / MANIFEST}: {shortened(first)}; export the bundle again")
 
 
 def _contradictions(manifest: Manifest) -> Iterator[str]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+from itr_deploy.bundle.consistency import refuse_first
 from itr_deploy.bundle.detector import DetectorManifest
 from itr_deploy.bundle.manifest import GraphInfo
-from itr_deploy.bundle.names import shortened
-from itr_deploy.bundle.store import MANIFEST, DetectorBundle
-from itr_deploy.errors import BundleError
+from itr_deploy.bundle.store import DetectorBundle
 
 Part = Literal["detector", "regions"]
 Sizes = tuple[int | None, ...]
@@ -25,9 +24,7 @@ def check_detector(bundle: DetectorBundle) -> None:
     Raises:
         BundleError: Names the first contradiction.
     """
-    first = next(_contradictions(bundle.manifest), None)
-    if first is not None:
-        raise BundleError(f"{bundle.path / MANIFEST}: {shortened(first)}; export the bundle again")
+    refuse_first(_contradictions(bundle.manifest), bundle.path)
 
 
 def _contradictions(manifest: DetectorManifest) -> Iterator[str]:

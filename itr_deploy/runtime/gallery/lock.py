@@ -23,6 +23,8 @@ from itr_deploy.values import SECONDS
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds that a writer waits for another one."""
+EXCHANGE = 1.0
+"""Seconds for which a gallery may be away while another one is put in its place."""
 
 LOCK, HOLDER = "writer.lock", "writer.json"
 
@@ -96,10 +98,6 @@ def replacing(output: Path, timeout: float) -> Iterator[None]:
         )
     with writer_lock(str(output), root, seconds):
         yield
-
-
-EXCHANGE = 1.0
-"""Seconds for which a gallery may be away while another one is put in its place."""
 
 
 @contextmanager
