@@ -246,7 +246,9 @@ PUBLIC_METHODS = {
         "encode_images", "encode_texts", "encode_token_ids", "explain", "item_bytes", "load",
         "score", "text",
     },
-    "Retriever": {"explain", "load", "refresh", "search", "warm_up"},
+    "Retriever": {
+        "explain", "load", "refresh", "refresh_error", "search", "searched", "warm_up",
+    },
 }  # fmt: skip
 
 
