@@ -409,7 +409,18 @@ class Retriever(OneProcess):
             )
 
     @property
-    def _compares_alike(self) -> bool:
+    def reranks(self) -> bool:
+        """Whether there is a bank to re-rank with."""
+        return self._reranking is not None
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether pictures may be images: the model starts from pixels, or there is a detector."""
+        manifest = self.matcher.bundle.manifest
+        return bool(manifest.images.pictures) or self.matcher.detector is not None
+
+    @property
+    def compares_alike(self) -> bool:
         """Whether two items of one modality have a score too: one vector each, and a product."""
         manifest = self.matcher.bundle.manifest
         # An ensemble's shares are in its image vectors alone: two of those would have them twice.
@@ -423,7 +434,7 @@ class Retriever(OneProcess):
             raise UsageError("give either a text query or image=, one of them")
         wanted = "image" if image is not None else "text"
         holds = self.gallery.modality
-        if wanted == holds and not self._compares_alike:
+        if wanted == holds and not self.compares_alike:
             other = "image=" if holds == "text" else "a text"
             raise InputError(f"{self.gallery.path} holds {holds}s; search it with {other}")
         if query is not None:
