@@ -17,8 +17,13 @@ from itr_deploy.serving.service import Service
 
 T = TypeVar("T")
 
+RETRY: dict[str, Any] = {
+    "Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}
+}
+
 REFUSED: dict[int | str, dict[str, Any]] = {
     status: {"model": Refused, "description": about}
+    | ({"headers": RETRY} if status in (429, 503) else {})
     for status, about in {
         400: "The body is no JSON.",
         401: "No key, or a wrong one.",
