@@ -6,6 +6,7 @@ import logging
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from time import monotonic
 from typing import Any
 
@@ -16,6 +17,7 @@ from itr_deploy.bundle.manifest import ImageItems
 from itr_deploy.errors import InputError
 from itr_deploy.runtime.detector.detection import Detection
 from itr_deploy.runtime.detector.detector import TAKER, Detector
+from itr_deploy.runtime.detector.networks import Networks
 from itr_deploy.runtime.encoding.checks import finite_batch
 from itr_deploy.runtime.encoding.pictures import Limits, listed_pictures, picture_name
 from itr_deploy.runtime.encoding.places import Placed, checked_places
@@ -23,7 +25,7 @@ from itr_deploy.runtime.encoding.places import Placed, checked_places
 log = logging.getLogger(__name__)
 
 WARM = 5.0
-"""Seconds of a first picture that show what the next ones take; less is mostly loading."""
+"""Seconds of the first pictures that show what the next ones take; less is mostly loading."""
 
 
 class DetectedImages:
@@ -98,11 +100,16 @@ class DetectedImages:
             None where none of those that will be read can be used.
         """
         taken, whole, begun = None, 0, monotonic()
-        for number in self._expected:
+        coming = iter(self._expected)
+        # Those that are looked at together are found all at once, when the first is asked for.
+        window = Networks(self._detector.backend, self._detector.bundle.manifest).window
+        while part := list(islice(coming, window)):
             start = monotonic()
-            found = self._measured[number] = self._next(number)
-            if isinstance(found, Detection):
-                taken, whole = monotonic() - start, whole + 1
+            found = {number: self._next(number) for number in part}
+            self._measured |= found
+            usable = sum(isinstance(one, Detection) for one in found.values())
+            if usable:
+                taken, whole = (monotonic() - start) / usable, whole + 1
                 if whole == 2 or monotonic() - begun > WARM:
                     break
         return taken

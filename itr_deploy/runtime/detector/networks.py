@@ -45,6 +45,11 @@ class Networks:
             return 1
         return min(self._backend.max_size("detector", "batch") or PICTURES, PICTURES)
 
+    @property
+    def window(self) -> int:
+        """How many pictures are taken at a time: those of one shape need not be neighbours."""
+        return 1 if self.together == 1 else 2 * self.together
+
     def seen(self, images: Sequence[NDArray[np.float32]]) -> Iterator[Seen]:
         """Run the first graph on pictures ``float32 [3, H, W]`` of one shape."""
         found = self._backend.run("detector", {"image": np.stack(images)})

@@ -113,6 +113,23 @@ def test_galleries_hold_boxes_and_sizes_and_are_searched_by_picture(
     assert [len(hits) for hits in several] == [2, 2]
 
 
+class Timed:
+    """A backend that says it is a GPU's, and takes a second for every picture."""
+
+    device = "cuda"
+
+    def __init__(self, backend: Any) -> None:
+        self._backend, self.now = backend, 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def run(self, graph: str, inputs: Any) -> Any:
+        if graph == "detector":
+            self.now += len(inputs["image"])
+        return self._backend.run(graph, inputs)
+
+
 class TestDetectedImages:
     @pytest.fixture
     def items(self, looking: Matcher) -> Any:
@@ -207,6 +224,18 @@ class TestDetectedImages:
         assert images.broken.keys() == {0}
         assert sorted(looked) == [f"picture {number}" for number in range(6)]
         assert DetectedImages(finder, items, [b"broken"]).seconds_a_picture() is None
+
+    def test_pictures_that_a_gpu_looks_at_together_take_equal_parts_of_their_time(
+        self, items: Any, finder: Detector, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        timed = Timed(finder.backend)
+        monkeypatch.setattr("itr_deploy.runtime.detector.images.monotonic", lambda: timed.now)
+        given = [*PIXELS[:2], b"broken", *PIXELS * 5]
+        images = DetectedImages(Detector(finder.bundle, timed), items, given, skip_broken=True)
+        assert images.seconds_a_picture() == pytest.approx(1.0)
+        numbers = np.concatenate([own for own, _ in images.batches(slice(None), Limits(64))])
+        assert sorted(numbers) == [number for number in range(len(given)) if number != 2]
+        assert timed.now == len(given) - 1  # each once
 
     def test_a_model_that_reads_boxes_gets_them(self, items: Any, finder: Detector) -> None:
         reading = items.model_copy(update={"boxes": True})
