@@ -158,9 +158,7 @@ class _Compared:
     def _found(self, got: Detection, expected: PlainRegions) -> Iterator[Comparison]:
         """Regions of the whole picture: those found again, and how their features turned."""
         boxes = expected.boxes.numpy()
-        shared = overlaps(boxes[:, None], got.boxes[None], 0)
-        theirs = shared.argmax(axis=1)
-        again = shared.max(axis=1) > SAME
+        theirs, again = found_again(boxes, got.boxes)
         lost = float(1 - again.mean())
         ours = expected.features.numpy()[again]
         found = got.features[theirs[again]]
@@ -187,3 +185,20 @@ class _Compared:
     @property
     def _invariance(self) -> float:
         return DEFAULTS[self._precision] * INVARIANCE_SHARE
+
+
+def found_again(
+    ours: NDArray[np.float32], theirs: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Which boxes are among others.
+
+    Args:
+        ours: ``[n, 4]``.
+        theirs: ``[m, 4]``, at least one.
+
+    Returns:
+        The nearest of ``theirs`` to each box, ``int64 [n]``, and whether it is the same.
+    """
+    # Sides count one more, as in Caffe: a flat box at the picture's edge is the same as itself.
+    shared = overlaps(ours[:, None], theirs[None], 1)
+    return shared.argmax(axis=1), shared.max(axis=1) > SAME

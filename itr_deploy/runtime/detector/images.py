@@ -84,7 +84,7 @@ class DetectedImages:
         self._stream: Iterator[Detection | InputError] = iter(())
         self._coming: deque[int] = deque()
         self._measured: dict[int, Detection | InputError] = {}
-        self._places: dict[int, tuple[NDArray[np.float32], tuple[int, int]]] = {}
+        self._places: dict[int, Placed] = {}
 
     def __len__(self) -> int:
         return len(self._pictures)
@@ -129,6 +129,7 @@ class DetectedImages:
         Raises:
             InputError: A picture cannot be decoded, or has too few regions.
         """
+        self._places.clear()  # a gallery without boxes asks for none
         alike: dict[int, list[tuple[int, Detection]]] = {}
         for number in range(len(self))[part]:
             found = self._usable(number)
@@ -144,14 +145,9 @@ class DetectedImages:
     def placed(self, number: int) -> Placed | None:
         """Where the regions of an image are, once `batches` has read it; told once.
 
-        Raises:
-            InputError: A box has no width or height.
+        As they were found: ``frcnn-vg`` moves boxes to the picture's edge, where some are flat.
         """
-        if number not in self._places:
-            return None
-        boxes, size = self._places.pop(number)
-        found, sizes = checked_places(boxes[None], np.array([size]), np.array([number]))
-        return Placed(found[0], sizes[0])
+        return self._places.pop(number, None)
 
     def _batch(
         self, own: Sequence[tuple[int, Detection]]
@@ -179,7 +175,7 @@ class DetectedImages:
             found = self._checked(number, found)
         if isinstance(found, Detection):
             self.counts[number] = len(found)
-            self._places[number] = found.boxes, found.picture_size
+            self._places[number] = Placed(found.boxes, np.array(found.picture_size, np.float32))
             return found
         if not self._skips:
             self._stop()

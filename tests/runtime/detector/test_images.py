@@ -237,6 +237,12 @@ class TestDetectedImages:
         assert sorted(numbers) == [number for number in range(len(given)) if number != 2]
         assert timed.now == len(given) - 1  # each once
 
+    def test_boxes_that_nobody_asks_for_are_not_kept(self, items: Any, finder: Detector) -> None:
+        images = DetectedImages(finder, items, PIXELS)
+        for part in (slice(0, 2), slice(2, 4)):
+            list(images.batches(part, Limits(8)))
+        assert [images.placed(number) is None for number in range(4)] == [True, True, False, False]
+
     def test_a_model_that_reads_boxes_gets_them(self, items: Any, finder: Detector) -> None:
         reading = items.model_copy(update={"boxes": True})
         images = DetectedImages(finder, reading, PIXELS[:2])
@@ -245,6 +251,29 @@ class TestDetectedImages:
         assert batch[1]["picture_sizes"].tolist() == [[80, 60], [80, 69]]
         np.testing.assert_array_equal(images.placed(1).boxes, batch[1]["boxes"][1])
         assert images.placed(1) is None
+
+
+def test_flat_boxes_at_a_pictures_edge_are_stored_as_they_were_found(
+    bundles: Bundles, bundle: Path, tmp_path: Path
+) -> None:
+    """A regression that leads out of the picture, which ``frcnn-vg`` clips and keeps."""
+    selection = {
+        "min_boxes": 4,
+        "max_boxes": 4,
+        "overlaps": (0.99,),
+        "confidence": None,
+        "delta_weights": (0.01, 0.01, 5.0, 5.0),
+    }
+    far = tiny_detector_of(bundles, dialect="frcnn-vg", feature_dim=32, selection=selection)
+    matcher = Matcher.load(bundle, detector=far)
+    (found,) = matcher.detector.detect(PIXELS[:1])
+    flat = (found.boxes[:, 2:] <= found.boxes[:, :2]).any(axis=1)
+    assert flat.any()
+    gallery = Gallery.create(tmp_path / "gallery", matcher)
+    gallery.add(["a"], PIXELS[:1])
+    (placed,) = gallery.boxes(["a"])
+    np.testing.assert_allclose(placed.boxes, found.boxes, atol=1e-3)
+    assert placed.picture_size.tolist() == [80, 60]
 
 
 def test_images_given_as_regions_with_boxes_are_as_before(looking: Matcher) -> None:
