@@ -276,6 +276,17 @@ def test_flat_boxes_at_a_pictures_edge_are_stored_as_they_were_found(
     assert placed.picture_size.tolist() == [80, 60]
 
 
+def test_a_picture_is_explained_by_its_regions(looking: Matcher) -> None:
+    regions = looking.detector.regions(PIXELS[:1])
+    expected = looking.explain("a dog", regions)
+    for picture in (PIXELS[0], Image.fromarray(PIXELS[0])):
+        found = looking.explain("a dog", picture)
+        np.testing.assert_allclose(found.attention, expected.attention, atol=1e-5)
+        np.testing.assert_allclose(found.placed.boxes, expected.placed.boxes, atol=1e-3)
+    with pytest.raises(InputError, match="has 2 images; give one"):
+        looking.explain("a dog", PIXELS[:2])
+
+
 def test_images_given_as_regions_with_boxes_are_as_before(looking: Matcher) -> None:
     found = looking.detector.regions(PIXELS[:2])
     encoded = looking.encode_images(Regions(found.features, found.boxes, found.picture_sizes))
