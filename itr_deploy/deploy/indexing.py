@@ -201,6 +201,7 @@ def index(
         given = split_items(matcher, Path(data), split, modality)
     names, columns = given.ids, given.columns
     if metadata is not None:
+        # They become the items' own columns, and so a part of what a run is gone on with by.
         columns |= metadata_columns(Path(metadata), names, taken=list(columns))
 
     def advance(done: int) -> None:
@@ -214,7 +215,11 @@ def index(
         made_with = {"modality": modality, "storage": storage, "device": device, "backend": backend}
         if finder is not None:
             about = finder.bundle.manifest
-            made_with |= {"detector": about.encoding_id, "proposals": str(finder.proposals)}
+            made_with |= {
+                "detector": about.encoding_id,
+                "detector_precision": about.precision,
+                "proposals": str(finder.proposals),
+            }
         resumption = _resumption(matcher, given, made_with)
         staged = staged_directory(
             output,
@@ -324,6 +329,7 @@ def _resumption(matcher: Matcher, given: ToIndex, made_with: dict[str, str | Non
     made_of = {
         "itr_deploy": version("itr-deploy"),
         "encoding": matcher.bundle.manifest.encoding_id,
+        "precision": matcher.bundle.manifest.precision,
         "items": given.state(),
         **made_with,
     }
