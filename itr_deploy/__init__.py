@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from itr_deploy.deploy.searching import search
     from itr_deploy.deploy.serving import serve
     from itr_deploy.deploy.tuning import tune
+    from itr_deploy.deploy.up import up
     from itr_deploy.deploy.verifying import verify
     from itr_deploy.diagnosis.doctor import doctor
     from itr_deploy.errors import (
@@ -83,6 +84,7 @@ _MODULES = {
     "deploy.searching": ("search",),
     "deploy.serving": ("serve",),
     "deploy.tuning": ("tune",),
+    "deploy.up": ("up",),
     "deploy.verifying": ("verify",),
     "diagnosis.doctor": ("doctor",),
     "errors": (
@@ -133,6 +135,7 @@ __all__ = [  # noqa: RUF022  # verbs, then objects, then errors, as a reader loo
     "search",
     "serve",
     "tune",
+    "up",
     "verify",
     "BenchReport",
     "Client",

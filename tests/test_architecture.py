@@ -179,7 +179,7 @@ VERBS = [
         "index_coarse",
         "inspect",
     ),
-    *("profile_routes", "search", "serve", "tune", "verify"),
+    *("profile_routes", "search", "serve", "tune", "up", "verify"),
 ]
 OBJECTS = [
     *(

@@ -208,7 +208,7 @@ def index(
         progress(done, len(names))
 
     if existing is not None:
-        _tell_time(given.items, range(len(names)), tell)
+        tell_time(given.items, range(len(names)), tell)
         existing.add(names, given.items, columns, advance)
         given.check_any()
     else:
@@ -237,7 +237,7 @@ def index(
                 made = Gallery.create(root, matcher, modality, storage)
             add_in_parts(
                 *(made, names, given.items, columns, advance),
-                begin=lambda left: _tell_time(given.items, left, tell),
+                begin=lambda left: tell_time(given.items, left, tell),
                 committed=lambda: resumption.keep(root),
             )
             given.check_any()
@@ -298,7 +298,7 @@ def _check_extended(gallery: Gallery, modality: Modality, storage: StorageType |
         )
 
 
-def _tell_time(items: Any, left: Sequence[int], tell: Callable[[str], None]) -> None:
+def tell_time(items: Any, left: Sequence[int], tell: Callable[[str], None]) -> None:
     """Say how long a detector will take for the pictures that are left, by the first of them."""
     if not isinstance(items, DetectedImages):
         return
