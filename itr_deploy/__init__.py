@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     __version__: str
 
     from itr_deploy.benchmarking.report import BenchReport
+    from itr_deploy.client import Client
     from itr_deploy.deploy.banks import index_bank
     from itr_deploy.deploy.benching import bench
     from itr_deploy.deploy.cascading import cascade
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from itr_deploy.deploy.profiling import profile_routes
     from itr_deploy.deploy.reranker_exporting import export_reranker
     from itr_deploy.deploy.searching import search
+    from itr_deploy.deploy.serving import serve
     from itr_deploy.deploy.tuning import tune
     from itr_deploy.deploy.verifying import verify
     from itr_deploy.diagnosis.doctor import doctor
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
         ItrDeployError,
         OutputError,
         ParityError,
+        ServiceError,
         SetupError,
         UsageError,
     )
@@ -62,6 +65,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _MODULES = {
     "benchmarking.report": ("BenchReport",),
+    "client": ("Client",),
     "deploy.banks": ("index_bank",),
     "deploy.benching": ("bench",),
     "deploy.cascading": ("cascade",),
@@ -77,6 +81,7 @@ _MODULES = {
     "deploy.profiling": ("profile_routes",),
     "deploy.reranker_exporting": ("export_reranker",),
     "deploy.searching": ("search",),
+    "deploy.serving": ("serve",),
     "deploy.tuning": ("tune",),
     "deploy.verifying": ("verify",),
     "diagnosis.doctor": ("doctor",),
@@ -91,6 +96,7 @@ _MODULES = {
         "ItrDeployError",
         "OutputError",
         "ParityError",
+        "ServiceError",
         "SetupError",
         "UsageError",
     ),
@@ -125,9 +131,11 @@ __all__ = [  # noqa: RUF022  # verbs, then objects, then errors, as a reader loo
     "inspect",
     "profile_routes",
     "search",
+    "serve",
     "tune",
     "verify",
     "BenchReport",
+    "Client",
     "Detection",
     "Detector",
     "Encoded",
@@ -149,6 +157,7 @@ __all__ = [  # noqa: RUF022  # verbs, then objects, then errors, as a reader loo
     "ItrDeployError",
     "OutputError",
     "ParityError",
+    "ServiceError",
     "SetupError",
     "UsageError",
     "__version__",

@@ -54,6 +54,12 @@ class SetupError(ItrDeployError):
     exit_code = 4
 
 
+class ServiceError(ItrDeployError):
+    """A service cannot be reached, or does not answer."""
+
+    exit_code = 4
+
+
 class EngineError(ItrDeployError):
     """An engine cannot be built from a graph, or does not fit the machine or the bundle."""
 

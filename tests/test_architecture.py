@@ -179,10 +179,18 @@ VERBS = [
         "index_coarse",
         "inspect",
     ),
-    *("profile_routes", "search", "tune", "verify"),
+    *("profile_routes", "search", "serve", "tune", "verify"),
 ]
 OBJECTS = [
-    *("BenchReport", "Detection", "Detector", "Encoded", "EvaluationReport", "Explanation"),
+    *(
+        "BenchReport",
+        "Client",
+        "Detection",
+        "Detector",
+        "Encoded",
+        "EvaluationReport",
+        "Explanation",
+    ),
     *("Gallery", "Hit", "Hits", "Matcher", "Regions", "Retriever"),
 ]
 
@@ -221,6 +229,7 @@ print(callable(itr_deploy.export), callable(itr_deploy.bench), callable(itr_depl
 
 
 PUBLIC_METHODS = {
+    "Client": {"about", "close", "explain", "score", "search"},
     "Detection": {
         "attribute_confidence", "attributes", "boxes", "class_confidence", "classes", "enough",
         "features", "picture_size",
@@ -246,7 +255,10 @@ PUBLIC_METHODS = {
         "encode_images", "encode_texts", "encode_token_ids", "explain", "item_bytes", "load",
         "score", "text",
     },
-    "Retriever": {"explain", "load", "refresh", "search", "warm_up"},
+    "Retriever": {
+        "compares_alike", "explain", "load", "refresh", "refresh_error", "reranks", "search",
+        "searched", "takes_pictures", "warm_up",
+    },
 }  # fmt: skip
 
 
@@ -271,6 +283,7 @@ def test_the_public_methods_are_these(name: str) -> None:
         (errors.ParityError, 3),
         (errors.SetupError, 4),
         (errors.EngineError, 4),
+        (errors.ServiceError, 4),
         (errors.InterruptedWorkError, 130),
     ],
 )

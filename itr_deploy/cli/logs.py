@@ -25,7 +25,8 @@ class StandardError(logging.Handler):
     """Writes records to whatever standard error is at that moment.
 
     Attributes:
-        as_json: Whether a record is a JSON object: time, level, logger, message.
+        as_json: Whether a record is a JSON object: time, level, logger, message, and the fields
+            that it has in ``extra={"fields": {...}}``.
         quiet: Whether progress is hidden.
     """
 
@@ -98,4 +99,5 @@ def _json_line(record: logging.LogRecord) -> str:
     time = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
     message = record.getMessage()
     told = {"time": time, "level": record.levelname, "logger": record.name, "message": message}
+    told |= getattr(record, "fields", {})
     return json.dumps(told, ensure_ascii=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
@@ -24,6 +25,7 @@ from itr_deploy.runtime.matcher import DETECTOR, Matcher
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists, QueryNeighbours
 from itr_deploy.runtime.rerank.reranking import Reranking, check_bank, no_bank
 from itr_deploy.runtime.search.cached import SearcherCache
+from itr_deploy.runtime.search.searcher import Searched
 from itr_deploy.runtime.timing import stage
 from itr_deploy.values import FLAG, PATH, TEXT, checked, choice, or_none, satisfying, whole
 
@@ -82,6 +84,7 @@ class Retriever(OneProcess):
         self.gallery = gallery
         self._searchers = SearcherCache(gallery, matcher, memory_budget, resident)
         self._reranking = reranking
+        self._refresh_error: Exception | None = None
 
     def __repr__(self) -> str:
         """Matcher and gallery."""
@@ -332,19 +335,60 @@ class Retriever(OneProcess):
             matcher, matcher.scorer, query, image, placed, step, attends
         )
 
-    def refresh(self) -> None:
+    @property
+    def searched(self) -> Searched | None:
+        """The version of the gallery that searches use, and its number of items.
+
+        None before the gallery is loaded, by `warm_up` or the first search. Costs nothing: nobody
+        is asked.
+        """
+        return self._searchers.searched
+
+    @property
+    def refresh_error(self) -> Exception | None:
+        """What the last ``refresh(wait=False)`` failed of, None if it did not."""
+        return self._refresh_error
+
+    @checked(wait=FLAG)
+    def refresh(self, wait: bool = True) -> bool:
         """Pick up what other processes have changed since the gallery and the bank were opened.
 
         A gallery that was made anew in the same place, by ``index(force=True)``, is picked up too.
+
+        Args:
+            wait: False returns at once and does the work in a thread of its own. What goes wrong
+                there is logged as a warning and kept in `refresh_error`.
+
+        Returns:
+            Whether the gallery or the bank changed; False where that is not known yet, with
+            ``wait=False``.
 
         Raises:
             BundleError: The bundle has no graphs for what a gallery stores now.
             GalleryError: A gallery is gone or damaged, or another bundle's or another modality's
                 is in its place. Searches still find what they found.
         """
-        self.gallery.refresh(self.matcher)
+        if wait:
+            return self._refresh()
+        threading.Thread(target=self._refresh_quietly, daemon=True).start()
+        return False
+
+    def _refresh(self) -> bool:
+        galleries = [self.gallery]
         if self._reranking is not None:
-            self._reranking.bank.gallery.refresh(self.matcher)
+            galleries.append(self._reranking.bank.gallery)
+        before = [gallery.identity for gallery in galleries]
+        for gallery in galleries:
+            gallery.refresh(self.matcher)
+        return [gallery.identity for gallery in galleries] != before
+
+    def _refresh_quietly(self) -> None:
+        self._refresh_error = None
+        try:
+            self._refresh()
+        except Exception as error:
+            self._refresh_error = error
+            log.warning("searches still find what they found: %s", error)
 
     def warm_up(self) -> None:
         """Load the gallery, and the bank, now rather than at the first search."""
@@ -365,7 +409,18 @@ class Retriever(OneProcess):
             )
 
     @property
-    def _compares_alike(self) -> bool:
+    def reranks(self) -> bool:
+        """Whether there is a bank to re-rank with."""
+        return self._reranking is not None
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether pictures may be images: the model starts from pixels, or there is a detector."""
+        manifest = self.matcher.bundle.manifest
+        return bool(manifest.images.pictures) or self.matcher.detector is not None
+
+    @property
+    def compares_alike(self) -> bool:
         """Whether two items of one modality have a score too: one vector each, and a product."""
         manifest = self.matcher.bundle.manifest
         # An ensemble's shares are in its image vectors alone: two of those would have them twice.
@@ -379,7 +434,7 @@ class Retriever(OneProcess):
             raise UsageError("give either a text query or image=, one of them")
         wanted = "image" if image is not None else "text"
         holds = self.gallery.modality
-        if wanted == holds and not self._compares_alike:
+        if wanted == holds and not self.compares_alike:
             other = "image=" if holds == "text" else "a text"
             raise InputError(f"{self.gallery.path} holds {holds}s; search it with {other}")
         if query is not None:

@@ -262,9 +262,25 @@ def test_changes_of_another_process_are_searched_after_a_refresh(
     writer.add(names(3), images(3))
     retriever = form(matcher, Gallery.open(tmp_path / "gallery", matcher))
     assert len(retriever.search("a dog")) == 3
+    assert not retriever.refresh()
     writer.add(["late"], images(1, seed=5))
-    retriever.refresh()
+    assert retriever.refresh()
     assert sorted(retriever.search("a dog").ids) == [*names(3), "late"]
+
+
+@BOTH
+def test_a_retriever_says_which_version_of_how_many_items_it_searches(
+    form: Any, matcher: Matcher, tmp_path: Path
+) -> None:
+    gallery = Gallery.create(tmp_path / "gallery", matcher)
+    gallery.add(names(3), images(3))
+    retriever = form(matcher, gallery)
+    assert retriever.searched is None
+    retriever.warm_up()
+    assert retriever.searched == (gallery.version, 3)
+    gallery.add(["late"], images(1, seed=5))
+    retriever.search("a dog")
+    assert retriever.searched == (gallery.version, 4)
 
 
 def test_a_retriever_that_could_not_load_a_change_tries_again(

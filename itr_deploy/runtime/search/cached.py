@@ -11,7 +11,7 @@ from itr_deploy.runtime.gallery.table import Identity
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.search.disk import DiskSearcher
 from itr_deploy.runtime.search.resident import ResidentSearcher
-from itr_deploy.runtime.search.searcher import Searcher
+from itr_deploy.runtime.search.searcher import Searched, Searcher
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,12 @@ class SearcherCache:
         self._lock = threading.Lock()
         self._searcher: Searcher | None = None
         self._identity: Identity | None = None
+        self._searched: Searched | None = None
+
+    @property
+    def searched(self) -> Searched | None:
+        """What searches find now, None before the first; LanceDB is not asked."""
+        return self._searched
 
     def searcher(self) -> Searcher:
         """The searcher of the gallery's current version; a new one only after a change.
@@ -60,6 +66,7 @@ class SearcherCache:
                 now.check_bundle(self._matcher)
                 self._searcher = self._load(now)
                 self._identity = now.identity
+                self._searched = Searched(now.version, now.count())
             return self._searcher
 
     def _load(self, gallery: Gallery) -> Searcher:

@@ -6,7 +6,7 @@ asked for, and the matcher ranks what is left.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,13 @@ from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.read import Vectors
 from itr_deploy.runtime.hits import Hits
+
+
+class Searched(NamedTuple):
+    """What searches find: a gallery's version, and how many items it has."""
+
+    version: int
+    items: int
 
 
 class Searcher(Protocol):

@@ -1,0 +1,196 @@
+"""`serve`: a bundle and a gallery as an HTTP service."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from itr_deploy.bundle.store import read_bundle
+from itr_deploy.errors import SetupError, UsageError
+from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.runtime.retriever import DEFAULT_BUDGET, Retriever
+from itr_deploy.values import FUNCTION, PATH, TEXT, checked, each, real, whole
+
+log = logging.getLogger(__name__)
+
+_SECONDS = real("a number of seconds of at least 0", at_least=0.0, at_most=86_400.0)
+_POSITIVE = real("a number of seconds above 0", above=0.0, at_most=86_400.0)
+
+
+@checked(
+    bundle=PATH,
+    gallery=PATH,
+    bank=PATH,
+    detector=PATH,
+    pictures=PATH,
+    picture_names=TEXT,
+    host=TEXT,
+    port=whole(0, 65535),
+    max_batch=whole(1, 1024),
+    max_wait_ms=real("a number of milliseconds from 0 to 1000", at_least=0.0, at_most=1000.0),
+    max_queue=whole(1, 100_000),
+    request_timeout=_POSITIVE,
+    max_body=whole(1024),
+    max_texts=whole(1, 100_000),
+    max_k=whole(1),
+    api_key_file=PATH,
+    admin_key_file=PATH,
+    cors_origin=each(TEXT),
+    refresh=_SECONDS,
+    drain_delay=_SECONDS,
+    drain_timeout=_POSITIVE,
+    memory_budget=whole(0),
+    device=TEXT,
+    backend=TEXT,
+    threads=whole(1, 1024),
+    ready=FUNCTION,
+)
+def serve(
+    bundle: str | Path,
+    *,
+    gallery: str | Path,
+    bank: str | Path | None = None,
+    detector: str | Path | None = None,
+    pictures: str | Path | None = None,
+    picture_names: str | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    max_batch: int = 8,
+    max_wait_ms: float = 2.0,
+    max_queue: int = 64,
+    request_timeout: float = 10.0,
+    max_body: int = 8 << 20,
+    max_texts: int = 64,
+    max_k: int = 1000,
+    api_key_file: str | Path | None = None,
+    admin_key_file: str | Path | None = None,
+    cors_origin: Sequence[str] = (),
+    refresh: float = 30.0,
+    drain_delay: float = 5.0,
+    drain_timeout: float = 30.0,
+    memory_budget: int = DEFAULT_BUDGET,
+    device: str = "cpu",
+    backend: str = "auto",
+    threads: int | None = None,
+    ready: Callable[[str], object] = lambda url: None,
+) -> int:
+    """Search a gallery over HTTP until a signal ends it.
+
+    Listens at once, and answers 503 until bundle and gallery are loaded and a search has succeeded.
+    Requests wait in a bounded queue for one thread, which searches alike ones in one call. Changes
+    of the gallery by other processes are picked up while searches go on.
+
+    Args:
+        bundle: The bundle's directory.
+        gallery: The gallery.
+        bank: A gallery of the other modality, for re-ranking.
+        detector: The bundle of the region detector, for pictures as queries.
+        pictures: Directory of the gallery's pictures, named by the items' ids, with or without the
+            files' ending; they are shown on the page and by ``/v1/items/{id}/picture``.
+        picture_names: The gallery's column with the pictures' names, if these are not the ids.
+        host: The address to listen on; 0.0.0.0 for all of the machine's.
+        port: The port; 0 for any that is free.
+        max_batch: Most queries that are searched in one call.
+        max_wait_ms: Milliseconds that a query waits for others that are on their way.
+        max_queue: Requests that may wait; a further one is answered 429.
+        request_timeout: Seconds until a request is answered 504.
+        max_body: Bytes of a request's body; a larger one is answered 413.
+        max_texts: Most texts, ids or documents of a request.
+        max_k: Most hits of a query.
+        api_key_file: File of keys, one a line; whoever asks must have one of them.
+        admin_key_file: File of keys for ``/admin/reload``, which is not there without it.
+        cors_origin: Origins whose web pages may ask from a browser; ``*`` for any.
+        refresh: Seconds between looks at whether the gallery has changed; 0 for never.
+        drain_delay: Seconds after SIGTERM in which requests are still taken, while ``/readyz`` says
+            that there will be no more.
+        drain_timeout: Seconds that requests in flight have after that.
+        memory_budget: Bytes of tensors to keep in memory, for the gallery and the bank each.
+        device: ``"cpu"`` or ``"cuda"``.
+        backend: The backend that runs the graphs, see `Matcher.load`.
+        threads: Compute threads on the CPU, see `Retriever.load`.
+        ready: Called with the address once searches are answered.
+
+    Returns:
+        The exit code: 0 after a signal, 4 if computing ended by a fault.
+
+    Raises:
+        BundleError: The bundle is damaged.
+        GalleryError: The gallery is missing or was made with another bundle.
+        InputError: There is no such directory of pictures, or a file of keys cannot be used.
+        SetupError: FastAPI or uvicorn is not installed, or the address is taken.
+        UsageError: An argument has an invalid value.
+    """
+    try:
+        from itr_deploy.serving import server
+        from itr_deploy.serving.service import Service
+        from itr_deploy.serving.settings import Settings, check_origins, read_keys
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("itr_deploy"):
+            raise
+        raise SetupError(
+            f"serve needs {error.name}, which is not installed; pip install 'itr-deploy[serve]'"
+        ) from error
+    settings = Settings(
+        max_batch=max_batch,
+        max_wait=max_wait_ms / 1e3,
+        max_queue=max_queue,
+        request_timeout=request_timeout,
+        max_body=max_body,
+        max_texts=max_texts,
+        max_k=max_k,
+        keys=() if api_key_file is None else read_keys(api_key_file, "api_key_file"),
+        admin_keys=() if admin_key_file is None else read_keys(admin_key_file, "admin_key_file"),
+        cors_origins=check_origins(tuple(cors_origin)),
+        refresh=refresh,
+        drain_delay=drain_delay,
+        drain_timeout=drain_timeout,
+        pictures=None if pictures is None else Path(pictures),
+        picture_names=picture_names,
+    )
+    if picture_names is not None and pictures is None:
+        raise UsageError("picture_names= (--picture-names) is for pictures= (--pictures); give it")
+    _check(bundle, gallery, picture_names)
+
+    def load() -> Retriever:
+        return Retriever.load(
+            bundle,
+            gallery,
+            device=device,
+            threads=threads,
+            memory_budget=memory_budget,
+            backend=backend,
+            bank=bank,
+            detector=detector,
+        )
+
+    service = Service(settings, load, Path(os.path.abspath(bundle)).name)  # noqa: PTH100
+    listening = server.listening_socket(host, port)
+    log.info("listening on %s, loading", server.address_of(listening))
+    return server.run(service, listening, ready)
+
+
+def _check(bundle: str | Path, gallery: str | Path, picture_names: str | None) -> None:
+    """Refuse at once what loading would refuse after a while.
+
+    Raises:
+        BundleError: The bundle is damaged.
+        GalleryError: The gallery is missing or was made with another bundle.
+        UsageError: There is no column of the pictures' names.
+    """
+    opened = Gallery.open(gallery)
+    made_by, given = opened.description.encoding_id, read_bundle(bundle).manifest.encoding_id
+    if made_by != given:
+        from itr_deploy.errors import GalleryError
+
+        raise GalleryError(
+            f"{opened.path}: made with another bundle (encoding {made_by[:12]}, {bundle} has "
+            f"{given[:12]}); index it again with this one"
+        )
+    known = opened.metadata_columns
+    if picture_names is not None and picture_names not in known:
+        raise UsageError(
+            f"picture_names={picture_names!r} (--picture-names): {opened.path} has "
+            f"{', '.join(known) or 'no columns of yours'}"
+        )

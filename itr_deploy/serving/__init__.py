@@ -1,0 +1,1 @@
+"""The HTTP service: one bundle and one gallery, searched by whoever may."""

@@ -1,0 +1,98 @@
+"""What goes wrong, as an answer: one form, whatever it was."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import Scope
+
+from itr_deploy.errors import ItrDeployError
+from itr_deploy.serving.answers import json_response
+from itr_deploy.serving.refusals import RefusalError, invalid, not_found, refusal_of
+
+log = logging.getLogger(__name__)
+
+SHOWN = 200
+"""Most characters of a message about a request's form."""
+
+
+def failure(scope: Scope, refusal: RefusalError) -> Response:
+    """The answer to a request that is refused."""
+    told = {
+        "code": refusal.code,
+        "message": refusal.message,
+        "hint": refusal.hint,
+        "request_id": scope.get("state", {}).get("request_id", ""),
+    }
+    headers: dict[str, str] = {}
+    if refusal.retry_after is not None:
+        headers["Retry-After"] = str(refusal.retry_after)
+    if refusal.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return json_response({"error": told}, refusal.status, headers)
+
+
+def answer_failures(app: FastAPI) -> None:
+    """Answer everything that goes wrong in the same form."""
+
+    @app.exception_handler(RefusalError)
+    async def refused(request: Request, error: RefusalError) -> Response:
+        return failure(request.scope, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(request: Request, error: RequestValidationError) -> Response:
+        return failure(request.scope, _of_form(error.errors()))
+
+    @app.exception_handler(HTTPException)
+    async def other(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 404:
+            refusal = not_found(
+                f"there is no {request.url.path[:SHOWN]}", "see /openapi.json for what there is"
+            )
+        elif error.status_code == 405:
+            refusal = RefusalError(
+                405, "method_not_allowed", f"{request.url.path[:SHOWN]} takes no {request.method}"
+            )
+        else:
+            code = "malformed_json" if error.status_code == 400 else "refused"
+            refusal = RefusalError(error.status_code, code, str(error.detail))
+        response = failure(request.scope, refusal)
+        for name, value in (error.headers or {}).items():
+            response.headers[name] = value
+        return response
+
+    @app.exception_handler(ItrDeployError)
+    async def of_the_library(request: Request, error: ItrDeployError) -> Response:
+        return failure(request.scope, refusal_of(error, request.app.state.service.paths()))
+
+    @app.exception_handler(Exception)
+    async def fault(request: Request, error: Exception) -> Response:
+        log.error("%s failed: %r", request.url.path, error, exc_info=error)
+        return failure(
+            request.scope,
+            RefusalError(500, "internal", "a fault of the service; its log has this request's id"),
+        )
+
+
+def _of_form(errors: Sequence[Mapping[str, Any]]) -> RefusalError:
+    """What is wrong with a request's form: the first thing, in one line."""
+    first = errors[0]
+    if first["type"] == "json_invalid":
+        return RefusalError(400, "malformed_json", f"the body is no JSON: {_detail(first)}")
+    place = [str(part) for part in first["loc"] if part != "body"]
+    name = ".".join(part for part in place if not part.startswith(("function-", "constrained-")))
+    said = str(first["msg"]).removeprefix("Value error, ")
+    what, _, hint = said.partition("; ")
+    if first["type"] == "extra_forbidden":
+        what = "is no field of this request"
+    message = f"{name}: {what}" if name else what
+    return invalid(message[:SHOWN], hint or "see /openapi.json")
+
+
+def _detail(error: Mapping[str, Any]) -> str:
+    return str(error.get("ctx", {}).get("error", error["msg"]))[:SHOWN]

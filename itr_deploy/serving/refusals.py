@@ -1,0 +1,92 @@
+"""What a request is refused with: a status, a code, one line, and what to do."""
+
+from __future__ import annotations
+
+from itr_deploy.errors import (
+    BundleError,
+    GalleryError,
+    InputError,
+    ItrDeployError,
+    UsageError,
+)
+
+RETRY_SOON = 1
+"""Seconds after which to try again where nothing better is known."""
+
+
+class RefusalError(Exception):
+    """A request is refused."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        hint: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        """What is answered.
+
+        Args:
+            status: The HTTP status.
+            code: A word for programs.
+            message: What was wrong.
+            hint: What to do.
+            retry_after: Seconds after which another try may succeed.
+        """
+        super().__init__(message)
+        self.status, self.code, self.message, self.hint = status, code, message, hint
+        self.retry_after = retry_after
+
+
+def queue_full(waiting: int, seconds: int) -> RefusalError:
+    """The queue holds as many requests as it may."""
+    return RefusalError(
+        429,
+        "queue_full",
+        f"{waiting} requests are waiting, the most that this service lets wait",
+        f"try again in {seconds} s, as Retry-After says",
+        seconds,
+    )
+
+
+def deadline_passed(seconds: float) -> RefusalError:
+    """The request was given up."""
+    return RefusalError(
+        504,
+        "deadline",
+        f"not answered within {seconds:g} s, the service's request timeout",
+        "ask for fewer candidates, or try again when there is less load",
+    )
+
+
+def unavailable(code: str, message: str, seconds: int = RETRY_SOON) -> RefusalError:
+    """The service cannot search now: ``loading``, ``draining`` or ``dead``."""
+    return RefusalError(503, code, message, f"try again in {seconds} s", seconds)
+
+
+def invalid(message: str, hint: str | None = None) -> RefusalError:
+    """The request is understood, and cannot be done."""
+    return RefusalError(422, "invalid_request", message, hint)
+
+
+def not_found(message: str, hint: str | None = None) -> RefusalError:
+    """There is no such thing."""
+    return RefusalError(404, "not_found", message, hint)
+
+
+def refusal_of(error: ItrDeployError, names: dict[str, str]) -> RefusalError:
+    """What an error of the library is answered with.
+
+    Args:
+        error: The error.
+        names: What to say in place of the server's paths, which are no client's business.
+    """
+    message = str(error)
+    for path, name in names.items():
+        message = message.replace(path, name)
+    if isinstance(error, (InputError, UsageError)):
+        is_own = not isinstance(error, (BundleError, GalleryError))
+        what, _, hint = message.partition("; ") if is_own else (message, "", "")
+        return invalid(what, hint or None)
+    return RefusalError(500, "internal", message)

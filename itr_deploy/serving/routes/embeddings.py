@@ -1,0 +1,79 @@
+"""`/v1/embeddings`: the coarse embedding of texts, which makes shortlists and is not the score."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request, Response
+
+from itr_deploy.serving.answers import Told, json_response
+from itr_deploy.serving.requests import EmbeddingsAsked
+from itr_deploy.serving.routes.common import (
+    REFUSED,
+    Serving,
+    check_some,
+    check_words,
+    while_connected,
+)
+
+router = APIRouter()
+
+
+class Embedding(Told):
+    """One text's vector: numbers, or the bytes of little-endian float32 in base64."""
+
+    object: str
+    index: int
+    embedding: list[float] | str
+
+
+class Usage(Told):
+    """Tokens of all texts."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class Embeddings(Told):
+    """The vectors of all texts, in their order."""
+
+    object: str
+    data: list[Embedding]
+    model: str
+    usage: Usage
+
+
+@router.post("/v1/embeddings", response_model=Embeddings, responses=REFUSED)
+async def embeddings(asked: EmbeddingsAsked, request: Request, service: Serving) -> Response:
+    """Encode texts as coarse embeddings.
+
+    Of a matcher these only make the shortlist; its score is not their product. Of a dual encoder it
+    is.
+    """
+    texts = asked.texts
+    check_some("input", texts, service.settings.max_texts)
+    check_words(texts)
+
+    def compute(some: Sequence[Any]) -> list[tuple[Any, int]]:
+        matcher = service.retriever.matcher
+        lengths = matcher.text.token_ids(texts)[1]
+        return [(matcher.encode_texts(texts).embedding, int(lengths.sum()))]
+
+    answer, _ = await while_connected(request, service.answer(compute, None, size=len(texts)))
+    vectors, tokens = answer
+    data = [
+        {"object": "embedding", "index": number, "embedding": _told(row, asked.encoding_format)}
+        for number, row in enumerate(vectors)
+    ]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return json_response({"object": "list", "data": data, "model": service.name, "usage": usage})
+
+
+def _told(row: Any, form: str) -> list[float] | str:
+    if form == "float":
+        numbers: list[float] = row.astype(np.float64).tolist()
+        return numbers
+    return base64.b64encode(row.astype("<f4").tobytes()).decode()

@@ -1,0 +1,46 @@
+"""Whether the service lives and is ready, and its figures."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from itr_deploy.serving.answers import Told, json_response
+from itr_deploy.serving.refusals import unavailable
+from itr_deploy.serving.routes.common import REFUSED, Serving
+
+router = APIRouter()
+
+
+class Health(Told):
+    """One word."""
+
+    status: str
+
+
+@router.get("/livez", response_model=Health, responses={503: REFUSED[503], 500: REFUSED[500]})
+async def livez(service: Serving) -> Response:
+    """Whether the process should live on: it does not without its computing thread."""
+    if service.state == "dead":
+        raise unavailable("dead", "the service's computing thread has ended")
+    return json_response({"status": "alive"})
+
+
+@router.get("/readyz", response_model=Health, responses={503: REFUSED[503], 500: REFUSED[500]})
+async def readyz(service: Serving) -> Response:
+    """Whether searches are answered: one was a moment ago, or is now."""
+    await service.check_ready()
+    return json_response({"status": "ready"})
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/plain": {}}, "description": "In Prometheus' text format."},
+        **{status: REFUSED[status] for status in (401, 500)},
+    },
+)
+async def metrics(service: Serving) -> Response:
+    """What the service has counted and timed."""
+    service.tell()
+    return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,113 @@
+"""`/v1/items`: what a gallery holds of an item, and its picture."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.runtime.gallery.boxes import named
+from itr_deploy.runtime.gallery.layout import ID
+from itr_deploy.serving.answers import Told, json_response
+from itr_deploy.serving.pictures import LEAST_SIDE, MOST_SIDE, SIDE
+from itr_deploy.serving.refusals import not_found
+from itr_deploy.serving.routes.common import ABSENT, REFUSED, Serving
+
+router = APIRouter()
+
+COMPUTED_ELSEWHERE: dict[int | str, dict[str, Any]] = {
+    status: REFUSED[status] for status in (401, 422, 500, 503)
+}
+
+
+class Item(Told):
+    """An item; boxes are x1, y1, x2, y2 in pixels of the upright picture."""
+
+    id: str
+    metadata: dict[str, Any]
+    boxes: list[list[float]] | None
+    picture_size: list[float] | None
+
+
+# Before the item itself, whose id may end in anything.
+@router.get(
+    "/v1/items/{id:path}/picture",
+    response_class=Response,
+    responses={
+        200: {"content": {"image/jpeg": {}}, "description": "The picture, upright."},
+        304: {"description": "As the client has it."},
+        **COMPUTED_ELSEWHERE,
+        **ABSENT,
+    },
+)
+async def picture(
+    id: str,
+    request: Request,
+    service: Serving,
+    size: Annotated[
+        int, Query(ge=LEAST_SIDE, le=MOST_SIDE, description="Pixels of the longer side, at most.")
+    ] = SIDE,
+) -> Response:
+    """The picture of an item."""
+    pictures, gallery = service.pictures, service.retriever.gallery
+    if pictures is None:
+        raise not_found("this service shows no pictures", "start it with --pictures")
+    column = pictures.column
+    name = id
+    if column is not None:
+        name = str((await asyncio.to_thread(_metadata, gallery, id)).get(column))
+    shown = await pictures.shown(name, size)
+    headers = {"ETag": shown.tag, "Cache-Control": "private, max-age=300"}
+    if request.headers.get("if-none-match") == shown.tag:
+        return Response(status_code=304, headers=headers)
+    return Response(shown.content, headers=headers, media_type="image/jpeg")
+
+
+@router.get("/v1/items/{id:path}", response_model=Item, responses=COMPUTED_ELSEWHERE | ABSENT)
+async def item(id: str, service: Serving) -> Response:
+    """What the gallery holds of an item."""
+    gallery = service.retriever.gallery
+    metadata = await asyncio.to_thread(_metadata, gallery, id)
+    boxes = size = None
+    if gallery.modality == "image":
+        (placed,) = await asyncio.to_thread(gallery.boxes, [id])
+        if placed is not None:
+            boxes, size = placed.boxes.tolist(), placed.picture_size.tolist()
+    return json_response({"id": id, "metadata": metadata, "boxes": boxes, "picture_size": size})
+
+
+def check_there(gallery: Gallery, names: Sequence[str]) -> None:
+    """Refuse ids that the gallery does not have.
+
+    Raises:
+        RefusalError: It does not have one.
+    """
+    found = gallery.opened.ask(
+        lambda table: table.search().where(named(names)).select([ID]).limit(None).to_arrow()
+    )
+    there = set(found[ID].to_pylist())
+    for name in names:
+        if name not in there:
+            raise not_found(f"the gallery has no item {name!r}")
+
+
+def _metadata(gallery: Gallery, name: str) -> dict[str, Any]:
+    """An item's columns.
+
+    Raises:
+        RefusalError: There is no such item.
+    """
+    if "\0" in name:
+        raise not_found(f"the gallery has no item {name!r}")
+    kept = [ID, *gallery.metadata_columns]
+    found = gallery.opened.ask(
+        lambda table: table.search().where(named([name])).select(kept).limit(1).to_arrow()
+    ).to_pylist()
+    if not found:
+        raise not_found(f"the gallery has no item {name!r}")
+    row: dict[str, Any] = found[0]
+    del row[ID]
+    return row

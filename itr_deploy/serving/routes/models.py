@@ -1,0 +1,129 @@
+"""`/v1/models`: what is served and what it can do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from itr_deploy.errors import BundleError
+from itr_deploy.serving.answers import Told, json_response
+from itr_deploy.serving.held import searched_by
+from itr_deploy.serving.routes.common import REFUSED, Serving
+from itr_deploy.serving.service import Service
+
+router = APIRouter()
+
+
+class GalleryAbout(Told):
+    """The gallery: its columns are the user's, with their Arrow types."""
+
+    modality: str
+    version: int
+    count: int
+    columns: dict[str, str]
+
+
+class Takes(Told):
+    """What may be a query."""
+
+    text: bool
+    picture: bool
+    regions: bool
+
+
+class LimitsAbout(Told):
+    """The most of a request."""
+
+    max_k: int
+    max_texts: int
+    max_body: int
+
+
+class Model(Told):
+    """A bundle and a gallery."""
+
+    id: str
+    object: str
+    created: int
+    owned_by: str
+    family: str
+    precision: str
+    gallery: GalleryAbout
+    takes: Takes
+    no_picture_because: str | None
+    explains: bool
+    no_explanation_because: str | None
+    reranks: bool
+    prefilter: bool
+    pictures: bool
+    limits: LimitsAbout
+
+
+class Models(Told):
+    """All that is served, which is one."""
+
+    object: str
+    data: list[Model]
+
+
+@router.get(
+    "/v1/models",
+    response_model=Models,
+    responses={status: REFUSED[status] for status in (401, 500, 503)},
+)
+async def models(service: Serving) -> Response:
+    """What is served and what it can do."""
+    return json_response({"object": "list", "data": [_told(service)]})
+
+
+def _told(service: Service) -> dict[str, Any]:
+    retriever, settings = service.retriever, service.settings
+    manifest, gallery = retriever.matcher.bundle.manifest, retriever.gallery
+    version, count = searched_by(retriever)
+    takes_images = gallery.modality == "text" or retriever.compares_alike
+    takes = {
+        "text": gallery.modality == "image" or retriever.compares_alike,
+        "picture": takes_images and retriever.takes_pictures,
+        "regions": takes_images and not manifest.images.pictures and not manifest.images.boxes,
+    }
+    why_not_explained = None
+    try:
+        retriever.matcher.explainer.graph()
+    except BundleError as error:
+        why_not_explained = str(error).replace(str(retriever.matcher.bundle.path), "the bundle")
+    if gallery.modality == "text":
+        why_not_explained = "the gallery holds texts as the model encoded them, not their words"
+    layout = gallery.opened.state.schema
+    return {
+        "id": service.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "itr-deploy",
+        "family": manifest.family,
+        "precision": manifest.precision,
+        "gallery": {
+            "modality": gallery.modality,
+            "version": version,
+            "count": count,
+            "columns": {name: str(layout.field(name).type) for name in gallery.metadata_columns},
+        },
+        "takes": takes,
+        "no_picture_because": None if takes["picture"] else _no_picture(service, takes_images),
+        "explains": why_not_explained is None,
+        "no_explanation_because": why_not_explained,
+        "reranks": retriever.reranks,
+        "prefilter": retriever.matcher.prefilter is not None,
+        "pictures": service.pictures is not None,
+        "limits": {
+            "max_k": settings.max_k,
+            "max_texts": settings.max_texts,
+            "max_body": settings.max_body,
+        },
+    }
+
+
+def _no_picture(service: Service, takes_images: bool) -> str:
+    if not takes_images:
+        return "the gallery holds images, and this model compares them with texts alone"
+    return "the model takes features of regions, and the service has no detector (--detector)"
