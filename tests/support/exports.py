@@ -39,6 +39,7 @@ NOT_IN_A_BUNDLE = (
     "evaluation/scores/",
     "evaluation/tuning/",
     "explaining/",
+    "serving/",
 )
 """Parts of the package that no file of a bundle depends on. `runtime` is not among them: the gate
 runs it, and what the gate finds is in the parity report and decides which graphs are kept. Any part
