@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from itr_deploy.deploy.profiling import profile_routes
     from itr_deploy.deploy.reranker_exporting import export_reranker
     from itr_deploy.deploy.searching import search
+    from itr_deploy.deploy.triton_writing import triton
     from itr_deploy.deploy.tuning import tune
     from itr_deploy.deploy.verifying import verify
     from itr_deploy.diagnosis.doctor import doctor
@@ -77,6 +78,7 @@ _MODULES = {
     "deploy.profiling": ("profile_routes",),
     "deploy.reranker_exporting": ("export_reranker",),
     "deploy.searching": ("search",),
+    "deploy.triton_writing": ("triton",),
     "deploy.tuning": ("tune",),
     "deploy.verifying": ("verify",),
     "diagnosis.doctor": ("doctor",),
@@ -125,6 +127,7 @@ __all__ = [  # noqa: RUF022  # verbs, then objects, then errors, as a reader loo
     "inspect",
     "profile_routes",
     "search",
+    "triton",
     "tune",
     "verify",
     "BenchReport",

@@ -35,6 +35,7 @@ VERBS = {
     "index-bank": Verb(SEARCH, "Keep with a gallery what re-ranking it with a bank needs."),
     "index-coarse": Verb(SEARCH, "Build the coarse index of a large gallery."),
     "search": Verb(SEARCH, "Search a gallery."),
+    "triton": Verb(SEARCH, "Write a model repository for Triton Inference Server."),
     "evaluate": Verb(MEASURE, "Measure Recall@K on a split."),
     "tune": Verb(MEASURE, "Choose the shortlist's width by what it must keep."),
     "bench": Verb(MEASURE, "Measure how fast a bundle searches, and where the time goes."),
