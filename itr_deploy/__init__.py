@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from itr_deploy.deploy.reranker_exporting import export_reranker
     from itr_deploy.deploy.searching import search
     from itr_deploy.deploy.serving import serve
+    from itr_deploy.deploy.triton_writing import triton
     from itr_deploy.deploy.tuning import tune
     from itr_deploy.deploy.up import up
     from itr_deploy.deploy.verifying import verify
@@ -83,6 +84,7 @@ _MODULES = {
     "deploy.reranker_exporting": ("export_reranker",),
     "deploy.searching": ("search",),
     "deploy.serving": ("serve",),
+    "deploy.triton_writing": ("triton",),
     "deploy.tuning": ("tune",),
     "deploy.up": ("up",),
     "deploy.verifying": ("verify",),
@@ -134,6 +136,7 @@ __all__ = [  # noqa: RUF022  # verbs, then objects, then errors, as a reader loo
     "profile_routes",
     "search",
     "serve",
+    "triton",
     "tune",
     "up",
     "verify",
