@@ -29,6 +29,7 @@ REFUSED: dict[int | str, dict[str, Any]] = {
         401: "No key, or a wrong one.",
         408: "The body did not arrive in time.",
         413: "The body is too large.",
+        415: "The body is not said to be JSON.",
         422: "The request cannot be done; the message says why.",
         429: "Too many requests wait; Retry-After says when to try again.",
         500: "A fault of the service.",
