@@ -218,6 +218,21 @@ class TestDetectedImages:
         assert images.placed(1) is None
 
 
+def test_a_picture_is_explained_with_its_boxes(looking: Matcher, tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    Image.fromarray(PIXELS[1]).save(file)
+    regions = looking.detector.regions(PIXELS[1:2])
+    expected = looking.explain("a dog on the grass", regions)
+    for form in (PIXELS[1], file, [file]):
+        found = looking.explain("a dog on the grass", form)
+        np.testing.assert_allclose(found.attention, expected.attention, atol=1e-5)
+        assert found.placed is not None
+        np.testing.assert_allclose(found.placed.boxes, regions.boxes[0], atol=1e-3)
+        assert found.placed.picture_size.tolist() == [80, 69]
+    with pytest.raises(InputError, match="image= has 2 images; give one"):
+        looking.explain("a dog", [file, file])
+
+
 def test_images_given_as_regions_with_boxes_are_as_before(looking: Matcher) -> None:
     found = looking.detector.regions(PIXELS[:2])
     encoded = looking.encode_images(Regions(found.features, found.boxes, found.picture_sizes))
