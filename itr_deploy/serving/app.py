@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from itr_deploy.serving import page
+from itr_deploy.serving.document import describe
 from itr_deploy.serving.failures import answer_failures
 from itr_deploy.serving.middleware import Around, Arriving, Bodies, Keys, SafeHeaders
 from itr_deploy.serving.routes import (
@@ -45,6 +46,7 @@ def application(service: Service) -> FastAPI:
     if settings.admin_keys:
         app.include_router(admin.router)
     answer_failures(app)
+    describe(app, settings)
     # The last is the outermost.
     app.add_middleware(Arriving, service=service)
     app.add_middleware(Bodies, most=settings.max_body, seconds=READ_TIMEOUT)
