@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from itr_deploy.deploy.reranker_exporting import export_reranker
     from itr_deploy.deploy.searching import search
     from itr_deploy.deploy.serving import serve
+    from itr_deploy.deploy.triton_writing import triton
     from itr_deploy.deploy.tuning import tune
+    from itr_deploy.deploy.up import up
     from itr_deploy.deploy.verifying import verify
     from itr_deploy.diagnosis.doctor import doctor
     from itr_deploy.errors import (
@@ -82,7 +84,9 @@ _MODULES = {
     "deploy.reranker_exporting": ("export_reranker",),
     "deploy.searching": ("search",),
     "deploy.serving": ("serve",),
+    "deploy.triton_writing": ("triton",),
     "deploy.tuning": ("tune",),
+    "deploy.up": ("up",),
     "deploy.verifying": ("verify",),
     "diagnosis.doctor": ("doctor",),
     "errors": (
@@ -132,7 +136,9 @@ __all__ = [  # noqa: RUF022  # verbs, then objects, then errors, as a reader loo
     "profile_routes",
     "search",
     "serve",
+    "triton",
     "tune",
+    "up",
     "verify",
     "BenchReport",
     "Client",

@@ -286,7 +286,7 @@ class Client:
 
 
 def _pause(response: httpx2.Response) -> float:
-    """Seconds until the next try: what the service says, and a little, so that not all come then."""
+    """Seconds until the next try: what the service says, and a little, lest all come at once."""
     told = response.headers.get("Retry-After", "")
     seconds = float(told) if told.isdigit() else 1.0
     return min(MOST_WAIT, seconds) + random.uniform(0, 0.25)  # noqa: S311

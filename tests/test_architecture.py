@@ -44,8 +44,13 @@ def test_onnxruntime_sessions_are_created_in_one_place() -> None:
 
 
 FLAG = re.compile(r"--[a-z]")
-COMMANDS = ("engines/fit.py", "engines/library.py", "runtime/backends/tensorrt/")
-"""They write whole commands, for a shell."""
+COMMANDS = (
+    "engines/fit.py",
+    "engines/library.py",
+    "model_repository/templates/client.py",
+    "runtime/backends/tensorrt/",
+)
+"""They write whole commands, for a shell, or are one."""
 
 
 def test_the_librarys_messages_name_a_functions_argument_and_the_option_beside_it() -> None:
@@ -179,7 +184,7 @@ VERBS = [
         "index_coarse",
         "inspect",
     ),
-    *("profile_routes", "search", "serve", "tune", "verify"),
+    *("profile_routes", "search", "serve", "triton", "tune", "up", "verify"),
 ]
 OBJECTS = [
     *(

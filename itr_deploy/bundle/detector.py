@@ -30,14 +30,19 @@ LEAST_SIDE = 3
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Four = tuple[Finite, Finite, Finite, Finite]
+Divisors = tuple[Positive, Positive, Positive, Positive]
+LARGEST_SIDE = 4096
+"""Pixels of a side of a resized picture: with more, the first maps alone would take gigabytes."""
+Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
 
 
 class Sides(Record):
     """What a picture is resized to, in pixels: its shorter side, and the most of its longer one."""
 
-    shortest: Size
-    longest: Size
+    shortest: Side
+    longest: Side
 
 
 class Proposals(Record):
@@ -56,7 +61,7 @@ class Proposals(Record):
     kept: Size
     overlap: Share
     min_side: Finite
-    delta_weights: Four = (1.0, 1.0, 1.0, 1.0)
+    delta_weights: Divisors = (1.0, 1.0, 1.0, 1.0)
 
 
 class Selection(Record):
@@ -76,7 +81,7 @@ class Selection(Record):
     max_boxes: Size
     overlaps: Annotated[tuple[Share, ...], Field(min_length=1)]
     confidence: Share | None
-    delta_weights: Four | None
+    delta_weights: Divisors | None
 
 
 class DetectorManifest(Record):

@@ -36,6 +36,8 @@ VERBS = {
     "index-coarse": Verb(SEARCH, "Build the coarse index of a large gallery."),
     "search": Verb(SEARCH, "Search a gallery."),
     "serve": Verb(SEARCH, "Search a gallery over HTTP, with a page to search it."),
+    "up": Verb(SEARCH, "Index what is new in a folder, and serve it."),
+    "triton": Verb(SEARCH, "Write a model repository for Triton Inference Server."),
     "evaluate": Verb(MEASURE, "Measure Recall@K on a split."),
     "tune": Verb(MEASURE, "Choose the shortlist's width by what it must keep."),
     "bench": Verb(MEASURE, "Measure how fast a bundle searches, and where the time goes."),

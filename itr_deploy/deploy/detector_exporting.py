@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from itr_deploy.bundle.detector import DetectorManifest
+from itr_deploy.bundle.detector import LARGEST_SIDE, DetectorManifest
 from itr_deploy.bundle.files import write_json
 from itr_deploy.bundle.manifest import Precision
 from itr_deploy.bundle.staging import check_output, staged_directory
@@ -19,8 +19,6 @@ from itr_deploy.models.registry import DEFAULT_OPSET, OPSETS
 from itr_deploy.runtime.detector.detector import BOXES, Boxes
 from itr_deploy.values import FLAG, FUNCTION, PATH, checked, choice, whole
 
-LARGEST_SIDE = 4096
-"""Pixels of a side of a resized picture."""
 MOST_PROPOSALS = 100_000
 
 

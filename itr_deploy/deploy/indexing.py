@@ -201,20 +201,25 @@ def index(
         given = split_items(matcher, Path(data), split, modality)
     names, columns = given.ids, given.columns
     if metadata is not None:
+        # They become the items' own columns, and so a part of what a run is gone on with by.
         columns |= metadata_columns(Path(metadata), names, taken=list(columns))
 
     def advance(done: int) -> None:
         progress(done, len(names))
 
     if existing is not None:
-        _tell_time(given.items, range(len(names)), tell)
+        tell_time(given.items, range(len(names)), tell)
         existing.add(names, given.items, columns, advance)
         given.check_any()
     else:
         made_with = {"modality": modality, "storage": storage, "device": device, "backend": backend}
         if finder is not None:
             about = finder.bundle.manifest
-            made_with |= {"detector": about.encoding_id, "proposals": str(finder.proposals)}
+            made_with |= {
+                "detector": about.encoding_id,
+                "detector_precision": about.precision,
+                "proposals": str(finder.proposals),
+            }
         resumption = _resumption(matcher, given, made_with)
         staged = staged_directory(
             output,
@@ -232,7 +237,7 @@ def index(
                 made = Gallery.create(root, matcher, modality, storage)
             add_in_parts(
                 *(made, names, given.items, columns, advance),
-                begin=lambda left: _tell_time(given.items, left, tell),
+                begin=lambda left: tell_time(given.items, left, tell),
                 committed=lambda: resumption.keep(root),
             )
             given.check_any()
@@ -293,7 +298,7 @@ def _check_extended(gallery: Gallery, modality: Modality, storage: StorageType |
         )
 
 
-def _tell_time(items: Any, left: Sequence[int], tell: Callable[[str], None]) -> None:
+def tell_time(items: Any, left: Sequence[int], tell: Callable[[str], None]) -> None:
     """Say how long a detector will take for the pictures that are left, by the first of them."""
     if not isinstance(items, DetectedImages):
         return
@@ -324,6 +329,7 @@ def _resumption(matcher: Matcher, given: ToIndex, made_with: dict[str, str | Non
     made_of = {
         "itr_deploy": version("itr-deploy"),
         "encoding": matcher.bundle.manifest.encoding_id,
+        "precision": matcher.bundle.manifest.precision,
         "items": given.state(),
         **made_with,
     }

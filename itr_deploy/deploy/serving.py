@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+from socket import socket
+from typing import TYPE_CHECKING
 
 from itr_deploy.bundle.store import read_bundle
-from itr_deploy.errors import SetupError, UsageError
+from itr_deploy.errors import GalleryError, SetupError, UsageError
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.retriever import DEFAULT_BUDGET, Retriever
 from itr_deploy.values import FUNCTION, PATH, TEXT, checked, each, real, whole
+
+if TYPE_CHECKING:
+    from itr_deploy.serving.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -122,16 +129,9 @@ def serve(
         SetupError: FastAPI or uvicorn is not installed, or the address is taken.
         UsageError: An argument has an invalid value.
     """
-    try:
-        from itr_deploy.serving import server
-        from itr_deploy.serving.service import Service
-        from itr_deploy.serving.settings import Settings, check_origins, read_keys
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("itr_deploy"):
-            raise
-        raise SetupError(
-            f"serve needs {error.name}, which is not installed; pip install 'itr-deploy[serve]'"
-        ) from error
+    check_can_serve()
+    from itr_deploy.serving.settings import Settings, check_origins, read_keys
+
     settings = Settings(
         max_batch=max_batch,
         max_wait=max_wait_ms / 1e3,
@@ -152,21 +152,75 @@ def serve(
     if picture_names is not None and pictures is None:
         raise UsageError("picture_names= (--picture-names) is for pictures= (--pictures); give it")
     _check(bundle, gallery, picture_names)
-
-    def load() -> Retriever:
-        return Retriever.load(
+    with listening_on(host, port) as listening:
+        return run(
+            settings,
+            listening,
             bundle,
-            gallery,
-            device=device,
-            threads=threads,
-            memory_budget=memory_budget,
-            backend=backend,
-            bank=bank,
-            detector=detector,
+            lambda: Retriever.load(
+                bundle,
+                gallery,
+                device=device,
+                threads=threads,
+                memory_budget=memory_budget,
+                backend=backend,
+                bank=bank,
+                detector=detector,
+            ),
+            ready,
         )
 
+
+def check_can_serve() -> None:
+    """Refuse where what a service is made of is not installed.
+
+    Raises:
+        SetupError: It is not.
+    """
+    for name in ("fastapi", "httptools", "prometheus_client", "uvicorn"):
+        if find_spec(name) is None:
+            raise SetupError(
+                f"a service needs {name}, which is not installed; pip install 'itr-deploy[serve]'"
+            )
+
+
+@contextmanager
+def listening_on(host: str, port: int) -> Iterator[socket]:
+    """A socket that listens, for `run`; taken before any work, and closed after it.
+
+    Raises:
+        SetupError: The address is taken, or not this machine's.
+        UsageError: The host is none.
+    """
+    from itr_deploy.serving.server import listening_socket
+
+    with listening_socket(host, port) as listening:
+        yield listening
+
+
+def run(
+    settings: Settings,
+    listening: socket,
+    bundle: str | Path,
+    load: Callable[[], Retriever],
+    ready: Callable[[str], object],
+) -> int:
+    """Serve until a signal comes.
+
+    Args:
+        settings: What the service is told.
+        listening: Where it listens.
+        bundle: The bundle, which names the service.
+        load: Makes the retriever.
+        ready: Called with the address once searches are answered.
+
+    Returns:
+        The exit code.
+    """
+    from itr_deploy.serving import server
+    from itr_deploy.serving.service import Service
+
     service = Service(settings, load, Path(os.path.abspath(bundle)).name)  # noqa: PTH100
-    listening = server.listening_socket(host, port)
     log.info("listening on %s, loading", server.address_of(listening))
     return server.run(service, listening, ready)
 
@@ -182,8 +236,6 @@ def _check(bundle: str | Path, gallery: str | Path, picture_names: str | None) -
     opened = Gallery.open(gallery)
     made_by, given = opened.description.encoding_id, read_bundle(bundle).manifest.encoding_id
     if made_by != given:
-        from itr_deploy.errors import GalleryError
-
         raise GalleryError(
             f"{opened.path}: made with another bundle (encoding {made_by[:12]}, {bundle} has "
             f"{given[:12]}); index it again with this one"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,19 +103,36 @@ def picture_items(matcher: Matcher, root: Path, modality: Modality, *, any_numbe
     """
     if modality != "image":
         raise UsageError("pictures= (--pictures) are images; leave modality= (--modality) out")
-    about, detector = matcher.bundle.manifest.images, matcher.detector
-    if not about.pictures and detector is None:
+    check_takes_pictures(matcher)
+    return of_pictures(matcher, picture_files(root), any_number=any_number)
+
+
+def check_takes_pictures(matcher: Matcher) -> None:
+    """Refuse a model of regions without a detector.
+
+    Raises:
+        UsageError: It is one.
+    """
+    if not matcher.bundle.manifest.images.pictures and matcher.detector is None:
         raise UsageError(
             f"{matcher.bundle.path}: its model takes features of regions, not pictures; give the "
             "region detector that it was trained with, detector= (--detector), or data= (--data) "
             "or features= (--features), or a bundle of a model that starts from pixels"
         )
-    files = picture_files(root)
+
+
+def of_pictures(matcher: Matcher, files: Mapping[str, Path], *, any_number: bool) -> ToIndex:
+    """Pictures by their ids, for a model that takes pictures or has a detector."""
     ids, paths = list(files), list(files.values())
-    if detector is None:
+    if matcher.detector is None:
         return ToIndex(ids, CheckedPictures(paths, names=ids, skip_broken=True), paths)
     found = DetectedImages(
-        detector, about, paths, names=ids, skip_broken=True, any_number=any_number
+        matcher.detector,
+        matcher.bundle.manifest.images,
+        paths,
+        names=ids,
+        skip_broken=True,
+        any_number=any_number,
     )
     return ToIndex(ids, found, paths)
 

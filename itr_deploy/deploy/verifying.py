@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from itr_deploy.bundle.detector_consistency import check_detector
 from itr_deploy.bundle.files import sha256_of, write_json
 from itr_deploy.bundle.manifest import Manifest
 from itr_deploy.bundle.store import (
@@ -20,7 +21,7 @@ from itr_deploy.bundle.store import (
     read_any_bundle,
 )
 from itr_deploy.deploy.export_half import export_half
-from itr_deploy.errors import InputError, OutputError, UsageError
+from itr_deploy.errors import BundleError, InputError, OutputError, UsageError
 from itr_deploy.evaluation.data.split import read_split
 from itr_deploy.values import FUNCTION, PATH, TEXT, checked, real, whole
 
@@ -172,9 +173,15 @@ def _verify_detector(bundle: DetectorBundle, checkpoint: Path, progress: Progres
     from itr_deploy.parity.scene import made_scene
     from itr_deploy.parity.trained import check_origin
 
+    check_detector(bundle)
     progress(f"reading {checkpoint.name}")
     network, manifest = read_network(checkpoint), bundle.manifest
     check_origin(manifest.provenance, bundle.path, checkpoint)
+    if network.config.dialect != manifest.dialect:
+        raise BundleError(
+            f"{bundle.path}: is of {manifest.dialect}, and {checkpoint.name} of "
+            f"{network.config.dialect}; export the bundle again"
+        )
     settings = Settings(manifest.sides, manifest.proposals, manifest.selection)
     return compare_detector(PlainDetector(network, settings), bundle, made_scene(), progress)
 

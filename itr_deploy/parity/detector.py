@@ -26,6 +26,8 @@ from itr_deploy.runtime.backends import Backend
 from itr_deploy.runtime.detector.detection import Detection
 from itr_deploy.runtime.detector.detector import Detector
 from itr_deploy.runtime.detector.geometry import overlaps
+from itr_deploy.runtime.detector.networks import Networks
+from itr_deploy.runtime.detector.selection import Judged
 from itr_deploy.runtime.encoding.checks import NotFiniteError
 
 Progress = Callable[[str], None]
@@ -119,23 +121,23 @@ class _Compared:
             reference = getattr(expected, name).numpy()
             yield compare(name, [(size, got[name], reference)], allowed)
 
-    def _regions(self, got: Arrays, expected: Heads) -> Iterator[Comparison]:
+    def _regions(self, got: Judged, expected: Heads) -> Iterator[Comparison]:
         """The regions' graph's outputs for the plain program's own map and proposals.
 
         In half precision a region may take another class's vector, from which its attributes jump.
         """
-        references = {
-            "features": expected.features,
-            "class_probabilities": expected.classes,
-            "attribute_probabilities": expected.attributes,
-            "deltas": expected.deltas,
+        pairs = {
+            "features": (got.features, expected.features),
+            "class_probabilities": (got.classes, expected.classes),
+            "attribute_probabilities": (got.attributes, expected.attributes),
+            "deltas of regions": (got.deltas, expected.deltas),
         }
-        for name, reference in references.items():
+        for name, (found, reference) in pairs.items():
             if reference is not None:
-                pair = (f"{len(reference)} regions", got[name], reference.numpy())
+                assert found is not None, "checked as the bundle is opened"
+                pair = (f"{len(reference)} regions", found, reference.numpy())
                 jumps = name == "attribute_probabilities" and self._precision != "float32"
-                title = "deltas of regions" if name == "deltas" else name
-                yield compare(title, [pair], None if jumps else DEFAULTS[self._precision])
+                yield compare(name, [pair], None if jumps else DEFAULTS[self._precision])
 
     def _batched(self, image: NDArray[np.float32], alone: Arrays) -> Iterator[Comparison]:
         """A picture in a batch with its mirror image, and alone."""
@@ -146,21 +148,19 @@ class _Compared:
         yield compare("a picture in a batch", pairs, self._invariance)
 
     def _singly(
-        self, dense: Dense, boxes: NDArray[np.float32], whole: Arrays
+        self, dense: Dense, boxes: NDArray[np.float32], whole: Judged
     ) -> Iterator[Comparison]:
         """Regions in chunks, and one by one."""
         pairs = []
         for place in range(min(ALONE, len(boxes))):
             one = self._judged(dense.res4.numpy(), boxes[place : place + 1])
-            pairs.append((f"region {place}", one["features"], whole["features"][place, None]))
+            pairs.append((f"region {place}", one.features, whole.features[place, None]))
         yield compare("a region alone", pairs, self._invariance)
 
     def _found(self, got: Detection, expected: PlainRegions) -> Iterator[Comparison]:
         """Regions of the whole picture: those found again, and how their features turned."""
         boxes = expected.boxes.numpy()
-        shared = overlaps(boxes[:, None], got.boxes[None], 0)
-        theirs = shared.argmax(axis=1)
-        again = shared.max(axis=1) > SAME
+        theirs, again = found_again(boxes, got.boxes)
         lost = float(1 - again.mean())
         ours = expected.features.numpy()[again]
         found = got.features[theirs[again]]
@@ -175,15 +175,27 @@ class _Compared:
         ):
             yield Comparison(name, samples, value, value, value, allowed, bool(np.isfinite(value)))
 
-    def _judged(self, res4: NDArray[np.float32], boxes: NDArray[np.float32]) -> Arrays:
-        """The regions' graph in chunks, as a bundle is run."""
-        chunk = self.bundle.manifest.chunk
-        parts = [
-            self.backend.run("regions", {"res4": res4, "boxes": boxes[start : start + chunk]})
-            for start in range(0, len(boxes), chunk)
-        ]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    def _judged(self, res4: NDArray[np.float32], boxes: NDArray[np.float32]) -> Judged:
+        """The regions' graph in chunks, as in production."""
+        return Networks(self.backend, self.bundle.manifest).judged(res4, boxes)
 
     @property
     def _invariance(self) -> float:
         return DEFAULTS[self._precision] * INVARIANCE_SHARE
+
+
+def found_again(
+    ours: NDArray[np.float32], theirs: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Which boxes are among others.
+
+    Args:
+        ours: ``[n, 4]``.
+        theirs: ``[m, 4]``, at least one.
+
+    Returns:
+        The nearest of ``theirs`` to each box, ``int64 [n]``, and whether it is the same.
+    """
+    # Sides count one more, as in Caffe: a flat box at the picture's edge is the same as itself.
+    shared = overlaps(ours[:, None], theirs[None], 1)
+    return shared.argmax(axis=1), shared.max(axis=1) > SAME

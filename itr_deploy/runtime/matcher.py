@@ -226,7 +226,8 @@ class Matcher(OneProcess):
         Args:
             text: The text.
             image: One image: regions ``[R, Di]``, or `Regions` of one, with boxes if these are
-                to be in the result; or what `encode_images` returned for one.
+                to be in the result; with a detector, a picture; or what `encode_images` returned
+                for one.
             step: The step or layer to show; by default the last one that enters the score.
             attends: ``"text"`` for words that attend to regions, ``"image"`` for regions that
                 attend to words. By default the former, where the model does both.
@@ -252,7 +253,7 @@ class Matcher(OneProcess):
         """
         given = image
         if not isinstance(image, Encoded):
-            given, _ = several_images(image, self.bundle.manifest.images)
+            given, _ = several_images(image, self.bundle.manifest.images, self.detector)
         images = source(self, given, "image")
         if images.count != 1:
             raise InputError(f"image= has {images.count} images; give one, such as regions [R, Di]")

@@ -22,6 +22,9 @@ SHARED_BYTES = 32 << 20
 """From this size on, the embeddings are read by all threads: one alone cannot read as fast as the
 memory gives. Numbers of items below are done before a thread begins."""
 
+COPIED = 4
+"""Up to one in this many of the embeddings is copied to be multiplied alone."""
+
 PART = "product of the embeddings"
 
 
@@ -40,7 +43,14 @@ class ProductScorer:
         observe: Observer | None = None,
     ) -> NDArray[np.float32]:
         """Score every query with every item, or with those at ``rows``; see `Scorer`."""
-        scores = self._product(queries.embedding, _chosen(gallery.embedding, rows))
+        embedding, whole = gallery.embedding, False
+        if rows is not None and len(rows) < len(embedding):
+            # To leave out a few of the products costs less than to copy most of the vectors.
+            whole = len(rows) > len(embedding) // COPIED
+            embedding = embedding if whole else embedding[rows]
+        scores = self._product(queries.embedding, embedding)
+        if whole:
+            scores = scores[:, rows]
         check_scores(scores, PART)
         if observe is not None:
             observe({"scores": scores})
@@ -105,13 +115,6 @@ def _of_one(query: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np
     products = np.matmul(rows.reshape(-1, 1, width), query[0][:, None])
     best: NDArray[np.float32] = products.reshape(1, len(rows), views).max(axis=2)
     return best
-
-
-def _chosen(embedding: NDArray[np.float32], rows: NDArray[np.int64] | None) -> NDArray[np.float32]:
-    """The embeddings at ``rows``, not copied where these are all of them."""
-    if rows is None or (len(rows) == len(embedding) and (np.diff(rows) == 1).all()):
-        return embedding
-    return embedding[rows]
 
 
 def _slices(count: int, step: int) -> Iterator[slice]:

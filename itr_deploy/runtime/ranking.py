@@ -15,7 +15,10 @@ TieOrder: TypeAlias = "NDArray[np.int64] | NDArray[np.str_]"
 
 
 def best(
-    scores: NDArray[np.float32], k: int, tie_order: TieOrder
+    scores: NDArray[np.float32],
+    k: int,
+    tie_order: TieOrder,
+    rows: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The ``k`` highest scores, best first; equal scores by ``tie_order``, lowest first.
 
@@ -23,6 +26,8 @@ def best(
         scores: ``[N]``.
         k: How many; all if it is larger than N.
         tie_order: ``[N]``, distinct.
+        rows: ``int64 [N]``, the places of the scored in ``tie_order`` if that is of more than
+            these.
 
     Returns:
         Places ``int64 [min(k, N)]`` and their scores; equal scores are set to the highest of them.
@@ -34,7 +39,8 @@ def best(
         places = np.flatnonzero(scores >= least - ROUNDING * (1 + abs(least)))
     places = places[np.argsort(-scores[places], kind="stable")]
     settled = _settle(scores[places])
-    order = np.lexsort((tie_order[places], -settled))[:k]
+    ties = tie_order[places if rows is None else rows[places]]
+    order = np.lexsort((ties, -settled))[:k]
     return places[order], settled[order]
 
 
@@ -47,13 +53,16 @@ def best_rows(
         scores: ``[Q, N]``.
         rows: The rows that were scored, ``[Q, N]``.
         k: How many, no more than N.
-        tie_order: ``[Q, N]``, distinct within a query.
+        tie_order: ``[Q, N]``, distinct within a query; or of all rows, by row.
 
     Returns:
         ``int64 [Q, k]``, chosen from ``rows``.
     """
-    found = zip(scores, rows, tie_order, strict=True)
-    return np.stack([own[best(row, k, ties)[0]] for row, own, ties in found])
+    if tie_order.ndim == 1:
+        found = [best(row, k, tie_order, own)[0] for row, own in zip(scores, rows, strict=True)]
+    else:
+        found = [best(row, k, ties)[0] for row, ties in zip(scores, tie_order, strict=True)]
+    return np.take_along_axis(rows, np.stack(found), axis=1)
 
 
 def _settle(falling: NDArray[np.float32]) -> NDArray[np.float32]:

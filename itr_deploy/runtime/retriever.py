@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from enum import Enum
 from pathlib import Path
 from typing import Final, overload
@@ -19,13 +20,15 @@ from itr_deploy.runtime.encoding.images import Unencoded, several_images
 from itr_deploy.runtime.explanation import Explanation
 from itr_deploy.runtime.forks import OneProcess
 from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.runtime.gallery.held import Pause, at_once, gently
 from itr_deploy.runtime.gallery.read import read_named
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.matcher import DETECTOR, Matcher
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists, QueryNeighbours
 from itr_deploy.runtime.rerank.reranking import Reranking, check_bank, no_bank
+from itr_deploy.runtime.search.background import Background
 from itr_deploy.runtime.search.cached import SearcherCache
-from itr_deploy.runtime.search.searcher import Searched
+from itr_deploy.runtime.search.searcher import Searched, Searcher
 from itr_deploy.runtime.timing import stage
 from itr_deploy.values import FLAG, PATH, TEXT, checked, choice, or_none, satisfying, whole
 
@@ -85,6 +88,10 @@ class Retriever(OneProcess):
         self._searchers = SearcherCache(gallery, matcher, memory_budget, resident)
         self._reranking = reranking
         self._refresh_error: Exception | None = None
+        self._background = Background(self._refresh_quietly)
+        self._swapping = threading.Lock()
+        if reranking is not None:
+            self._keep_neighbourhoods(reranking)
 
     def __repr__(self) -> str:
         """Matcher and gallery."""
@@ -284,14 +291,15 @@ class Retriever(OneProcess):
             queries, single = self._encode(query, image)
         found: list[Hits] = []
         if len(queries):
-            searcher = self._searchers.searcher()
+            reranking = self._reranking if rerank else None
+            searcher, bank = self._current(reranking)
             log.debug(
                 "%d %s queries: k %d, prefilter %s, candidates %s, re-ranked: %s",
                 *(len(queries), modality, k, wide, narrow, rerank),
             )
-            if rerank and self._reranking is not None:
-                found = self._reranking.search(
-                    searcher, queries, k, narrow, where, query_neighbours, wide
+            if reranking is not None:
+                found = reranking.search(
+                    searcher, queries, k, narrow, where, query_neighbours, wide, bank=bank
                 )
             else:
                 found = searcher.search(queries, k, narrow, where, wide)
@@ -369,26 +377,62 @@ class Retriever(OneProcess):
                 is in its place. Searches still find what they found.
         """
         if wait:
-            return self._refresh()
-        threading.Thread(target=self._refresh_quietly, daemon=True).start()
+            return self._refresh(at_once)
+        self._background.run()
         return False
 
-    def _refresh(self) -> bool:
-        galleries = [self.gallery]
-        if self._reranking is not None:
-            galleries.append(self._reranking.bank.gallery)
-        before = [gallery.identity for gallery in galleries]
-        for gallery in galleries:
-            gallery.refresh(self.matcher)
-        return [gallery.identity for gallery in galleries] != before
+    def _refresh(self, pause: Pause) -> bool:
+        """Load what changed, beside the searches, and let them go over to it."""
+        gallery, reranking = self._searchers, self._reranking
+        bank = None if reranking is None else reranking.bank
+        with gallery.loading, nullcontext() if bank is None else bank.loading:
+            later = gallery.prepare(pause)
+            later_bank = None if bank is None else bank.prepare(pause)
+            if reranking is not None and (later is not None or later_bank is not None):
+                self._prepare_neighbourhood(
+                    reranking,
+                    gallery.newest if later is None else later.searcher,
+                    reranking.bank.newest if later_bank is None else later_bank.searcher,
+                )
+            with self._swapping:
+                if later is not None:
+                    gallery.swap(later)
+                if bank is not None and later_bank is not None:
+                    bank.swap(later_bank)
+        return later is not None or later_bank is not None
+
+    def _prepare_neighbourhood(
+        self, reranking: Reranking, gallery: Searcher | None, bank: Searcher | None
+    ) -> None:
+        """What re-ranking needs of two versions, made before any search waits for it."""
+        if gallery is not None and bank is not None:
+            reranking.neighbourhood(gallery, bank)
+
+    def _keep_neighbourhoods(self, reranking: Reranking) -> None:
+        """Have re-ranking follow the versions of the gallery and of the bank."""
+        gallery, bank, prepare = self._searchers, reranking.bank, self._prepare_neighbourhood
+        gallery.before_swap = lambda later: prepare(reranking, later, bank.newest)
+        bank.before_swap = lambda later: prepare(reranking, gallery.newest, later)
+        gallery.after_swap = bank.after_swap = reranking.forget
 
     def _refresh_quietly(self) -> None:
-        self._refresh_error = None
         try:
-            self._refresh()
+            self._refresh(gently)
+            self._refresh_error = None
         except Exception as error:
             self._refresh_error = error
             log.warning("searches still find what they found: %s", error)
+
+    def _current(self, reranking: Reranking | None) -> tuple[Searcher, Searcher | None]:
+        """What searches the gallery, and the bank if it is needed, of versions that go together."""
+        with nullcontext() if reranking is None else self._swapping:
+            gallery = self._searchers.current
+            bank = None if reranking is None else reranking.bank.current
+        if gallery is None:
+            gallery = self._searchers.searcher()
+        if reranking is not None and bank is None:
+            bank = reranking.bank.searcher()
+        return gallery, bank
 
     def warm_up(self) -> None:
         """Load the gallery, and the bank, now rather than at the first search."""

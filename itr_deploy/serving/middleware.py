@@ -103,7 +103,7 @@ class Keys:
 
     def _may(self, scope: Scope) -> bool:
         path = scope["path"]
-        if path.startswith("/admin/"):
+        if path.startswith("/admin/") and self._admin:
             return _has(scope, self._admin)
         if not self._keys or scope["method"] == "OPTIONS":
             return True

@@ -131,5 +131,4 @@ def run(
         server.run(sockets=[listening])
     finally:
         service.close()
-        listening.close()
     return server.exit_code

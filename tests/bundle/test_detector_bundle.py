@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from itr_deploy.bundle.detector import Proposals
 from itr_deploy.bundle.detector_consistency import check_detector
 from itr_deploy.bundle.store import (
     MANIFEST,
@@ -123,6 +124,15 @@ def test_a_manifest_that_contradicts_itself_is_refused(copy: Path) -> None:
         ({"dialect": "yolo"}, "dialect"),
         ({"anchors": ()}, "anchors"),
         ({"chunk": 0}, "chunk"),
+        ({"sides": {"shortest": 600, "longest": 5000}}, "sides.longest"),
+        (
+            {
+                "proposals": Proposals(considered=9, kept=9, overlap=0.7, min_side=0).model_copy(
+                    update={"delta_weights": (1.0, 1.0, 0.0, 1.0)}
+                )
+            },
+            "proposals.delta_weights.2",
+        ),
         ({"attributes": -1}, "attributes"),
     ],
 )

@@ -218,6 +218,14 @@ def test_what_was_made_of_something_else_or_is_damaged_is_made_anew(
     assert (made.items, told[0]) == (COUNT, TOGETHER)
 
 
+def test_other_columns_are_made_anew(again: dict[str, Any], tmp_path: Path) -> None:
+    columns = tmp_path / "other.csv"
+    lines = Path(again["metadata"]).read_text().replace(",1\n", ",100\n")
+    columns.write_text(lines)
+    made, told = resumed({**again, "metadata": str(columns)})
+    assert (made.items, told[0]) == (COUNT, TOGETHER)
+
+
 def test_another_call_with_the_same_output_removes_what_was_left(again: dict[str, Any]) -> None:
     made, told = resumed({**again, "storage": "float32"})
     assert (made.items, told[0]) == (COUNT, TOGETHER)

@@ -154,7 +154,12 @@ def test_a_duration_is_told_in_two_units(seconds: float, words: str) -> None:
 
 
 def test_a_killed_run_is_gone_on_with(
-    bundle: Path, fitting: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: Path,
+    bundles: Bundles,
+    fitting: Path,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("itr_deploy.runtime.gallery.parts.SECONDS", 0.0)
     output = tmp_path / "gallery"
@@ -167,7 +172,17 @@ def test_a_killed_run_is_gone_on_with(
     with pytest.raises(KeyboardInterrupt):
         library.index(bundle, **words, progress=interrupt)
     assert not output.exists()
+    (left,) = (path for path in tmp_path.iterdir() if path.name.startswith(".gallery"))
+    kept = shutil.copytree(left, tmp_path / "kept")
+    # What another precision has found is another's.
+    rounded = tiny_detector_of(bundles, feature_dim=32, precision="float16")
     told: list[str] = []
+    library.index(bundle, **{**words, "detector": rounded}, tell=told.append)
+    assert told[0].startswith("regions of 3 pictures: ")
+    assert "stored" not in told[0]
+    shutil.rmtree(output)
+    kept.rename(left)
+    told.clear()
     done = library.index(bundle, **words, tell=told.append)
     assert (done.added, done.items) == (3, 3)
     assert told[0].startswith("regions of 3 pictures: 1 are stored; ")

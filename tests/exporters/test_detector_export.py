@@ -16,7 +16,14 @@ import itr_deploy
 from itr_deploy import Detector
 from itr_deploy.bundle.files import sha256_of
 from itr_deploy.bundle.store import PARITY, read_detector_bundle, write_manifest
-from itr_deploy.errors import CheckpointError, InputError, OutputError, ParityError, UsageError
+from itr_deploy.errors import (
+    BundleError,
+    CheckpointError,
+    InputError,
+    OutputError,
+    ParityError,
+    UsageError,
+)
 from itr_deploy.exporters.detector import DetectorSource
 from itr_deploy.runtime.backends import OnnxRuntimeBackend
 from tests.support.exports import Bundles
@@ -179,6 +186,24 @@ def test_bad_input_ends_in_one_line_before_any_graph(
         itr_deploy.export_regions(**given)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "detector").exists()
+
+
+def test_a_manifest_that_is_not_the_networks_is_not_compared(
+    bundles: Bundles, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(bundles.path(BUA_CAFFE), tmp_path / "detector"))
+    manifest = read_detector_bundle(copy).manifest
+    write_manifest(copy, manifest.model_copy(update={"classes": manifest.classes + 1}))
+    with pytest.raises(BundleError, match="has an output 'class_probabilities'"):
+        itr_deploy.verify(copy, checkpoint=BUA_CAFFE.checkpoint)
+    # As if the other dialect's bundle had been made of this checkpoint.
+    other = Path(shutil.copytree(bundles.path(FRCNN_VG), tmp_path / "other"))
+    changed = read_detector_bundle(other).manifest.model_copy(
+        update={"provenance": manifest.provenance}
+    )
+    write_manifest(other, changed)
+    with pytest.raises(BundleError, match=r"is of frcnn-vg, and .*\.pth of bua-caffe; export"):
+        itr_deploy.verify(other, checkpoint=BUA_CAFFE.checkpoint)
 
 
 def test_a_bundle_is_verified_again(bundles: Bundles, tmp_path: Path) -> None:

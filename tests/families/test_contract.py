@@ -30,7 +30,7 @@ from itr_deploy.models import registry
 from itr_deploy.models.contract import DeployedMatcher
 from itr_deploy.parity.gate import PRODUCTS
 from itr_deploy.parity.trained import read_trained, trained_ids
-from itr_deploy.runtime.gallery.read import read_all
+from itr_deploy.runtime.gallery.held import read_all
 from tests.families.cases import CASES, FamilyCase, tier
 from tests.families.toys import VECTORS, registered
 from tests.support.exports import Bundles

@@ -163,7 +163,7 @@ def test_writing_to_a_gallery_is_refused_or_done_whole(
 VERBS = (
     *("bench", "build_engine", "cascade", "check", "convert", "doctor", "ensemble", "evaluate"),
     *("export", "export_reranker", "index", "index_bank", "index_coarse", "inspect"),
-    *("profile_routes", "search", "tune", "verify"),
+    *("profile_routes", "search", "triton", "tune", "verify"),
 )
 
 

@@ -48,7 +48,7 @@ def test_loading_a_gallery_tells_its_size_and_where_it_is(
     with caplog.at_level(logging.INFO, "itr_deploy"):
         retriever.search("a dog")
         retriever.search("a cat")
-    (told,) = said(caplog, "search.cached")
+    (told,) = said(caplog, "search.loading")
     assert told.startswith(f"{gallery.path}: 20 items, version {gallery.version}, {where}: ")
     assert f": {stored_bytes(gallery) / 1e6:.0f} MB of tensors" in told
 

@@ -39,6 +39,8 @@ NOT_IN_A_BUNDLE = (
     "evaluation/scores/",
     "evaluation/tuning/",
     "explaining/",
+    "serving/",
+    "model_repository/",
 )
 """Parts of the package that no file of a bundle depends on. `runtime` is not among them: the gate
 runs it, and what the gate finds is in the parity report and decides which graphs are kept. Any part
@@ -58,6 +60,8 @@ TOOLS = (
 )
 STATE = "ITR_DEPLOY_TEST_STATE"
 """The state of the code whose bundles are taken where nothing can be exported: test-lowest."""
+ENVIRONMENTS = "environments"
+"""Directory of the cache with virtual environments, which are no state of the code."""
 KEPT = 4
 """How many states of the code keep their bundles: the most recently used ones."""
 
@@ -201,7 +205,8 @@ def forget_old_code(root: Path, current: Path) -> None:
     """Remove the bundles of all states of the code except the `KEPT` most recently used."""
     with FileLock(root / "prune.lock"):
         current.touch()
-        states = sorted((p for p in root.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime)
+        found = (p for p in root.iterdir() if p.is_dir() and p.name != ENVIRONMENTS)
+        states = sorted(found, key=lambda p: p.stat().st_mtime)
         for state in states[:-KEPT]:
             shutil.rmtree(state)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from itr_deploy.errors import InputError
@@ -58,6 +59,7 @@ class Pictures:
         for candidate in (name, *(name + ending for ending in TYPES)):
             path = self._root / candidate
             known = path.suffix.lower() in TYPES
-            if known and path.is_file() and path.resolve().is_relative_to(self._root.resolve()):
-                return path
+            with suppress(OSError):  # longer than a file's name may be
+                if known and path.is_file() and path.resolve().is_relative_to(self._root.resolve()):
+                    return path
         return None

@@ -6,6 +6,7 @@ import logging
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from time import monotonic
 from typing import Any
 
@@ -16,6 +17,7 @@ from itr_deploy.bundle.manifest import ImageItems
 from itr_deploy.errors import InputError
 from itr_deploy.runtime.detector.detection import Detection
 from itr_deploy.runtime.detector.detector import TAKER, Detector
+from itr_deploy.runtime.detector.networks import Networks
 from itr_deploy.runtime.encoding.checks import finite_batch
 from itr_deploy.runtime.encoding.pictures import Limits, listed_pictures, picture_name
 from itr_deploy.runtime.encoding.places import Placed, checked_places
@@ -23,7 +25,7 @@ from itr_deploy.runtime.encoding.places import Placed, checked_places
 log = logging.getLogger(__name__)
 
 WARM = 5.0
-"""Seconds of a first picture that show what the next ones take; less is mostly loading."""
+"""Seconds of the first pictures that show what the next ones take; less is mostly loading."""
 
 
 class DetectedImages:
@@ -82,7 +84,7 @@ class DetectedImages:
         self._stream: Iterator[Detection | InputError] = iter(())
         self._coming: deque[int] = deque()
         self._measured: dict[int, Detection | InputError] = {}
-        self._places: dict[int, tuple[NDArray[np.float32], tuple[int, int]]] = {}
+        self._places: dict[int, Placed] = {}
 
     def __len__(self) -> int:
         return len(self._pictures)
@@ -98,11 +100,16 @@ class DetectedImages:
             None where none of those that will be read can be used.
         """
         taken, whole, begun = None, 0, monotonic()
-        for number in self._expected:
+        coming = iter(self._expected)
+        # Those that are looked at together are found all at once, when the first is asked for.
+        window = Networks(self._detector.backend, self._detector.bundle.manifest).window
+        while part := list(islice(coming, window)):
             start = monotonic()
-            found = self._measured[number] = self._next(number)
-            if isinstance(found, Detection):
-                taken, whole = monotonic() - start, whole + 1
+            found = {number: self._next(number) for number in part}
+            self._measured |= found
+            usable = sum(isinstance(one, Detection) for one in found.values())
+            if usable:
+                taken, whole = (monotonic() - start) / usable, whole + 1
                 if whole == 2 or monotonic() - begun > WARM:
                     break
         return taken
@@ -122,6 +129,7 @@ class DetectedImages:
         Raises:
             InputError: A picture cannot be decoded, or has too few regions.
         """
+        self._places.clear()  # a gallery without boxes asks for none
         alike: dict[int, list[tuple[int, Detection]]] = {}
         for number in range(len(self))[part]:
             found = self._usable(number)
@@ -137,14 +145,9 @@ class DetectedImages:
     def placed(self, number: int) -> Placed | None:
         """Where the regions of an image are, once `batches` has read it; told once.
 
-        Raises:
-            InputError: A box has no width or height.
+        As they were found: ``frcnn-vg`` moves boxes to the picture's edge, where some are flat.
         """
-        if number not in self._places:
-            return None
-        boxes, size = self._places.pop(number)
-        found, sizes = checked_places(boxes[None], np.array([size]), np.array([number]))
-        return Placed(found[0], sizes[0])
+        return self._places.pop(number, None)
 
     def _batch(
         self, own: Sequence[tuple[int, Detection]]
@@ -172,7 +175,7 @@ class DetectedImages:
             found = self._checked(number, found)
         if isinstance(found, Detection):
             self.counts[number] = len(found)
-            self._places[number] = found.boxes, found.picture_size
+            self._places[number] = Placed(found.boxes, np.array(found.picture_size, np.float32))
             return found
         if not self._skips:
             self._stop()

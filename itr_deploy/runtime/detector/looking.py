@@ -44,11 +44,8 @@ class Looking:
         Args:
             pictures: Pictures, or why there is none; a few are taken at a time.
         """
-        together = self.networks.together
-        # Pictures of one shape need not be neighbours.
-        window = 1 if together == 1 else 2 * together
-        while taken := list(islice(pictures, window)):
-            yield from self._of_some(taken, together)
+        while taken := list(islice(pictures, self.networks.window)):
+            yield from self._of_some(taken, self.networks.together)
 
     def _of_some(
         self, taken: Sequence[Prepared | InputError], together: int

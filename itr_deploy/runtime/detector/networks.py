@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.detector import DetectorManifest
+from itr_deploy.errors import BundleError
 from itr_deploy.runtime.backends import Backend
 from itr_deploy.runtime.detector.geometry import Boxes
 from itr_deploy.runtime.detector.proposals import Candidates
@@ -37,6 +38,7 @@ class Networks:
     def __init__(self, backend: Backend, manifest: DetectorManifest) -> None:
         """Take the graphs; none is loaded yet."""
         self._backend, self._chunk = backend, manifest.chunk
+        self._anchors = len(manifest.anchors)
 
     @property
     def together(self) -> int:
@@ -45,11 +47,28 @@ class Networks:
             return 1
         return min(self._backend.max_size("detector", "batch") or PICTURES, PICTURES)
 
+    @property
+    def window(self) -> int:
+        """How many pictures are taken at a time: those of one shape need not be neighbours."""
+        return 1 if self.together == 1 else 2 * self.together
+
     def seen(self, images: Sequence[NDArray[np.float32]]) -> Iterator[Seen]:
-        """Run the first graph on pictures ``float32 [3, H, W]`` of one shape."""
+        """Run the first graph on pictures ``float32 [3, H, W]`` of one shape.
+
+        Raises:
+            BundleError: The graph is of other anchors than the manifest.
+        """
         found = self._backend.run("detector", {"image": np.stack(images)})
         maps = found["res4"]
         grid = maps.shape[2], maps.shape[3]
+        wanted = grid[0] * grid[1] * self._anchors
+        for name in ("scores", "deltas"):
+            if found[name].shape[1] != wanted:
+                raise BundleError(
+                    f"the detector's graph gives {name} of {found[name].shape[1]} anchors on a map "
+                    f"of {grid[0]} x {grid[1]} cells, of which the manifest has {self._anchors} "
+                    "each; export the bundle again"
+                )
         for place in range(len(images)):
             candidates = Candidates(found["scores"][place], found["deltas"][place], grid)
             yield Seen(np.ascontiguousarray(maps[place : place + 1]), candidates)

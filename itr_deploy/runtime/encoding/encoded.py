@@ -142,5 +142,11 @@ def length_groups(lengths: Rows, padded: int | None = None) -> list[Rows]:
     """
     if padded is not None:
         return [np.arange(len(lengths))] if len(lengths) else []
-    keys = np.ceil(np.log(np.maximum(lengths, 1)) / np.log(8 / 7) - 1e-9).astype(np.int64)
+    keys = length_keys(lengths)
     return [np.flatnonzero(keys == key) for key in np.unique(keys)]
+
+
+def length_keys(lengths: Rows) -> Rows:
+    """The number of every text's group, ``int64 [C]``, by its length."""
+    keys: Rows = np.ceil(np.log(np.maximum(lengths, 1)) / np.log(8 / 7) - 1e-9).astype(np.int64)
+    return keys

@@ -117,15 +117,35 @@ def check_sizes(path: str, root: Path) -> None:
         _compare(path, root, [manifest.relative_to(root).as_posix()], known)
 
 
-def check_contents(path: str, root: Path, version: int) -> None:
+def check_contents(
+    path: str,
+    root: Path,
+    version: int,
+    before: frozenset[str] = frozenset(),
+    *,
+    alone: bool = False,
+) -> frozenset[str]:
     """Compare all that a search of a version reads with its checksums, where it has any.
+
+    Args:
+        path: The gallery, for messages.
+        root: The table's directory.
+        version: The version.
+        before: Names of files that were compared before and are not again.
+        alone: Whether to read one file at a time.
+
+    Returns:
+        The names of all files that were compared, now or before.
 
     Raises:
         GalleryError: A file is not as it was written.
     """
     known = _read(path, root)
-    if known is not None:
-        _compare(path, root, _named(root, version, known), known)
+    if known is None:
+        return before
+    named = _named(root, version, known.files.keys() - before)
+    _compare(path, root, named, known, 1 if alone else _AT_ONCE)
+    return before.union(named)
 
 
 def verify(path: str, root: Path, version: int) -> Verified:
@@ -141,7 +161,8 @@ def verify(path: str, root: Path, version: int) -> Verified:
             "again with force=True (--force), or add to it, which records them for its files as "
             "they are then"
         )
-    named = _named(root, version, known)
+    found = {file.as_posix() for file in stored_files(root)} | known.files.keys()
+    named = _named(root, version, found)
     _compare(path, root, named, known)
     without = [name for name in named if name not in known.files]
     if without:
@@ -153,26 +174,27 @@ def verify(path: str, root: Path, version: int) -> Verified:
     return Verified(len(named), sum(known.files[name].bytes for name in named))
 
 
-def _named(root: Path, version: int, known: Checksums) -> list[str]:
-    """The files that a version names, on disk or recorded, and its manifest."""
+def _named(root: Path, version: int, among: Iterable[str]) -> list[str]:
+    """A version's manifest, and those of some files that it names."""
     manifest = manifest_path(root, version)
     if manifest is None:
         return []
     content = manifest.read_bytes()
-    found = {file.as_posix() for file in stored_files(root)} | known.files.keys()
     read = [
         name
-        for name in sorted(found)
+        for name in sorted(among)
         if not name.startswith(VERSIONS) and names(content, Path(name))
     ]
     return [manifest.relative_to(root).as_posix(), *read]
 
 
-def _compare(path: str, root: Path, chosen: Iterable[str], known: Checksums) -> None:
+def _compare(
+    path: str, root: Path, chosen: Iterable[str], known: Checksums, at_once: int = _AT_ONCE
+) -> None:
     listed = [name for name in chosen if name in known.files]
     wrong = [
         name
-        for name, found in zip(listed, _sums(root, listed), strict=True)
+        for name, found in zip(listed, _sums(root, listed, at_once), strict=True)
         if found != known.files[name]
     ]
     if wrong:
@@ -182,7 +204,7 @@ def _compare(path: str, root: Path, chosen: Iterable[str], known: Checksums) -> 
         raise damaged(path, f"{wrong[0]} {what}{more}")
 
 
-def _sums(root: Path, files: list[str]) -> list[StoredFile | None]:
+def _sums(root: Path, files: list[str], at_once: int = _AT_ONCE) -> list[StoredFile | None]:
     """Size and digest of files, None for those that cannot be read."""
 
     def of(name: str) -> StoredFile | None:
@@ -192,9 +214,9 @@ def _sums(root: Path, files: list[str]) -> list[StoredFile | None]:
         except OSError:
             return None
 
-    if len(files) < 2:
+    if len(files) < 2 or at_once < 2:
         return [of(name) for name in files]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         return list(pool.map(of, files))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -310,14 +310,17 @@ class Gallery(OneProcess):
             GalleryError: The gallery is gone or damaged, or another bundle's or another modality's
                 is in its place. The gallery stays as it was opened.
         """
-        made_by = matcher or self.matcher
+        self._table.refresh(self._check_of(matcher or self.matcher))
+
+    def _check_of(self, made_by: Matcher | None) -> Callable[[TableState], None]:
+        """Refuses the state of a gallery that cannot take this one's place."""
 
         def check(state: TableState) -> None:
             if made_by is not None:
                 _check_made_by(made_by, self.path, state.description)
             self._check_modality(state)
 
-        self._table.refresh(check)
+        return check
 
     def verify(self) -> Verified:
         """Compare all that a search reads with the checksums of what was written.
@@ -367,6 +370,23 @@ class Gallery(OneProcess):
         if given.count != count:
             raise GalleryError(f"{count} ids were given for {given.count} items")
         return given
+
+
+def latest(gallery: Gallery, matcher: Matcher) -> Gallery | None:
+    """What is at a gallery's place now, opened beside it; None if it is what is open.
+
+    Raises:
+        BundleError: The bundle has no graphs for what the gallery stores now.
+        GalleryError: The gallery is gone or damaged, or another bundle's or another modality's is
+            in its place.
+    """
+    table = gallery.opened.latest(gallery._check_of(matcher))
+    return None if table is None else Gallery(table, gallery.matcher)
+
+
+def adopt(gallery: Gallery, later: Gallery, before: Identity) -> bool:
+    """Bring a gallery to what `latest` returned, if it still is in the state ``before``."""
+    return gallery.opened.adopt(later.opened, before)
 
 
 def _check_made_by(matcher: Matcher, path: str, about: Description) -> None:

@@ -11,7 +11,6 @@ import pyarrow as pa
 from lancedb.table import Table
 from numpy.typing import NDArray
 
-from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.gallery import coarse_index, rows
 from itr_deploy.runtime.gallery.boundary import damaged
@@ -19,10 +18,14 @@ from itr_deploy.runtime.gallery.boxes import check_there, named
 from itr_deploy.runtime.gallery.gallery import Gallery
 from itr_deploy.runtime.gallery.given import checked_ids
 from itr_deploy.runtime.gallery.layout import EMBEDDING, ID, LENGTH, Description
+from itr_deploy.runtime.gallery.user_columns import UserColumns
 
 ROW = "_rowid"
 READ_ROWS = 256
 """Rows per batch when a gallery is read: some tens of megabytes at published sizes."""
+
+LISTED = 4096
+"""Ids that are turned into Python's strings at once, which takes a millisecond."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,15 +33,12 @@ class StoredItems:
     """Items read from a gallery: ``ids [N]``, their user columns, and the tensors."""
 
     ids: NDArray[np.str_]
-    metadata: pa.Table
+    metadata: UserColumns
     encoded: Encoded
 
     def describe(self, places: NDArray[np.int64]) -> tuple[dict[str, Any], ...]:
         """The user columns of some items, one dictionary per item."""
-        if not self.metadata.num_columns:
-            # Arrow forgets the number of rows of a table without columns.
-            return tuple({} for _ in places)
-        return tuple(self.metadata.take(pa.array(places)).to_pylist())
+        return self.metadata.describe(places)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,44 +49,81 @@ class Vectors:
     embedding: NDArray[np.float32]
 
 
-def read_vectors(gallery: Gallery) -> tuple[Vectors, NDArray[np.int64]]:
-    """Ids and embeddings in the order of `read_all`, and the row ids that `read_rows` takes."""
-    found = gallery.opened.ask(
-        lambda table: (
-            table.search().select([ID, EMBEDDING]).with_row_id(True).limit(None).to_arrow()
+@dataclass(frozen=True, eq=False)
+class Heads:
+    """Everything about items but their embeddings and tensors, which take the memory.
+
+    Attributes:
+        rows: ``int64 [N]``, their row ids.
+        ids: ``[N]``.
+        lengths: ``int64 [N]``, their numbers of words or regions; None if these are not stored.
+        metadata: The user columns.
+    """
+
+    rows: NDArray[np.int64]
+    ids: NDArray[np.str_]
+    lengths: NDArray[np.int64] | None
+    metadata: pa.Table
+
+
+def read_heads(gallery: Gallery, row_ids: NDArray[np.int64] | None = None) -> Heads:
+    """The heads of the items with these row ids, in this order; by default of all items.
+
+    Raises:
+        GalleryError: An item is missing.
+    """
+    has_lengths = gallery.description.has_lengths
+    names = [ID, *gallery.metadata_columns, *([LENGTH] if has_lengths else [])]
+    if row_ids is None:
+        found = gallery.opened.ask(
+            lambda table: table.search().select(names).with_row_id(True).limit(None).to_arrow()
         )
+    else:
+        found = _taken(gallery, row_ids, names)
+    lengths = found[LENGTH].to_numpy().astype(np.int64) if has_lengths else None
+    metadata = found.select(gallery.metadata_columns)
+    return Heads(found[ROW].to_numpy().astype(np.int64), _id_array(found), lengths, metadata)
+
+
+def read_row_ids(gallery: Gallery) -> NDArray[np.int64]:
+    """The row ids of all items, in the table's order."""
+    found = gallery.opened.ask(
+        lambda table: table.search().select([ID]).with_row_id(True).limit(None).to_arrow()
     )
-    vectors = found[EMBEDDING].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    embedding = vectors.reshape(len(found), gallery.description.embedding_dim)
-    return Vectors(_id_array(found), embedding), found[ROW].to_numpy().astype(np.int64)
+    return found[ROW].to_numpy().astype(np.int64)  # type: ignore[no-any-return]
 
 
-def stored_bytes(gallery: Gallery) -> int:
-    """Bytes of all items' tensors and embeddings in memory."""
-    about, count = gallery.description, gallery.count()
+def tensor_batches(
+    gallery: Gallery, names: Sequence[str], row_ids: NDArray[np.int64] | None = None
+) -> Iterator[tuple[NDArray[np.int64], pa.RecordBatch]]:
+    """Columns of the items with these row ids, in this order; by default of all items.
+
+    Yields:
+        Row ids and columns of the next items, a few at a time.
+
+    Raises:
+        GalleryError: An item is missing.
+    """
+    if row_ids is None:
+        batches = _batches(gallery, None, [*names], row_ids=True)
+    else:
+        parts = (row_ids[start : start + READ_ROWS] for start in range(0, len(row_ids), READ_ROWS))
+        tables = (_taken(gallery, part, names) for part in parts)
+        batches = (table.combine_chunks().to_batches()[0] for table in tables)
+    for batch in batches:
+        yield batch[ROW].to_numpy(zero_copy_only=False).astype(np.int64), batch
+
+
+def stored_bytes(gallery: Gallery, count: int | None = None) -> int:
+    """Bytes of all items' tensors and embeddings in memory; give their number if it is known."""
+    about = gallery.description
+    count = gallery.count() if count is None else count
     if about.positions is not None or not about.has_lengths:
         positions = count * (about.positions or 0)
     else:
         positions = int(_lengths(gallery).sum())
     item_bytes = about.item_bytes + about.embedding_dim * np.dtype(np.float32).itemsize
     return positions * about.position_bytes + count * item_bytes
-
-
-def read_all(gallery: Gallery) -> StoredItems:
-    """All items, each tensor in one contiguous array per block.
-
-    Raises:
-        GalleryError: The gallery changed during reading, or cannot be read.
-    """
-    small = [ID, *gallery.metadata_columns]
-    head = gallery.opened.ask(lambda table: table.search().select(small).limit(None).to_arrow())
-    lengths = _lengths(gallery) if gallery.description.has_lengths else None
-    seen: list[str] = []
-    batches = _remembering(_batches(gallery, None, [ID, *_item_columns(gallery.description)]), seen)
-    encoded = _decoded(gallery, gallery.description, batches, head.num_rows, lengths)
-    if seen != head[ID].to_pylist():
-        raise GalleryError(f"{gallery.path}: changed while it was read; load it again")
-    return StoredItems(_id_array(head), head.select(gallery.metadata_columns), encoded)
 
 
 def read_rows(
@@ -103,22 +140,29 @@ def read_rows(
     if tensors is not None:
         kept = tuple(spec for spec in about.tensors if spec.name in tensors)
         about = about.model_copy(update={"tensors": kept})
-    names = [ID, *gallery.metadata_columns, *_item_columns(about)]
-    wanted = row_ids.tolist()
+    names = [ID, *gallery.metadata_columns, *item_columns(about)]
+    return _items(gallery, about, _taken(gallery, row_ids, names))
+
+
+def _taken(gallery: Gallery, row_ids: NDArray[np.int64], names: Sequence[str]) -> pa.Table:
+    """Columns of the items with these row ids, and the row ids, in their order."""
+    wanted, columns = row_ids.tolist(), list(names)
     found = gallery.opened.ask(
-        lambda table: table.take_row_ids(wanted).select(names).with_row_id().to_arrow()
+        lambda table: table.take_row_ids(wanted).select(columns).with_row_id().to_arrow()
     )
     if len(found) != len(wanted):
         raise damaged(
             gallery.path, f"{len(wanted) - len(found)} of {len(wanted)} items are missing"
         )
-    order = np.argsort(found[ROW].to_numpy())[np.argsort(np.argsort(row_ids))]
-    return _items(gallery, about, found.take(pa.array(order)))
+    rows = found[ROW].to_numpy()
+    if np.array_equal(rows, row_ids):
+        return found
+    return found.take(pa.array(np.argsort(rows)[np.argsort(np.argsort(row_ids))]))
 
 
 def read_in_parts(gallery: Gallery, where: str | None) -> Iterator[StoredItems]:
     """All items that a filter keeps, a batch at a time."""
-    names = [ID, *gallery.metadata_columns, *_item_columns(gallery.description)]
+    names = [ID, *gallery.metadata_columns, *item_columns(gallery.description)]
     for batch in _batches(gallery, where, names):
         yield _items(gallery, gallery.description, pa.Table.from_batches([batch]))
 
@@ -173,29 +217,14 @@ def filtered_rows(gallery: Gallery, where: str) -> NDArray[np.int64]:
     Raises:
         GalleryError: The filter is not understood.
     """
-    found = _filtered(gallery, where)
-    return found[ROW].to_numpy().astype(np.int64)  # type: ignore[no-any-return]
-
-
-def filtered_ids(gallery: Gallery, where: str) -> list[str]:
-    """Ids of the items that a filter keeps.
-
-    Raises:
-        GalleryError: The filter is not understood.
-    """
-    found = _filtered(gallery, where)
-    return found[ID].to_pylist()  # type: ignore[no-any-return]
-
-
-def _filtered(gallery: Gallery, where: str) -> pa.Table:
-    """Ids and row ids of the items that a filter keeps."""
     sql = gallery.opened.sql(where)
-    return gallery.opened.ask(
+    found = gallery.opened.ask(
         lambda table: (
             table.search().where(sql).select([ID]).with_row_id(True).limit(None).to_arrow()
         ),
         where,
     )
+    return found[ROW].to_numpy().astype(np.int64)  # type: ignore[no-any-return]
 
 
 def _decoded(
@@ -215,30 +244,30 @@ def _items(gallery: Gallery, about: Description, table: pa.Table) -> StoredItems
     lengths = table[LENGTH].to_numpy().astype(np.int64) if about.has_lengths else None
     whole = table.combine_chunks().to_batches()
     encoded = _decoded(gallery, about, whole, table.num_rows, lengths)
-    return StoredItems(_id_array(table), table.select(gallery.metadata_columns), encoded)
+    metadata = UserColumns().extended(table.select(gallery.metadata_columns))
+    return StoredItems(_id_array(table), metadata, encoded)
 
 
-def _item_columns(about: Description) -> list[str]:
+def item_columns(about: Description) -> list[str]:
+    """Names of the columns that make an item's `Encoded`."""
     length = [LENGTH] if about.has_lengths else []
     return [*length, EMBEDDING, *(entry.column for entry in about.columns)]
 
 
-def _batches(gallery: Gallery, where: str | None, names: list[str]) -> Iterator[pa.RecordBatch]:
+def _batches(
+    gallery: Gallery, where: str | None, names: list[str], *, row_ids: bool = False
+) -> Iterator[pa.RecordBatch]:
     sql = None if where is None else gallery.opened.sql(where)
 
     def batches(table: Table) -> Iterator[pa.RecordBatch]:
         query = table.search().select(names).limit(None)
+        if row_ids:
+            query = query.with_row_id(True)
         if sql is not None:
             query = query.where(sql)
         return iter(query.to_batches(READ_ROWS))
 
     yield from gallery.opened.each(batches, where)
-
-
-def _remembering(batches: Iterator[pa.RecordBatch], seen: list[str]) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        seen += batch[ID].to_pylist()
-        yield batch
 
 
 def _lengths(gallery: Gallery) -> NDArray[np.int64]:
@@ -247,4 +276,9 @@ def _lengths(gallery: Gallery) -> NDArray[np.int64]:
 
 
 def _id_array(table: pa.Table) -> NDArray[np.str_]:
-    return np.array(table[ID].to_pylist(), dtype=np.str_)
+    # In parts: Arrow makes a list without letting another thread run.
+    parts = [
+        np.array(table[ID].slice(start, LISTED).to_pylist(), np.str_)
+        for start in range(0, len(table), LISTED)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0, np.str_)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from itr_deploy.runtime.gallery.layout import (
     ID,
     LENGTH,
     PICTURE_SIZE,
+    TENSOR_PREFIX,
     Description,
     has_boxes,
 )
@@ -86,7 +88,7 @@ def from_batches(
     start = 0
     for batch in batches:
         places = np.arange(start, start + batch.num_rows)
-        embedding[places] = _values(batch[EMBEDDING]).reshape(len(places), -1)
+        embedding[places] = values_of(batch[EMBEDDING]).reshape(len(places), -1)
         for entry in description.columns:
             for block in blocks:
                 _fill(block, entry.name, places, batch[entry.column])
@@ -109,26 +111,50 @@ def _empty_block(
 
 def _fill(block: Block, name: str, places: NDArray[np.int64], column: pa.Array) -> None:
     """Copy those rows of ``column`` (the items at ``places``) that belong to the block."""
-    target = block.tensors[name]
     first, last = (
         np.searchsorted(block.rows, [places[0], places[-1] + 1]) if len(places) else (0, 0)
     )
-    if first == last:
-        return
-    local = block.rows[first:last] - places[0]
-    values = _values(column)
+    if first < last:
+        put(block.tensors[name][first:last], column, block.rows[first:last] - places[0])
+
+
+def put(target: NDArray[Any], column: pa.Array, chosen: NDArray[np.int64]) -> None:
+    """Copy one tensor of some items from its column.
+
+    Args:
+        target: ``[n, ...]`` for the ``n`` items; positions beyond an item's own become zeros.
+        column: Lists of a batch's items.
+        chosen: ``int64 [n]``, the items' places in the batch, rising.
+
+    Raises:
+        ValueError: An item's list does not fit.
+    """
+    values = values_of(column)
     if pa.types.is_fixed_size_list(column.type):
-        target[first:last] = values.reshape(len(places), -1)[local].reshape(
-            target[first:last].shape
-        )
+        items = values.reshape(len(column), -1)
+        own = items if len(chosen) == len(items) else items[chosen]
+        target[...] = own.reshape(target.shape)
         return
-    offsets = column.offsets.to_numpy() - column.offsets[0].as_py()
-    for place, row in zip(range(first, last), local, strict=True):
-        item = values[offsets[row] : offsets[row + 1]].reshape(-1, *target.shape[2:])
-        target[place, : len(item)] = item
+    width = math.prod(target.shape[2:])
+    # In rows of the tensor: where every item begins, and how many it has.
+    offsets, odd = np.divmod(column.offsets.to_numpy() - column.offsets[0].as_py(), width)
+    starts, counts = offsets[chosen], (offsets[1:] - offsets[:-1])[chosen]
+    if odd.any() or counts.max(initial=0) > target.shape[1]:
+        raise ValueError(f"up to {counts.max(initial=0)} positions of {width} values")
+    filled = np.arange(target.shape[1]) < counts[:, None]
+    inside = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    found = values.reshape(-1, *target.shape[2:])[np.repeat(starts, counts) + inside]
+    target[~filled] = 0
+    target[filled] = found
 
 
-def _values(column: pa.Array) -> NDArray[Any]:
+def column_of(name: str) -> str:
+    """The column of a stored tensor or of scales."""
+    return TENSOR_PREFIX + name
+
+
+def values_of(column: pa.Array) -> NDArray[Any]:
+    """The values in a column of lists, one list after the other."""
     return column.flatten().to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 

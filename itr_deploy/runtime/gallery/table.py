@@ -27,6 +27,7 @@ from itr_deploy.runtime.gallery.files import (
     while_exchanged,
 )
 from itr_deploy.runtime.gallery.filters import filter_sql
+from itr_deploy.runtime.gallery.fragments import Fragments, read_fragments
 from itr_deploy.runtime.gallery.given import readable
 from itr_deploy.runtime.gallery.layout import (
     ID,
@@ -251,27 +252,51 @@ class GalleryTable:
             GalleryError: The gallery is gone or damaged, or this is a snapshot.
             SetupError: The process is a fork of one that used LanceDB.
         """
+        later = self.latest(check)
+        if later is not None:
+            self._go_to(later)
+
+    def latest(
+        self, check: Callable[[TableState], None] = lambda state: None
+    ) -> GalleryTable | None:
+        """Open the latest version beside this one, None if it is this one; see `refresh`.
+
+        Raises:
+            GalleryError: The gallery is gone or damaged, or this is a snapshot.
+            SetupError: The process is a fork of one that used LanceDB.
+        """
         check_process()
         self._refuse_if_snapshot()
         if self._is_latest():
             check(self.state)
-            return
+            return None
 
-        def opened() -> tuple[Table, TableState]:
+        def opened() -> GalleryTable:
             # Anew: LanceDB takes a table made anew, of the same version, for the one it knows.
-            table = _open(self.path, walk=False)
-            return table, self._state_of(table)
+            return GalleryTable(self.path, _open(self.path, walk=False), self.lock_timeout)
 
-        table, state = while_exchanged(self._root, opened)
-        check(state)
+        later = while_exchanged(self._root, opened)
+        check(later.state)
+        return None if later.state.identity == self.state.identity else later
+
+    def adopt(self, later: GalleryTable, before: Identity) -> bool:
+        """Go to what `latest` opened, if this still is in the state ``before``."""
+        return self._go_to(later, before)
+
+    def _go_to(self, later: GalleryTable, expected: Identity | None = None) -> bool:
         with self._lock:
-            before, self._opened = self.state.identity, (table, state)
+            before = self.state.identity
+            if expected is not None and before != expected:
+                return False
+            self._opened = later._opened
+        state = later.state
         if before.gallery != state.identity.gallery:
             log.info("%s: another gallery, version %d", self.path, state.version)
         elif before.version != state.version:
             log.info("%s: version %d, was %d", self.path, state.version, before.version)
         elif before != state.identity:
             log.info("%s: made anew, version %d", self.path, state.version)
+        return True
 
     def overwrite(self, layout: pa.Schema, data: pa.RecordBatchReader) -> None:
         """Replace this table with one of another schema."""
@@ -295,13 +320,28 @@ class GalleryTable:
             finally:
                 self._after_writing(before)
 
-    def check_contents(self) -> None:
+    def check_contents(
+        self, known: frozenset[str] = frozenset(), *, alone: bool = False
+    ) -> frozenset[str]:
         """Compare all that a search of this version reads with its checksums, where it has any.
+
+        Args:
+            known: Names of files that were compared before and are not again.
+            alone: Whether to read one file at a time, as others need the disk and the cores.
+
+        Returns:
+            The names of all files that were compared, now or before.
 
         Raises:
             GalleryError: A file is not as it was written.
         """
-        checksums.check_contents(self.path, self._root, self.state.version)
+        return checksums.check_contents(
+            self.path, self._root, self.state.version, known, alone=alone
+        )
+
+    def fragments(self, known: Fragments | None = None) -> Fragments | None:
+        """The parts that this version consists of, None if they cannot be told."""
+        return read_fragments(self._root, self.state.version, known)
 
     def verify(self) -> checksums.Verified:
         """As `check_contents`, but what has no checksum is an error.

@@ -66,8 +66,8 @@ class Reranking:
                 f"{matcher.bundle.path}: its re-ranker was trained with neighbour lists for the "
                 "similarity within a modality; give gallery_neighbours="
             )
-        self._lock = threading.Lock()
-        self._neighbourhood: Neighbourhood | None = None
+        self._lock, self._making = threading.Lock(), threading.Lock()
+        self._known: list[Neighbourhood] = []
 
     @property
     def bank(self) -> SearcherCache:
@@ -83,6 +83,8 @@ class Reranking:
         where: str | None,
         query_neighbours: QueryNeighbours | None = None,
         prefilter: int | None = None,
+        *,
+        bank: Searcher | None = None,
     ) -> list[Hits]:
         """The ``k`` best items of every query, the matcher's K - 1 best re-ranked.
 
@@ -96,13 +98,14 @@ class Reranking:
             query_neighbours: For every query, the ids and similarities of its nearest bank items,
                 as for `Retriever.search`.
             prefilter: Width of the shortlist that the prefilter narrows to the matcher's.
+            bank: Searches the bank; by default its current version.
 
         Raises:
             GalleryError: The gallery, or what the filter keeps of it, or the bank is too small.
             InputError: The queries' neighbours are missing or not in the bank.
         """
         given = _given(query_neighbours, len(queries))
-        around = self.neighbourhood(gallery)
+        around = self.neighbourhood(gallery, bank)
         needed = self._record.depth(queries.modality)
         found = gallery.search(queries, max(k, needed), candidates, where, prefilter)
         if found and len(found[0]) < needed:
@@ -128,23 +131,46 @@ class Reranking:
                 ]
         return reranked
 
-    def neighbourhood(self, gallery: Searcher) -> Neighbourhood:
-        """The neighbourhood of a version of the gallery and the bank's current version.
+    def neighbourhood(self, gallery: Searcher, bank: Searcher | None = None) -> Neighbourhood:
+        """The neighbourhood of a version of the gallery and one of the bank.
+
+        Args:
+            gallery: Searches the gallery.
+            bank: Searches the bank; by default its current version.
 
         Raises:
             GalleryError: The bank is too small, or has the gallery's own modality.
             InputError: Neighbour lists do not cover a gallery.
         """
         check_bank(gallery.gallery.modality, self._bank)
-        bank = self._bank.searcher()
-        with self._lock:
-            known = self._neighbourhood
-            if known is None or known.gallery is not gallery or known.bank is not bank:
-                known = Neighbourhood(
+        bank = self._bank.searcher() if bank is None else bank
+        found = self._of(gallery, bank)
+        if found is not None:
+            return found
+        with self._making:
+            found = self._of(gallery, bank)
+            if found is None:
+                found = Neighbourhood(
                     self._record, self._matcher.scorer, gallery, bank, *self._lists
                 )
-                self._neighbourhood = known
-            return known
+                with self._lock:
+                    # The one that is searched, and the one that will be.
+                    self._known = [found, *self._known[:1]]
+            return found
+
+    def _of(self, gallery: Searcher, bank: Searcher) -> Neighbourhood | None:
+        with self._lock:
+            for known in self._known:
+                if known.gallery is gallery and known.bank is bank:
+                    return known
+        return None
+
+    def forget(self, before: Searcher) -> None:
+        """Let go of what is not searched any more, so that its memory is freed."""
+        with self._lock:
+            self._known = [
+                known for known in self._known if before not in (known.gallery, known.bank)
+            ]
 
     def _inputs(
         self,

@@ -1,23 +1,56 @@
-"""A gallery and the searcher of its current version."""
+"""A gallery and what searches it now; its next version is loaded beside that.
+
+Searches take what is current without a lock. What was loaded takes its place in one assignment, and
+is freed when the last search that began with it has ended.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
 
+from itr_deploy.errors import ItrDeployError
 from itr_deploy.runtime.gallery import Gallery
-from itr_deploy.runtime.gallery.read import stored_bytes
+from itr_deploy.runtime.gallery.gallery import adopt, latest
+from itr_deploy.runtime.gallery.held import Pause, at_once, gently
 from itr_deploy.runtime.gallery.table import Identity
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.runtime.search.disk import DiskSearcher
-from itr_deploy.runtime.search.resident import ResidentSearcher
+from itr_deploy.runtime.search.background import Background
+from itr_deploy.runtime.search.loading import Loaded, Loader
 from itr_deploy.runtime.search.searcher import Searched, Searcher
 
 log = logging.getLogger(__name__)
 
+LONGEST_SEARCH = 60.0
+"""Seconds for which a load waits until no search uses a version before the current one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """A later version that is not searched yet.
+
+    Attributes:
+        loaded: What will search it; None if the gallery has not been searched at all.
+        gallery: The gallery at that version, None if it is the one that is open.
+        before: The state that the open gallery was in.
+    """
+
+    loaded: Loaded | None
+    gallery: Gallery | None
+    before: Identity
+
+    @property
+    def searcher(self) -> Searcher | None:
+        """What will answer queries."""
+        return None if self.loaded is None else self.loaded.searcher
+
 
 class SearcherCache:
-    """Loads a gallery when it is first searched, and again when it has changed.
+    """Loads a gallery when it is first searched, and what changes beside the searches.
 
     Safe to use from several threads.
     """
@@ -34,54 +67,130 @@ class SearcherCache:
         Args:
             gallery: The gallery.
             matcher: The matcher of the bundle that made the gallery.
-            memory_budget: Bytes of the gallery's tensors that may be in memory.
+            memory_budget: Bytes of the gallery's tensors that may be in memory, of two versions
+                together while one takes the other's place.
             resident: True to load it whatever its size, False to leave it on disk, None to decide
                 by the budget.
         """
         self.gallery = gallery
+        self.loading = threading.RLock()
+        """Held while a version is loaded and takes the current one's place."""
         self._matcher = matcher
-        self._budget = memory_budget
-        self._resident = resident
-        self._lock = threading.Lock()
-        self._searcher: Searcher | None = None
-        self._identity: Identity | None = None
-        self._searched: Searched | None = None
+        self._loader = Loader(matcher, memory_budget, resident)
+        self._current: Loaded | None = None
+        self._older: list[weakref.ref[Searcher]] = []
+        self.before_swap: Callable[[Searcher], None] = lambda later: None
+        """Called in the background with what will be searched, to make what else that needs."""
+        self.after_swap: Callable[[Searcher], None] = lambda before: None
+        """Called with what is not searched any more, to let go of it."""
+        self._settling = Background(self._settle)
 
     @property
     def searched(self) -> Searched | None:
         """What searches find now, None before the first; LanceDB is not asked."""
-        return self._searched
+        current = self._current
+        return None if current is None else current.searched
+
+    @property
+    def newest(self) -> Searcher | None:
+        """The searcher that was loaded last, whatever happened to the gallery since."""
+        current = self._current
+        return None if current is None else current.searcher
+
+    @property
+    def current(self) -> Searcher | None:
+        """The searcher of the gallery's current version, None if that is not loaded yet."""
+        current = self._current
+        if current is None or current.identity != self.gallery.identity:
+            return None
+        return current.searcher
 
     def searcher(self) -> Searcher:
-        """The searcher of the gallery's current version; a new one only after a change.
+        """The searcher of the gallery's current version; where that changed, it is loaded.
 
         Raises:
             BundleError: The bundle has no graphs for what the gallery stores.
             GalleryError: The gallery is damaged, another bundle's, or was replaced since it was
                 opened.
         """
-        with self._lock:
-            if self._searcher is None or self._identity != self.gallery.identity:
-                now = self.gallery.snapshot()
-                now.check_bundle(self._matcher)
-                self._searcher = self._load(now)
-                self._identity = now.identity
-                self._searched = Searched(now.version, now.count())
-            return self._searcher
+        found = self.current
+        if found is not None:
+            return found
+        with self.loading:
+            found = self.current
+            if found is None:
+                loaded = self._load(self.gallery, at_once, prompt=True)
+                self._install(loaded)
+                found = loaded.searcher
+            return found
 
-    def _load(self, gallery: Gallery) -> Searcher:
-        resident, size = self._resident, stored_bytes(gallery)
-        if resident is None:
-            resident = size <= self._budget
-        log.info(
-            "%s: %d items, version %d, %s: %.0f MB of tensors, a budget of %.0f MB",
-            *(gallery.path, gallery.count(), gallery.version),
-            *("in memory" if resident else "on disk", size / 1e6, self._budget / 1e6),
-        )
-        matcher = self._matcher
-        stages = matcher.prefilter, matcher.projection
-        if resident:
-            # A fraction of the time that reading takes; on disk it would be all of a load's.
-            gallery.opened.check_contents()
-            return ResidentSearcher(gallery, matcher.scorer, *stages)
-        return DiskSearcher(gallery, matcher.scorer, self._budget, *stages)
+    def prepare(self, pause: Pause) -> Ready | None:
+        """Load the latest version, which is searched after `swap`; None if nothing changed.
+
+        The caller holds `loading`.
+
+        Raises:
+            BundleError: The bundle has no graphs for what the gallery stores now.
+            GalleryError: The gallery is gone or damaged, or another bundle's or another modality's
+                is in its place.
+        """
+        before = self.gallery.identity
+        beside = latest(self.gallery, self._matcher)
+        if self._current is None:
+            return None if beside is None else Ready(None, beside, before)
+        if beside is None and self._current.identity == before:
+            return None
+        now = self.gallery if beside is None else beside
+        return Ready(self._load(now, pause, prompt=False), beside, before)
+
+    def swap(self, ready: Ready) -> None:
+        """Let searches go over to what was prepared; the caller holds `loading`."""
+        if ready.loaded is not None:
+            self._install(ready.loaded)
+        if ready.gallery is not None:
+            adopt(self.gallery, ready.gallery, ready.before)
+
+    def _load(self, gallery: Gallery, pause: Pause, *, prompt: bool) -> Loaded:
+        now = gallery.snapshot()
+        now.check_bundle(self._matcher)
+        current = self._current
+        if current is not None:
+            changed = self._loader.changed(now, current, pause, prompt=prompt)
+            if changed is not None:
+                return changed
+            self._await_older()
+        return self._loader.load(now, pause, 0 if current is None else current.bytes)
+
+    def _install(self, loaded: Loaded) -> None:
+        before, self._current = self._current, loaded
+        if before is not None:
+            self._older.append(weakref.ref(before.searcher))
+            self.after_swap(before.searcher)
+        if loaded.unsettled:
+            self._settling.run()
+
+    def _await_older(self) -> None:
+        """Wait until no search uses what came before the current version.
+
+        So there are never more than two in memory.
+        """
+        end = time.monotonic() + LONGEST_SEARCH
+        while self._older and time.monotonic() < end:
+            self._older = [one for one in self._older if one() is not None]
+            if self._older:
+                time.sleep(0.01)
+
+    def _settle(self) -> None:
+        """Load the current version once more, in the form that the memory is free for now."""
+        with self.loading:
+            before = self._current
+            if before is None or not before.unsettled:
+                return
+            self._await_older()
+            try:
+                settled = self._loader.settled(before, gently)
+                if settled is not None:
+                    self.before_swap(settled.searcher)
+                    self._install(settled)
+            except ItrDeployError as error:
+                log.warning("%s: is searched as it is: %s", self.gallery.path, error)

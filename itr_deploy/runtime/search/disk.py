@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from itr_deploy.runtime.encoding.checks import check_scores
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.gallery import Gallery, read
+from itr_deploy.runtime.gallery.held import Held
 from itr_deploy.runtime.gallery.read import Vectors
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.product_scorer import PART, ProductScorer
@@ -19,14 +20,15 @@ from itr_deploy.runtime.projection import PLAIN, Projection
 from itr_deploy.runtime.ranking import ROUNDING, best, best_rows
 from itr_deploy.runtime.scorer import Scorer
 from itr_deploy.runtime.search.coarse import CoarseVectors
+from itr_deploy.runtime.search.memory import Size
 from itr_deploy.runtime.timing import each, stage
 
 
 class DiskSearcher:
     """Tensors stay on disk; a search reads its candidates' rows, or streams all rows.
 
-    The coarse embeddings are read into memory if they fit into half of the budget; the shortlist is
-    then exact. Otherwise LanceDB finds it, with the gallery's coarse index if there is one.
+    Where the coarse embeddings are in memory the shortlist is exact. Otherwise LanceDB finds it,
+    with the gallery's coarse index if there is one.
     """
 
     SPARE = 64
@@ -36,43 +38,49 @@ class DiskSearcher:
         self,
         gallery: Gallery,
         scorer: Scorer,
-        memory_budget: int,
+        size: Size,
+        held: Held | None,
         prefilter: Scorer | None = None,
         projection: Projection = PLAIN,
     ) -> None:
-        """Measure the gallery; no item is read yet.
+        """Search the gallery's table.
 
         Args:
             gallery: One version of a gallery.
             scorer: The scorer of the bundle that made it.
-            memory_budget: Bytes that the coarse embeddings and the rows of one call may use.
+            size: How large the gallery is, and how many of its rows a call may read.
+            held: Its coarse embeddings, if these are in memory.
             prefilter: Scores with the bundle's prefilter, if it has one.
             projection: Transforms a query's coarse embedding before the shortlist.
         """
         self.gallery = gallery
         self._scorer, self._prefilter = scorer, prefilter
         self._projection = projection
-        self._count = gallery.count()
-        items, half = max(1, self._count), memory_budget // 2
-        self._rows_per_read = max(1, half * items // max(1, read.stored_bytes(gallery)))
-        self._in_memory = items * gallery.description.embedding_dim * 4 <= half
-        self._indexed = 0 if self._in_memory else gallery.coarse_indexed
+        self._count = size.items
+        self._rows_per_read = size.rows_per_read
+        self._held = held
+        self._indexed = 0 if held is not None else gallery.coarse_indexed
         self._by_products = isinstance(scorer, ProductScorer)
 
     @property
     def vectors(self) -> Vectors:
         """Every item's id and coarse embedding."""
-        return self._located[0].vectors
+        return self._read_held.vectors
 
     def encoded(self, rows: NDArray[np.int64]) -> Encoded:
         """Items by their places in `vectors`, each at most once."""
-        return read.read_rows(self.gallery, self._located[1][rows]).encoded
+        held = self._read_held
+        return read.read_rows(self.gallery, held.rows[held.places[rows]]).encoded
 
     @cached_property
-    def _located(self) -> tuple[CoarseVectors, NDArray[np.int64]]:
-        """The coarse embeddings and the row id of every item."""
-        vectors, rows = read.read_vectors(self.gallery)
-        return CoarseVectors(vectors), rows
+    def _read_held(self) -> Held:
+        """The coarse embeddings; where they are not in memory a re-ranker has them read."""
+        return Held.load(self.gallery, tensors=False) if self._held is None else self._held
+
+    @cached_property
+    def _coarse(self) -> CoarseVectors:
+        held = self._read_held
+        return CoarseVectors(Vectors(held.ids, held.embedding), held.there)
 
     def search(
         self,
@@ -86,7 +94,7 @@ class DiskSearcher:
         allowed = self._count if where is None else self.gallery.count(where)
         # LanceDB compares single vectors: where an item or a query has several views, all are read.
         single = queries.embedding.shape[1] == self.gallery.description.embedding_dim
-        if self._by_products and k < allowed and (self._in_memory or single):
+        if self._by_products and k < allowed and (self._held is not None or single):
             return self._by_product(queries, k, where)
         if candidates is None or max(candidates, k) >= allowed:
             return self._exhaustive(queries, k, where)
@@ -159,19 +167,16 @@ class DiskSearcher:
     ) -> tuple[NDArray[np.int64], NDArray[np.str_], NDArray[np.float32]]:
         """Row ids, ids and products ``[Q, width]`` of every query's nearest items, best first."""
         own = self._projection.query(queries.modality, queries.embedding)
-        if self._in_memory:
-            coarse, rows = self._located
-            allowed = None if where is None else self._allowed(where)
-            places, products = coarse.nearest(own, width, allowed)
-            return rows[places], coarse.vectors.ids[places], products
+        if self._held is not None:
+            held = self._held
+            allowed = None
+            if where is not None:
+                allowed = held.found(read.filtered_rows(self.gallery, where))
+            places, products = self._coarse.nearest(own, width, allowed)
+            return held.rows[places], held.ids[places], products
         found = [self._nearest_of(vector, width, where) for vector in own]
         row_ids, names, scores = map(np.stack, zip(*found, strict=True))
         return row_ids, names, scores
-
-    def _allowed(self, where: str) -> NDArray[np.int64]:
-        """Places of the items that a filter keeps."""
-        rows = self._located[1]
-        return np.flatnonzero(np.isin(rows, read.filtered_rows(self.gallery, where)))
 
     def _nearest_of(
         self, vector: NDArray[np.float32], width: int, where: str | None

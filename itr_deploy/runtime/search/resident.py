@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.gallery import Gallery, read
+from itr_deploy.runtime.gallery.held import Held
 from itr_deploy.runtime.gallery.read import Vectors
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.projection import PLAIN, Projection
@@ -25,34 +24,36 @@ class ResidentSearcher:
         self,
         gallery: Gallery,
         scorer: Scorer,
+        held: Held,
         prefilter: Scorer | None = None,
         projection: Projection = PLAIN,
     ) -> None:
-        """Load the gallery.
+        """Search what is held of the gallery.
 
         Args:
             gallery: One version of a gallery.
             scorer: The scorer of the bundle that made it.
+            held: All of its items with their tensors.
             prefilter: Scores with the bundle's prefilter, if it has one.
             projection: Transforms a query's coarse embedding before the shortlist.
         """
         self.gallery = gallery
         self._scorer, self._prefilter = scorer, prefilter
         self._projection = projection
-        items = read.read_all(gallery)
-        self._items = replace(items, encoded=scorer.resident(items.encoded))
-        self._coarse = CoarseVectors(Vectors(items.ids, self._items.encoded.embedding))
-        self._tie_order = self._coarse.tie_order
-        self._place = {name: place for place, name in enumerate(items.ids.tolist())}
+        self._held = held
+        self._encoded = scorer.resident(held.encoded)
+        self._coarse = CoarseVectors(Vectors(held.ids, held.embedding), held.there)
+        # Worked out now, not at the first search.
+        _ = self._encoded.places, held.places
 
     @property
     def vectors(self) -> Vectors:
         """Every item's id and coarse embedding."""
-        return self._coarse.vectors
+        return self._held.vectors
 
     def encoded(self, rows: NDArray[np.int64]) -> Encoded:
         """Items by their places in `vectors`, each at most once."""
-        return self._items.encoded.take(rows)
+        return self._encoded.take(self._held.places[rows])
 
     def search(
         self,
@@ -67,18 +68,17 @@ class ResidentSearcher:
         width = len(allowed) if candidates is None else max(candidates, k)
         if width >= len(allowed):
             with stage("match"):
-                scores = self._scorer.score_all(queries, self._items.encoded, allowed)
+                scores = self._scorer.score_all(queries, self._encoded, allowed)
             return [self._hits(row, allowed, k) for row in scores]
         shortlist = self._shortlist(queries, allowed, width, prefilter)
         with stage("match"):
-            scores = self._scorer.score_candidates(queries, self._items.encoded, shortlist)
+            scores = self._scorer.score_candidates(queries, self._encoded, shortlist)
         return [self._hits(row, list_, k) for row, list_ in zip(scores, shortlist, strict=True)]
 
     def _allowed(self, where: str | None) -> NDArray[np.int64]:
         if where is None:
-            return np.arange(len(self._items.ids))
-        kept = read.filtered_ids(self.gallery, where)
-        return np.array(sorted(self._place[name] for name in kept if name in self._place), np.int64)
+            return self._held.places
+        return self._held.found(read.filtered_rows(self.gallery, where))
 
     def _shortlist(
         self, queries: Encoded, allowed: NDArray[np.int64], width: int, prefilter: int | None
@@ -87,7 +87,7 @@ class ResidentSearcher:
         if self._prefilter is None or prefilter is None or prefilter <= width:
             with stage("shortlist"):
                 return self._nearest(queries, allowed, width)
-        items = self._items.encoded
+        items = self._encoded
         if prefilter >= len(allowed):
             wide = np.broadcast_to(allowed, (len(queries), len(allowed)))
             with stage("prefilter"):
@@ -98,16 +98,17 @@ class ResidentSearcher:
             with stage("prefilter"):
                 scores = self._prefilter.score_candidates(queries, items, wide)
         with stage("prefilter"):
-            return best_rows(scores, wide, width, self._tie_order[wide])
+            return best_rows(scores, wide, width, self._held.ids)
 
     def _nearest(
         self, queries: Encoded, allowed: NDArray[np.int64], width: int
     ) -> NDArray[np.int64]:
         own = self._projection.query(queries.modality, queries.embedding)
-        return self._coarse.nearest(own, width, allowed)[0]
+        everything = allowed is self._held.places
+        return self._coarse.nearest(own, width, None if everything else allowed)[0]
 
     def _hits(self, scores: NDArray[np.float32], rows: NDArray[np.int64], k: int) -> Hits:
-        top, settled = best(scores, k, self._tie_order[rows])
+        top, settled = best(scores, k, self._held.ids, rows)
         chosen = rows[top]
-        names = tuple(self._items.ids[chosen].tolist())
-        return Hits(names, settled, self._items.describe(chosen))
+        names = tuple(self._held.ids[chosen].tolist())
+        return Hits(names, settled, self._held.metadata.describe(chosen))

@@ -11,6 +11,7 @@ from itr_deploy.serving.answers import Told, json_response
 from itr_deploy.serving.held import searched_by
 from itr_deploy.serving.routes.common import REFUSED, Serving
 from itr_deploy.serving.service import Service
+from itr_deploy.serving.takes import takes_regions, takes_texts, why_no_picture
 
 router = APIRouter()
 
@@ -81,11 +82,11 @@ def _told(service: Service) -> dict[str, Any]:
     retriever, settings = service.retriever, service.settings
     manifest, gallery = retriever.matcher.bundle.manifest, retriever.gallery
     version, count = searched_by(retriever)
-    takes_images = gallery.modality == "text" or retriever.compares_alike
+    no_picture = why_no_picture(retriever)
     takes = {
-        "text": gallery.modality == "image" or retriever.compares_alike,
-        "picture": takes_images and retriever.takes_pictures,
-        "regions": takes_images and not manifest.images.pictures and not manifest.images.boxes,
+        "text": takes_texts(retriever),
+        "picture": no_picture is None,
+        "regions": takes_regions(retriever),
     }
     why_not_explained = None
     try:
@@ -109,7 +110,7 @@ def _told(service: Service) -> dict[str, Any]:
             "columns": {name: str(layout.field(name).type) for name in gallery.metadata_columns},
         },
         "takes": takes,
-        "no_picture_because": None if takes["picture"] else _no_picture(service, takes_images),
+        "no_picture_because": no_picture,
         "explains": why_not_explained is None,
         "no_explanation_because": why_not_explained,
         "reranks": retriever.reranks,
@@ -121,9 +122,3 @@ def _told(service: Service) -> dict[str, Any]:
             "max_body": settings.max_body,
         },
     }
-
-
-def _no_picture(service: Service, takes_images: bool) -> str:
-    if not takes_images:
-        return "the gallery holds images, and this model compares them with texts alone"
-    return "the model takes features of regions, and the service has no detector (--detector)"

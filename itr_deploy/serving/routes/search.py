@@ -27,6 +27,7 @@ from itr_deploy.serving.routes.common import (
     while_connected,
 )
 from itr_deploy.serving.service import Service
+from itr_deploy.serving.takes import takes_regions, takes_texts, why_no_picture
 
 router = APIRouter()
 
@@ -123,21 +124,28 @@ def _wanted(asked: SearchAsked, service: Service) -> Wanted:
     settings, given = service.settings, asked.model_fields_set
     if asked.k > settings.max_k:
         raise invalid(f"k is {asked.k}", f"ask for at most {settings.max_k} hits")
-    holds = service.retriever.gallery.modality
+    retriever = service.retriever
     texts: tuple[str, ...] | None = None
     image: Any = None
     if "query" in given or "queries" in given:
         texts = (asked.query,) if "query" in given else tuple(asked.queries)
         check_some("queries", texts, settings.max_texts)
         check_words(texts)
+        if not takes_texts(retriever):
+            raise invalid("the gallery holds texts", "search it with an image")
     elif "image" in given:
-        image = _picture(asked.image, service.retriever)
+        image = _picture(asked.image, retriever)
     else:
+        if not takes_regions(retriever):
+            raise invalid("this service takes no regions as a query", "see takes of /v1/models")
         if len({len(row) for row in asked.regions}) > 1:
             raise invalid("regions has rows of different lengths", "give [R][Di]")
         image = np.array(asked.regions, np.float32)
     if asked.explain and (
-        texts is None or len(texts) != 1 or asked.k > MOST_EXPLAINED or holds != "image"
+        texts is None
+        or len(texts) != 1
+        or asked.k > MOST_EXPLAINED
+        or retriever.gallery.modality != "image"
     ):
         raise invalid(
             "explain is for the hits of one text",
@@ -155,11 +163,8 @@ def _picture(image: str, retriever: Retriever) -> bytes:
     Raises:
         RefusalError: It is none, or the bundle takes no pictures.
     """
-    if not retriever.takes_pictures:
-        raise invalid(
-            "this service's model takes regions, not pictures, and it has no detector",
-            "give regions, or start the service with --detector",
-        )
+    if (why := why_no_picture(retriever)) is not None:
+        raise invalid(why, "see takes of /v1/models")
     try:
         return picture_bytes(image)
     except ValueError as error:

@@ -144,6 +144,8 @@ def test_a_directory_without_any_of_the_pictures_is_refused(tmp_path: Path) -> N
     (tmp_path / "x.png").write_bytes(PIXEL)
     with pytest.raises(InputError, match=r"'a' or 'a\.jpg'; check images="):
         Pictures(tmp_path, ["a", "b"])
+    with pytest.raises(InputError, match="no picture is called"):  # no file can be
+        Pictures(tmp_path, ["a" * 300])
 
 
 def test_an_id_does_not_lead_out_of_the_directory(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -233,3 +234,11 @@ def test_golden_pictures_run_through_the_tiny_networks(detector: Detector) -> No
         assert one.picture_size == (width, height)
         assert (one.boxes[:, 2] <= width).all()
         assert (one.boxes[:, 3] <= height).all()
+
+
+def test_anchors_that_are_not_the_graphs_are_refused(detector: Detector) -> None:
+    manifest = detector.bundle.manifest
+    fewer = manifest.model_copy(update={"anchors": manifest.anchors[:-1]})
+    other = Detector(replace(detector.bundle, manifest=fewer), detector.backend)
+    with pytest.raises(BundleError, match=r"scores of 1,?980 anchors .*; export the bundle again"):
+        other.detect([np.zeros((60, 80, 3), np.uint8)])

@@ -113,6 +113,23 @@ def test_galleries_hold_boxes_and_sizes_and_are_searched_by_picture(
     assert [len(hits) for hits in several] == [2, 2]
 
 
+class Timed:
+    """A backend that says it is a GPU's, and takes a second for every picture."""
+
+    device = "cuda"
+
+    def __init__(self, backend: Any) -> None:
+        self._backend, self.now = backend, 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def run(self, graph: str, inputs: Any) -> Any:
+        if graph == "detector":
+            self.now += len(inputs["image"])
+        return self._backend.run(graph, inputs)
+
+
 class TestDetectedImages:
     @pytest.fixture
     def items(self, looking: Matcher) -> Any:
@@ -208,6 +225,24 @@ class TestDetectedImages:
         assert sorted(looked) == [f"picture {number}" for number in range(6)]
         assert DetectedImages(finder, items, [b"broken"]).seconds_a_picture() is None
 
+    def test_pictures_that_a_gpu_looks_at_together_take_equal_parts_of_their_time(
+        self, items: Any, finder: Detector, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        timed = Timed(finder.backend)
+        monkeypatch.setattr("itr_deploy.runtime.detector.images.monotonic", lambda: timed.now)
+        given = [*PIXELS[:2], b"broken", *PIXELS * 5]
+        images = DetectedImages(Detector(finder.bundle, timed), items, given, skip_broken=True)
+        assert images.seconds_a_picture() == pytest.approx(1.0)
+        numbers = np.concatenate([own for own, _ in images.batches(slice(None), Limits(64))])
+        assert sorted(numbers) == [number for number in range(len(given)) if number != 2]
+        assert timed.now == len(given) - 1  # each once
+
+    def test_boxes_that_nobody_asks_for_are_not_kept(self, items: Any, finder: Detector) -> None:
+        images = DetectedImages(finder, items, PIXELS)
+        for part in (slice(0, 2), slice(2, 4)):
+            list(images.batches(part, Limits(8)))
+        assert [images.placed(number) is None for number in range(4)] == [True, True, False, False]
+
     def test_a_model_that_reads_boxes_gets_them(self, items: Any, finder: Detector) -> None:
         reading = items.model_copy(update={"boxes": True})
         images = DetectedImages(finder, reading, PIXELS[:2])
@@ -216,6 +251,40 @@ class TestDetectedImages:
         assert batch[1]["picture_sizes"].tolist() == [[80, 60], [80, 69]]
         np.testing.assert_array_equal(images.placed(1).boxes, batch[1]["boxes"][1])
         assert images.placed(1) is None
+
+
+def test_flat_boxes_at_a_pictures_edge_are_stored_as_they_were_found(
+    bundles: Bundles, bundle: Path, tmp_path: Path
+) -> None:
+    """A regression that leads out of the picture, which ``frcnn-vg`` clips and keeps."""
+    selection = {
+        "min_boxes": 4,
+        "max_boxes": 4,
+        "overlaps": (0.99,),
+        "confidence": None,
+        "delta_weights": (0.01, 0.01, 5.0, 5.0),
+    }
+    far = tiny_detector_of(bundles, dialect="frcnn-vg", feature_dim=32, selection=selection)
+    matcher = Matcher.load(bundle, detector=far)
+    (found,) = matcher.detector.detect(PIXELS[:1])
+    flat = (found.boxes[:, 2:] <= found.boxes[:, :2]).any(axis=1)
+    assert flat.any()
+    gallery = Gallery.create(tmp_path / "gallery", matcher)
+    gallery.add(["a"], PIXELS[:1])
+    (placed,) = gallery.boxes(["a"])
+    np.testing.assert_allclose(placed.boxes, found.boxes, atol=1e-3)
+    assert placed.picture_size.tolist() == [80, 60]
+
+
+def test_a_picture_is_explained_by_its_regions(looking: Matcher) -> None:
+    regions = looking.detector.regions(PIXELS[:1])
+    expected = looking.explain("a dog", regions)
+    for picture in (PIXELS[0], Image.fromarray(PIXELS[0])):
+        found = looking.explain("a dog", picture)
+        np.testing.assert_allclose(found.attention, expected.attention, atol=1e-5)
+        np.testing.assert_allclose(found.placed.boxes, expected.placed.boxes, atol=1e-3)
+    with pytest.raises(InputError, match="has 2 images; give one"):
+        looking.explain("a dog", PIXELS[:2])
 
 
 def test_images_given_as_regions_with_boxes_are_as_before(looking: Matcher) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import itr_deploy
 from itr_deploy import Gallery, Matcher, Regions
 from itr_deploy.errors import GalleryError, InputError
-from itr_deploy.runtime.gallery.read import read_all
+from itr_deploy.runtime.gallery.held import read_all
 from tests.support.items import WIDTH, captions, images, names
 from tests.support.retrieval import assert_same, on_disk, resident
 

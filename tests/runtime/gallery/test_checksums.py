@@ -14,8 +14,8 @@ import itr_deploy
 from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.gallery.files import OWN, manifest_path, names, stored_files
+from itr_deploy.runtime.gallery.held import read_all
 from itr_deploy.runtime.gallery.layout import TABLE
-from itr_deploy.runtime.gallery.read import read_all
 from tests.support.items import captions, images
 from tests.support.items import names as item_names
 

@@ -10,6 +10,7 @@ import pytest
 from itr_deploy import Gallery, Matcher
 from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.gallery import read
+from itr_deploy.runtime.gallery.held import Held
 from tests.support.items import images, names
 from tests.support.retrieval import on_disk, resident, search
 
@@ -64,7 +65,8 @@ def test_items_that_were_added_later_are_found_too(matcher: Matcher, gallery: Ga
 
 def test_what_the_index_finds_comes_with_its_own_vectors(gallery: Gallery) -> None:
     gallery.build_coarse_index()
-    vectors, rows = read.read_vectors(gallery)
+    held = Held.load(gallery, tensors=False)
+    vectors, rows = held.vectors, held.rows
     query = vectors.embedding[7]
     found, embeddings, _ = read.nearest_rows(gallery, query, 20, None, COUNT)
     place = {row: number for number, row in enumerate(rows.tolist())}

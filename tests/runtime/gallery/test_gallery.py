@@ -26,8 +26,9 @@ from itr_deploy.errors import (
     OutputError,
     UsageError,
 )
+from itr_deploy.runtime.gallery.held import read_all
 from itr_deploy.runtime.gallery.layout import METADATA_KEY, TABLE
-from itr_deploy.runtime.gallery.read import read_all, read_in_parts, stored_bytes
+from itr_deploy.runtime.gallery.read import read_in_parts, stored_bytes
 from tests.support.files import largest_file, tree
 from tests.support.items import WIDTH, captions, images, names, texts
 

@@ -20,9 +20,9 @@ from itr_deploy import Gallery, Matcher
 from itr_deploy.errors import GalleryBusyError, GalleryError, InputError, UsageError
 from itr_deploy.runtime.gallery import lock
 from itr_deploy.runtime.gallery.files import OWN
+from itr_deploy.runtime.gallery.held import read_all
 from itr_deploy.runtime.gallery.layout import TABLE
 from itr_deploy.runtime.gallery.lock import HOLDER, LOCK
-from itr_deploy.runtime.gallery.read import read_all
 from tests.support.files import tree
 from tests.support.items import images, names
 

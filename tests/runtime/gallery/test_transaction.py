@@ -13,7 +13,7 @@ import pytest
 from itr_deploy import Gallery, Matcher
 from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.gallery.boundary import gallery_errors
-from itr_deploy.runtime.gallery.read import filtered_ids, read_in_parts
+from itr_deploy.runtime.gallery.read import filtered_rows, read_in_parts
 from tests.support.items import images, names
 
 
@@ -34,7 +34,7 @@ def gallery(matcher: Matcher, tmp_path_factory: pytest.TempPathFactory) -> Galle
     ],
 )  # fmt: skip
 def test_a_filter_that_lancedb_refuses_is_named(where: str, gallery: Gallery) -> None:
-    for ask in (gallery.count, lambda w: filtered_ids(gallery, w), lambda w: parts(gallery, w)):
+    for ask in (gallery.count, lambda w: filtered_rows(gallery, w), lambda w: parts(gallery, w)):
         with pytest.raises(GalleryError) as caught:
             ask(where)
         assert str(caught.value).startswith(f"where={where!r} is not understood: ")
@@ -66,7 +66,7 @@ def test_a_file_that_is_missing_is_not_the_filters_fault(
         file.unlink()
     opened = Gallery.open(tmp_path / "copy", matcher)
     with pytest.raises(GalleryError) as caught:
-        filtered_ids(opened, "year = 1")
+        filtered_rows(opened, "year = 1")
     assert str(caught.value).startswith(f"{tmp_path / 'copy'}: ")
     assert ".lance is missing" in str(caught.value)
     assert "not understood" not in str(caught.value)

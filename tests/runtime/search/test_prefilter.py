@@ -129,11 +129,11 @@ def test_from_disk_the_prefilter_reads_only_its_own_tensors(
     wanted = matcher.prefilter.reads("image", "float16")
     assert wanted == {"regions"}
     assert len(matcher.scorer.reads("image", "float16")) == 5
-    rows = read.read_vectors(gallery)[1][:3]
+    rows = read.read_row_ids(gallery)[:3]
     (block,) = read.read_rows(gallery, rows, wanted).encoded.blocks
     assert set(block.tensors) == {"regions"}
     wanted, gallery = matcher.prefilter.reads("image", "int8"), galleries["image-int8"]
-    rows = read.read_vectors(gallery)[1][:3]
+    rows = read.read_row_ids(gallery)[:3]
     (block,) = read.read_rows(gallery, rows, wanted).encoded.blocks
     assert set(block.tensors) == wanted == {"regions", "regions_scale"}
 

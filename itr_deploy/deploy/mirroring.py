@@ -1,0 +1,187 @@
+"""Keeping a gallery like a folder of pictures: what is new, what has changed, what is gone."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from itr_deploy.bundle.files import write_file
+from itr_deploy.deploy.to_index import of_pictures
+from itr_deploy.errors import GalleryError
+from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.runtime.gallery.files import OWN, table_root
+from itr_deploy.runtime.gallery.parts import add_in_parts
+
+log = logging.getLogger(__name__)
+
+RECORD = "pictures.json"
+"""Beside the table's files: size and time of change of every picture that is in the gallery."""
+
+State = tuple[int, int]
+"""A file's size in bytes and its time of change in nanoseconds."""
+
+
+@dataclass
+class Record:
+    """What a gallery was made from.
+
+    Attributes:
+        folder: The folder.
+        files: The state of every picture in the gallery, by its id.
+        broken: The state of every picture that cannot be used, and why.
+    """
+
+    folder: str
+    files: dict[str, State] = field(default_factory=dict)
+    broken: dict[str, tuple[int, int, str]] = field(default_factory=dict)
+
+    def keep(self, gallery: str | Path) -> None:
+        """Write it beside the gallery's files.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        write_file(table_root(str(gallery)) / OWN / RECORD, json.dumps(vars(self)))
+
+
+@dataclass(frozen=True)
+class Mirrored:
+    """What was done to a gallery.
+
+    Attributes:
+        added: Pictures that are new or have changed.
+        removed: Pictures that are gone.
+        broken: Why pictures are left out, by their ids.
+    """
+
+    added: int
+    removed: int
+    broken: Mapping[str, str]
+
+
+def states(files: Mapping[str, Path]) -> dict[str, State]:
+    """The state of every file that is there."""
+    found = {}
+    for name, path in files.items():
+        try:
+            status = path.stat()
+        except OSError:  # it was removed since the folder was listed, or is a link to nowhere
+            continue
+        found[name] = status.st_size, status.st_mtime_ns
+    return found
+
+
+def has_record(gallery: Gallery) -> bool:
+    """Whether it is known what a gallery was made from."""
+    return (table_root(gallery.path) / OWN / RECORD).exists()
+
+
+def kept_record(gallery: Gallery, folder: Path, now: Mapping[str, State]) -> Record:
+    """What a gallery was made from; what `index` made has no record, and is taken as it is.
+
+    Args:
+        gallery: The gallery.
+        folder: The folder that it is to be like.
+        now: The state of the folder's pictures.
+
+    Raises:
+        GalleryError: It was made from another folder.
+    """
+    path = table_root(gallery.path) / OWN / RECORD
+    try:
+        told: dict[str, Any] = json.loads(path.read_bytes())
+        record = Record(
+            str(told["folder"]),
+            {str(name): (int(size), int(time)) for name, (size, time) in told["files"].items()},
+            {str(n): (int(s), int(t), str(why)) for n, (s, t, why) in told["broken"].items()},
+        )
+    except FileNotFoundError:
+        there = set(gallery.ids())
+        return Record(str(folder), {name: state for name, state in now.items() if name in there})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise GalleryError(
+            f"{path}: cannot be read ({str(error)[:80]}); remove it to take the gallery as it is"
+        ) from error
+    if record.folder != str(folder):
+        raise GalleryError(
+            f"{gallery.path}: made from {record.folder}, not from {folder}; give another gallery "
+            "(--gallery)"
+        )
+    return record
+
+
+def mirror(
+    gallery: Gallery,
+    record: Record,
+    files: Mapping[str, Path],
+    begin: Callable[[Any, int], object],
+    progress: Callable[[int, int], object],
+) -> Mirrored:
+    """Make a gallery hold a folder's pictures: no more, no less, and each as it is now.
+
+    What is done is committed part by part, so that the next run goes on after a kill.
+
+    Args:
+        gallery: The gallery, with a matcher that takes pictures.
+        record: What it was made from.
+        files: The folder's pictures by their ids.
+        begin: Called with what is encoded and how many are left, before the first is.
+        progress: Called with how many pictures are done, and of how many.
+
+    Raises:
+        GalleryBusyError: Another writer is at it for longer than the timeout.
+        GalleryError: The gallery cannot be written.
+        OutputError: The disk refuses the write.
+    """
+    now, there = states(files), set(gallery.ids())
+    changed = {name for name in there if name in now and record.files.get(name) != now[name]}
+    gone = {name for name in there if name not in now and name in record.files}
+    removed = sorted(changed | gone)
+    if removed:
+        # Changed ones are added anew below; a kill in between leaves them for the next run.
+        gallery.delete(removed)
+    todo = {
+        name: files[name]
+        for name in now
+        if (name not in there or name in changed)
+        and (name not in record.broken or record.broken[name][:2] != now[name])
+    }
+    record.files = {name: now[name] for name in there - set(removed) if name in now}
+    record.broken = {name: known for name, known in record.broken.items() if name in now}
+    record.keep(gallery.path)
+    found: Mapping[str, str] = {}
+    if todo:
+        given = of_pictures(_matcher(gallery), todo, any_number=bool(gallery.description.ragged))
+        names = list(todo)
+
+        def advance(done: int) -> None:
+            progress(done, len(names))
+
+        def committed() -> None:
+            stored = set(gallery.ids())
+            record.files |= {name: now[name] for name in names if name in stored}
+            record.keep(gallery.path)
+
+        add_in_parts(
+            gallery,
+            names,
+            given.items,
+            None,
+            advance,
+            begin=lambda left: begin(given.items, len(left)),
+            committed=committed,
+        )
+        found = given.broken
+        record.broken |= {name: (*now[name], why) for name, why in found.items()}
+        record.keep(gallery.path)
+    broken = {name: why for name, (_, _, why) in record.broken.items()}
+    return Mirrored(len(todo) - len(found), len(gone), broken)
+
+
+def _matcher(gallery: Gallery) -> Any:
+    assert gallery.matcher is not None
+    return gallery.matcher
