@@ -15,7 +15,7 @@ from examples.pictures.demo import DETECTOR_WORDS, IMRAM_WORDS
 from itr_deploy import Gallery, Matcher, Regions, Retriever
 from tests.support.browser import Browser, chromium
 from tests.support.exports import Bundles
-from tests.support.served import served
+from tests.support.servers import running_server
 
 pytestmark = pytest.mark.slow
 
@@ -24,6 +24,8 @@ QUERY = "a blue square and a red circle"
 ODD = "odd/<img src=x onerror=\"document.title='hacked'\"> & 'ü'?#%2F.png"
 ODD_WORD = "<img/src=x/onerror=alert(1)>"
 KEY = "a-key.of:tests"
+IMRAM = ("imram", *IMRAM_WORDS)
+DETECTOR = ("regions", *DETECTOR_WORDS)
 
 
 @dataclass(frozen=True)
@@ -84,39 +86,37 @@ def world(bundles: Bundles, tmp_path_factory: pytest.TempPathFactory) -> World:
     )
 
 
-IMRAM = ("imram", *IMRAM_WORDS)
-DETECTOR = ("regions", *DETECTOR_WORDS)
-
-
 @pytest.fixture(scope="module")
-def page(world: World, bundles: Bundles) -> Iterator[str]:
+def page(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A gallery of pictures with boxes."""
+    log, bundle = tmp_path_factory.mktemp("page") / "log", world.images.matcher.bundle.path
     gallery = world.images.gallery.path
-    with served(bundles.of(*IMRAM), "--gallery", gallery, "--pictures", world.pictures) as url:
-        yield url
+    with running_server(bundle, gallery, log, "--pictures", world.pictures) as server:
+        yield f"{server.url}/"
 
 
 @pytest.fixture(scope="module")
-def texts_page(world: World, bundles: Bundles) -> Iterator[str]:
-    """A gallery of texts, searched with pictures."""
-    words = ("--gallery", world.texts.gallery.path, "--detector", bundles.of(*DETECTOR))
-    with served(bundles.of(*IMRAM), *words) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def locked_page(
+def texts_page(
     world: World, bundles: Bundles, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
+    """A gallery of texts, searched with pictures."""
+    log, bundle = tmp_path_factory.mktemp("texts") / "log", world.texts.matcher.bundle.path
+    words = ("--detector", bundles.of(*DETECTOR))
+    with running_server(bundle, world.texts.gallery.path, log, *words) as server:
+        yield f"{server.url}/"
+
+
+@pytest.fixture(scope="module")
+def locked_page(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A gallery without boxes, whose server asks for a key."""
-    root = tmp_path_factory.mktemp("locked")
-    gallery = Gallery.create(root / "gallery", Matcher.load(bundles.of(*IMRAM)))
+    root, matcher = tmp_path_factory.mktemp("locked"), world.images.matcher
+    gallery = Gallery.create(root / "gallery", matcher)
     features = np.random.default_rng(0).random((4, 36, 96), dtype=np.float32)
     gallery.add(world.names[:4], Regions(features))
     (root / "keys").write_text(f"{KEY}\n")
-    words = ("--gallery", gallery.path, "--pictures", world.pictures)
-    with served(bundles.of(*IMRAM), *words, "--api-key-file", root / "keys") as url:
-        yield url
+    words = ("--pictures", world.pictures, "--api-key-file", root / "keys")
+    with running_server(matcher.bundle.path, gallery.path, root / "log", *words) as server:
+        yield f"{server.url}/"
 
 
 def asking(page: str, **asked: object) -> str:
