@@ -106,7 +106,7 @@ def retriever(matcher: Matcher, gallery: Gallery) -> Retriever:
 @pytest.fixture(scope="module")
 def client(folder: Path, bundle: Path, gallery: Gallery) -> Iterator[Client]:
     # Every request looks for changes of the gallery.
-    triton(bundle, gallery=gallery.path, output=folder / "repository", refresh=0)
+    triton(bundle, gallery=gallery.path, output=folder / "repository", refresh=1e-6)
     with served(folder / "repository", folder) as url:
         yield Client(folder / "repository" / "client.py", url)
 
