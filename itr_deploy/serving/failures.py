@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,8 +13,6 @@ from starlette.types import Scope
 from itr_deploy.errors import ItrDeployError
 from itr_deploy.serving.answers import json_response
 from itr_deploy.serving.refusals import RefusalError, invalid, not_found, refusal_of
-
-log = logging.getLogger(__name__)
 
 SHOWN = 200
 """Most characters of a message about a request's form."""
@@ -73,13 +70,10 @@ def answer_failures(app: FastAPI) -> None:
     async def of_the_library(request: Request, error: ItrDeployError) -> Response:
         return failure(request.scope, refusal_of(error, request.app.state.service.paths()))
 
-    @app.exception_handler(Exception)
-    async def fault(request: Request, error: Exception) -> Response:
-        log.error("%s failed: %r", request.url.path, error, exc_info=error)
-        return failure(
-            request.scope,
-            RefusalError(500, "internal", "a fault of the service; its log has this request's id"),
-        )
+
+def fault() -> RefusalError:
+    """The service has a fault; what it is stands in the log."""
+    return RefusalError(500, "internal", "a fault of the service; its log has this request's id")
 
 
 def _cut(text: str) -> str:
