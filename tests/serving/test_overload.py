@@ -85,12 +85,12 @@ def test_what_a_client_asked_that_has_left_is_not_computed(narrow: Running, hold
     left = 'itr_rejected_total{reason="client_left"}'
     before, searched = narrow.figure(left), narrow.figure(SEARCHED)
     with computing_one(narrow, hold) as (_, first):
-        for query in QUERIES[:3]:
+        for number, query in enumerate(QUERIES[:3], 1):
             with socket.create_connection(narrow.place, 30) as connection:
                 body = json.dumps({"query": query}).encode()
                 connection.sendall(request(narrow.url, "/v1/search", body))
-                until(lambda: narrow.figure("itr_queue_depth") > 0)
-            until(lambda: narrow.figure("itr_queue_depth") == 0)
+                until(lambda n=number: narrow.figure("itr_queue_depth") == n)
+            until(lambda n=number: narrow.figure(left) == before + n)
         hold.unlink()
         assert first.result().status_code == 200
     assert ask(narrow, QUERIES[0]).status_code == 200

@@ -140,9 +140,18 @@ def test_a_body_as_large_as_may_be_is_read(strict: Running):
         until(lambda: client.post("/v1/search", content=body, headers=headers).status_code == 200)
 
 
+def test_a_body_that_goes_on_after_the_answer_is_closed(strict: Running):
+    head = JSON.replace(KEY.encode(), b"wrong") + b"Content-Length: 1000\r\n\r\n"
+    with connected(strict) as connection:
+        connection.sendall(head)
+        with dripping(connection, b" "):
+            answer = everything(connection)
+    assert answer.startswith(b"HTTP/1.1 401 "), answer
+
+
 @pytest.mark.parametrize(
     "given",
-    [None, "Bearer", "Bearer ", f"Basic {KEY}", f"Bearer {KEY[:-1]}", f"Bearer {KEY}x", KEY],
+    [None, "Bearer", f"Basic {KEY}", f"Bearer {KEY[:-1]}", f"Bearer {KEY}x", KEY],
 )
 def test_a_wrong_key_is_refused(strict: Running, given: str | None):
     headers = {} if given is None else {"Authorization": given}
