@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
+import sys
 from asyncio import TimerHandle, Transport
 
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from itr_deploy.serving.failures import failure
+from itr_deploy.serving.refusals import unavailable
 
 HEAD_TIMEOUT = 10.0
 """Seconds in which a request's head has to arrive, or what is left of it once it is answered."""
 
-MOST_CONNECTIONS = 1000
-"""A further one is closed at once: far more than can wait in the queue."""
+
+WANTED = 1000
+"""Connections: far more than can wait in the queue."""
+
+
+def most_connections(wanted: int = WANTED) -> int:
+    """As many as wanted, or half of the files that may be open: the gallery's need room too."""
+    if sys.platform == "win32":
+        return wanted
+    import resource
+
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return wanted if files == resource.RLIM_INFINITY else min(wanted, files // 2)
+
+
+MOST_CONNECTIONS = most_connections()
+"""Who comes with a further one is told to come back; of a quarter more it is closed at once."""
+
+
+async def crowded(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request on a connection that is one too many."""
+    refusal = unavailable("too_many_connections", f"{MOST_CONNECTIONS} connections are open")
+    response = failure(scope, refusal)
+    response.headers["Connection"] = "close"
+    await response(scope, receive, send)
 
 
 class BoundedConnection(HttpToolsProtocol):
@@ -27,8 +55,10 @@ class BoundedConnection(HttpToolsProtocol):
         """Begin to wait for a request."""
         super().connection_made(transport)
         if len(self.connections) > MOST_CONNECTIONS:
-            transport.close()
-            return
+            self.app = crowded
+            if len(self.connections) > MOST_CONNECTIONS * 5 // 4:
+                transport.close()
+                return
         self._await()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.serving.conftest import Served
@@ -84,8 +85,11 @@ def dripping(connection: socket.socket, drop: bytes) -> Iterator[None]:
 
 
 def is_served(running: Running) -> bool:
-    with running.client(headers={"Authorization": f"Bearer {KEY}"}) as client:
-        return client.get("/v1/models").status_code == 200
+    try:
+        with running.client(headers={"Authorization": f"Bearer {KEY}"}) as client:
+            return client.get("/v1/models").status_code == 200
+    except httpx2.HTTPError:
+        return False
 
 
 def test_heads_that_never_end_are_closed_and_others_are_served(strict: Running):
@@ -97,6 +101,22 @@ def test_heads_that_never_end_are_closed_and_others_are_served(strict: Running):
         assert is_served(strict)
         assert {everything(connection) for connection in slow} == {b""}
     assert is_served(strict)
+
+
+def test_one_connection_too_many_is_told_to_come_back(strict: Running):
+    with ExitStack() as stack:
+        for _ in range(40):
+            stack.enter_context(connected(strict))
+        further = stack.enter_context(connected(strict))
+        further.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = everything(further)
+        for _ in range(10):
+            stack.enter_context(connected(strict))
+        assert everything(stack.enter_context(connected(strict))) == b""
+    assert answer.startswith(b"HTTP/1.1 503 "), answer
+    assert b'"too_many_connections"' in answer
+    assert b"retry-after: 1" in answer
+    until(lambda: is_served(strict))
 
 
 def test_a_connection_that_asks_nothing_is_closed(strict: Running):

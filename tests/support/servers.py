@@ -162,5 +162,7 @@ SHORT = """
 from itr_deploy.serving import app, connections
 
 app.READ_TIMEOUT = connections.HEAD_TIMEOUT = 1.0
+connections.MOST_CONNECTIONS = 40
 """
-"""Code for `running_server`: slow clients are given up after a second instead of ten."""
+"""Code for `running_server`: slow clients are given up after a second instead of ten, and there are
+fewer of them."""
