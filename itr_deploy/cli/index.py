@@ -227,7 +227,7 @@ def _interruptible(
         items = label.removeprefix("indexing ")
         raise InterruptedWorkError(
             f"interrupted after {last[0]:,} of {last[1]:,} {items}; the same command goes on from "
-            "what was stored until then"
+            "the parts that were stored, one every half a minute or more"
         ) from error
 
 

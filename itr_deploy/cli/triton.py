@@ -50,19 +50,19 @@ def triton(
         ),
     ] = 8,
     max_wait_ms: Annotated[
-        int,
+        float,
         typer.Option(
-            min=0,
-            max=60_000,
+            min=0.0,
+            max=1000.0,
             help="Milliseconds that a request waits for others to be computed with.",
             rich_help_panel=QUEUE_PANEL,
         ),
-    ] = 2,
+    ] = 2.0,
     max_queue: Annotated[
         int,
         typer.Option(
             min=1,
-            max=1_000_000,
+            max=100_000,
             help="Most requests that wait for a model; more are refused.",
             rich_help_panel=QUEUE_PANEL,
         ),
@@ -75,15 +75,13 @@ def triton(
             rich_help_panel=QUEUE_PANEL,
         ),
     ] = 10.0,
-    max_k: Annotated[
-        int, typer.Option(min=1, max=1_000_000, help="Most hits that a query may ask for.")
-    ] = 1000,
+    max_k: Annotated[int, typer.Option(min=1, help="Most hits that a query may ask for.")] = 1000,
     refresh: Annotated[
         float,
         typer.Option(
             min=0.0,
             metavar="SECONDS",
-            help="Time between looks for changes of the gallery; 0 looks before every search.",
+            help="How often to look whether the gallery has changed; 0 for never.",
         ),
     ] = 30.0,
     force: Force = False,

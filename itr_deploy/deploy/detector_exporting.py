@@ -118,7 +118,13 @@ def export_regions(
     digest = digest_of(checkpoint)
     network = read_network(checkpoint)
     given = Given(_counts(boxes), proposals, considered, shortest_side, longest_side)
-    settings = settings_of(network.config.dialect, None if config is None else Path(config), given)
+    settings = settings_of(
+        network.config.dialect,
+        None if config is None else Path(config),
+        given,
+        classes=network.config.classes,
+        attributes=network.config.attribute_count,
+    )
     source = DetectorSource(checkpoint, network, settings)
     with staged_directory(output, force=force, last=MANIFEST, **kind) as root:  # type: ignore[arg-type]
         manifest = build_detector(source, root, opset=opset, precision=dtype, progress=progress)

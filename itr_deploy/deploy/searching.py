@@ -196,7 +196,7 @@ class _Page:
             InputError: No hit has a picture.
             OutputError: The page cannot be written.
         """
-        from itr_deploy.evaluation.report.pictures import Pictures
+        from itr_deploy.evaluation.report.pictures import TYPES, Pictures
         from itr_deploy.explaining.page import page
 
         names = [
@@ -205,7 +205,15 @@ class _Page:
             for hit in hits
         ]
         of = "a hit", "pictures= (--pictures) and picture_names= (--picture-names)"
-        files = Pictures(self.pictures if names else None, names, of)
+        # The usual kinds first: of a.heic and a.jpg the latter can be shown.
+        endings = [*TYPES, *sorted(SUFFIXES - TYPES.keys())]
+        files = Pictures(self.pictures if names else None, names, of, endings)
+        missing = {name for number, name in enumerate(names) if files.path(number) is None}
+        if self.pictures is not None and missing:
+            log.warning(
+                "%s: has no picture of %d of %d hits, for example %r; they are shown as tables",
+                *(self.pictures, len(missing), len(set(names)), min(missing)),
+            )
         write_file(self.output, page(retriever, texts, found, files))
 
 
@@ -220,6 +228,7 @@ def _page(
     """The page to write, None for none.
 
     Raises:
+        InputError: The pictures' directory is none.
         OutputError: It exists, or nothing can be written there.
         UsageError: What belongs to a page is given without one, or a page without what it needs.
     """
@@ -230,14 +239,27 @@ def _page(
                 "give explain=True (--explain)"
             )
         return None
-    if output is None or not texts:
+    if not texts:
         raise UsageError(
-            "explain=True (--explain) writes a page of what matched texts; give queries, and "
-            "output= (--output)"
+            "explain=True (--explain) tells what matched the words of texts; give queries, not "
+            "image= (--image)"
+        )
+    if output is None:
+        raise UsageError(
+            "explain=True (--explain) writes a page of what matched; give its file, output= "
+            "(--output)"
         )
     if names is not None and pictures is None:
         raise UsageError("picture_names= (--picture-names) is for pictures= (--pictures); give it")
+    if pictures is not None and not Path(pictures).is_dir():
+        what = "a file; give" if Path(pictures).is_file() else "no such directory; give"
+        raise InputError(
+            f"{pictures}: {what} the directory that the hits' pictures are in, pictures= "
+            "(--pictures)"
+        )
     place = Path(output)
+    if place.is_dir():
+        raise OutputError(f"{place} is a directory; give the page a file, output= (--output)")
     if place.exists() and not force:
         raise OutputError(
             f"{place} exists; give force=True (--force) to replace it, or another output (--output)"

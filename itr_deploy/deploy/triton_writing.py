@@ -59,10 +59,10 @@ class TritonRepository:
     copy=FLAG,
     device=TEXT,
     max_batch=whole(1, 1024),
-    max_wait_ms=whole(0, 60_000),
-    max_queue=whole(1, 1_000_000),
+    max_wait_ms=real("a number of milliseconds from 0 to 1000", at_least=0, at_most=1000),
+    max_queue=whole(1, 100_000),
     request_timeout=real("a number of seconds above 0", above=0, at_most=86_400),
-    max_k=whole(1, 1_000_000),
+    max_k=whole(1),
     refresh=SECONDS,
     force=FLAG,
 )
@@ -74,7 +74,7 @@ def triton(
     copy: bool = False,
     device: str = "cpu",
     max_batch: int = 8,
-    max_wait_ms: int = 2,
+    max_wait_ms: float = 2.0,
     max_queue: int = 64,
     request_timeout: float = 10.0,
     max_k: int = 1000,
@@ -100,7 +100,7 @@ def triton(
         max_queue: Most requests that wait for a model; Triton refuses more.
         request_timeout: Seconds after which Triton refuses a request that still waits.
         max_k: Most hits that a query may ask for.
-        refresh: Seconds between looks for changes of the gallery; 0 looks before every search.
+        refresh: Seconds between looks for changes of the gallery; 0 for never.
         force: Replace an existing repository.
 
     Raises:

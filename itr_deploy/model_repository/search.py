@@ -46,7 +46,7 @@ def search_config(settings: Settings, images: ImageItems) -> Message:
         "gallery": str(settings.gallery),
         "device": settings.device,
         "max_k": str(settings.max_k),
-        "refresh_seconds": f"{settings.refresh:g}",
+        "refresh_seconds": str(settings.refresh),
     }
     asked = [
         _optional("query", "TYPE_STRING", 1),

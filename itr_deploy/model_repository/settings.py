@@ -19,14 +19,14 @@ class Settings:
         max_queue: Most requests that wait for a model.
         request_timeout: Seconds after which a waiting request is refused.
         max_k: Most hits of a query.
-        refresh: Seconds between looks for changes of the gallery.
+        refresh: Seconds between looks for changes of the gallery, 0 for never.
     """
 
     bundle: Path
     gallery: Path
     device: str
     max_batch: int
-    max_wait_ms: int
+    max_wait_ms: float
     max_queue: int
     request_timeout: float
     max_k: int

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import AttentionStep
 from itr_deploy.bundle.modality import Modality
-from itr_deploy.errors import InputError
+from itr_deploy.errors import InputError, UsageError
 from itr_deploy.runtime.encoding.places import Placed
+from itr_deploy.values import shown
 
 ATTENDS = {"text": "words attend to regions", "image": "regions attend to words"}
 """Who attends to what, in words."""
@@ -95,7 +97,16 @@ class Explanation:
         Args:
             word: Its place in ``words``.
             count: How many regions.
+
+        Raises:
+            UsageError: There is no such word.
         """
+        words = len(self.words)
+        if not isinstance(word, Integral) or not -words <= word < words:
+            raise UsageError(
+                f"word={shown(word)} must be a place in words, 0 to {words - 1}; words.index() "
+                "gives a word's"
+            )
         order: NDArray[np.int64] = np.argsort(-self.attention[word], kind="stable")
         return order[:count]
 
@@ -123,9 +134,7 @@ def chosen(
         own = [one for one in own if one.step == step]
     if not own:
         there = ", ".join(f"step={one.step}, attends={one.attends!r}" for one in steps)
-        raise InputError(
-            f"step={step!r} (--step), attends={attends!r} (--attends): {what} has {there}"
-        )
+        raise InputError(f"step={step!r}, attends={attends!r}: {what} has {there}")
     live = [one for one in own if not one.is_closed]
     if not live:
         raise InputError(

@@ -226,8 +226,8 @@ class Matcher(OneProcess):
         Args:
             text: The text.
             image: One image: regions ``[R, Di]``, or `Regions` of one, with boxes if these are
-                to be in the result; with a detector, a picture; or what `encode_images` returned
-                for one.
+                to be in the result; a picture, where there is a detector, which gives boxes too;
+                or what `encode_images` returned for one.
             step: The step or layer to show; by default the last one that enters the score.
             attends: ``"text"`` for words that attend to regions, ``"image"`` for regions that
                 attend to words. By default the former, where the model does both.

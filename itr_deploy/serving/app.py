@@ -8,8 +8,9 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from itr_deploy.serving import page
+from itr_deploy.serving.document import describe
 from itr_deploy.serving.failures import answer_failures
-from itr_deploy.serving.middleware import Around, Arriving, BodyLimits, Keys, SafeHeaders
+from itr_deploy.serving.middleware import Around, Arriving, Bodies, Keys, SafeHeaders
 from itr_deploy.serving.routes import (
     admin,
     embeddings,
@@ -36,6 +37,8 @@ def application(service: Service) -> FastAPI:
         # They load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
+        # It would send what it measures to wherever the environment says.
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
     )
     app.state.service = service
     for room in (search, explain, score, embeddings, models, items, health, page):
@@ -43,9 +46,10 @@ def application(service: Service) -> FastAPI:
     if settings.admin_keys:
         app.include_router(admin.router)
     answer_failures(app)
+    describe(app, settings)
     # The last is the outermost.
     app.add_middleware(Arriving, service=service)
-    app.add_middleware(BodyLimits, most=settings.max_body, seconds=READ_TIMEOUT)
+    app.add_middleware(Bodies, most=settings.max_body, seconds=READ_TIMEOUT)
     app.add_middleware(Keys, keys=settings.keys, admin_keys=settings.admin_keys)
     if settings.cors_origins:
         app.add_middleware(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,18 +14,19 @@ from itr_deploy.errors import ItrDeployError
 from itr_deploy.serving.answers import json_response
 from itr_deploy.serving.refusals import RefusalError, invalid, not_found, refusal_of
 
-log = logging.getLogger(__name__)
-
 SHOWN = 200
 """Most characters of a message about a request's form."""
+
+LONGEST = 1000
+"""Most characters of any message: it may repeat what was sent."""
 
 
 def failure(scope: Scope, refusal: RefusalError) -> Response:
     """The answer to a request that is refused."""
     told = {
         "code": refusal.code,
-        "message": refusal.message,
-        "hint": refusal.hint,
+        "message": _cut(refusal.message),
+        "hint": None if refusal.hint is None else _cut(refusal.hint),
         "request_id": scope.get("state", {}).get("request_id", ""),
     }
     headers: dict[str, str] = {}
@@ -46,7 +46,7 @@ def answer_failures(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> Response:
-        return failure(request.scope, _of_form(error.errors()))
+        return failure(request.scope, _of_form(error.errors(), request.headers))
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> Response:
@@ -70,18 +70,27 @@ def answer_failures(app: FastAPI) -> None:
     async def of_the_library(request: Request, error: ItrDeployError) -> Response:
         return failure(request.scope, refusal_of(error, request.app.state.service.paths()))
 
-    @app.exception_handler(Exception)
-    async def fault(request: Request, error: Exception) -> Response:
-        log.error("%s failed: %r", request.url.path, error, exc_info=error)
-        return failure(
-            request.scope,
-            RefusalError(500, "internal", "a fault of the service; its log has this request's id"),
-        )
+
+def fault() -> RefusalError:
+    """The service has a fault; what it is stands in the log."""
+    return RefusalError(500, "internal", "a fault of the service; its log has this request's id")
 
 
-def _of_form(errors: Sequence[Mapping[str, Any]]) -> RefusalError:
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def _of_form(errors: Sequence[Mapping[str, Any]], headers: Mapping[str, str]) -> RefusalError:
     """What is wrong with a request's form: the first thing, in one line."""
     first = errors[0]
+    if first["loc"] == ("body",) and isinstance(first["input"], bytes):  # it was not read as JSON
+        kind = headers.get("content-type", "")[:SHOWN]
+        return RefusalError(
+            415,
+            "unsupported_media_type",
+            f"the body is {kind or 'of no type'}",
+            "send JSON, and the header 'Content-Type: application/json'",
+        )
     if first["type"] == "json_invalid":
         return RefusalError(400, "malformed_json", f"the body is no JSON: {_detail(first)}")
     place = [str(part) for part in first["loc"] if part != "body"]

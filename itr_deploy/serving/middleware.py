@@ -13,7 +13,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from itr_deploy.serving.failures import failure
+from itr_deploy.serving.failures import failure, fault
 from itr_deploy.serving.refusals import RefusalError
 from itr_deploy.serving.service import Service
 
@@ -55,6 +55,10 @@ class Around:
 
         try:
             await self._app(scope, receive, answer)
+        except Exception as error:
+            log.error("%s failed, request %s: %r", scope["path"], name, error, exc_info=True)
+            if not status:
+                await failure(scope, fault())(scope, receive, answer)
         finally:
             self._tell(scope, name, status or 499, perf_counter() - begun)
 
@@ -121,11 +125,17 @@ def _has(scope: Scope, keys: Sequence[bytes]) -> bool:
     return found
 
 
-class BodyLimits:
-    """Refuses bodies that are too large, or arrive too slowly, before they are kept."""
+class Bodies:
+    """Reads a body whole before it is looked at; refuses large ones and those that are slow."""
 
     def __init__(self, app: ASGIApp, most: int, seconds: float) -> None:
-        """Wrap an application."""
+        """Wrap an application.
+
+        Args:
+            app: The application.
+            most: Bytes of a body.
+            seconds: In which it has to arrive.
+        """
         self._app, self._most, self._seconds = app, most, seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -133,48 +143,45 @@ class BodyLimits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        try:
+            body = await asyncio.wait_for(self._whole(scope, receive), self._seconds)
+        except (RefusalError, asyncio.TimeoutError) as error:
+            refusal = error if isinstance(error, RefusalError) else self._too_slow()
+            await failure(scope, refusal)(scope, receive, _closing(send))
+            return
+        if body is None:
+            return
+        given = False
+
+        async def whole() -> Message:
+            nonlocal given
+            if given:  # waits for the client to leave
+                return await receive()
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope, whole, send)
+
+    async def _whole(self, scope: Scope, receive: Receive) -> bytes | None:
+        """The body; None if the client has left.
+
+        Raises:
+            RefusalError: It is too large.
+        """
         told = _header(scope, b"content-length")
         if told is not None and told.isdigit() and int(told) > self._most:
-            await failure(scope, self._too_large())(scope, receive, send)
-            return
-        until = asyncio.get_running_loop().time() + self._seconds
-        taken, more, begun = 0, True, False
-
-        async def limited() -> Message:
-            nonlocal taken, more
-            if not more:  # waits for the client to leave
-                return await receive()
-            left = until - asyncio.get_running_loop().time()
-            try:
-                message = await asyncio.wait_for(receive(), max(left, 0.0))
-            except asyncio.TimeoutError:
-                more = False
-                raise RefusalError(
-                    408, "body_too_slow", f"the body did not arrive within {self._seconds:g} s"
-                ) from None
-            if message["type"] == "http.request":
-                more = bool(message.get("more_body"))
-                taken += len(message.get("body", b""))
-                if taken > self._most:
-                    more = False
-                    raise self._too_large()
-            return message
-
-        async def answer(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            if message["type"] == "http.response.start" and more and _has_body(scope):
-                # What is left of the body is not read: the connection is of no more use.
-                message["headers"] = [*message["headers"], (b"connection", b"close")]
-            await send(message)
-
-        try:
-            await self._app(scope, limited, answer)
-        except RefusalError as refusal:
-            if begun:
-                raise
-            more = True
-            await failure(scope, refusal)(scope, receive, answer)
+            raise self._too_large()
+        parts, taken, more = [], 0, True
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                return None
+            parts.append(message.get("body", b""))
+            taken += len(parts[-1])
+            if taken > self._most:
+                raise self._too_large()
+            more = bool(message.get("more_body"))
+        return b"".join(parts)
 
     def _too_large(self) -> RefusalError:
         return RefusalError(
@@ -183,6 +190,21 @@ class BodyLimits:
             f"the body has more than {self._most} bytes",
             "send fewer texts or a smaller picture",
         )
+
+    def _too_slow(self) -> RefusalError:
+        told = f"the body did not arrive within {self._seconds:g} s"
+        return RefusalError(408, "body_too_slow", told)
+
+
+def _closing(send: Send) -> Send:
+    """Close the connection after an answer: what is left of the body is not read."""
+
+    async def answer(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"connection", b"close")]
+        await send(message)
+
+    return answer
 
 
 class Arriving:
@@ -238,9 +260,3 @@ def _header(scope: Scope, name: bytes) -> str | None:
         if key == name:
             return bytes(value).decode("latin-1")
     return None
-
-
-def _has_body(scope: Scope) -> bool:
-    return _header(scope, b"transfer-encoding") is not None or (
-        _header(scope, b"content-length") or "0"
-    ) not in ("", "0")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from itr_deploy.errors import (
     BundleError,
     GalleryError,
@@ -9,6 +11,9 @@ from itr_deploy.errors import (
     ItrDeployError,
     UsageError,
 )
+
+OPTION = re.compile(r" \(--[a-z-]+\)")
+"""What a message says to users of the command line alone."""
 
 RETRY_SOON = 1
 """Seconds after which to try again where nothing better is known."""
@@ -82,7 +87,7 @@ def refusal_of(error: ItrDeployError, names: dict[str, str]) -> RefusalError:
         error: The error.
         names: What to say in place of the server's paths, which are no client's business.
     """
-    message = str(error)
+    message = OPTION.sub("", str(error))
     for path, name in names.items():
         message = message.replace(path, name)
     if isinstance(error, (InputError, UsageError)):

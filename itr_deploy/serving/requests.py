@@ -7,13 +7,20 @@ import binascii
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 MOST_CHARACTERS = 10_000
 """Of a text or a filter."""
 
+
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number: 1.0 is a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Text = Annotated[str, Field(min_length=1, max_length=MOST_CHARACTERS, pattern=r"\S")]
 Id = Annotated[str, Field(min_length=1, max_length=MOST_CHARACTERS)]
+Whole = Annotated[int, BeforeValidator(_whole)]
 Row = Annotated[list[float], Field(min_length=1)]
 Image = Annotated[list[Row], Field(min_length=1)]
 """Regions ``[R, Di]``."""
@@ -76,14 +83,14 @@ class SearchAsked(Asked):
         ABSENT, min_length=1, description="A picture's file in base64, or a data URI."
     )
     regions: Image = Field(ABSENT, description="Regions of an image, [R][Di].")
-    k: int = Field(10, ge=1, description="Hits a query.")
+    k: Whole = Field(10, ge=1, description="Hits a query.")
     where: Annotated[str, Field(max_length=MOST_CHARACTERS)] | None = Field(
         None, description="Conditions on the gallery's columns, in a part of SQL."
     )
-    candidates: Annotated[int, Field(ge=1)] | None = Field(
+    candidates: Annotated[Whole, Field(ge=1)] | None = Field(
         None, description="Items that the matcher scores; null for all, absent for the bundle's."
     )
-    prefilter: Annotated[int, Field(ge=1)] | None = Field(
+    prefilter: Annotated[Whole, Field(ge=1)] | None = Field(
         None, description="Items that the prefilter reads; null for none, absent for the bundle's."
     )
     rerank: bool = Field(False, description="Put the best hits in the re-ranker's order.")
@@ -95,7 +102,7 @@ class ExplainAsked(Asked):
 
     query: Text
     id: Id
-    step: Annotated[int, Field(ge=1)] | None = Field(
+    step: Annotated[Whole, Field(ge=1)] | None = Field(
         None, description="The model's step; by default the last that enters the score."
     )
     attends: Literal["text", "image"] | None = Field(None, description="Who attends.")
@@ -123,7 +130,7 @@ class RerankAsked(Asked):
 
     query: Text
     documents: Annotated[list[Id | Document], Field(min_length=1)]
-    top_n: Annotated[int, Field(ge=1)] | None = None
+    top_n: Annotated[Whole, Field(ge=1)] | None = None
     model: str | None = None
     return_documents: bool = False
 

@@ -183,9 +183,10 @@ class Service:
     def tell(self) -> None:
         """Bring up to date what is counted elsewhere."""
         self.metrics.depth.set(self.queue.depth)
-        ready = self.state == "ready"
-        self.metrics.ready.set(int(ready))
+        if self.state != "ready":
+            self.metrics.ready.set(0)
         if self.held.is_loaded:
+            self.metrics.told_of(self.retriever.matcher.bundle.manifest.family)
             version, count = searched_by(self.retriever)
             self.metrics.gallery_version.set(version)
             self.metrics.items.set(count)
@@ -210,7 +211,7 @@ class Service:
             self.on_end(4)
             return
         self._searched = monotonic()
-        self.metrics.told_of(self.retriever.matcher.bundle.manifest.family)
+        self.metrics.ready.set(1)
         self.held.keep_fresh()
         self.on_ready()
 

@@ -176,6 +176,38 @@ def test_a_broken_picture_is_a_warning_and_its_hit_a_table(
     assert "it is not shown" in caplog.text
 
 
+def test_pictures_of_every_kind_that_is_indexed_are_shown(
+    bundle: Path, gallery: Path, photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, ending in zip(names(COUNT), ("bmp", "tiff", "jpe", "png"), strict=True):
+        kind = "JPEG" if ending == "jpe" else ending.upper()
+        Image.open(photos / f"{name}.jpg").save(tmp_path / f"{name}.{ending}", kind)
+        if ending == "png":
+            (tmp_path / f"{name}.heic").write_bytes(b"not decoded")
+    output = tmp_path / "page.html"
+    itr_deploy.search(
+        bundle, "a", gallery=gallery, k=COUNT, explain=True, pictures=tmp_path, output=output
+    )
+    assert len(Found(output.read_text()).of("svg")) == COUNT
+    assert caplog.text == ""
+
+
+def test_hits_without_a_picture_are_a_warning_and_tables(
+    bundle: Path, gallery: Path, photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = itr_deploy.search(bundle, "a", gallery=gallery, k=2)[0]
+    shown, lacking = found.ids
+    (tmp_path / f"{shown}.jpg").write_bytes((photos / f"{shown}.jpg").read_bytes())
+    page = Found(written(bundle, gallery, tmp_path / "page.html", "a", pictures=tmp_path))
+    assert len(page.of("svg")) == 1
+    assert f"has no picture of 1 of 2 hits, for example {lacking!r}" in caplog.text
+
+
+def test_a_picture_as_query_has_no_words_to_explain(bundle: Path, gallery: Path) -> None:
+    with pytest.raises(UsageError, match=r"give queries, not image="):
+        itr_deploy.search(bundle, gallery=gallery, image="a.npy", explain=True, output="o")
+
+
 def test_a_picture_of_other_proportions_than_its_boxes_is_a_warning(
     bundle: Path, gallery: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -190,7 +222,10 @@ def test_a_picture_of_other_proportions_than_its_boxes_is_a_warning(
     [
         ({"output": "page.html"}, UsageError, "give explain=True"),
         ({"pictures": "photos"}, UsageError, "give explain=True"),
-        ({"explain": True}, UsageError, "and output="),
+        ({"explain": True}, UsageError, r"give its file, output= \(--output\)"),
+        ({"explain": True, "output": "o", "pictures": "no"}, InputError, "no: no such directory"),
+        ({"explain": True, "output": "o", "pictures": "taken"}, InputError, "taken: a file; give"),
+        ({"explain": True, "output": ".", "force": True}, OutputError, "is a directory; give"),
         ({"explain": True, "output": "o", "picture_names": "file"}, UsageError, "is for pictures="),
         (
             {"explain": True, "output": "o", "pictures": ".", "picture_names": "name"},

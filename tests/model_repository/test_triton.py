@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import platform
 import shutil
 import subprocess
@@ -21,6 +23,7 @@ from itr_deploy.model_repository.encoders import ENCODERS
 from tests.support.duals import CAMERA, GRID, PICTURES, export_words
 from tests.support.exports import Bundles
 from tests.support.golden import FULL
+from tests.support.lhsc import LHSC, arrays
 from tests.support.triton import served, triton_environment
 
 pytestmark = [
@@ -106,7 +109,7 @@ def retriever(matcher: Matcher, gallery: Gallery) -> Retriever:
 @pytest.fixture(scope="module")
 def client(folder: Path, bundle: Path, gallery: Gallery) -> Iterator[Client]:
     # Every request looks for changes of the gallery.
-    triton(bundle, gallery=gallery.path, output=folder / "repository", refresh=0)
+    triton(bundle, gallery=gallery.path, output=folder / "repository", refresh=1e-6)
     with served(folder / "repository", folder) as url:
         yield Client(folder / "repository" / "client.py", url)
 
@@ -259,6 +262,38 @@ def test_images_with_boxes_search_texts(bundles: Bundles, tmp_path: Path) -> Non
         hits = client.hits(**{name: floats(array) for name, array in found.items()})
     for one, other in zip(hits, expected, strict=True):
         assert_hits(one, other, CLOSE)
+
+
+@pytest.mark.full
+def test_texts_that_are_padded_together_get_what_they_would_alone(
+    bundles: Bundles, tmp_path: Path
+) -> None:
+    matcher = Matcher.load(bundles.path(LHSC, "--text-padding", "published"))
+    gallery = Gallery.create(tmp_path / "images", matcher)
+    images = arrays("inputs")["images"]
+    gallery.add([f"image{number}" for number in range(len(images))], images)
+    triton(matcher.bundle.path, gallery=gallery.path, output=tmp_path / "repository")
+    retriever, captions = Retriever(matcher, gallery), LHSC.captions[:6]
+    with served(tmp_path / "repository", tmp_path) as url:
+        found = Client(tmp_path / "repository" / "client.py", url).hits(query=texts(*captions))
+    for caption, hits in zip(captions, found, strict=True):
+        assert_hits(hits, retriever.search(caption))
+
+
+@pytest.mark.full
+def test_a_full_queue_is_said_to_be_one(bundle: Path, gallery: Gallery, tmp_path: Path) -> None:
+    triton(bundle, gallery=gallery.path, output=tmp_path / "repository", max_queue=1)
+    query = {"name": "query", "shape": [8, 1], "datatype": "BYTES", "data": FULL.captions[:8]}
+    content = json.dumps({"inputs": [query]})
+    with served(tmp_path / "repository", tmp_path) as url:
+
+        def status(_: int) -> int:
+            connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
+            connection.request("POST", "/v2/models/itr_search/infer", content)
+            return connection.getresponse().status
+
+        with ThreadPoolExecutor(24) as pool:
+            assert set(pool.map(status, range(100))) == {200, 503}
 
 
 PARSE = """

@@ -81,6 +81,9 @@ def test_the_strongest_regions_come_first(matcher: Matcher) -> None:
     found = matcher.explain(CAPTION, images(1)[0])
     order = found.strongest(1, 3)
     assert found.attention[1, order].tolist() == sorted(found.attention[1])[::-1][:3]
+    for word in (len(found.words), "dog", 1.0, None):
+        said = refusal(UsageError, found.strongest, word)
+        assert f"must be a place in words, 0 to {len(found.words) - 1}" in said
 
 
 def test_one_image_is_taken_in_every_form(matcher: Matcher) -> None:
@@ -99,7 +102,8 @@ def test_one_image_is_taken_in_every_form(matcher: Matcher) -> None:
 def test_what_cannot_be_explained_is_refused_in_a_line(matcher: Matcher) -> None:
     one = images(1)[0]
     assert "has 2 images; give one" in refusal(InputError, matcher.explain, "a", images(2))
-    assert "step=4" in refusal(InputError, matcher.explain, "a", one, step=4)
+    missing = refusal(InputError, matcher.explain, "a", one, step=4)
+    assert missing.startswith("step=4, attends=None: ")  # no command has options for them
     assert "is empty" in refusal(InputError, matcher.explain, " ", one)
     for options in ({"step": 0}, {"attends": "words"}):
         refusal(UsageError, matcher.explain, "a", one, **options)

@@ -40,12 +40,15 @@ def triton_environment() -> Path:
         ),
     ]
     project = (ROOT / "pyproject.toml").read_text()
-    digest = hashlib.sha256(repr((sys.version, packages, project)).encode()).hexdigest()[:16]
-    place = cache_directory() / ENVIRONMENTS / f"triton-{digest}"
+    # Checkouts that share a cache have one each, as the package in it is the checkout's.
+    checkout = f"triton-{_digest(ROOT)}"
+    place = (
+        cache_directory() / ENVIRONMENTS / f"{checkout}-{_digest(sys.version, packages, project)}"
+    )
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(place.with_suffix(".lock")):
         if not (place / "complete").is_file():
-            for older in place.parent.glob("triton-*/"):
+            for older in place.parent.glob(f"{checkout}-*/"):
                 shutil.rmtree(older, ignore_errors=True)
             uv = Path(sys.executable).with_name("uv")
             _run(uv, "venv", "--quiet", "--python", sys.executable, place)
@@ -132,6 +135,10 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
         connection.close()
         time.sleep(0.2)
     raise AssertionError(f"Triton is not ready:\n{log.read_text(errors='replace')[-5000:]}")
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:12]
 
 
 def _run(*command: object) -> None:

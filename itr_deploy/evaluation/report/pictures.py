@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,18 +25,25 @@ SPLIT = "an image of the split", "images= (--images) and {split}_ids.txt"
 class Pictures:
     """Files of a directory, named by the images' ids, with or without the file's ending."""
 
-    def __init__(self, root: Path | None, ids: Sequence[str], of: tuple[str, str] = SPLIT) -> None:
+    def __init__(
+        self,
+        root: Path | None,
+        ids: Sequence[str],
+        of: tuple[str, str] = SPLIT,
+        endings: Collection[str] = TYPES,
+    ) -> None:
         """Look for the pictures; without a directory there are none.
 
         Args:
             root: The directory.
             ids: The images' ids, or names.
             of: What has these ids, and what to check if there is none, for the message.
+            endings: The files' endings; by default those that `data_uri` takes.
 
         Raises:
             InputError: The directory has no picture of any of them.
         """
-        self._root, self._ids = root, ids
+        self._root, self._ids, self._endings = root, ids, endings
         if root is not None and all(self.path(number) is None for number in range(len(ids))):
             raise InputError(
                 f"{root}: no picture is called as {of[0]}, for example "
@@ -56,9 +63,9 @@ class Pictures:
         if self._root is None:
             return None
         name = self._ids[number]
-        for candidate in (name, *(name + ending for ending in TYPES)):
+        for candidate in (name, *(name + ending for ending in self._endings)):
             path = self._root / candidate
-            known = path.suffix.lower() in TYPES
+            known = path.suffix.lower() in self._endings
             with suppress(OSError):  # longer than a file's name may be
                 if known and path.is_file() and path.resolve().is_relative_to(self._root.resolve()):
                     return path

@@ -97,7 +97,7 @@ class TritonPythonModel:
 
     def refresh(self) -> None:
         """Take up what others have changed in the gallery, now and then."""
-        if time.monotonic() - self.refreshed < self.every:
+        if not self.every or time.monotonic() - self.refreshed < self.every:
             return
         try:
             self.retriever.refresh()

@@ -59,7 +59,14 @@ class Given:
     longest_side: int | None = None
 
 
-def settings_of(dialect: Dialect, config: Path | None, given: Given) -> Settings:
+def settings_of(
+    dialect: Dialect,
+    config: Path | None,
+    given: Given,
+    *,
+    classes: int | None = None,
+    attributes: int | None = None,
+) -> Settings:
     """The settings of a detector.
 
     Args:
@@ -67,6 +74,8 @@ def settings_of(dialect: Dialect, config: Path | None, given: Given) -> Settings
         config: The program's yaml: ``config.yaml`` of ``frcnn-vg``, which must be given, or one of
             ``bua-caffe``'s.
         given: What replaces its values.
+        classes: How many the weights have, without the background; None not to compare.
+        attributes: How many the weights have, without "none"; None not to compare.
 
     Raises:
         InputError: The config cannot be read, lacks a value, or describes another network.
@@ -80,7 +89,13 @@ def settings_of(dialect: Dialect, config: Path | None, given: Given) -> Settings
     found = Settings(SIDES, PROPOSALS, SELECTION)
     if config is not None:
         entries = _Entries(_yaml(config, dialect), config)
-        found = _caffe(entries) if dialect == "bua-caffe" else _vg(entries)
+        if dialect == "bua-caffe":
+            found = _caffe(entries)
+        else:
+            counts = {"roi_heads.num_classes": classes, "roi_box_head.num_attrs": attributes}
+            entries.refuse_counts(counts)
+            found = _vg(entries)
+        entries.check_boxes(found.selection, given)
     return _changed(found, given)
 
 
@@ -111,6 +126,11 @@ def _changed(found: Settings, given: Given) -> Settings:
         raise UsageError(
             f"{selection.min_boxes} to {selection.max_boxes} regions: the least is above the most; "
             "give boxes= (--boxes) as 36 or 10-100"
+        )
+    if selection.min_boxes > proposals.kept:
+        raise UsageError(
+            f"{selection.min_boxes} regions cannot be found among {proposals.kept} proposals; give "
+            "fewer boxes= (--boxes) or more proposals= (--proposals)"
         )
     return Settings(sides, proposals, selection)
 
@@ -156,6 +176,7 @@ def _vg(entries: _Entries) -> Settings:
     entries.refuse("model.max_pool", True, network)
     entries.refuse("resnets.stride_in_1x1", True, network)
     entries.refuse("roi_box_head.res5halve", False, network)
+    entries.refuse("roi_box_head.pooler_type", "ROIPool", network)
     entries.refuse("model.pixel_mean", list(CAFFE_MEAN), network)
     entries.refuse("model.pixel_std", [1.0, 1.0, 1.0], network)
     overlaps = entries.get("roi_heads.nms_thresh_test")
@@ -212,6 +233,33 @@ class _Entries:
         if found != published:
             must = "" if published is None else f", not {published}"
             raise InputError(f"{self._source}: {name} is {shown(found)}{must}: {why}")
+
+    def refuse_counts(self, counts: Mapping[str, int | None]) -> None:
+        """Refuse numbers that are not those of the weights.
+
+        Raises:
+            InputError: One differs; the file came with other weights.
+        """
+        for name, count in counts.items():
+            found = count if count is None else self.get(name, count)
+            if found != count:
+                raise InputError(
+                    f"{self._source}: {name} is {shown(found)}, and the weights have {count}; give "
+                    "the config.yaml that came with them"
+                )
+
+    def check_boxes(self, selection: Selection, given: Given) -> None:
+        """Refuse a least number of regions above the most, unless a user gives others.
+
+        Raises:
+            InputError: It is.
+        """
+        least, most = selection.min_boxes, selection.max_boxes
+        if given.boxes is None and least > most:
+            raise InputError(
+                f"{self._source}: at least {least} and at most {most} regions contradict each "
+                "other; mend it, or give boxes= (--boxes)"
+            )
 
     def settings(
         self, sides: dict[str, Any], proposals: dict[str, Any], selection: dict[str, Any]

@@ -31,7 +31,7 @@ from itr_deploy.runtime.encoding.pictures import (
 )
 from itr_deploy.runtime.encoding.regions import Regions
 from itr_deploy.runtime.forks import OneProcess
-from itr_deploy.runtime.pictures.decode import Picture, decoded, made_ahead
+from itr_deploy.runtime.pictures.decode import Picture, decoded, is_picture, made_ahead
 from itr_deploy.values import PATH, TEXT, checked, or_none, satisfying, whole
 
 log = logging.getLogger(__name__)
@@ -222,8 +222,12 @@ class Detector(OneProcess):
             was; it is not raised, so that one broken picture does not end the others.
 
         Raises:
+            InputError: One picture is given instead of several, or what cannot be looped over; at
+                the call.
             UsageError: As for `regions`, at the call.
         """
+        if is_picture(pictures) or not isinstance(pictures, Iterable):
+            listed_pictures(pictures, TAKER)
         return self._stream(pictures, boxes, proposals, names, ahead=True)
 
     def _stream(

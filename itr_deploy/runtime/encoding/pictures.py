@@ -176,6 +176,8 @@ def listed_pictures(
         return pictures  # type: ignore[return-value]  # rows are pictures
     if is_picture(pictures):
         raise InputError("expected a list of pictures; put the picture in a list")
+    if isinstance(pictures, np.ndarray):
+        check_picture(pictures, "the picture", taker)
     if not isinstance(pictures, (list, tuple)):
         raise InputError(
             f"expected a list of pictures, not a {type(pictures).__name__}; {taker}: {FORM}"

@@ -50,7 +50,7 @@ def add(
     if present:
         raise GalleryError(
             f"{table.path}: id {min(present)!r} is there already "
-            f"({len(present)} of {len(names)} are); use update to replace items"
+            f"({len(present)} of {len(names)} are); Gallery.update replaces items"
         )
     if not names:
         return

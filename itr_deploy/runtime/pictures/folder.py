@@ -37,14 +37,25 @@ def picture_files(root: Path) -> dict[str, Path]:
         raise InputError(f"{root}: a file; give the directory that it is in")
     if not root.is_dir():
         raise InputError(f"{root}: no such directory; check pictures= (--pictures)")
-    others = 0
+    others, unnamed = 0, list[Path]()
     found: dict[str, Path] = {}
     for path in _files(root):
-        if path.suffix.lower() in SUFFIXES:
-            _check_name(path)
-            found[path.relative_to(root).as_posix()] = path
-        else:
+        if path.suffix.lower() not in SUFFIXES:
             others += 1
+        elif not _is_utf8(path):
+            unnamed.append(path)
+        else:
+            found[path.relative_to(root).as_posix()] = path
+    if unnamed:
+        first = repr(os.fsencode(min(unnamed).relative_to(root)))
+        where = os.fsencode(root).decode(errors="backslashreplace")
+        if len(unnamed) == 1:
+            said = f"the name {first} is not UTF-8, and ids are; rename the file"
+        else:
+            said = (
+                f"{len(unnamed):,} names are not UTF-8, and ids are, such as {first}; rename them"
+            )
+        raise InputError(f"{where}: {said}")
     if not found:
         ends = ", ".join(sorted(SUFFIXES))
         raise InputError(f"{root}: no picture in it or below, no name ends in {ends}")
@@ -52,14 +63,12 @@ def picture_files(root: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def _check_name(path: Path) -> None:
+def _is_utf8(path: Path) -> bool:
     try:
         str(path).encode()
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"{path.parent}: the name {os.fsencode(path.name)!r} is not UTF-8, and ids are; "
-            "rename the file"
-        ) from error
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _files(root: Path) -> Iterator[Path]:

@@ -17,13 +17,19 @@ from itr_deploy.serving.service import Service
 
 T = TypeVar("T")
 
+RETRY: dict[str, Any] = {
+    "Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}
+}
+
 REFUSED: dict[int | str, dict[str, Any]] = {
     status: {"model": Refused, "description": about}
+    | ({"headers": RETRY} if status in (429, 503) else {})
     for status, about in {
         400: "The body is no JSON.",
         401: "No key, or a wrong one.",
         408: "The body did not arrive in time.",
         413: "The body is too large.",
+        415: "The body is not said to be JSON.",
         422: "The request cannot be done; the message says why.",
         429: "Too many requests wait; Retry-After says when to try again.",
         500: "A fault of the service.",

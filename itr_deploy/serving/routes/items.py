@@ -54,7 +54,7 @@ async def picture(
     """The picture of an item."""
     pictures, gallery = service.pictures, service.retriever.gallery
     if pictures is None:
-        raise not_found("this service shows no pictures", "start it with --pictures")
+        raise not_found("this service shows no pictures", "start it with pictures= (--pictures)")
     column = pictures.column
     name = id
     if column is not None:

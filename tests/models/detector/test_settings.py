@@ -110,6 +110,9 @@ def test_the_port_needs_its_config() -> None:
     [
         (Given(shortest_side=1200), "shortest_side="),
         (Given(proposals=7000), "considered="),
+        (Given(proposals=20), "36 regions .* 20 proposals"),
+        (Given(boxes=(301, 400)), "301 regions .* 300 proposals"),
+        (Given(boxes=(9, 5)), "the least is above the most"),
     ],
 )
 def test_what_contradicts_itself_is_refused(given: Given, said: str) -> None:
@@ -123,6 +126,10 @@ def test_what_contradicts_itself_is_refused(given: Given, said: str) -> None:
         ("model.max_pool", False, "another network"),
         ("resnets.stride_in_1x1", False, "another network"),
         ("roi_box_head.res5halve", True, "another network"),
+        ("roi_box_head.pooler_type", "ROIAlignV2", "another network"),
+        ("roi_heads.num_classes", 1600, "roi_heads.num_classes is 1600, and the weights have 23"),
+        ("roi_box_head.num_attrs", 400, "roi_box_head.num_attrs is 400, and the weights have 12"),
+        ("min_detections", 50, "at least 50 and at most 36"),
         ("model.pixel_mean", [123.675, 116.28, 103.53], "another network"),
         ("model.pixel_std", [57.0, 57.0, 57.0], "another network"),
         ("input.min_size_test", None, "no input.min_size_test"),
@@ -139,7 +146,7 @@ def test_another_networks_config_is_refused(
 ) -> None:
     path = written(changed(yaml.safe_load(VG.read_text()), name, value), tmp_path)
     with pytest.raises(InputError) as caught:
-        settings_of("frcnn-vg", path, Given())
+        settings_of("frcnn-vg", path, Given(), classes=23, attributes=12)
     message = str(caught.value)
     assert message.startswith(str(path))
     assert said in message

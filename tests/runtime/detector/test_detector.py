@@ -178,6 +178,18 @@ def test_a_broken_picture_ends_regions_by_name(detector: Detector, tmp_path: Pat
         detector.regions("a.png")
     with pytest.raises(InputError, match="expected a list of pictures, not a int; a region detec"):
         detector.regions(7)
+    with pytest.raises(InputError, match=r"the picture is uint8 \[3, 60, 80\]; a region detector"):
+        detector.regions(np.zeros((3, 60, 80), np.uint8))
+
+
+def test_a_stream_of_one_picture_or_of_none_is_refused_at_the_call(detector: Detector) -> None:
+    for one in ("a.png", Path("a.png"), PIXELS[0], b"a"):
+        with pytest.raises(InputError, match="put the picture in a list"):
+            detector.stream(one)
+    with pytest.raises(InputError, match="expected a list of pictures, not a int"):
+        detector.stream(7)
+    # Anything else to loop over will do.
+    assert [len(found) for found in detector.stream(iter(PIXELS[:2]), boxes=5)] == [5, 5]
 
 
 def test_a_picture_with_less_than_was_asked_for_is_named(

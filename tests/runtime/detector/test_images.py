@@ -276,15 +276,19 @@ def test_flat_boxes_at_a_pictures_edge_are_stored_as_they_were_found(
     assert placed.picture_size.tolist() == [80, 60]
 
 
-def test_a_picture_is_explained_by_its_regions(looking: Matcher) -> None:
-    regions = looking.detector.regions(PIXELS[:1])
-    expected = looking.explain("a dog", regions)
-    for picture in (PIXELS[0], Image.fromarray(PIXELS[0])):
-        found = looking.explain("a dog", picture)
+def test_a_picture_is_explained_with_its_boxes(looking: Matcher, tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    Image.fromarray(PIXELS[1]).save(file)
+    regions = looking.detector.regions(PIXELS[1:2])
+    expected = looking.explain("a dog on the grass", regions)
+    for form in (PIXELS[1], file, [file]):
+        found = looking.explain("a dog on the grass", form)
         np.testing.assert_allclose(found.attention, expected.attention, atol=1e-5)
-        np.testing.assert_allclose(found.placed.boxes, expected.placed.boxes, atol=1e-3)
-    with pytest.raises(InputError, match="has 2 images; give one"):
-        looking.explain("a dog", PIXELS[:2])
+        assert found.placed is not None
+        np.testing.assert_allclose(found.placed.boxes, regions.boxes[0], atol=1e-3)
+        assert found.placed.picture_size.tolist() == [80, 69]
+    with pytest.raises(InputError, match="image= has 2 images; give one"):
+        looking.explain("a dog", [file, file])
 
 
 def test_images_given_as_regions_with_boxes_are_as_before(looking: Matcher) -> None:

@@ -123,7 +123,7 @@ def test_large_pictures_are_few_in_a_batch_and_too_large_ones_refused() -> None:
         ("a.jpg", "put the picture in a list"),
         (np.zeros((4, 5, 3), np.uint8), "put the picture in a list"),
         ([np.zeros((36, 2048), np.float32), 3], "picture 1 is int"),
-        (np.zeros((2, 36, 8), np.float32), "not a ndarray"),
+        (np.zeros((2, 36, 8), np.float32), r"the picture is float32 \[2, 36, 8\]"),
         (Regions(np.ones((1, 4, 8), np.float32)), "Regions were given"),
         ([np.zeros((4, 4, 3), np.float32)], "an array of float32"),
         (None, "not a NoneType"),

@@ -49,6 +49,15 @@ def test_a_name_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
         picture_files(tmp_path)
 
 
+def test_names_that_are_not_utf_8_are_counted_and_a_directorys_is_shown(tmp_path: Path) -> None:
+    make(tmp_path, "a.png")
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    make(folder, "b.png", "c.png", "notes.txt")
+    said = r"2 names are not UTF-8, and ids are, such as b'caf\\xe9/b.png'; rename them"
+    with pytest.raises(InputError, match=said):
+        picture_files(tmp_path)
+
+
 def test_a_directory_without_pictures_is_told(tmp_path: Path) -> None:
     make(tmp_path, "notes.txt")
     with pytest.raises(InputError, match=r"no picture in it or below, no name ends in .*\.jpg"):

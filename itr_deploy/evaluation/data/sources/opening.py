@@ -26,6 +26,7 @@ _OTHERS = {
     b"PK": "is an archive; give the folder of .npz files, or unpack it",
     b"\x93NUMPY": "is one array; give the folder of .npy files, one an image",
     b"\x1f\x8b": "is compressed; unpack it with gunzip",
+    b"\x80": "is a pickle, which is not read; save its arrays as a folder of .npz files",
 }
 """What other files begin with, and what to do with them."""
 
@@ -48,6 +49,10 @@ def open_source(path: Path) -> Source:
     for mark, what in _OTHERS.items():
         if start.startswith(mark):
             raise InputError(f"{path}: {what}")
+    if re.fullmatch(_FORMATS[".hdf5"][0], path.name, re.DOTALL):
+        raise InputError(
+            f"{path}: begins with {start!r} and is no HDF5, as its name says; copy it again"
+        )
     return Tables([path])
 
 

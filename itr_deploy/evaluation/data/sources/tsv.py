@@ -152,6 +152,11 @@ def _decoded_size(field: bytes, name: str, where: str, cut: str) -> int:
     Raises:
         InputError: It cannot be base64, by its length.
     """
+    if field[:2] in (b"b'", b'b"'):
+        raise InputError(
+            f"{where}: {name} begin with b', as Python 3 prints bytes; write base64 with .decode() "
+            "after b64encode, or take the marks off: sed \"s/b'\\([^']*\\)'/\\1/g\" old > new"
+        )
     groups, rest = divmod(len(field), 4)
     if rest:
         raise InputError(

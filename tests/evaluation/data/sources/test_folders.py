@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,19 @@ def test_a_folder_holds_one_kind_of_files(tmp_path: Path) -> None:
         open_source(tmp_path)
     with pytest.raises(InputError, match=r"/absent: cannot be read: No such file"):
         open_source(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.h5", b"<html>not found", "begins with b'<html>no' and is no HDF5"),
+        ("a.hdf5", b"", "begins with b'' and is no HDF5"),
+        ("a.pkl", pickle.dumps({"a": 1}), "is a pickle, which is not read"),
+    ],
+)
+def test_a_file_that_is_not_what_its_name_says_is_not_read_as_a_table(
+    name: str, content: bytes, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=said):
+        open_source(tmp_path / name)

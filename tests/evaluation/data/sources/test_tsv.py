@@ -113,3 +113,13 @@ def test_a_file_without_lines_is_no_table(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "regions.tsv").write_bytes(b"x" * 2000)
     with pytest.raises(InputError, match="line 1 has more than 1,000 bytes"):
         everything(tmp_path / "regions.tsv")
+
+
+def test_base64_that_python_printed_as_bytes_is_told(tmp_path: Path) -> None:
+    fields = row(ITEMS[0])
+    printed = [*fields[:-2], *(f"b'{field}'" for field in fields[-2:])]
+    path = table(tmp_path / "regions.tsv", [printed])
+    with pytest.raises(
+        InputError, match=r"line 1, image '1000': boxes begin with b'.* \.decode\(\)"
+    ):
+        everything(path)

@@ -1,0 +1,178 @@
+"""A folder is indexed and served; called again, only what has changed is looked at."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+
+from itr_deploy import Gallery, Retriever
+from itr_deploy.deploy.up import kind_of
+from itr_deploy.errors import InputError
+from tests.support.command import itr_deploy
+from tests.support.duals import GRID, PICTURES, export_words
+from tests.support.exports import Bundles
+from tests.support.items import images
+from tests.support.servers import PROGRAM, Running, until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def pixels(bundles: Bundles) -> Path:
+    return bundles.of(*export_words(GRID))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    root = tmp_path / "photos"
+    (root / "more").mkdir(parents=True)
+    for path in PICTURES[:3]:
+        shutil.copy(path, root / path.name)
+    (root / "more" / "broken.jpg").write_text("not a picture")
+    return root
+
+
+@contextmanager
+def up(log: Path, *words: object) -> Iterator[Running]:
+    """``itr-deploy up``, ready; ended by Ctrl-C."""
+    command = [sys.executable, "-c", PROGRAM, "up", *map(str, words), "--port", "0"]
+    with log.open("wb") as file:
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
+    running = Running(process, "", log)
+
+    def address() -> str | None:
+        lines = [line for line in running.said.splitlines() if line.startswith("ready: ")]
+        assert lines or process.poll() is None, running.said
+        return lines[0].removeprefix("ready: ").rstrip("/") if lines else None
+
+    try:
+        running.url = until(address, 90)
+        yield running
+        assert running.end() == 0, running.said
+        assert "Traceback" not in running.said
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(60)
+
+
+def found(server: Running, text: str) -> list[str]:
+    hits = httpx2.post(f"{server.url}/v1/search", json={"query": text}, timeout=60).json()["hits"]
+    return sorted(hit["id"] for hit in hits)
+
+
+def test_what_is_new_or_changed_is_indexed_and_what_is_gone_is_removed(
+    pixels: Path, photos: Path, tmp_path: Path
+) -> None:
+    gallery = tmp_path / "photos.gallery"
+    with up(tmp_path / "log.txt", pixels, photos) as server:
+        assert found(server, "a dog") == sorted(path.name for path in PICTURES[:3])
+        assert f"gallery: {gallery} (3 images, 3 indexed)" in server.said
+        assert "left out: more/broken.jpg" in server.said
+        picture = httpx2.get(f"{server.url}/v1/items/{PICTURES[0].name}/picture")
+        assert picture.headers["Content-Type"] == "image/jpeg"
+        assert "<!doctype html>" in httpx2.get(server.url).text.lower()
+    before = Gallery.open(gallery).version
+    with up(tmp_path / "log.txt", pixels, photos) as server:
+        assert "(3 images, 0 indexed)" in server.said
+        assert "left out: more/broken.jpg" in server.said
+    assert Gallery.open(gallery).version == before
+    shutil.copy(PICTURES[3], photos / "more" / "broken.jpg")
+    shutil.copy(PICTURES[4], photos / PICTURES[1].name)
+    (photos / PICTURES[0].name).unlink()
+    with up(tmp_path / "log.txt", pixels, photos) as server:
+        assert "(3 images, 2 indexed, 1 removed)" in server.said
+        assert found(server, "a dog") == sorted(
+            ["more/broken.jpg", PICTURES[1].name, PICTURES[2].name]
+        )
+    retriever = Retriever.load(pixels, gallery)
+    for name in ("more/broken.jpg", PICTURES[1].name, PICTURES[2].name):
+        hit = retriever.search(image=photos / name, k=1)[0]
+        assert (hit.id, round(hit.score, 4)) == (name, 1.0)
+
+
+def test_a_run_that_is_killed_is_gone_on_with(pixels: Path, photos: Path, tmp_path: Path) -> None:
+    gallery = tmp_path / "photos.gallery"
+    with up(tmp_path / "log.txt", pixels, photos):
+        pass
+    shutil.copy(PICTURES[3], photos / "new.png")
+    opened = Gallery.open(gallery)
+    opened.delete([PICTURES[0].name])
+    with up(tmp_path / "log.txt", pixels, photos) as server:
+        assert "(4 images, 2 indexed)" in server.said
+        server.signal(signal.SIGTERM)
+        until(lambda: "draining" in server.said)
+    assert sorted(Gallery.open(gallery).ids()) == sorted(
+        [*(path.name for path in PICTURES[:3]), "new.png"]
+    )
+
+
+def test_features_are_indexed_anew_when_they_change(bundle: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    np.save(data / "test_ims.npy", images(4))
+    (data / "test_ids.txt").write_text("a\nb\nc\nd\n")
+    with up(tmp_path / "log.txt", bundle, data, "--gallery", tmp_path / "own") as server:
+        assert found(server, "a dog") == ["a", "b", "c", "d"]
+    with up(tmp_path / "log.txt", bundle, data, "--gallery", tmp_path / "own") as server:
+        assert "(4 images, 0 indexed)" in server.said
+    np.save(data / "test_ims.npy", images(5))
+    (data / "test_ids.txt").write_text("a\nb\nc\nd\ne\n")
+    with up(tmp_path / "log.txt", bundle, data, "--gallery", tmp_path / "own") as server:
+        assert "(5 images, 5 indexed)" in server.said
+        assert found(server, "a dog") == ["a", "b", "c", "d", "e"]
+
+
+def test_what_cannot_be_is_refused_before_any_work(
+    bundle: Path, pixels: Path, photos: Path, tmp_path: Path
+) -> None:
+    def refused(code: int, *words: object) -> str:
+        done = itr_deploy("up", *words)
+        assert done.code == code, done.err
+        return done.error
+
+    told = refused(2, bundle, photos)
+    assert "give the region detector that it was trained with" in told
+    assert f"or a directory of features in place of {photos}" in told
+    assert "no such directory" in refused(1, pixels, tmp_path / "absent")
+    (tmp_path / "empty").mkdir()
+    assert "no picture in it" in refused(1, pixels, tmp_path / "empty")
+    assert "is no address" in refused(2, pixels, photos, "--host", "nowhere.invalid")
+    assert not (tmp_path / "photos.gallery").exists()
+    with up(tmp_path / "log.txt", pixels, photos) as server:
+        told = refused(4, pixels, photos, "--port", server.place[1])
+        assert "address already in use; give another port" in told
+    other = Path(shutil.copytree(photos, tmp_path / "other"))
+    told = refused(1, pixels, other, "--gallery", tmp_path / "photos.gallery", "--port", 0)
+    assert f"made from {photos}, not from {other}; give another gallery (--gallery)" in told
+    told = refused(1, bundle, photos, "--detector", pixels, "--port", 0)
+    assert "detector" in told
+
+
+@pytest.mark.parametrize(
+    ("files", "kind"),
+    [
+        (["a.jpg", "notes.txt"], "pictures"),
+        (["dev_ims.npy", "a.jpg"], "data"),
+        (["test_feat.npy"], "data"),
+        (["a.npz", "b.npz"], "features"),
+        (["train.tsv"], "features"),
+    ],
+)
+def test_what_a_folder_holds_is_seen(files: Sequence[str], kind: str, tmp_path: Path) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+    assert kind_of(tmp_path) == kind
+    with pytest.raises(InputError, match="no such directory"):
+        kind_of(tmp_path / "absent")

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from itr_deploy import Client, Retriever
+from itr_deploy.errors import InputError, ServiceError, UsageError
+from tests.serving.conftest import Served
+from tests.support.items import names
+from tests.support.retrieval import QUERIES, shown
+from tests.support.servers import Running, running_server
+
+
+@pytest.fixture(scope="module")
+def retriever(served: Served) -> Retriever:
+    return served.retriever()
+
+
+@pytest.fixture
+def client(server: Running) -> Iterator[Client]:
+    with Client(server.url, retries=0) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"k": 3, "where": "split = 'test'"}, {"candidates": None}, {"prefilter": None}]
+)
+def test_hits_are_those_of_the_retriever(client: Client, retriever: Retriever, how: dict) -> None:
+    found, expected = client.search(QUERIES[0], **how), retriever.search(QUERIES[0], **how)
+    assert shown(found) == shown(expected)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
+    assert [one.ids for one in client.search(QUERIES, **how)] == [
+        one.ids for one in retriever.search(QUERIES, **how)
+    ]
+    assert client.search([]) == []
+
+
+def test_the_rest_is_that_of_the_retriever(client: Client, retriever: Retriever) -> None:
+    (name, other) = names(2)
+    found, expected = client.explain(QUERIES[0], name), retriever.explain(QUERIES[0], name)
+    assert found.words == expected.words
+    np.testing.assert_allclose(found.attention, expected.attention, rtol=1e-6)
+    assert found.placed is not None
+    assert expected.placed is not None
+    np.testing.assert_allclose(found.placed.boxes, expected.placed.boxes, rtol=1e-6)
+    scores = client.score(QUERIES[:2], [name, other])
+    hits = {hit.id: hit.score for hit in retriever.search(QUERIES[1], 1000)}
+    np.testing.assert_allclose(scores[1], [hits[name], hits[other]], atol=1e-6)
+    assert client.about()["family"] == "imram"
+
+
+def test_what_a_service_refuses_is_an_input_error(client: Client) -> None:
+    with pytest.raises(InputError, match="there is no column 'price'"):
+        client.search("a dog", where="price < 4")
+    with pytest.raises(InputError, match="no such file or directory"):
+        client.search(image="absent.png")
+    with pytest.raises(InputError, match="with texts alone"):
+        client.search(image=np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(InputError, match="give regions"):
+        client.search(image=np.zeros((2, 3, 4), np.float32))
+    with pytest.raises(UsageError, match="one of them"):
+        client.search()
+    with pytest.raises(UsageError, match="must begin with http"):
+        Client("127.0.0.1:8080")
+
+
+def test_a_service_that_is_not_there_is_named() -> None:
+    with (
+        Client("http://127.0.0.1:9", retries=1) as client,
+        pytest.raises(ServiceError, match=r"127\.0\.0\.1:9 cannot be reached"),
+    ):
+        client.search("a dog")
+
+
+@pytest.mark.slow
+def test_a_request_that_is_refused_for_now_is_tried_again(served: Served, tmp_path: Path) -> None:
+    """A service of one place in its queue, asked by many at a time, who all get their hits."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    key = tmp_path / "keys"
+    key.write_text("k3y\n")
+    options = ("--max-queue", 1, "--max-batch", 1, "--api-key-file", key)
+    with running_server(served.bundle, served.gallery, tmp_path / "log.txt", *options) as server:
+        with (
+            Client(server.url, api_key="k3y", retries=50) as client,
+            ThreadPoolExecutor(12) as pool,
+        ):
+            found = list(pool.map(lambda _: client.search(QUERIES[0], candidates=None), range(24)))
+        assert len({hits.ids for hits in found}) == 1
+        with Client(server.url, retries=0) as client, pytest.raises(ServiceError, match="401"):
+            client.search("a dog")
+        assert server.end() == 0
