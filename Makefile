@@ -1,4 +1,5 @@
 # make demo   from pictures to answers: export, verify, index, search; writes a page
+# make serve  what make demo made, as a service with a page
 # make test   the tests, as CI runs them
 # make test-all  the trainers, every form of every family and every build too; before a release
 # make faults  what breaks it: damage, kills, any input; a table of tries
@@ -23,10 +24,18 @@ RUNTIME_TESTS ?= tests/runtime tests/bundle --ignore tests/runtime/backends/tens
   --ignore tests/bundle/test_external.py
 DEMO_OUTPUT ?= demo-output
 
-.PHONY: faults demo test test-all test-fast test-lowest lint docs format bench clean
+.PHONY: faults demo serve test test-all test-fast test-lowest lint docs format bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m examples.pictures.demo --output $(DEMO_OUTPUT)
+
+# Of what the demo made; `make serve PORT=8081` listens elsewhere.
+PORT ?= 8080
+
+serve: $(VENV)/.demo
+	$(PIP) -e '.[cpu,serve]'
+	$(BIN)/itr-deploy serve $(DEMO_OUTPUT)/bundle --gallery $(DEMO_OUTPUT)/gallery --detector $(DEMO_OUTPUT)/detector \
+	  --pictures $(DEMO_OUTPUT)/data/pictures/test --port $(PORT)
 
 # A process of tests a core, and one thread of PyTorch in each: tracing a model has no use for more.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder \

@@ -74,6 +74,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     templates = {p.relative_to(ROOT).as_posix() for p in ROOT.glob("itr_deploy/**/templates/*")}
     assert templates
     assert templates <= set(files)
+    page = {p.relative_to(ROOT).as_posix() for p in ROOT.glob("itr_deploy/serving/page/*.*")}
+    assert page
+    assert page <= set(files)
     assert any(name.endswith("/licenses/LICENSE") for name in files)
 
 

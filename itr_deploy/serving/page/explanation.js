@@ -8,6 +8,8 @@ import { percent, relevance } from "./numbers.js";
 import { weightsTable } from "./weights_table.js";
 import { wordButtons } from "./words.js";
 
+const LEAST_TOLD = 0.01; // weights that a sentence names
+
 /**
  * The parts of an explanation: `picture` with its overlay (null where nothing is known of places),
  * `told`, and `pinned`, the word or region that is looked at.
@@ -77,6 +79,7 @@ function spoken(told, now, placed) {
   if (now.region !== undefined) {
     const strongest = wordsOf(attention, now.region)
       .sort((one, other) => other.weight - one.weight)
+      .filter(({ weight }, place) => place === 0 || weight >= LEAST_TOLD)
       .slice(0, 3);
     const names = strongest.map(({ word, weight }) => `${words[word].text} ${percent(weight)}`);
     const place = where(now.region);

@@ -41,7 +41,7 @@ export function showHits(list, hits, { pictures, modality }, href) {
 }
 
 /** What a hit is called, its text where it is one, and what else is known of it. */
-function titled(hit, modality) {
+export function titled(hit, modality) {
   const { text, ...others } = hit.metadata;
   if (modality === "text" && typeof text === "string") {
     return { title: text, rest: Object.entries({ id: hit.id, ...others }) };

@@ -111,10 +111,12 @@ function showAnswer({ hits, gallery, timings_ms: timings, partial, unknown_words
   Object.assign(model.gallery, gallery);
   showGallery(model.gallery);
   const things = model.gallery.modality === "text" ? "text" : "picture";
-  const of = `${counted(gallery.count, things)} in ${milliseconds(timings.total)}`;
+  const of = counted(gallery.count, things);
   byId("summary").replaceChildren(
     element("strong", {}, hits.length ? counted(hits.length, "hit") : "No hits"),
-    hits.length || !wanted.where ? ` of ${of}.` : `: the filter keeps none of ${of}.`,
+    hits.length || !wanted.where
+      ? ` of ${of} in ${milliseconds(timings.total)}.`
+      : `: the filter keeps none of ${of}.`,
     partial ? " Some parts of the gallery did not answer." : "",
     ...(unknown?.length ? [element("span", { class: "unknown" }, ` The model does not know: ${unknown.join(", ")}.`)] : []),
   );
@@ -125,7 +127,7 @@ function showAnswer({ hits, gallery, timings_ms: timings, partial, unknown_words
 
 function showGallery({ count: items, version, modality }) {
   const things = modality === "text" ? "texts" : "pictures";
-  byId("gallery").textContent = `${model.id} · ${count(items)} ${things} · version ${version}`;
+  byId("gallery").textContent = `${model.id} (${model.family}) · ${count(items)} ${things} · version ${version}`;
 }
 
 /** Ask something new: a step of the history. */

@@ -2,6 +2,7 @@
 
 import { byId, element } from "./dom.js";
 import { explanation } from "./explanation.js";
+import { titled } from "./hits.js";
 import { sentence } from "./notice.js";
 import { score, shown } from "./numbers.js";
 import { patiently } from "./patient.js";
@@ -81,10 +82,11 @@ export class Matched {
     const { hits, model } = this.#search;
     const hit = hits[place];
     this.#place = place;
-    byId("matched-title").textContent = hit.id;
+    const { title, rest } = titled(hit, model.gallery.modality);
+    byId("matched-title").textContent = title;
     this.#dialog
       .querySelector(".place")
-      .replaceChildren(`Hit ${place + 1} of ${hits.length}`, element("span", { class: "unseen" }, `: ${hit.id}`));
+      .replaceChildren(`Hit ${place + 1} of ${hits.length}`, element("span", { class: "unseen" }, `: ${title}`));
     for (const button of this.#dialog.querySelectorAll("[data-go]")) {
       const end = hits[place + Number(button.dataset.go)] === undefined;
       button.setAttribute("aria-disabled", String(end));
@@ -94,7 +96,7 @@ export class Matched {
     const frame = element("div", { class: "seen" }, image);
     frame.hidden = image === null;
     const told = element("div", { class: "matching" });
-    const side = element("div", { class: "side" }, told, facts(hit));
+    const side = element("div", { class: "side" }, told, facts(hit, rest));
     this.#body.replaceChildren(frame, side);
     this.#body.scrollTop = 0;
     this.#explain(hit, image, frame, told);
@@ -135,12 +137,12 @@ export class Matched {
   }
 }
 
-function facts(hit) {
+function facts(hit, rest) {
   const again = hit.rerank_score ?? null;
   const known = [
     ["score", score(hit.score)],
     ...(again === null ? [] : [["re-ranked", `${score(again)}, was ${hit.matcher_rank}`]]),
-    ...Object.entries(hit.metadata).map(([name, value]) => [name, shown(value)]),
+    ...rest.map(([name, value]) => [name, shown(value)]),
   ];
   return element(
     "dl",

@@ -7,18 +7,20 @@ export function notice(...children) {
   byId("notice").replaceChildren(...(children.length ? [element("p", {}, ...children)] : []));
 }
 
-/** Show what a server refused, with a button that tries again. */
+/** Show what a server refused; where trying again may help, with a button that does. */
 export function problem(error, again = null) {
-  const button = again && element("button", { type: "button" }, "Try again");
-  button?.addEventListener("click", again);
+  // What was asked is at fault, or the server is.
+  const asked = error.status >= 400 && error.status < 500 && ![401, 408, 429].includes(error.status);
+  const button = again && !asked && element("button", { type: "button" }, "Try again");
+  if (button) button.addEventListener("click", again);
   byId("problem").replaceChildren(
     element(
       "div",
       { class: "problem" },
       element("p", {}, element("strong", {}, sentence(error.message))),
       error.hint ? element("p", {}, sentence(error.hint)) : null,
-      error.request ? element("p", { class: "hint" }, `Request ${error.request}`) : null,
-      button,
+      error.request && error.status >= 500 ? element("p", { class: "hint" }, `Request ${error.request}`) : null,
+      button || null,
     ),
   );
 }

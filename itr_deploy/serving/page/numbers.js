@@ -18,10 +18,13 @@ export function milliseconds(value) {
   return `${value.toFixed(value < 10 ? 1 : 0)} ms`;
 }
 
-export function percent(weight) {
+/** A weight in percent, without the sign. */
+export function percents(weight) {
   const value = 100 * weight;
-  return value > 0 && value < 1 ? "< 1 %" : `${Math.round(value)} %`;
+  return value > 0 && value < 1 ? "<1" : `${Math.round(value)}`;
 }
+
+export const percent = (weight) => `${percents(weight)} %`;
 
 /** A value of a column of the gallery, in words. */
 export function shown(value) {

@@ -2,7 +2,7 @@
 
 import { element, styled } from "./dom.js";
 import { whereabouts } from "./lighting.js";
-import { percent, relevance } from "./numbers.js";
+import { percents, relevance } from "./numbers.js";
 
 /** The table, folded up where boxes are drawn. */
 export function weightsTable({ words, regions, attention, picture_size: size }, choose, open) {
@@ -28,7 +28,7 @@ export function weightsTable({ words, regions, attention, picture_size: size }, 
       element("th", { scope: "row" }, button),
       attention.map((row, word) =>
         styled(
-          element("td", row[region] === largest[word] ? { class: "top" } : {}, percent(row[region])),
+          element("td", row[region] === largest[word] ? { class: "top" } : {}, percents(row[region])),
           "--share",
           largest[word] > 0 ? row[region] / largest[word] : 0,
         ),
@@ -38,12 +38,13 @@ export function weightsTable({ words, regions, attention, picture_size: size }, 
   return element(
     "details",
     { class: "weights", open },
-    element("summary", {}, "All weights as a table"),
+    element("summary", {}, "All weights, in percent"),
     element(
       "div",
       { class: "table", tabindex: "0", role: "region", "aria-label": "Weights of words and regions" },
       element("table", {}, element("thead", {}, head), element("tbody", {}, matched, rows)),
     ),
+    element("p", { class: "hint" }, "A weight says where the model looked, not that this decided the score."),
   );
 }
 
