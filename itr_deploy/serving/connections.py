@@ -2,29 +2,64 @@
 
 from __future__ import annotations
 
+import sys
 from asyncio import TimerHandle, Transport
 
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_TIMEOUT = 10.0
-"""Seconds in which a request's head has to arrive."""
+from itr_deploy.serving.failures import failure
+from itr_deploy.serving.refusals import unavailable
 
-MOST_CONNECTIONS = 1000
-"""A further one is closed at once: far more than can wait in the queue."""
+HEAD_TIMEOUT = 10.0
+"""Seconds in which a request's head has to arrive, or what is left of it once it is answered."""
+
+
+WANTED = 1000
+"""Connections: far more than can wait in the queue."""
+
+
+def most_connections(wanted: int = WANTED) -> int:
+    """As many as wanted, or half of the files that may be open: the gallery's need room too."""
+    if sys.platform == "win32":
+        return wanted
+    import resource
+
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return wanted if files == resource.RLIM_INFINITY else min(wanted, files // 2)
+
+
+MOST_CONNECTIONS = most_connections()
+"""Who comes with a further one is told to come back; of a quarter more it is closed at once."""
+
+
+async def crowded(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request on a connection that is one too many."""
+    refusal = unavailable("too_many_connections", f"{MOST_CONNECTIONS} connections are open")
+    response = failure(scope, refusal)
+    response.headers["Connection"] = "close"
+    await response(scope, receive, send)
 
 
 class BoundedConnection(HttpToolsProtocol):
-    """A connection that is closed when the head of a request does not arrive in time."""
+    """A connection that is closed when the head of a request does not arrive in time.
+
+    A request may be answered before its body is there: it lacks a key, or is too large. What is
+    left of it is read and forgotten, for a while, since a client that still sends reads no answer.
+    """
 
     _waiting: TimerHandle | None = None
+    _arrives = False
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
         super().connection_made(transport)
         if len(self.connections) > MOST_CONNECTIONS:
-            transport.close()
-            return
-        self._await_head()
+            self.app = crowded
+            if len(self.connections) > MOST_CONNECTIONS * 5 // 4:
+                transport.close()
+                return
+        self._await()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
@@ -34,15 +69,28 @@ class BoundedConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A further request begins on the same connection."""
         super().on_message_begin()
+        self._arrives = True
         if self._waiting is None:
-            self._await_head()
+            self._await()
 
     def on_headers_complete(self) -> None:
         """The head is there."""
         self._stop_waiting()
         super().on_headers_complete()
 
-    def _await_head(self) -> None:
+    def on_message_complete(self) -> None:
+        """The request is there as a whole."""
+        self._arrives = False
+        self._stop_waiting()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The request is answered, and its body may not be there yet."""
+        super().on_response_complete()
+        if self._arrives and self._waiting is None:
+            self._await()
+
+    def _await(self) -> None:
         self._waiting = self.loop.call_later(HEAD_TIMEOUT, self._give_up)
 
     def _stop_waiting(self) -> None:

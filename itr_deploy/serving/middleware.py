@@ -145,9 +145,11 @@ class Bodies:
             return
         try:
             body = await asyncio.wait_for(self._whole(scope, receive), self._seconds)
-        except (RefusalError, asyncio.TimeoutError) as error:
-            refusal = error if isinstance(error, RefusalError) else self._too_slow()
-            await failure(scope, refusal)(scope, receive, _closing(send))
+        except RefusalError as error:
+            await failure(scope, error)(scope, receive, send)
+            return
+        except asyncio.TimeoutError:
+            await failure(scope, self._too_slow())(scope, receive, _closing(send))
             return
         if body is None:
             return
@@ -197,7 +199,7 @@ class Bodies:
 
 
 def _closing(send: Send) -> Send:
-    """Close the connection after an answer: what is left of the body is not read."""
+    """Close the connection after an answer: what is left of the body is not waited for."""
 
     async def answer(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -20,7 +20,7 @@ def _whole(value: Any) -> Any:
 
 Text = Annotated[str, Field(min_length=1, max_length=MOST_CHARACTERS, pattern=r"\S")]
 Id = Annotated[str, Field(min_length=1, max_length=MOST_CHARACTERS)]
-Whole = Annotated[int, BeforeValidator(_whole)]
+Whole = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
 Row = Annotated[list[float], Field(min_length=1)]
 Image = Annotated[list[Row], Field(min_length=1)]
 """Regions ``[R, Di]``."""
@@ -83,14 +83,14 @@ class SearchAsked(Asked):
         ABSENT, min_length=1, description="A picture's file in base64, or a data URI."
     )
     regions: Image = Field(ABSENT, description="Regions of an image, [R][Di].")
-    k: Whole = Field(10, ge=1, description="Hits a query.")
+    k: Whole = Field(10, description="Hits a query.")
     where: Annotated[str, Field(max_length=MOST_CHARACTERS)] | None = Field(
         None, description="Conditions on the gallery's columns, in a part of SQL."
     )
-    candidates: Annotated[Whole, Field(ge=1)] | None = Field(
+    candidates: Whole | None = Field(
         None, description="Items that the matcher scores; null for all, absent for the bundle's."
     )
-    prefilter: Annotated[Whole, Field(ge=1)] | None = Field(
+    prefilter: Whole | None = Field(
         None, description="Items that the prefilter reads; null for none, absent for the bundle's."
     )
     rerank: bool = Field(False, description="Put the best hits in the re-ranker's order.")
@@ -102,7 +102,7 @@ class ExplainAsked(Asked):
 
     query: Text
     id: Id
-    step: Annotated[Whole, Field(ge=1)] | None = Field(
+    step: Whole | None = Field(
         None, description="The model's step; by default the last that enters the score."
     )
     attends: Literal["text", "image"] | None = Field(None, description="Who attends.")
@@ -130,7 +130,7 @@ class RerankAsked(Asked):
 
     query: Text
     documents: Annotated[list[Id | Document], Field(min_length=1)]
-    top_n: Annotated[Whole, Field(ge=1)] | None = None
+    top_n: Whole | None = None
     model: str | None = None
     return_documents: bool = False
 

@@ -139,3 +139,30 @@ def _address(running: Running) -> str | None:
             return line.removeprefix("ready: ").rstrip("/")
     assert running.process.poll() is None, f"the server ended: {running.said}"
     return None
+
+
+def holding(file: Path) -> str:
+    """Code for `running_server`: nothing is computed while this file is there."""
+    return f"""
+import os, time
+from itr_deploy.serving.queue import ComputeQueue
+
+compute = ComputeQueue._compute
+
+def held(self, batch):
+    while os.path.exists({str(file)!r}):
+        time.sleep(0.01)
+    compute(self, batch)
+
+ComputeQueue._compute = held
+"""
+
+
+SHORT = """
+from itr_deploy.serving import app, connections
+
+app.READ_TIMEOUT = connections.HEAD_TIMEOUT = 1.0
+connections.MOST_CONNECTIONS = 40
+"""
+"""Code for `running_server`: slow clients are given up after a second instead of ten, and there are
+fewer of them."""
