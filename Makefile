@@ -1,8 +1,9 @@
 # make demo   from pictures to answers: export, verify, index, search; writes a page
+# make serve  what make demo made, as a service with a page
 # make test   the tests, as CI runs them
 # make test-all  the trainers, every form of every family and every build too; before a release
 # make faults  what breaks it: damage, kills, any input; a table of tries
-# make test-lowest  the runtime half with the lowest versions that pyproject.toml allows, no torch
+# make test-lowest  the runtime half and the service with the lowest versions that pyproject.toml allows, no torch
 # make lint   formatting, lint, types, import rules
 # make docs   the documentation, into site/
 # make bench  the benchmarks, each prints a table
@@ -18,15 +19,24 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_INSTALL_ARGS) -c constraints.txt
 LOWEST := .venv-lowest
 # Of the runtime half, without those that build graphs or compare with transformers.
-RUNTIME_TESTS ?= tests/runtime tests/bundle --ignore tests/runtime/backends/tensorrt \
+RUNTIME_TESTS ?= tests/runtime tests/bundle tests/serving --ignore tests/runtime/backends/tensorrt \
+  --ignore tests/serving/test_page_in_browser.py \
   --ignore tests/runtime/backends/test_opening.py --ignore tests/runtime/text/test_wordpiece.py \
   --ignore tests/bundle/test_external.py
 DEMO_OUTPUT ?= demo-output
 
-.PHONY: faults demo test test-all test-fast test-lowest lint docs format bench clean
+.PHONY: faults demo serve test test-all test-fast test-lowest lint docs format bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m examples.pictures.demo --output $(DEMO_OUTPUT)
+
+# Of what the demo made; `make serve PORT=8081` listens elsewhere.
+PORT ?= 8080
+
+serve: $(VENV)/.demo
+	$(PIP) -e '.[cpu,serve]'
+	$(BIN)/itr-deploy serve $(DEMO_OUTPUT)/bundle --gallery $(DEMO_OUTPUT)/gallery --detector $(DEMO_OUTPUT)/detector \
+	  --pictures $(DEMO_OUTPUT)/data/pictures/test --port $(PORT)
 
 # A process of tests a core, and one thread of PyTorch in each: tracing a model has no use for more.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder \
@@ -49,7 +59,7 @@ faults: $(VENV)/.dev
 test-lowest: $(VENV)/.dev
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
-	  -e '.[cpu]' 'filelock>=3.16' 'hypothesis>=6.120' 'pytest>=8.3' 'pytest-xdist>=3.6'
+	  -e '.[cpu,serve,client]' 'filelock>=3.16' 'hypothesis>=6.120' 'pytest>=8.3' 'pytest-xdist>=3.6'
 	state=$$($(BIN)/python -m tests.support.exports) && ITR_DEPLOY_TEST_STATE=$$state OMP_NUM_THREADS=1 \
 	  $(LOWEST)/bin/python -m pytest -n auto --dist loadfile $(RUNTIME_TESTS)
 

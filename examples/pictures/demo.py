@@ -153,6 +153,9 @@ def main() -> None:
     figures = ", ".join(f"R@{k} {value:.1f}" for k, value in recalls.items())
     print(f"\ntext -> image over {len(world.captions)} captions: {figures}")
     print(f"page: {page}")
+    served = ("--gallery", gallery, "--detector", detector, "--pictures", pictures)
+    print("serve it with make serve, or:")
+    print(typed("serve", bundle, *served))
 
 
 def shown_path(path: Path) -> str:
@@ -180,8 +183,13 @@ IMRAM_WORDS = (
 
 def itr_deploy(*words: str | Path) -> None:
     """Run one command of the product as a user would, showing it."""
-    shown = shlex.join(["itr-deploy", *map(str, words)])
+    shown = typed(*words)
     run("-c", "from itr_deploy.cli.main import main; main()", *words, shown=shown)
+
+
+def typed(*words: str | Path) -> str:
+    """A command of the product as a user would type it."""
+    return shlex.join(["itr-deploy", *map(str, words)])
 
 
 def run(*words: str | Path, shown: str | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import string
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,22 @@ from itr_deploy.runtime.text.base import check_texts, pad_ids
 START, END, UNKNOWN = "<start>", "<end>", "<unk>"
 ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 """Lower-casing of A to Z alone: what Python 2 does to the bytes of a caption."""
+
+
+def import_nltk() -> None:
+    """Import nltk where the user has no home directory too, as in containers.
+
+    As it is imported it asks where downloads would go, which are never made here, and fails if
+    there is no such place.
+    """
+    homeless = os.path.expanduser("~") == "~"  # noqa: PTH111  # Path.home raises instead
+    if homeless:
+        os.environ["HOME"] = os.sep
+    try:
+        import nltk  # noqa: F401
+    finally:
+        if homeless:
+            del os.environ["HOME"]
 
 
 class NltkWordProcessor:
@@ -43,6 +60,7 @@ class NltkWordProcessor:
             max_tokens: Most tokens per text, including start and end.
             ascii_case: Lower-case A to Z alone.
         """
+        import_nltk()
         from nltk.tokenize import NLTKWordTokenizer
         from nltk.tokenize.punkt import PunktSentenceTokenizer
 

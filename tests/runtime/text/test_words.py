@@ -14,6 +14,7 @@ from itr_deploy import Matcher
 from itr_deploy.bundle.store import list_files, read_bundle, write_manifest
 from itr_deploy.errors import BundleError, InputError
 from itr_deploy.runtime.text.words import NltkWordProcessor
+from tests.support.command import python
 from tests.support.golden import CASES, FULL, Case
 
 VOCABULARY = json.loads(FULL.vocab.read_bytes())["word2idx"]
@@ -211,3 +212,19 @@ def test_a_vocabulary_of_another_shape_is_one_line(content: str, bundle_copy: Pa
     with pytest.raises(BundleError, match=r"text processing cannot be read \(vocab.json") as caught:
         matcher.encode_texts(["a dog"])
     assert "\n" not in str(caught.value)
+
+
+def test_texts_are_read_where_the_user_has_no_home(bundle: Path) -> None:
+    code = """
+import os, pwd, sys
+
+def nobody(uid):
+    raise KeyError(uid)
+
+os.environ.pop("HOME", None)
+pwd.getpwuid = nobody
+from itr_deploy import Matcher
+print(Matcher.load(sys.argv[1]).text.unknown_words("a xylophone"), "HOME" in os.environ)
+"""
+    outcome = python(code, bundle)
+    assert outcome.out == "['xylophone'] False\n", outcome.err
