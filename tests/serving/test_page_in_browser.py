@@ -358,6 +358,8 @@ def test_a_picture_is_searched_with_from_a_file_the_clipboard_or_dropped(
         browser.until(lambda want=expected: browser.texts(".hit .name") == want)
     browser.driver.back()
     browser.until(lambda: browser.one("#picked").text == "test_0005.png")
+    browser.driver.refresh()
+    assert "A picture is not part of a link" in browser.one("#summary:not(:empty)").text
 
 
 GIVE = """

@@ -15,9 +15,9 @@ import { showTimings } from "./timings.js";
 let model = null; // what the server has and takes
 let found = null; // the search that is shown
 let searching = null; // aborts the search that runs
-const pictures = []; // those that were searched with; the history names them by number
+const pictures = new Map(); // those that were searched with, by the names that the history has
 
-const picked = () => pictures[history.state?.picture] ?? null;
+const picked = () => pictures.get(history.state?.picture) ?? null;
 const dialog = new Matched(moved, closed);
 
 async function start() {
@@ -63,7 +63,7 @@ async function search(wanted, picture, name) {
   dialog.dismiss();
   noProblem();
   notice();
-  const lost = picture === null && Number.isInteger(history.state?.picture);
+  const lost = picture === null && (history.state?.picture ?? null) !== null;
   if (lost || (picture === null && wanted.query === "")) {
     clear(lost ? "A picture is not part of a link. Choose it again to search with it." : intro());
     return false;
@@ -149,9 +149,13 @@ async function takePicture(file) {
     notice(noPicture(model));
     return;
   }
+  if (!file) return;
   try {
     const uri = await readPicture(file, model.limits.max_body);
-    go({ ...asked(), query: "" }, pictures.push({ uri, name: file.name }) - 1);
+    // Of this load of the page: the history outlives it, the pictures do not.
+    const known = `${performance.timeOrigin}/${pictures.size}`;
+    pictures.set(known, { uri, name: file.name });
+    go({ ...asked(), query: "" }, known);
   } catch {
     problem({ message: `${file.name} cannot be read as a picture`, hint: "Choose a JPEG, PNG or WebP file." });
   }

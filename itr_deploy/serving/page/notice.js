@@ -2,7 +2,7 @@
 
 import { byId, element } from "./dom.js";
 
-/** Tell something that is no error; nothing clears it. */
+/** Tell something that is no error, in place of what was told before; nothing tells no more. */
 export function notice(...children) {
   byId("notice").replaceChildren(...(children.length ? [element("p", {}, ...children)] : []));
 }
