@@ -15,6 +15,9 @@ HEAD_TIMEOUT = 10.0
 """Seconds in which a request's head has to arrive, or what is left of it once it is answered."""
 
 
+MOST_HEAD = 65_536
+"""Bytes of a head that arrive without its end; the parser itself would take any number."""
+
 WANTED = 1000
 """Connections: far more than can wait in the queue."""
 
@@ -50,6 +53,8 @@ class BoundedConnection(HttpToolsProtocol):
 
     _waiting: TimerHandle | None = None
     _arrives = False
+    _in_head = True
+    _head_bytes = 0
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
@@ -66,6 +71,15 @@ class BoundedConnection(HttpToolsProtocol):
         self._stop_waiting()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """Take what arrives, unless it is a head without an end."""
+        was_in_head = self._in_head
+        super().data_received(data)
+        if was_in_head and self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MOST_HEAD and not self.transport.is_closing():
+                self.send_400_response("The request's head is too large.")
+
     def on_message_begin(self) -> None:
         """A further request begins on the same connection."""
         super().on_message_begin()
@@ -75,12 +89,13 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is there."""
+        self._in_head, self._head_bytes = False, 0
         self._stop_waiting()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """The request is there as a whole."""
-        self._arrives = False
+        self._arrives, self._in_head = False, True
         self._stop_waiting()
         super().on_message_complete()
 

@@ -103,6 +103,20 @@ def test_heads_that_never_end_are_closed_and_others_are_served(strict: Running):
     assert is_served(strict)
 
 
+def test_a_head_without_an_end_is_not_kept(strict: Running):
+    line = b"X-A: " + b"b" * 8000 + b"\r\n"
+    with connected(strict) as connection:
+        connection.sendall(HEAD)
+        for _ in range(12):
+            try:
+                connection.sendall(line)
+            except OSError:  # it is closed already
+                break
+        answer = everything(connection)
+    assert answer.startswith(b"HTTP/1.1 400 ") or not answer
+    assert is_served(strict)
+
+
 def test_one_connection_too_many_is_told_to_come_back(strict: Running):
     with ExitStack() as stack:
         for _ in range(40):
