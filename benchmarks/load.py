@@ -107,11 +107,18 @@ def closed(url: str, requests: Sequence[bytes], clients: int, seconds: float) ->
 
 
 def open_ended(
-    url: str, requests: Sequence[bytes], rate: float, seconds: float, seed: int = 0
+    url: str,
+    requests: Sequence[bytes],
+    rate: float,
+    seconds: float,
+    *,
+    evenly: bool = False,
+    seed: int = 0,
 ) -> Load:
-    """A load of independent clients: so many requests a second come at random moments (Poisson).
+    """A load of independent clients, of whom so many a second come whether or not others wait.
 
-    A request's time begins when it is due, so that a late one does not look fast.
+    They come at random moments (Poisson), or evenly. A request's time begins when it is due, so
+    that a late one does not look fast.
     """
     free: list[Connection] = []
 
@@ -124,9 +131,10 @@ def open_ended(
     async def load() -> Load:
         due, cpu, random_times = time.perf_counter(), time.process_time(), random.Random(seed)
         begun, asked = due, []
-        while (due := due + random_times.expovariate(rate)) < begun + seconds:
+        while due < begun + seconds:
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             asked.append(asyncio.create_task(ask(len(asked), due)))
+            due += 1 / rate if evenly else random_times.expovariate(rate)
         answers = await asyncio.gather(*asked)
         taken = time.perf_counter() - begun
         for connection in free:

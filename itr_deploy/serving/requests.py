@@ -18,7 +18,10 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Text = Annotated[str, Field(min_length=1, max_length=MOST_CHARACTERS, pattern=r"\S")]
+# What Python takes for blank, which is a little more than what patterns do.
+NOT_BLANK = r"[^\s\x1c-\x1f\x85]"
+
+Text = Annotated[str, Field(min_length=1, max_length=MOST_CHARACTERS, pattern=NOT_BLANK)]
 Id = Annotated[str, Field(min_length=1, max_length=MOST_CHARACTERS)]
 Whole = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
 Row = Annotated[list[float], Field(min_length=1)]

@@ -50,7 +50,12 @@ def service_of(request: Request) -> Service:
     return service
 
 
-Serving = Annotated[Service, Depends(service_of)]
+async def _serving(request: Request) -> Service:
+    # FastAPI would call a function that is not async in another thread, for every request.
+    return service_of(request)
+
+
+Serving = Annotated[Service, Depends(_serving)]
 
 
 async def while_connected(request: Request, work: Awaitable[T]) -> T:
