@@ -264,6 +264,10 @@ def show_requests() -> None:
     """Log every request and what becomes of the service, as a server is expected to."""
     for name in ("itr_deploy.serving", "itr_deploy.deploy.serving"):
         logging.getLogger(name).setLevel(min(logging.INFO, logs.LIBRARY.level))
+    for name in ("uvicorn", "asyncio"):
+        others = logging.getLogger(name)
+        others.setLevel(logging.WARNING)
+        others.handlers = [logs.SHOWN]
 
 
 def told_ready(url: str) -> None:

@@ -6,12 +6,12 @@ import logging
 import os
 import threading
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from enum import Enum
 from pathlib import Path
 from typing import Final, overload
 
-from itr_deploy.bundle.modality import Modality
+from itr_deploy.bundle.modality import Modality, other
 from itr_deploy.errors import BundleError, GalleryError, InputError, UsageError
 from itr_deploy.runtime.backends import Backend
 from itr_deploy.runtime.detector.detector import BACKEND, Detector
@@ -30,6 +30,7 @@ from itr_deploy.runtime.search.background import Background
 from itr_deploy.runtime.search.cached import SearcherCache
 from itr_deploy.runtime.search.searcher import Searched, Searcher
 from itr_deploy.runtime.timing import stage
+from itr_deploy.runtime.warming import warm_query
 from itr_deploy.values import FLAG, PATH, TEXT, checked, choice, or_none, satisfying, whole
 
 log = logging.getLogger(__name__)
@@ -435,10 +436,33 @@ class Retriever(OneProcess):
         return gallery, bank
 
     def warm_up(self) -> None:
-        """Load the gallery, and the bank, now rather than at the first search."""
-        searcher = self._searchers.searcher()
-        if self._reranking is not None:
-            self._reranking.neighbourhood(searcher)
+        """Load everything that a search touches now rather than at the first one.
+
+        That is the gallery and the bank; and, by searches with a small random query, the encoder of
+        the queries, the detector, filters, the prefilter, the matcher at the pipeline's widths and
+        the re-ranker.
+
+        Raises:
+            BundleError: The bundle has no graphs for what the gallery stores.
+            EngineError: An engine is missing or does not fit.
+            GalleryError: The gallery or the bank cannot be read, or the bank is too small.
+            SetupError: A library is missing, or the device has too little memory.
+        """
+        reranking = self._reranking
+        searcher, _ = self._current(None)
+        if reranking is not None:
+            reranking.neighbourhood(searcher)
+        query = warm_query(self.matcher, other(self.gallery.modality))
+        if not query:
+            return
+        # A random query may be one that the model cannot encode; then a real one will do it.
+        with suppress(InputError):
+            self.search(**query)
+            self.search(**query, where="id = ''")
+            if reranking is not None:
+                # Too few items to re-rank are an error of the search that asks for it.
+                with suppress(GalleryError):
+                    self.search(**query, rerank=True)
 
     def _check_prefilter(self) -> None:
         if self.matcher.prefilter is None:

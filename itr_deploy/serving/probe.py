@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from itr_deploy.bundle.modality import other
 from itr_deploy.runtime.retriever import Retriever
-
-REGIONS = 4
-"""Of an image that is only to be encoded, where the model fixes no number."""
+from itr_deploy.runtime.warming import warm_query
 
 
 def probe(retriever: Retriever) -> None:
@@ -16,12 +13,7 @@ def probe(retriever: Retriever) -> None:
     Raises:
         ItrDeployError: The search fails.
     """
-    if retriever.gallery.modality == "image":
-        retriever.search(next(iter(retriever.matcher.text.words), "a"), k=1)
-        return
-    about = retriever.matcher.bundle.manifest.images
-    if about.pictures:
-        retriever.search(image=np.full((64, 64, 3), 127, np.uint8), k=1)
-    elif not about.boxes:
-        regions = np.ones((about.regions or REGIONS, about.feature_dim), np.float32)
-        retriever.search(image=regions, k=1)
+    modality = other(retriever.gallery.modality)
+    query = warm_query(retriever.matcher, modality, detecting=False)
+    if query:
+        retriever.search(**query, k=1)

@@ -237,6 +237,32 @@ def test_models_of_several_views_are_averaged_by_their_saved_scores(
     assert report.recall.rsum == pytest.approx(expected.rsum)
 
 
+@pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize("several", [False, True])
+def test_changes_beside_the_searches_are_found_as_in_a_gallery_opened_anew(
+    several: bool, resident: bool, views: Path, dual: Path, regions: np.ndarray, tmp_path: Path
+) -> None:
+    matcher = Matcher.load(views if several else dual)
+    writer = Gallery.create(tmp_path / "live", matcher)
+    writer.add(names(COUNT), regions, {"place": list(range(COUNT))})
+    retriever = Retriever(matcher, Gallery.open(writer.path, matcher), resident=resident)
+    retriever.warm_up()
+    changes = [
+        lambda: writer.delete(names(COUNT)[:2]),
+        lambda: writer.add(["late"], regions[:1], {"place": [7]}),
+        lambda: writer.update(["item0003"], regions[4:5]),
+    ]
+    for change in changes:
+        change()
+        assert retriever.refresh()
+        fresh = Retriever(matcher, Gallery.open(writer.path, matcher), resident=resident)
+        for options in ({"k": 3}, {"k": COUNT}, {"k": 4, "where": "place > 2"}):
+            found, expected = (r.search("a red dog", **options) for r in (retriever, fresh))
+            assert found.ids == expected.ids
+            np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
+            assert found.metadata == expected.metadata
+
+
 @pytest.mark.slow
 def test_a_reranker_reorders_a_dual_encoders_hits(
     dual: Path, regions: np.ndarray, tmp_path: Path

@@ -431,3 +431,17 @@ def test_threads_get_the_hits_of_a_single_one(galleries: dict, matcher: Matcher)
                 pool.map(lambda q, r=fresh, c=candidates: r.search(q, candidates=c), queries)
             )
         assert_same(found, expected, 2e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@BOTH
+def test_after_warm_up_a_search_loads_no_graph(
+    form: Any, kind: str, bundle: Path, galleries: dict
+) -> None:
+    matcher = Matcher.load(bundle)
+    retriever = form(matcher, Gallery.open(galleries[kind].path, matcher))
+    retriever.warm_up()
+    loaded = set(matcher.backend._sessions)
+    search(retriever, where="year >= 0")
+    assert set(matcher.backend._sessions) == loaded
+    assert any(name.startswith("match_") for name in loaded)

@@ -11,6 +11,7 @@ def test_a_service_that_searches_is_ready_and_counts(served: Served) -> None:
     with asked(served.retriever()) as client:
         assert client.get("/livez").json() == {"status": "alive"}
         assert client.get("/readyz").json() == {"status": "ready"}
+        assert all(client.head(path).status_code == 200 for path in ("/", "/livez", "/readyz"))
         client.post("/v1/search", json={"query": QUERIES[0]})
         client.post("/v1/search", json={"query": ""})
         figures = client.get("/metrics").text

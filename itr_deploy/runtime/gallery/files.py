@@ -108,8 +108,14 @@ def irregular(directory: Path) -> Path | None:
 
 def latest_version(root: Path) -> int:
     """The highest version that has a manifest, 0 if there is none."""
-    found = [_version(file.stem) for file in (root / VERSIONS).glob("*.manifest")]
-    return max(found, default=0)
+    try:
+        found = os.listdir(root / VERSIONS)  # noqa: PTH208 - thousands, at every refresh.
+    except OSError:
+        return 0
+    ending = ".manifest"
+    return max(
+        (_version(name[: -len(ending)]) for name in found if name.endswith(ending)), default=0
+    )
 
 
 def version_of(name: str) -> int:

@@ -173,6 +173,11 @@ class Held:
             tensor.nbytes for block in self._blocks for tensor in block.tensors.values()
         )
 
+    @property
+    def memory(self) -> int:
+        """Where the embeddings are, the same for versions that share them."""
+        return id(self._vectors)
+
     def found(self, row_ids: Rows) -> Rows:
         """Places of the items with these row ids, rising; ids that are not there are left out."""
         known, order = self._by_row

@@ -12,6 +12,7 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from itr_deploy.errors import ItrDeployError
 from itr_deploy.runtime.gallery import Gallery
@@ -25,8 +26,16 @@ from itr_deploy.runtime.search.searcher import Searched, Searcher
 
 log = logging.getLogger(__name__)
 
-LONGEST_SEARCH = 60.0
+LONGEST_WAIT = 5.0
 """Seconds for which a load waits until no search uses a version before the current one."""
+
+
+class Older(NamedTuple):
+    """A version that was searched before the current one; its bytes, and where they are."""
+
+    searcher: weakref.ref[Searcher]
+    bytes: int
+    memory: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +87,7 @@ class SearcherCache:
         self._matcher = matcher
         self._loader = Loader(matcher, memory_budget, resident)
         self._current: Loaded | None = None
-        self._older: list[weakref.ref[Searcher]] = []
+        self._older: list[Older] = []
         self.before_swap: Callable[[Searcher], None] = lambda later: None
         """Called in the background with what will be searched, to make what else that needs."""
         self.after_swap: Callable[[Searcher], None] = lambda before: None
@@ -158,13 +167,14 @@ class SearcherCache:
             changed = self._loader.changed(now, current, pause, prompt=prompt)
             if changed is not None:
                 return changed
-            self._await_older()
-        return self._loader.load(now, pause, 0 if current is None else current.bytes)
+            if not prompt:
+                self._await_older()
+        return self._loader.load(now, pause, self._bytes())
 
     def _install(self, loaded: Loaded) -> None:
         before, self._current = self._current, loaded
         if before is not None:
-            self._older.append(weakref.ref(before.searcher))
+            self._older.append(Older(weakref.ref(before.searcher), before.bytes, before.memory))
             self.after_swap(before.searcher)
         if loaded.unsettled:
             self._settling.run()
@@ -172,13 +182,27 @@ class SearcherCache:
     def _await_older(self) -> None:
         """Wait until no search uses what came before the current version.
 
-        So there are never more than two in memory.
+        So there are no more than two in memory. One that is kept for longer, such as by an error
+        whose traceback somebody keeps, is counted.
         """
-        end = time.monotonic() + LONGEST_SEARCH
-        while self._older and time.monotonic() < end:
-            self._older = [one for one in self._older if one() is not None]
-            if self._older:
-                time.sleep(0.01)
+        end = time.monotonic() + LONGEST_WAIT
+        while self._in_use() and time.monotonic() < end:
+            time.sleep(0.01)
+
+    def _in_use(self) -> list[Older]:
+        """What came before the current version and is not free yet."""
+        self._older = [one for one in self._older if one.searcher() is not None]
+        return self._older
+
+    def _bytes(self) -> int:
+        """Bytes of all versions in memory; those that one was made of share them with it."""
+        current = self._current
+        if current is None:
+            return 0
+        counted = {current.memory: current.bytes}
+        for one in self._in_use():
+            counted[one.memory] = max(one.bytes, counted.get(one.memory, 0))
+        return sum(counted.values())
 
     def _settle(self) -> None:
         """Load the current version once more, in the form that the memory is free for now."""
@@ -188,7 +212,7 @@ class SearcherCache:
                 return
             self._await_older()
             try:
-                settled = self._loader.settled(before, gently)
+                settled = self._loader.settled(before, gently, self._bytes() - before.bytes)
                 if settled is not None:
                     self.before_swap(settled.searcher)
                     self._install(settled)

@@ -54,6 +54,11 @@ class Loaded:
         """Bytes in memory."""
         return 0 if self.held is None else self.held.bytes
 
+    @property
+    def memory(self) -> int:
+        """Where they are: the same of two versions that share them."""
+        return 0 if self.held is None else self.held.memory
+
 
 class Loader:
     """Loads versions of galleries of one bundle."""
@@ -143,12 +148,13 @@ class Loader:
         late = wasteful or (self._wants_tensors(size) and not held.has_tensors)
         return self._made(now, size, held, checked, unsettled=late)
 
-    def settled(self, before: Loaded, pause: Pause) -> Loaded | None:
+    def settled(self, before: Loaded, pause: Pause, beside: int = 0) -> Loaded | None:
         """Load a version once more in the form that it should have, None if it cannot have it yet.
 
         Args:
             before: The version as it is searched now.
             pause: Called after every batch that is read.
+            beside: Bytes of still other versions that are in memory.
 
         Raises:
             GalleryError: The gallery cannot be read.
@@ -157,12 +163,12 @@ class Loader:
         size = Size.of(now, self._budget)
         if not self._wants_tensors(size):
             again = held is None or held.gone
-            if again and size.vectors_fit(before.bytes):
+            if again and size.vectors_fit(before.bytes + beside):
                 return self._made(now, size, self._read(now, pause, tensors=False))
             return None
         # Without gaps the embeddings that are held are taken; then nothing is there twice.
         vectors = held if held is not None and not held.gone and not held.has_tensors else None
-        if not self._fits(size, 0 if vectors is not None else before.bytes):
+        if not self._fits(size, beside + (0 if vectors is not None else before.bytes)):
             return None
         log.info("%s: version %d, now in memory, as there is space", now.path, now.version)
         return self._with_tensors(now, size, pause, vectors)

@@ -20,6 +20,7 @@ TYPES = {
 router = APIRouter(include_in_schema=False)
 
 
+@router.head("/")
 @router.get("/")
 async def index(request: Request) -> Response:
     """The page."""

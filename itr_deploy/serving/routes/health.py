@@ -17,6 +17,7 @@ class Health(Told):
     status: str
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez", response_model=Health, responses={503: REFUSED[503], 500: REFUSED[500]})
 async def livez(service: Serving) -> Response:
     """Whether the process should live on: it does not without its computing thread."""
@@ -25,6 +26,7 @@ async def livez(service: Serving) -> Response:
     return json_response({"status": "alive"})
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", response_model=Health, responses={503: REFUSED[503], 500: REFUSED[500]})
 async def readyz(service: Serving) -> Response:
     """Whether searches are answered: one was a moment ago, or is now."""

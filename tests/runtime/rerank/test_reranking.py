@@ -387,3 +387,27 @@ def test_a_bank_that_was_made_anew_is_found_by_a_refresh(world: World, tmp_path:
     queries = ["a dog", "a cat"]
     assert search(retriever, queries) == search(fresh, queries)
     assert search(retriever, queries) != search(load(world, "text"), queries)
+
+
+@FORMS
+def test_a_refresh_makes_what_re_ranking_needs_before_it_is_searched(
+    resident: bool, world: World, tmp_path: Path
+) -> None:
+    paths = [Path(shutil.copytree(p, tmp_path / p.name)) for p in world.paths("text")]
+    matcher = Matcher.load(world.bundle)
+    retriever = Retriever.load(world.bundle, paths[0], bank=paths[1], resident=resident)
+    retriever.warm_up()
+    writers = [Gallery.open(path, matcher) for path in paths]
+    for number, (writer, new) in enumerate(zip(writers, ("image", "text"), strict=True)):
+        writer.add([f"new{number}"], items(new, 1, seed=5))
+        writer.delete(writer.ids()[:3])
+        assert retriever.refresh()
+        (known,) = retriever._reranking._known
+        assert known.gallery is retriever._searchers.newest
+        assert known.bank is retriever._reranking.bank.newest
+        fresh = Retriever.load(world.bundle, paths[0], bank=paths[1], resident=resident)
+        for found, expected in zip(
+            search(retriever, ["a dog", "a cat"]), search(fresh, ["a dog", "a cat"]), strict=True
+        ):
+            assert found.ids == expected.ids
+            np.testing.assert_allclose(found.rerank_scores, expected.rerank_scores, atol=2e-5)
