@@ -29,7 +29,7 @@ from itr_deploy.runtime.rerank.reranking import Reranking, check_bank, no_bank
 from itr_deploy.runtime.search.background import Background
 from itr_deploy.runtime.search.cached import SearcherCache
 from itr_deploy.runtime.search.searcher import Searched, Searcher
-from itr_deploy.runtime.timing import stage
+from itr_deploy.runtime.timing import note_searched, stage
 from itr_deploy.runtime.warming import warm_query
 from itr_deploy.values import FLAG, PATH, TEXT, checked, choice, or_none, satisfying, whole
 
@@ -294,6 +294,7 @@ class Retriever(OneProcess):
         if len(queries):
             reranking = self._reranking if rerank else None
             searcher, bank = self._current(reranking)
+            note_searched(*searcher.searched)
             log.debug(
                 "%d %s queries: k %d, prefilter %s, candidates %s, re-ranked: %s",
                 *(len(queries), modality, k, wide, narrow, rerank),

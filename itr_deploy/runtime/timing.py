@@ -32,10 +32,13 @@ class StageTimes:
         seconds: By stage, for the stages that were reached. No two overlap: what runs inside a
             stage is part of it, such as the searches of the bank during re-ranking.
         total: Seconds of the whole block.
+        searched: The version of the gallery that the last search of the block used, and its number
+            of items; None before a search.
     """
 
     seconds: dict[Stage, float] = field(default_factory=dict)
     total: float = 0.0
+    searched: tuple[int, int] | None = None
     _inside: bool = False
 
     @property
@@ -83,6 +86,13 @@ def stage(name: Stage) -> AbstractContextManager[None]:
     if times is None and log.isEnabledFor(logging.DEBUG):
         times = StageTimes()
     return _NOTHING if times is None else times.measured(name)
+
+
+def note_searched(version: int, items: int) -> None:
+    """Say which version of a gallery is searched, and how many items it has."""
+    times = _clock.get()
+    if times is not None:
+        times.searched = version, items
 
 
 def each(name: Stage, items: Iterable[T]) -> Iterator[T]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -102,3 +103,17 @@ def test_the_marks_leave_results_alone(matcher: Matcher, gallery: Gallery) -> No
     with timed_stages():
         timed = retriever.search("a dog", k=5)
     assert timed.ids == plain.ids
+
+
+def test_a_clock_tells_which_version_was_searched(matcher: Matcher, tmp_path: Path) -> None:
+    gallery = Gallery.create(tmp_path / "gallery", matcher)
+    gallery.add(["a", "b"], images(2))
+    retriever = Retriever(matcher, gallery)
+    with timed_stages() as times:
+        assert times.searched is None
+        retriever.search("a dog")
+    assert times.searched == (gallery.version, 2) == retriever.searched
+    gallery.delete(["a"])
+    with timed_stages() as times:
+        retriever.search("a dog")
+    assert times.searched == (gallery.version, 1)

@@ -21,6 +21,7 @@ from itr_deploy.runtime.ranking import ROUNDING, best, best_rows
 from itr_deploy.runtime.scorer import Scorer
 from itr_deploy.runtime.search.coarse import CoarseVectors
 from itr_deploy.runtime.search.memory import Size
+from itr_deploy.runtime.search.searcher import Searched
 from itr_deploy.runtime.timing import each, stage
 
 
@@ -37,6 +38,7 @@ class DiskSearcher:
     def __init__(
         self,
         gallery: Gallery,
+        searched: Searched,
         scorer: Scorer,
         size: Size,
         held: Held | None,
@@ -47,13 +49,14 @@ class DiskSearcher:
 
         Args:
             gallery: One version of a gallery.
+            searched: Its version and number of items.
             scorer: The scorer of the bundle that made it.
             size: How large the gallery is, and how many of its rows a call may read.
             held: Its coarse embeddings, if these are in memory.
             prefilter: Scores with the bundle's prefilter, if it has one.
             projection: Transforms a query's coarse embedding before the shortlist.
         """
-        self.gallery = gallery
+        self.gallery, self.searched = gallery, searched
         self._scorer, self._prefilter = scorer, prefilter
         self._projection = projection
         self._count = size.items

@@ -33,7 +33,6 @@ class Loaded:
     Attributes:
         searcher: Answers queries.
         identity: Which state of which gallery it is of.
-        searched: Its version and number of items.
         schema: The table's columns.
         held: What is in memory, None if nothing is.
         checked: Names of the files that were compared with their checksums.
@@ -43,11 +42,15 @@ class Loaded:
 
     searcher: Searcher
     identity: Identity
-    searched: Searched
     schema: pa.Schema
     held: Held | None
     checked: frozenset[str]
     unsettled: bool
+
+    @property
+    def searched(self) -> Searched:
+        """Its version and number of items."""
+        return self.searcher.searched
 
     @property
     def bytes(self) -> int:
@@ -207,11 +210,11 @@ class Loader:
     ) -> Loaded:
         matcher = self._matcher
         stages = matcher.prefilter, matcher.projection
+        searched = Searched(now.version, size.items)
         searcher: Searcher
         if held is not None and held.has_tensors:
-            searcher = ResidentSearcher(now, matcher.scorer, held, *stages)
+            searcher = ResidentSearcher(now, searched, matcher.scorer, held, *stages)
         else:
-            searcher = DiskSearcher(now, matcher.scorer, size, held, *stages)
-        searched = Searched(now.version, size.items)
+            searcher = DiskSearcher(now, searched, matcher.scorer, size, held, *stages)
         schema = now.opened.state.schema
-        return Loaded(searcher, now.identity, searched, schema, held, checked, unsettled)
+        return Loaded(searcher, now.identity, schema, held, checked, unsettled)

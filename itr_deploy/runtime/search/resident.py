@@ -14,6 +14,7 @@ from itr_deploy.runtime.projection import PLAIN, Projection
 from itr_deploy.runtime.ranking import best, best_rows
 from itr_deploy.runtime.scorer import Scorer
 from itr_deploy.runtime.search.coarse import CoarseVectors
+from itr_deploy.runtime.search.searcher import Searched
 from itr_deploy.runtime.timing import stage
 
 
@@ -23,6 +24,7 @@ class ResidentSearcher:
     def __init__(
         self,
         gallery: Gallery,
+        searched: Searched,
         scorer: Scorer,
         held: Held,
         prefilter: Scorer | None = None,
@@ -32,12 +34,13 @@ class ResidentSearcher:
 
         Args:
             gallery: One version of a gallery.
+            searched: Its version and number of items.
             scorer: The scorer of the bundle that made it.
             held: All of its items with their tensors.
             prefilter: Scores with the bundle's prefilter, if it has one.
             projection: Transforms a query's coarse embedding before the shortlist.
         """
-        self.gallery = gallery
+        self.gallery, self.searched = gallery, searched
         self._scorer, self._prefilter = scorer, prefilter
         self._projection = projection
         self._held = held

@@ -28,6 +28,7 @@ class Searcher(Protocol):
     """Answers encoded queries from one version of a gallery."""
 
     gallery: Gallery
+    searched: Searched
 
     @property
     def vectors(self) -> Vectors:

@@ -13,10 +13,8 @@ from fastapi import APIRouter, Request, Response
 from itr_deploy.errors import InputError
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.retriever import FROM_BUNDLE, Retriever
-from itr_deploy.runtime.search.searcher import Searched as SearchedGallery
 from itr_deploy.runtime.timing import Stage, timed_stages
 from itr_deploy.serving.answers import Searched, explanation_json, hits_json, json_response
-from itr_deploy.serving.held import searched_by
 from itr_deploy.serving.refusals import invalid
 from itr_deploy.serving.requests import SearchAsked, picture_bytes
 from itr_deploy.serving.routes.common import (
@@ -76,7 +74,7 @@ class Found:
 
     hits: Sequence[Hits]
     unknown: Sequence[list[str]]
-    searched: SearchedGallery
+    searched: tuple[int, int]
     stages: Mapping[Stage, float]
     explained: Sequence[dict[str, Any] | None]
 
@@ -199,11 +197,12 @@ def _searched(service: Service, wanted: Sequence[Wanted]) -> list[Found]:
         with timed_stages() as times:
             hits = retriever.search(image=wanted[0].image, k=wanted[0].k, **how)
         assert isinstance(hits, Hits)
-        return [Found([hits], [[]], searched_by(retriever), times.seconds, ())]
+        assert times.searched is not None
+        return [Found([hits], [[]], times.searched, times.seconds, ())]
     texts = [text for one in wanted for text in one.texts or ()]
     with timed_stages() as times:
         found = retriever.search(texts, max(one.k for one in wanted), **how)
-    searched = searched_by(retriever)
+    assert times.searched is not None
     unknown = [retriever.matcher.text.unknown_words(text)[:UNKNOWN] for text in texts]
     answers, start = [], 0
     for one in wanted:
@@ -211,7 +210,7 @@ def _searched(service: Service, wanted: Sequence[Wanted]) -> list[Found]:
         explained: list[dict[str, Any] | None] = []
         if one.explain:
             explained = [_explained(retriever, texts[0], hit.id) for hit in found[0][: one.k]]
-        answers.append(Found(found[part], unknown[part], searched, times.seconds, explained))
+        answers.append(Found(found[part], unknown[part], times.searched, times.seconds, explained))
     return answers
 
 
