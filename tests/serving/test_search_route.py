@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -188,3 +189,18 @@ def test_re_ranked_hits_are_those_of_the_retriever(
         assert [hit["id"] for hit in found] == list(expected.ids)
         assert [hit["rerank_score"] for hit in found] == [hit.rerank_score for hit in expected]
         assert [hit["matcher_rank"] for hit in found] == [hit.matcher_rank for hit in expected]
+
+
+def test_a_gallery_that_was_replaced_on_disk_is_searched_anew(
+    served: Served, tmp_path: Path
+) -> None:
+    """Between a replacement and the next look at it, a search on disk finds no files."""
+    place = Path(shutil.copytree(served.gallery, tmp_path / "gallery"))
+    retriever = Retriever.load(served.bundle, place, resident=False, memory_budget=100_000)
+    with asked(retriever) as client:
+        assert len(search(client, query=QUERIES[0])["hits"]) == 10
+        shutil.rmtree(place)
+        Gallery.create(place, Matcher.load(served.bundle)).add(["a", "b"], images(2))
+        found = search(client, query=QUERIES[0])
+        assert sorted(hit["id"] for hit in found["hits"]) == ["a", "b"]
+        assert found["gallery"]["count"] == 2

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter, Request, Response
 
-from itr_deploy.errors import InputError
+from itr_deploy.errors import GalleryError, InputError
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.retriever import FROM_BUNDLE, Retriever
 from itr_deploy.runtime.timing import Stage, timed_stages
 from itr_deploy.serving.answers import Searched, explanation_json, hits_json, json_response
-from itr_deploy.serving.refusals import invalid
+from itr_deploy.serving.refusals import invalid, refusal_of
 from itr_deploy.serving.requests import SearchAsked, picture_bytes
 from itr_deploy.serving.routes.common import (
     REFUSED,
@@ -149,6 +149,11 @@ def _wanted(asked: SearchAsked, service: Service) -> Wanted:
             "explain is for the hits of one text",
             f"give query, and k of at most {MOST_EXPLAINED}; or ask /v1/explain",
         )
+    if asked.where is not None:
+        try:
+            retriever.gallery.opened.sql(asked.where)
+        except GalleryError as error:
+            raise refusal_of(error, service.paths()) from error
     how: dict[str, Any] = {"where": asked.where, "rerank": asked.rerank}
     how["candidates"] = asked.candidates if "candidates" in given else FROM_BUNDLE
     how["prefilter"] = asked.prefilter if "prefilter" in given else FROM_BUNDLE
@@ -191,7 +196,16 @@ def _wide(wanted: Wanted, retriever: Retriever) -> int:
 
 def _searched(service: Service, wanted: Sequence[Wanted]) -> list[Found]:
     """Search for several requests of one kind in one call."""
-    retriever = service.retriever
+    try:
+        return _searched_now(service.retriever, wanted)
+    except GalleryError:
+        # One that is searched on disk may have been replaced since the last look.
+        if not service.retriever.refresh():
+            raise
+    return _searched_now(service.retriever, wanted)
+
+
+def _searched_now(retriever: Retriever, wanted: Sequence[Wanted]) -> list[Found]:
     how = dict(wanted[0].how)
     if wanted[0].texts is None:
         with timed_stages() as times:
