@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
@@ -29,10 +29,15 @@ from itr_deploy.serving.routes.common import (
 from itr_deploy.serving.service import Service
 from itr_deploy.serving.takes import takes_regions, takes_texts, why_no_picture
 
+T = TypeVar("T")
+
 router = APIRouter()
 
 MOST_EXPLAINED = 20
 """Hits that a search explains."""
+
+TRIES = 5
+"""Most searches for an answer; that many versions never come within one."""
 
 UNKNOWN = 10
 """Most unknown words of a query that are told."""
@@ -197,13 +202,17 @@ def _searched(service: Service, wanted: Sequence[Wanted]) -> list[Found]:
     how = dict(wanted[0].how)
     if wanted[0].texts is None:
         with timed_stages() as times:
-            hits = retriever.search(image=wanted[0].image, k=wanted[0].k, **how)
+            hits, searched = _with_version(
+                retriever,
+                lambda: retriever.search(image=wanted[0].image, k=wanted[0].k, **how),
+            )
         assert isinstance(hits, Hits)
-        return [Found([hits], [[]], searched_by(retriever), times.seconds, ())]
+        return [Found([hits], [[]], searched, times.seconds, ())]
     texts = [text for one in wanted for text in one.texts or ()]
     with timed_stages() as times:
-        found = retriever.search(texts, max(one.k for one in wanted), **how)
-    searched = searched_by(retriever)
+        found, searched = _with_version(
+            retriever, lambda: retriever.search(texts, max(one.k for one in wanted), **how)
+        )
     unknown = [retriever.matcher.text.unknown_words(text)[:UNKNOWN] for text in texts]
     answers, start = [], 0
     for one in wanted:
@@ -213,6 +222,22 @@ def _searched(service: Service, wanted: Sequence[Wanted]) -> list[Found]:
             explained = [_explained(retriever, texts[0], hit.id) for hit in found[0][: one.k]]
         answers.append(Found(found[part], unknown[part], searched, times.seconds, explained))
     return answers
+
+
+def _with_version(retriever: Retriever, search: Callable[[], T]) -> tuple[T, SearchedGallery]:
+    """What a search finds, and what it searched.
+
+    Where the gallery went over to another version meanwhile, nobody knows which of them it was:
+    then it is searched again.
+    """
+    before = searched_by(retriever)
+    for _ in range(TRIES):
+        found = search()
+        after = searched_by(retriever)
+        if after == before:
+            break
+        before = after
+    return found, after
 
 
 def _explained(retriever: Retriever, text: str, name: str) -> dict[str, Any] | None:
