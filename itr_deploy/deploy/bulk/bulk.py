@@ -95,7 +95,8 @@ class Bulk:
             return self._one(request, place, target, progress, looking, tell)
         if self.commit:
             _check_only(request)
-        if self.ray is not None and not _is_done(place):
+        # Only where there is a gallery: LanceDB is better not used before Ray starts processes.
+        if self.ray is not None and not (target.output.exists() and _is_done(place)):
             check_library()
             _check_output(target)
             on_ray.make_parts(

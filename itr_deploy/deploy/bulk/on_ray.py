@@ -7,6 +7,7 @@ cannot be sent. Parts lie on a disk that all of them see, so that Ray carries no
 from __future__ import annotations
 
 import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -219,7 +220,10 @@ def _connected(ray: Any, cluster: Cluster) -> Iterator[tuple[int, int]]:
     is_own = not ray.is_initialized()
     if is_own:
         try:
-            ray.init(**_how(cluster), log_to_driver=False, logging_level="ERROR")
+            with warnings.catch_warnings():
+                # Of forks, by LanceDB: the processes that are started replace them at once.
+                warnings.simplefilter("ignore")
+                ray.init(**_how(cluster), log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             said = " ".join(str(error).split())[:200]
             raise SetupError(

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 
 LISTED = 10
 """Parts that a message names at most."""
+_MISSING = "pylance, which joins parts, is not installed; pip install 'itr-deploy[parts]'"
 
 
 @dataclass(frozen=True)
@@ -53,28 +55,24 @@ class Joined:
     broken: dict[str, str]
 
 
-def _library() -> Any:
-    """The module lance.
-
-    Raises:
-        SetupError: pylance is not installed.
-    """
-    try:
-        import lance
-    except ImportError as error:
-        raise SetupError(
-            "pylance, which joins parts, is not installed; pip install 'itr-deploy[parts]'"
-        ) from error
-    return lance
-
-
 def check_library() -> None:
     """Refuse, before any work, to make parts that could not be joined here.
 
+    It is not imported: a process that starts others had better not have used it.
+
     Raises:
         SetupError: pylance is not installed.
     """
-    _library()
+    if find_spec("lance") is None:
+        raise SetupError(_MISSING)
+
+
+def _library() -> Any:
+    try:
+        import lance
+    except ImportError as error:
+        raise SetupError(_MISSING) from error
+    return lance
 
 
 def join(
