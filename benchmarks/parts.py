@@ -6,7 +6,7 @@ IMRAM in text mode with ``--precompute none``: 36 regions of 1024 float16 values
 published size, 73,728 bytes; random weights. The regions that it reads have 64 random features
 instead of 2,048, so that 200,000 images take 1.8 GB and not 59, and encoding takes little of the
 time. Half of the items are done when one of the actors gets SIGKILL. Ids, all stored values and the
-scores of searches are compared. Needs the disk space of one gallery, 15 GB. Prints a table and
+scores of searches are compared. Needs the disk space of two galleries, 30 GB. Prints a table and
 writes benchmarks/results/parts.json.
 """
 

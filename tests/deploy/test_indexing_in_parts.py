@@ -107,6 +107,8 @@ def test_parts_become_the_gallery_that_one_process_makes(
     assert [(hit.id, hit.score) for hit in hits] == [(hit.id, hit.score) for hit in expected]
 
 
+@pytest.mark.slow
+@pytest.mark.full
 def test_texts_that_are_padded_together_stay_together(bundles: Bundles, tmp_path: Path) -> None:
     padded = bundles.of(*LHSC.export_words, "--text-padding", "published")
     together = math.lcm(TOGETHER, Matcher.load(padded).bundle.manifest.texts.padded_together or 0)
@@ -310,6 +312,25 @@ def test_a_commit_that_was_killed_before_it_tidied_up_is_not_made_twice(
     done = commit(made)
     assert (done.items, Gallery.open(made["output"]).identity) == (COUNT, identity)
     assert not place_of(made).root.exists()
+
+
+KILLED_COMMIT = """
+import os, signal, sys
+import itr_deploy
+from itr_deploy.runtime.gallery import checksums
+checksums.take_over = lambda root, sources: os.kill(os.getpid(), signal.SIGKILL)
+itr_deploy.index(sys.argv[1], output=sys.argv[2], commit=True)
+"""
+
+
+def test_a_commit_that_was_killed_has_changed_nothing_and_is_made_again(
+    made: dict[str, Any], tmp_path: Path
+) -> None:
+    assert python(KILLED_COMMIT, made["bundle"], made["output"]).code == -signal.SIGKILL
+    assert not Path(made["output"]).exists()
+    assert commit(made).items == COUNT
+    assert_equal(made, tmp_path / "whole")
+    assert [path for path in tmp_path.iterdir() if is_leftover(path.name)] == []
 
 
 def test_without_hard_links_the_files_are_copied(

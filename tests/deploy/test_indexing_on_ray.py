@@ -12,7 +12,7 @@ import pytest
 
 import itr_deploy
 from itr_deploy import Gallery
-from itr_deploy.errors import GalleryError, InputError
+from itr_deploy.errors import GalleryError, InputError, SetupError
 from itr_deploy.runtime.encoding.sources import TOGETHER
 from tests.support.command import itr_deploy as command
 from tests.support.files import tree
@@ -56,6 +56,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ[KILLED] = str(tmp_path_factory.mktemp("killed"))
     ray.init(
+        address="local",
         num_cpus=2,
         include_dashboard=False,
         object_store_memory=100 << 20,
@@ -81,6 +82,13 @@ def given(bundle: Path, data: Path, tmp_path: Path) -> dict[str, Any]:
 
 RAY = {"ray": "local", "actors": 2, "threads": 1}
 """A cluster that the process is connected to is used whatever the address."""
+
+
+def test_an_address_where_no_cluster_is_is_refused(given: dict[str, Any]) -> None:
+    # Before the cluster of the other tests: a process that is connected asks no address.
+    with pytest.raises(SetupError, match=r"ray='127.0.0.1:9' \(--ray\): no cluster answers: "):
+        itr_deploy.index(**given, ray="127.0.0.1:9")
+    assert not place_of(given).root.exists()
 
 
 def test_an_actor_that_is_killed_is_followed_by_one_that_goes_on(

@@ -7,6 +7,7 @@ cannot be sent. Parts lie on a disk that all of them see, so that Ray carries no
 from __future__ import annotations
 
 import os
+import socket
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -32,6 +33,8 @@ LOCK = 60.0
 """Seconds that a part waits at least for the process that made it on a machine that is lost."""
 STORE = 100 << 20
 """Bytes of a local cluster's object store, through which hardly anything goes."""
+ANSWERED = 10.0
+"""Seconds for a cluster to accept a connection."""
 ASKED = 1.0
 """Seconds between two looks at how far the actors are."""
 
@@ -219,17 +222,14 @@ def _connected(ray: Any, cluster: Cluster) -> Iterator[tuple[int, int]]:
     """
     is_own = not ray.is_initialized()
     if is_own:
+        _check_answers(cluster.address)
         try:
             with warnings.catch_warnings():
                 # Of forks, by LanceDB: the processes that are started replace them at once.
                 warnings.simplefilter("ignore")
                 ray.init(**_how(cluster), log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-            said = " ".join(str(error).split())[:200]
-            raise SetupError(
-                f"ray={cluster.address!r} (--ray): no cluster answers: {said}; start one with ray "
-                f"start --head, or give {LOCAL!r}"
-            ) from error
+            raise _no_cluster(cluster.address, error) from error
     try:
         cpus = [
             int(node["Resources"]["CPU"])
@@ -243,12 +243,40 @@ def _connected(ray: Any, cluster: Cluster) -> Iterator[tuple[int, int]]:
             ray.shutdown()
 
 
+def _check_answers(address: str) -> None:
+    """Refuse an address where nothing listens; Ray itself tries for minutes.
+
+    Raises:
+        SetupError: Nothing does.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERED).close()
+        except (OSError, OverflowError) as error:
+            raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> SetupError:
+    said = " ".join(str(error).split())[:200]
+    return SetupError(
+        f"ray={address!r} (--ray): no cluster answers: {said}; start one with ray start, or give "
+        f"{LOCAL!r}"
+    )
+
+
 def _how(cluster: Cluster) -> dict[str, Any]:
     if cluster.address != LOCAL:
         return {"address": cluster.address}
     wanted = (cluster.actors or 1) * (cluster.threads or 1)
     cpus = max(wanted, default_threads())
-    return {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": STORE}
+    # Ray's own word too, without which it takes a cluster that somebody has started here.
+    return {
+        "address": LOCAL,
+        "num_cpus": cpus,
+        "include_dashboard": False,
+        "object_store_memory": STORE,
+    }
 
 
 def _absolute(request: IndexRequest) -> dict[str, Path]:

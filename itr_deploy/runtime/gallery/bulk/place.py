@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,8 +66,9 @@ class Place:
 
     def remove(self) -> None:
         """Remove the directory, the plan last: a killed run is gone on with by what it says."""
-        for path in self.root.iterdir():
-            if path != self.plan:
-                shutil.rmtree(path, ignore_errors=True)
-        self.plan.unlink(missing_ok=True)
+        with suppress(OSError):  # another commit removes it too
+            for path in self.root.iterdir():
+                if path != self.plan:
+                    shutil.rmtree(path, ignore_errors=True)
+            self.plan.unlink(missing_ok=True)
         shutil.rmtree(self.root, ignore_errors=True)
