@@ -40,6 +40,8 @@ from tests.support.golden import TEXT
 from tests.support.items import WIDTH, captions
 from tests.support.lhsc import LHSC
 from tests.support.parts import assert_equal, commit, make, place_of
+from tests.support.region_cases import BUA_CAFFE
+from tests.support.tiny_detector import tiny_detector_of
 
 COUNT = 4 * TOGETHER + 9
 """Five groups of items that are encoded together."""
@@ -375,6 +377,26 @@ def test_pictures_that_are_broken_are_told_of_all_parts(bundles: Bundles, tmp_pa
     assert "2 of 40 pictures cannot be used and are not in the gallery" in outcome.error
     assert "37.png" in outcome.err
     assert_equal(given, tmp_path / "whole")
+
+
+def test_pictures_for_a_detector_keep_their_boxes(
+    bundles: Bundles, bundle: Path, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for path in BUA_CAFFE.pictures:
+        shutil.copy(path, photos)
+    (photos / "cut.png").write_bytes(b"not a picture")
+    given = {
+        "bundle": str(bundle),
+        "pictures": str(photos),
+        "detector": str(tiny_detector_of(bundles, feature_dim=WIDTH)),
+        "output": str(tmp_path / "gallery"),
+    }
+    make(given, 2)
+    assert commit(given).broken.keys() == {"cut.png"}
+    assert_equal(given, tmp_path / "whole")
+    assert Gallery.open(given["output"]).boxes(["0.png"])[0] is not None
 
 
 def test_a_folder_without_a_picture_that_can_be_used_is_refused_at_the_commit(
