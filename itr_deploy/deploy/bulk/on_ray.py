@@ -134,6 +134,8 @@ def make_parts(
         SetupError: Ray is not installed, there is no cluster, or actors end again and again.
     """
     ray = library()
+    # A cluster of one's own ends its actors itself.
+    stays = ray.is_initialized()
     with _connected(ray, cluster) as (actors, threads):
         free = ray.cluster_resources().get("CPU", 0)
         if free < actors * threads:
@@ -154,7 +156,7 @@ def make_parts(
             plan = Plan.model_validate_json(_answer(ray, first, "the plan"))
             _make_all(ray, makers, plan, Place(output), progress)
         finally:
-            for maker in makers:
+            for maker in makers if stays else ():
                 ray.kill(maker)
     return plan
 
