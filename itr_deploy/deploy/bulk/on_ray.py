@@ -27,8 +27,8 @@ LOCAL = "local"
 """The address of a cluster that is started for one call."""
 PARTS = 4
 """Parts an actor by default: the first to end takes over from the others."""
-RESTARTS = 5
-"""Times that an actor is started again, and a part tried again."""
+RESTARTS = 10
+"""Times that an actor is started again."""
 LOCK = 60.0
 """Seconds that a part waits at least for the process that made it on a machine that is lost."""
 STORE = 100 << 20
@@ -144,7 +144,9 @@ def make_parts(
             num_cpus=threads,
             num_gpus=1 if request.device == "cuda" else 0,
             max_restarts=RESTARTS,
-            max_task_retries=RESTARTS,
+            # As often as the actor comes back: where a machine is lost, some calls in a second
+            # find it unavailable before Ray knows.
+            max_task_retries=-1,
             max_concurrency=2,
         )
         told = IndexRequest(**{**vars(request), **_absolute(request)})
