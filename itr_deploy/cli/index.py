@@ -301,7 +301,7 @@ def _interruptible(
         items = label.removeprefix("indexing ")
         raise InterruptedWorkError(
             f"interrupted after {last[0]:,} of {last[1]:,} {items}; the same command goes on from "
-            "the parts that were stored, one every half a minute or more"
+            "what was stored, a part every half a minute or more"
         ) from error
 
 
