@@ -13,8 +13,8 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from itr_deploy.serving.failures import failure, fault
-from itr_deploy.serving.refusals import RefusalError
+from itr_deploy.serving.failures import failure
+from itr_deploy.serving.refusals import RefusalError, fault
 from itr_deploy.serving.service import Service
 
 log = logging.getLogger(__name__)
