@@ -33,7 +33,7 @@ class GalleryBusyError(GalleryError):
 
 
 class GalleryUnreadableError(GalleryError):
-    """A gallery's files are damaged or gone, or others have taken their place since it was opened."""
+    """A gallery's files are damaged or gone, or others took their place since it was opened."""
 
 
 class OutputError(InputError):

@@ -155,7 +155,11 @@ def up(
     with listening_on(host, port) as listening:
         finder = None if detector is None else Detector.load(detector, device, threads)
         matcher = Matcher.load(
-            Path(bundle).absolute(), device=device, backend=backend, threads=threads, detector=finder
+            Path(bundle).absolute(),
+            device=device,
+            backend=backend,
+            threads=threads,
+            detector=finder,
         )
         how: dict[str, Any] = {"progress": progress, "tell": tell}
         if kind == "pictures":

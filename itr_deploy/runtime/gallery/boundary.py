@@ -103,8 +103,8 @@ def check_sound(path: str | Path, answer: object) -> None:
     """Refuse what LanceDB has read, if it is not what can have been written.
 
     Raises:
-        GalleryUnreadableError: A text is no UTF-8, offsets lie outside, or a value is missing that every
-            item has.
+        GalleryUnreadableError: A text is no UTF-8, offsets lie outside, or a value is missing that
+            every item has.
     """
     if not isinstance(answer, (pa.Table, pa.RecordBatch)):
         return
