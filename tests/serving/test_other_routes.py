@@ -163,9 +163,7 @@ def test_no_picture_is_shown_from_elsewhere(served: Served, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["private", "private.png", ".hidden%2Fprivate", "%00"])
-def test_what_is_not_in_the_gallery_is_not_shown(
-    served: Served, tmp_path: Path, name: str
-) -> None:
+def test_what_is_not_in_the_gallery_is_not_shown(served: Served, tmp_path: Path, name: str) -> None:
     root = Path(shutil.copytree(served.pictures, tmp_path / "pictures"))
     (root / ".hidden").mkdir()
     for place in (root, root / ".hidden"):
