@@ -54,6 +54,7 @@ class BoundedConnection(HttpToolsProtocol):
     _waiting: TimerHandle | None = None
     _arrives = False
     _in_head = True
+    _head_ended = False
     _head_bytes = 0
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
@@ -73,9 +74,10 @@ class BoundedConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what arrives, unless it is a head without an end."""
-        was_in_head = self._in_head
+        self._head_ended = not self._in_head
         super().data_received(data)
-        if was_in_head and self._in_head:
+        # A whole request may arrive at once, and then it is the next one's head.
+        if not self._head_ended:
             self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD and not self.transport.is_closing():
                 self.send_400_response("The request's head is too large.")
@@ -89,7 +91,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is there."""
-        self._in_head, self._head_bytes = False, 0
+        self._in_head, self._head_ended, self._head_bytes = False, True, 0
         self._stop_waiting()
         super().on_headers_complete()
 
