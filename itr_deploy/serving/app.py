@@ -8,9 +8,10 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from itr_deploy.serving import page
+from itr_deploy.serving.bodies import Bodies
 from itr_deploy.serving.document import describe
 from itr_deploy.serving.failures import answer_failures
-from itr_deploy.serving.middleware import Around, Arriving, Bodies, Keys, SafeHeaders
+from itr_deploy.serving.middleware import Around, Arriving, Keys, SafeHeaders
 from itr_deploy.serving.routes import (
     admin,
     embeddings,
