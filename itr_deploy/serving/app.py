@@ -60,6 +60,6 @@ def application(service: Service) -> FastAPI:
             allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
             expose_headers=["X-Request-ID", "Retry-After", "Server-Timing"],
         )
-    app.add_middleware(SafeHeaders)
     app.add_middleware(Around, service=service)
+    app.add_middleware(SafeHeaders)
     return app

@@ -55,7 +55,7 @@ class Around:
         try:
             await self._app(scope, receive, answer)
         except Exception as error:
-            log.error("%s failed, request %s: %r", scope["path"], name, error, exc_info=True)
+            log.error("%s failed, request %s: %r", _shown(scope), name, error, exc_info=True)
             if not status:
                 await failure(scope, fault())(scope, receive, answer)
         finally:
@@ -77,9 +77,13 @@ class Around:
                 "client": client,
             }
             line = '%s "%s %s" %d %.1f ms %s'
-            path = scope["path"][:200].encode("unicode_escape").decode()
-            told = (client, scope["method"], path, status, 1e3 * seconds, name)
+            told = (client, scope["method"], _shown(scope), status, 1e3 * seconds, name)
             log.log(level, line, *told, extra={"fields": fields})
+
+
+def _shown(scope: Scope) -> str:
+    """A request's path, in one line of the log whatever it holds."""
+    return str(scope["path"][:200].encode("unicode_escape").decode())
 
 
 class Keys:

@@ -92,5 +92,7 @@ def test_a_fault_is_told_without_its_particulars(served: Served, monkeypatch) ->
             raise RuntimeError("/home/secret")
 
         monkeypatch.setattr(Retriever, "search", failing)
-        told = refused(client.post("/v1/search", json={"query": "a"}), 500)
-        assert "secret" not in told
+        response = client.post("/v1/search", json={"query": "a"})
+        assert "secret" not in refused(response, 500)
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert "default-src 'none'" in response.headers["Content-Security-Policy"]
