@@ -94,8 +94,8 @@ def up(
 
     The gallery becomes like the folder: pictures that are new or whose size or time of change is
     another are encoded, those that are gone are removed. Called again, it goes on from there, also
-    after a kill. Of features, all are indexed anew if a file has changed, unless something else made
-    the gallery.
+    after a kill. Of features, all are indexed anew if a file has changed, but not in place of a
+    gallery that something else made.
 
     Args:
         bundle: The bundle's directory.

@@ -14,6 +14,8 @@ from itr_deploy.serving.refusals import unavailable
 HEAD_TIMEOUT = 10.0
 """Seconds in which a request's head has to arrive, or what is left of it once it is answered."""
 
+STALLED = 30.0
+"""Seconds in which a client has to read something of an answer."""
 
 MOST_HEAD = 65_536
 """Bytes of a head that arrive without its end; the parser itself would take any number."""
@@ -49,8 +51,10 @@ class BoundedConnection(HttpToolsProtocol):
 
     A request may be answered before its body is there: it lacks a key, or is too large. What is
     left of it is read and forgotten, for a while, since a client that still sends reads no answer.
+    Who reads no answers is left: they would be kept, and the requests behind them.
     """
 
+    _looking: TimerHandle | None = None
     _waiting: TimerHandle | None = None
     _arrives = False
     _in_head = True
@@ -70,7 +74,18 @@ class BoundedConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
         self._stop_waiting()
+        self._stop_looking()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as it is answered; look whether it reads at all."""
+        super().pause_writing()
+        self._look()
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        self._stop_looking()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Take what arrives, unless it is a head without an end."""
@@ -106,6 +121,18 @@ class BoundedConnection(HttpToolsProtocol):
         super().on_response_complete()
         if self._arrives and self._waiting is None:
             self._await()
+
+    def _look(self, before: int | None = None) -> None:
+        unread = self.transport.get_write_buffer_size()
+        if before is not None and unread >= before:
+            self.transport.abort()
+        else:
+            self._looking = self.loop.call_later(STALLED, self._look, unread)
+
+    def _stop_looking(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
 
     def _await(self) -> None:
         self._waiting = self.loop.call_later(HEAD_TIMEOUT, self._give_up)

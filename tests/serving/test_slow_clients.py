@@ -200,6 +200,32 @@ def _rest(connection: socket.socket) -> None:
         length -= len(connection.recv(length))
 
 
+def test_who_reads_no_answers_is_left(strict: Running):
+    """Answers that nobody reads are kept no longer than a while, nor the requests behind them."""
+    body = json.dumps({"queries": 64 * [QUERIES[0]], "k": 1000}).encode()
+    asked = JSON + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with connected(strict) as connection:
+        own = connection.getsockname()[1]
+        connection.setblocking(False)
+        # Requests behind one another, until neither side takes any more.
+        waiting = b""
+
+        def left() -> bool:
+            nonlocal waiting
+            waiting = waiting or asked
+            try:
+                waiting = waiting[connection.send(waiting) :]
+            except BlockingIOError:
+                pass
+            except OSError:
+                return True
+            return own not in strict.peers
+
+        until(lambda: own in strict.peers)
+        until(left, 60)
+    assert is_served(strict)
+
+
 def test_a_body_that_goes_on_after_the_answer_is_closed(strict: Running):
     head = JSON.replace(KEY.encode(), b"wrong") + b"Content-Length: 1000\r\n\r\n"
     with connected(strict) as connection:
