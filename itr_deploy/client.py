@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import random
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,13 +17,15 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.errors import InputError, ServiceError, SetupError, UsageError
+from itr_deploy.runtime.encoding.checks import as_array
 from itr_deploy.runtime.encoding.places import Placed
 from itr_deploy.runtime.encoding.regions import Regions
 from itr_deploy.runtime.explanation import Attention, Explanation
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.pictures.decode import is_image
 from itr_deploy.runtime.retriever import FROM_BUNDLE, Default
-from itr_deploy.values import FLAG, TEXT, checked, or_none, real, whole
+from itr_deploy.runtime.text.base import check_texts
+from itr_deploy.values import FLAG, TEXT, checked, each, or_none, real, whole
 
 if TYPE_CHECKING:
     import httpx2
@@ -34,6 +37,7 @@ MOST_WAIT = 30.0
 """Seconds that a client waits before another try, whatever the service asks for."""
 
 _COUNT = whole(1)
+_WIDTH = or_none(_COUNT, "None for all items")
 
 
 class Client:
@@ -68,7 +72,7 @@ class Client:
 
         Raises:
             SetupError: httpx2 is not installed.
-            UsageError: The address is none.
+            UsageError: The address is none, or the key cannot be one.
         """
         try:
             import httpx2
@@ -79,9 +83,17 @@ class Client:
             ) from error
         if not url.startswith(("http://", "https://")):
             raise UsageError(f"url={url!r} must begin with http:// or https://")
+        if api_key is not None and not re.fullmatch("[!-~]+", api_key):
+            raise UsageError(
+                "api_key= is empty or has characters that a header cannot hold; give one of the "
+                "service's keys"
+            )
         headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
         self.url, self._retries = url.rstrip("/"), retries
-        self._http = httpx2.Client(base_url=self.url, headers=headers, timeout=timeout)
+        try:
+            self._http = httpx2.Client(base_url=self.url, headers=headers, timeout=timeout)
+        except httpx2.InvalidURL as error:
+            raise UsageError(f"url={url!r} is no address: {error}") from error
 
     def __repr__(self) -> str:
         """The service's address."""
@@ -177,19 +189,20 @@ class Client:
         if (query is None) == (image is None):
             raise UsageError("give either a text query or image=, one of them")
         asked: dict[str, Any] = {"k": k, "where": where, "rerank": rerank}
-        if candidates is not FROM_BUNDLE:
-            asked["candidates"] = candidates
-        if prefilter is not FROM_BUNDLE:
-            asked["prefilter"] = prefilter
+        for name, width in (("candidates", candidates), ("prefilter", prefilter)):
+            if width is not FROM_BUNDLE:
+                asked[name] = _WIDTH(name, width)
         if image is not None:
             asked |= _image(image)
         elif isinstance(query, str):
+            check_texts([query])
             asked["query"] = query
         else:
             assert query is not None
             texts = list(query)
             if not texts:
                 return []
+            check_texts(texts)
             asked["queries"] = texts
         answer = self._ask("POST", "/v1/search", asked)
         if "results" in answer:
@@ -215,9 +228,11 @@ class Client:
             InputError: The service refuses the request.
             ServiceError: The service cannot be reached, does not answer, or refuses the key.
         """
+        check_texts([query, id])
         asked = {"query": query, "id": id, "step": step, "attends": attends}
         return _explanation(self._ask("POST", "/v1/explain", asked))
 
+    @checked(texts=each(TEXT), ids=each(TEXT))
     def score(self, texts: Sequence[str], ids: Sequence[str]) -> NDArray[np.float32]:
         """Scores of texts with images of the gallery.
 
@@ -232,6 +247,7 @@ class Client:
             InputError: The service refuses the request.
             ServiceError: The service cannot be reached, does not answer, or refuses the key.
         """
+        check_texts([*texts, *ids])
         found = self._ask("POST", "/v1/score", {"texts": list(texts), "ids": list(ids)})
         return np.array(found["scores"], np.float32)
 
@@ -269,7 +285,12 @@ class Client:
             time.sleep(_pause(response))
             return None
         if response.is_success:
-            return response.json()
+            try:
+                return response.json()
+            except ValueError as error:
+                raise ServiceError(
+                    f"{self.url} answers {route} with no JSON; is it itr-deploy serve?"
+                ) from error
         raise self._refused(response)
 
     def _refused(self, response: httpx2.Response) -> InputError | ServiceError:
@@ -309,12 +330,14 @@ def _image(image: Any) -> dict[str, Any]:
         image = _png(image)
     if isinstance(image, bytes):
         return {"image": base64.b64encode(image).decode()}
-    regions = np.asarray(image, np.float32)
+    regions = as_array(image, "regions")
     if regions.ndim != 2:
         raise InputError(
             f"image= has shape {list(regions.shape)}; give regions [R, Di] of one image"
         )
-    return {"regions": regions.astype(np.float64).tolist()}
+    if regions.dtype.kind not in "fiu" or not np.isfinite(regions).all():
+        raise InputError("image= has values that are no numbers; give finite ones")
+    return {"regions": regions.astype(np.float32).astype(np.float64).tolist()}
 
 
 def _png(image: Any) -> bytes:

@@ -32,6 +32,10 @@ class GalleryBusyError(GalleryError):
     """Another process or thread is writing to a gallery; it may be tried again later."""
 
 
+class GalleryUnreadableError(GalleryError):
+    """A gallery's files are damaged or gone, or others took their place since it was opened."""
+
+
 class OutputError(InputError):
     """An output cannot be written: it already exists, or the disk is full or read-only."""
 

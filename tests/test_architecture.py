@@ -283,6 +283,7 @@ def test_the_public_methods_are_these(name: str) -> None:
         (errors.BundleError, 1),
         (errors.GalleryError, 1),
         (errors.GalleryBusyError, 1),
+        (errors.GalleryUnreadableError, 1),
         (errors.OutputError, 1),
         (errors.UsageError, 2),
         (errors.ParityError, 3),

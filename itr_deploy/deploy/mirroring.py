@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from itr_deploy.bundle.files import write_file
-from itr_deploy.deploy.to_index import of_pictures
-from itr_deploy.errors import GalleryError
+from itr_deploy.deploy.to_index import ToIndex, of_pictures
+from itr_deploy.errors import GalleryError, InputError
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.files import OWN, table_root
 from itr_deploy.runtime.gallery.parts import add_in_parts
@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 RECORD = "pictures.json"
 """Beside the table's files: size and time of change of every picture that is in the gallery."""
+
+PART = 256
+"""Changed pictures that are encoded and stored at a time."""
 
 State = tuple[int, int]
 """A file's size in bytes and its time of change in nanoseconds."""
@@ -33,11 +36,13 @@ class Record:
         folder: The folder.
         files: The state of every picture in the gallery, by its id.
         broken: The state of every picture that cannot be used, and why.
+        taken: Whether something else made the gallery, which may hold more than the folder.
     """
 
     folder: str
     files: dict[str, State] = field(default_factory=dict)
     broken: dict[str, tuple[int, int, str]] = field(default_factory=dict)
+    taken: bool = False
 
     def keep(self, gallery: str | Path) -> None:
         """Write it beside the gallery's files.
@@ -64,20 +69,21 @@ class Mirrored:
 
 
 def states(files: Mapping[str, Path]) -> dict[str, State]:
-    """The state of every file that is there."""
+    """The state of every file that is there.
+
+    Raises:
+        InputError: One cannot be looked at, so that it is not known whether it is there.
+    """
     found = {}
     for name, path in files.items():
         try:
             status = path.stat()
-        except OSError:  # it was removed since the folder was listed, or is a link to nowhere
+        except FileNotFoundError:  # removed since the folder was listed, or a link to nowhere
             continue
+        except OSError as error:
+            raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from error
         found[name] = status.st_size, status.st_mtime_ns
     return found
-
-
-def has_record(gallery: Gallery) -> bool:
-    """Whether it is known what a gallery was made from."""
-    return (table_root(gallery.path) / OWN / RECORD).exists()
 
 
 def kept_record(gallery: Gallery, folder: Path, now: Mapping[str, State]) -> Record:
@@ -98,10 +104,12 @@ def kept_record(gallery: Gallery, folder: Path, now: Mapping[str, State]) -> Rec
             str(told["folder"]),
             {str(name): (int(size), int(time)) for name, (size, time) in told["files"].items()},
             {str(n): (int(s), int(t), str(why)) for n, (s, t, why) in told["broken"].items()},
+            bool(told.get("taken", False)),
         )
     except FileNotFoundError:
         there = set(gallery.ids())
-        return Record(str(folder), {name: state for name, state in now.items() if name in there})
+        own = {name: state for name, state in now.items() if name in there}
+        return Record(str(folder), own, taken=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise GalleryError(
             f"{path}: cannot be read ({str(error)[:80]}); remove it to take the gallery as it is"
@@ -135,53 +143,98 @@ def mirror(
     Raises:
         GalleryBusyError: Another writer is at it for longer than the timeout.
         GalleryError: The gallery cannot be written.
+        InputError: A picture cannot be looked at.
         OutputError: The disk refuses the write.
     """
     now, there = states(files), set(gallery.ids())
-    changed = {name for name in there if name in now and record.files.get(name) != now[name]}
     gone = {name for name in there if name not in now and name in record.files}
-    removed = sorted(changed | gone)
-    if removed:
-        # Changed ones are added anew below; a kill in between leaves them for the next run.
-        gallery.delete(removed)
-    todo = {
-        name: files[name]
+    if gone:
+        gallery.delete(sorted(gone))
+    changed = sorted(name for name in there - gone if record.files.get(name) != now.get(name))
+    new = [
+        name
         for name in now
-        if (name not in there or name in changed)
-        and (name not in record.broken or record.broken[name][:2] != now[name])
-    }
-    record.files = {name: now[name] for name in there - set(removed) if name in now}
+        if name not in there and (name not in record.broken or record.broken[name][:2] != now[name])
+    ]
+    record.files = {name: record.files[name] for name in record.files if name in there - gone}
     record.broken = {name: known for name, known in record.broken.items() if name in now}
     record.keep(gallery.path)
-    found: Mapping[str, str] = {}
-    if todo:
-        given = of_pictures(_matcher(gallery), todo, any_number=bool(gallery.description.ragged))
-        names = list(todo)
+    writing = _Writing(gallery, record, files, now, begin, progress, len(changed) + len(new))
+    writing.update(changed)
+    writing.add(new)
+    broken = {name: why for name, (_, _, why) in record.broken.items()}
+    return Mirrored(len(changed) + len(new) - writing.broken, len(gone), broken)
 
-        def advance(done: int) -> None:
-            progress(done, len(names))
+
+@dataclass
+class _Writing:
+    """Writes a folder's pictures into a gallery, part by part.
+
+    Attributes:
+        total: How many there are to write.
+        done: How many are done.
+        broken: How many of these cannot be used.
+    """
+
+    gallery: Gallery
+    record: Record
+    files: Mapping[str, Path]
+    now: Mapping[str, State]
+    begin: Callable[[Any, int], object]
+    progress: Callable[[int, int], object]
+    total: int
+    done: int = 0
+    broken: int = 0
+
+    def update(self, names: Sequence[str]) -> None:
+        """Encode pictures anew that have changed; the user's columns stay as they are."""
+        for start in range(0, len(names), PART):
+            part = names[start : start + PART]
+            given = self._given(part)
+            self.begin(given.items, len(part))
+            self.gallery.update(part, given.items, progress=self._advance)
+            if given.broken:
+                self.gallery.delete(list(given.broken))
+            self._note(part, given.broken)
+            self.done += len(part)
+
+    def add(self, names: Sequence[str]) -> None:
+        """Encode pictures that are new."""
+        if not names:
+            return
+        given = self._given(names)
 
         def committed() -> None:
-            stored = set(gallery.ids())
-            record.files |= {name: now[name] for name in names if name in stored}
-            record.keep(gallery.path)
+            stored = set(self.gallery.ids())
+            self._note([name for name in names if name in stored], {})
 
         add_in_parts(
-            gallery,
+            self.gallery,
             names,
             given.items,
             None,
-            advance,
-            begin=lambda left: begin(given.items, len(left)),
+            self._advance,
+            begin=lambda left: self.begin(given.items, len(left)),
             committed=committed,
         )
-        found = given.broken
-        record.broken |= {name: (*now[name], why) for name, why in found.items()}
-        record.keep(gallery.path)
-    broken = {name: why for name, (_, _, why) in record.broken.items()}
-    return Mirrored(len(todo) - len(found), len(gone), broken)
+        self._note([], given.broken)
 
+    def _given(self, names: Sequence[str]) -> ToIndex:
+        matcher = self.gallery.matcher
+        assert matcher is not None
+        any_number = bool(self.gallery.description.ragged)
+        return of_pictures(
+            matcher, {name: self.files[name] for name in names}, any_number=any_number
+        )
 
-def _matcher(gallery: Gallery) -> Any:
-    assert gallery.matcher is not None
-    return gallery.matcher
+    def _advance(self, done: int) -> None:
+        self.progress(self.done + done, self.total)
+
+    def _note(self, stored: Sequence[str], broken: Mapping[str, str]) -> None:
+        """Write down what was stored, and what cannot be."""
+        self.record.files |= {name: self.now[name] for name in stored}
+        for name, why in broken.items():
+            self.record.files.pop(name, None)
+            self.record.broken[name] = (*self.now[name], why)
+        self.broken += len(broken)
+        self.record.keep(self.gallery.path)

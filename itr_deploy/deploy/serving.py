@@ -158,7 +158,8 @@ def serve(
             listening,
             bundle,
             lambda: Retriever.load(
-                bundle,
+                # A whole path, which messages to clients name otherwise.
+                Path(bundle).absolute(),
                 gallery,
                 device=device,
                 threads=threads,

@@ -12,10 +12,10 @@ from itr_deploy.bundle.store import read_bundle
 from itr_deploy.deploy.expected_time import tell_time
 from itr_deploy.deploy.index_request import SPLIT
 from itr_deploy.deploy.indexing import index
-from itr_deploy.deploy.mirroring import Record, has_record, kept_record, mirror, states
+from itr_deploy.deploy.mirroring import Record, kept_record, mirror, states
 from itr_deploy.deploy.serving import check_can_serve, listening_on, run
 from itr_deploy.deploy.to_index import ToIndex, extracted_items, split_items
-from itr_deploy.errors import InputError, UsageError
+from itr_deploy.errors import GalleryError, InputError, UsageError
 from itr_deploy.runtime.detector.detector import Detector
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.files import table_root
@@ -96,7 +96,8 @@ def up(
 
     The gallery becomes like the folder: pictures that are new or whose size or time of change is
     another are encoded, those that are gone are removed. Called again, it goes on from there, also
-    after a kill. Of features, all are indexed anew if a file has changed.
+    after a kill. Of features, all are indexed anew if a file has changed, but not in place of a
+    gallery that something else made.
 
     Args:
         bundle: The bundle's directory.
@@ -157,7 +158,11 @@ def up(
     with listening_on(host, port) as listening:
         finder = None if detector is None else Detector.load(detector, device, threads)
         matcher = Matcher.load(
-            bundle, device=device, backend=backend, threads=threads, detector=finder
+            Path(bundle).absolute(),
+            device=device,
+            backend=backend,
+            threads=threads,
+            detector=finder,
         )
         how: dict[str, Any] = {"progress": progress, "tell": tell}
         if kind == "pictures":
@@ -203,6 +208,7 @@ def _pictures(
     """Make a gallery like a folder of pictures.
 
     Raises:
+        GalleryError: The gallery holds texts, or is of another folder or bundle.
         InputError: No picture can be used.
     """
     files = picture_files(folder)
@@ -225,7 +231,7 @@ def _pictures(
         }
         record.keep(where)
         return Indexed(where, made.items, made.added, 0, made.broken)
-    gallery = Gallery.open(where, matcher)
+    gallery = _opened(where, matcher)
     record = kept_record(gallery, folder, states(files))
     done = mirror(
         gallery,
@@ -240,6 +246,18 @@ def _pictures(
     return Indexed(where, gallery.count(), done.added, done.removed, done.broken)
 
 
+def _opened(where: Path, matcher: Matcher) -> Gallery:
+    """A gallery of images.
+
+    Raises:
+        GalleryError: There is none, or another bundle made it.
+    """
+    gallery = Gallery.open(where, matcher)
+    if gallery.modality != "image":
+        raise GalleryError(f"{where}: holds texts; give another gallery (--gallery)")
+    return gallery
+
+
 def _features(
     matcher: Matcher,
     folder: Path,
@@ -251,7 +269,12 @@ def _features(
     progress: Callable[[int, int], None],
     tell: Callable[[str], None],
 ) -> Indexed:
-    """Make a gallery of a folder of features, anew if a file of it has changed."""
+    """Make a gallery of a folder of features, anew if a file of it has changed.
+
+    Raises:
+        GalleryError: The gallery holds texts, is of another folder or bundle, or would be made anew
+            though something else made it.
+    """
     given: ToIndex
     if kind == "data":
         given = split_items(matcher, folder, split, "image")
@@ -260,11 +283,18 @@ def _features(
     state = {given.state(): (0, 0)}
     exists = table_root(str(where)).exists()
     if exists:
-        gallery = Gallery.open(where, matcher)
-        # One that index made is taken as it is.
-        if not has_record(gallery) or kept_record(gallery, folder, {}).files == state:
-            Record(str(folder), dict(state)).keep(where)
+        gallery = _opened(where, matcher)
+        record = kept_record(gallery, folder, {})
+        if not record.files:  # one that index made is taken as it is
+            record.files = dict(state)
+            record.keep(where)
+        if record.files == state:
             return Indexed(where, gallery.count(), 0, 0, {})
+        if record.taken:
+            raise GalleryError(
+                f"{where}: {folder} has changed, and index made this gallery, which may hold more; "
+                "index the folder yourself, or give another gallery (--gallery)"
+            )
     made = index(
         matcher.bundle.path,
         output=where,

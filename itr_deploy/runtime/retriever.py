@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import weakref
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from enum import Enum
@@ -392,7 +393,6 @@ class Retriever(OneProcess):
             later_bank = None if bank is None else bank.prepare(pause)
             if reranking is not None and (later is not None or later_bank is not None):
                 self._prepare_neighbourhood(
-                    reranking,
                     gallery.newest if later is None else later.searcher,
                     reranking.bank.newest if later_bank is None else later_bank.searcher,
                 )
@@ -403,27 +403,44 @@ class Retriever(OneProcess):
                     bank.swap(later_bank)
         return later is not None or later_bank is not None
 
-    def _prepare_neighbourhood(
-        self, reranking: Reranking, gallery: Searcher | None, bank: Searcher | None
-    ) -> None:
+    def _prepare_neighbourhood(self, gallery: Searcher | None, bank: Searcher | None) -> None:
         """What re-ranking needs of two versions, made before any search waits for it."""
-        if gallery is not None and bank is not None:
-            reranking.neighbourhood(gallery, bank)
+        if self._reranking is not None and gallery is not None and bank is not None:
+            self._reranking.neighbourhood(gallery, bank)
 
     def _keep_neighbourhoods(self, reranking: Reranking) -> None:
         """Have re-ranking follow the versions of the gallery and of the bank."""
-        gallery, bank, prepare = self._searchers, reranking.bank, self._prepare_neighbourhood
-        gallery.before_swap = lambda later: prepare(reranking, later, bank.newest)
-        bank.before_swap = lambda later: prepare(reranking, gallery.newest, later)
-        gallery.after_swap = bank.after_swap = reranking.forget
+        # Weak: in a circle all would be freed some time after nobody has it any more.
+        of = weakref.ref(self)
+
+        def before_swap(gallery: Searcher | None = None, bank: Searcher | None = None) -> None:
+            if (retriever := of()) is not None:
+                retriever._prepare_neighbourhood(
+                    retriever._searchers.newest if gallery is None else gallery,
+                    retriever._bank_newest if bank is None else bank,
+                )
+
+        def after_swap(before: Searcher) -> None:
+            if (retriever := of()) is not None and retriever._reranking is not None:
+                retriever._reranking.forget(before)
+
+        self._searchers.before_swap = lambda later: before_swap(gallery=later)
+        reranking.bank.before_swap = lambda later: before_swap(bank=later)
+        self._searchers.after_swap = reranking.bank.after_swap = after_swap
+
+    @property
+    def _bank_newest(self) -> Searcher | None:
+        return None if self._reranking is None else self._reranking.bank.newest
 
     def _refresh_quietly(self) -> None:
         try:
             self._refresh(gently)
             self._refresh_error = None
         except Exception as error:
-            self._refresh_error = error
-            log.warning("searches still find what they found: %s", error)
+            told = str(self._refresh_error)
+            self._refresh_error = _without_frames(error)
+            if str(error) != told:
+                log.warning("searches still find what they found: %s", error)
 
     def _current(self, reranking: Reranking | None) -> tuple[Searcher, Searcher | None]:
         """What searches the gallery, and the bank if it is needed, of versions that go together."""
@@ -514,3 +531,12 @@ class Retriever(OneProcess):
             image, self.matcher.bundle.manifest.images, self.matcher.detector
         )
         return self.matcher.encode_images(images), single
+
+
+def _without_frames(error: Exception) -> Exception:
+    """An error that may be kept: its frames would keep in memory what was being read."""
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error

@@ -8,9 +8,10 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from itr_deploy.serving import page
+from itr_deploy.serving.bodies import Bodies
 from itr_deploy.serving.document import describe
 from itr_deploy.serving.failures import answer_failures
-from itr_deploy.serving.middleware import Around, Arriving, Bodies, Keys, SafeHeaders
+from itr_deploy.serving.middleware import Around, Arriving, Keys, SafeHeaders
 from itr_deploy.serving.routes import (
     admin,
     embeddings,
@@ -59,6 +60,6 @@ def application(service: Service) -> FastAPI:
             allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
             expose_headers=["X-Request-ID", "Retry-After", "Server-Timing"],
         )
-    app.add_middleware(SafeHeaders)
     app.add_middleware(Around, service=service)
+    app.add_middleware(SafeHeaders)
     return app

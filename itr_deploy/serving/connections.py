@@ -14,6 +14,8 @@ from itr_deploy.serving.refusals import unavailable
 HEAD_TIMEOUT = 10.0
 """Seconds in which a request's head has to arrive, or what is left of it once it is answered."""
 
+STALLED = 30.0
+"""Seconds in which a client has to read something of an answer."""
 
 MOST_HEAD = 65_536
 """Bytes of a head that arrive without its end; the parser itself would take any number."""
@@ -49,11 +51,14 @@ class BoundedConnection(HttpToolsProtocol):
 
     A request may be answered before its body is there: it lacks a key, or is too large. What is
     left of it is read and forgotten, for a while, since a client that still sends reads no answer.
+    Who reads no answers is left: they would be kept, and the requests behind them.
     """
 
+    _looking: TimerHandle | None = None
     _waiting: TimerHandle | None = None
     _arrives = False
     _in_head = True
+    _head_ended = False
     _head_bytes = 0
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
@@ -69,13 +74,25 @@ class BoundedConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
         self._stop_waiting()
+        self._stop_looking()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as it is answered; look whether it reads at all."""
+        super().pause_writing()
+        self._look()
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        self._stop_looking()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Take what arrives, unless it is a head without an end."""
-        was_in_head = self._in_head
+        self._head_ended = not self._in_head
         super().data_received(data)
-        if was_in_head and self._in_head:
+        # A whole request may arrive at once, and then it is the next one's head.
+        if not self._head_ended:
             self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD and not self.transport.is_closing():
                 self.send_400_response("The request's head is too large.")
@@ -89,7 +106,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is there."""
-        self._in_head, self._head_bytes = False, 0
+        self._in_head, self._head_ended, self._head_bytes = False, True, 0
         self._stop_waiting()
         super().on_headers_complete()
 
@@ -104,6 +121,18 @@ class BoundedConnection(HttpToolsProtocol):
         super().on_response_complete()
         if self._arrives and self._waiting is None:
             self._await()
+
+    def _look(self, before: int | None = None) -> None:
+        unread = self.transport.get_write_buffer_size()
+        if before is not None and unread >= before:
+            self.transport.abort()
+        else:
+            self._looking = self.loop.call_later(STALLED, self._look, unread)
+
+    def _stop_looking(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
 
     def _await(self) -> None:
         self._waiting = self.loop.call_later(HEAD_TIMEOUT, self._give_up)

@@ -71,11 +71,6 @@ def answer_failures(app: FastAPI) -> None:
         return failure(request.scope, refusal_of(error, request.app.state.service.paths()))
 
 
-def fault() -> RefusalError:
-    """The service has a fault; what it is stands in the log."""
-    return RefusalError(500, "internal", "a fault of the service; its log has this request's id")
-
-
 def _cut(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Literal
 
-from itr_deploy.errors import ItrDeployError
 from itr_deploy.runtime.retriever import Retriever
 from itr_deploy.runtime.search.searcher import Searched
 from itr_deploy.serving.refusals import unavailable
@@ -39,8 +38,6 @@ class Held:
         self._retriever: Retriever | None = None
         self._reloading = threading.Lock()
         self._closed = threading.Event()
-        self.refresh_error: str | None = None
-        """Why the last look at the gallery failed, None if it did not."""
 
     @property
     def is_loaded(self) -> bool:
@@ -92,19 +89,5 @@ class Held:
 
     def _keep_fresh(self) -> None:
         while not self._closed.wait(self._seconds):
-            with self._reloading:
-                self._refresh()
-
-    def _refresh(self) -> None:
-        retriever = self._retriever
-        assert retriever is not None
-        try:
-            retriever.refresh()
-            self.refresh_error = None
-        except ItrDeployError as error:
-            if str(error) != self.refresh_error:
-                log.warning("the gallery is searched as it was: %s", error)
-            self.refresh_error = str(error)
-        except Exception as error:
-            log.warning("the gallery is searched as it was: %s", error, exc_info=True)
-            self.refresh_error = str(error)
+            # It leaves searches their cores, and logs what goes wrong.
+            self.retriever.refresh(wait=False)

@@ -1,8 +1,7 @@
-"""What happens around every request: an id, a log line, figures, limits, keys."""
+"""What happens around every request: an id, a log line, figures, keys."""
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import logging
 import re
@@ -13,8 +12,8 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from itr_deploy.serving.failures import failure, fault
-from itr_deploy.serving.refusals import RefusalError
+from itr_deploy.serving.failures import failure
+from itr_deploy.serving.refusals import RefusalError, fault
 from itr_deploy.serving.service import Service
 
 log = logging.getLogger(__name__)
@@ -41,7 +40,7 @@ class Around:
             await self._app(scope, receive, send)
             return
         begun = perf_counter()
-        given = _header(scope, b"x-request-id") or ""
+        given = header(scope, b"x-request-id") or ""
         name = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = name
         status = 0
@@ -56,7 +55,7 @@ class Around:
         try:
             await self._app(scope, receive, answer)
         except Exception as error:
-            log.error("%s failed, request %s: %r", scope["path"], name, error, exc_info=True)
+            log.error("%s failed, request %s: %r", _shown(scope), name, error, exc_info=True)
             if not status:
                 await failure(scope, fault())(scope, receive, answer)
         finally:
@@ -78,9 +77,13 @@ class Around:
                 "client": client,
             }
             line = '%s "%s %s" %d %.1f ms %s'
-            path = scope["path"][:200].encode("unicode_escape").decode()
-            told = (client, scope["method"], path, status, 1e3 * seconds, name)
+            told = (client, scope["method"], _shown(scope), status, 1e3 * seconds, name)
             log.log(level, line, *told, extra={"fields": fields})
+
+
+def _shown(scope: Scope) -> str:
+    """A request's path, in one line of the log whatever it holds."""
+    return str(scope["path"][:200].encode("unicode_escape").decode())
 
 
 class Keys:
@@ -115,7 +118,7 @@ class Keys:
 
 
 def _has(scope: Scope, keys: Sequence[bytes]) -> bool:
-    given = _header(scope, b"authorization") or ""
+    given = header(scope, b"authorization") or ""
     scheme, _, key = given.partition(" ")
     if scheme.lower() != "bearer":
         return False
@@ -123,90 +126,6 @@ def _has(scope: Scope, keys: Sequence[bytes]) -> bool:
     for known in keys:  # all of them, in the same time whatever is given
         found |= hmac.compare_digest(key.strip().encode("utf-8"), known)
     return found
-
-
-class Bodies:
-    """Reads a body whole before it is looked at; refuses large ones and those that are slow."""
-
-    def __init__(self, app: ASGIApp, most: int, seconds: float) -> None:
-        """Wrap an application.
-
-        Args:
-            app: The application.
-            most: Bytes of a body.
-            seconds: In which it has to arrive.
-        """
-        self._app, self._most, self._seconds = app, most, seconds
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or refuse it."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        try:
-            body = await asyncio.wait_for(self._whole(scope, receive), self._seconds)
-        except RefusalError as error:
-            await failure(scope, error)(scope, receive, send)
-            return
-        except asyncio.TimeoutError:
-            await failure(scope, self._too_slow())(scope, receive, _closing(send))
-            return
-        if body is None:
-            return
-        given = False
-
-        async def whole() -> Message:
-            nonlocal given
-            if given:  # waits for the client to leave
-                return await receive()
-            given = True
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        await self._app(scope, whole, send)
-
-    async def _whole(self, scope: Scope, receive: Receive) -> bytes | None:
-        """The body; None if the client has left.
-
-        Raises:
-            RefusalError: It is too large.
-        """
-        told = _header(scope, b"content-length")
-        if told is not None and told.isdigit() and int(told) > self._most:
-            raise self._too_large()
-        parts, taken, more = [], 0, True
-        while more:
-            message = await receive()
-            if message["type"] != "http.request":
-                return None
-            parts.append(message.get("body", b""))
-            taken += len(parts[-1])
-            if taken > self._most:
-                raise self._too_large()
-            more = bool(message.get("more_body"))
-        return b"".join(parts)
-
-    def _too_large(self) -> RefusalError:
-        return RefusalError(
-            413,
-            "too_large",
-            f"the body has more than {self._most} bytes",
-            "send fewer texts or a smaller picture",
-        )
-
-    def _too_slow(self) -> RefusalError:
-        told = f"the body did not arrive within {self._seconds:g} s"
-        return RefusalError(408, "body_too_slow", told)
-
-
-def _closing(send: Send) -> Send:
-    """Close the connection after an answer: what is left of the body is not waited for."""
-
-    async def answer(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], (b"connection", b"close")]
-        await send(message)
-
-    return answer
 
 
 class Arriving:
@@ -256,7 +175,8 @@ class SafeHeaders:
         await self._app(scope, receive, answer if scope["type"] == "http" else send)
 
 
-def _header(scope: Scope, name: bytes) -> str | None:
+def header(scope: Scope, name: bytes) -> str | None:
+    """A header of a request, None if it has none of this name in lower case."""
     headers: list[Any] = scope["headers"]
     for key, value in headers:
         if key == name:

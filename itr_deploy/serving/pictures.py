@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import os
+import stat
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -63,10 +65,10 @@ class ShownPictures:
         Raises:
             RefusalError: There is none, or it cannot be decoded.
         """
-        path = await asyncio.to_thread(self._path, name)
-        if path is None:
+        found = await asyncio.to_thread(self._found, name)
+        if found is None:
             raise not_found(f"there is no picture of {name!r}")
-        status = path.stat()
+        path, status = found
         known = f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0{side}"
         tag = f'"{hashlib.sha256(known.encode("utf-8", "surrogateescape")).hexdigest()[:32]}"'
         with self._lock:
@@ -86,21 +88,22 @@ class ShownPictures:
             while self._bytes > KEPT_BYTES:
                 self._bytes -= len(self._kept.popitem(last=False)[1].content)
 
-    def _path(self, name: str) -> Path | None:
-        """The file of a picture; never one outside of the directory."""
+    def _found(self, name: str) -> tuple[Path, os.stat_result] | None:
+        """The file of a picture and its state; never one outside of the directory."""
         if "\0" in name:
             return None
         for candidate in (name, *(name + ending for ending in sorted(SUFFIXES))):
             try:
                 path = (self._root / candidate).resolve()
-                if (
-                    path.suffix.lower() in SUFFIXES
-                    and path.is_relative_to(self._root)
-                    and path.is_file()
-                ):
-                    return path
-            except (OSError, ValueError):  # too long a name
+                if path.suffix.lower() not in SUFFIXES or not path.is_relative_to(self._root):
+                    continue
+                status = path.stat()
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError):  # too long a name, or one that may not be read
                 return None
+            if stat.S_ISREG(status.st_mode):
+                return path, status
         return None
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
 from itr_deploy.errors import (
     BundleError,
     GalleryError,
+    GalleryUnreadableError,
     InputError,
     ItrDeployError,
+    OutputError,
     UsageError,
 )
+
+log = logging.getLogger(__name__)
 
 OPTION = re.compile(r" \(--[a-z-]+\)")
 """What a message says to users of the command line alone."""
@@ -80,18 +85,28 @@ def not_found(message: str, hint: str | None = None) -> RefusalError:
     return RefusalError(404, "not_found", message, hint)
 
 
+def fault() -> RefusalError:
+    """The service has a fault; what it is stands in the log."""
+    return RefusalError(500, "internal", "a fault of the service; its log has this request's id")
+
+
 def refusal_of(error: ItrDeployError, names: dict[str, str]) -> RefusalError:
     """What an error of the library is answered with.
 
     Args:
         error: The error.
         names: What to say in place of the server's paths, which are no client's business.
+
+    Returns:
+        422 for what the client can do otherwise; 500 for what it cannot, which is logged.
     """
+    is_ours = isinstance(error, (GalleryUnreadableError, OutputError))
+    if is_ours or not isinstance(error, (InputError, UsageError)):
+        log.error("%s", error)
+        return fault()
     message = OPTION.sub("", str(error))
     for path, name in names.items():
         message = message.replace(path, name)
-    if isinstance(error, (InputError, UsageError)):
-        is_own = not isinstance(error, (BundleError, GalleryError))
-        what, _, hint = message.partition("; ") if is_own else (message, "", "")
-        return invalid(what, hint or None)
-    return RefusalError(500, "internal", message)
+    is_own = not isinstance(error, (BundleError, GalleryError))
+    what, _, hint = message.partition("; ") if is_own else (message, "", "")
+    return invalid(what, hint or None)

@@ -66,6 +66,7 @@ class Service:
         )
         self._draining = False
         self._searched = 0.0
+        self._probing: asyncio.Task[None] | None = None
 
     @property
     def state(self) -> State:
@@ -143,8 +144,11 @@ class Service:
             raise deadline_passed(timeout) from None
         except ItrDeployError as error:
             raise refusal_of(error, self.paths()) from error
-        self._searched = monotonic()
         return answer, job
+
+    def note_search(self) -> None:
+        """A search has succeeded."""
+        self._searched = monotonic()
 
     async def check_ready(self) -> None:
         """Show that searches succeed, by one that did a moment ago or by another one.
@@ -159,7 +163,10 @@ class Service:
             raise unavailable("dead", "the service's computing thread has ended")
         retriever = self.retriever
         if monotonic() - self._searched > FRESH:
-            await self._probe(retriever)
+            # One for all who ask: each goes before everybody's searches.
+            if self._probing is None or self._probing.done():
+                self._probing = asyncio.ensure_future(self._probe(retriever))
+            await asyncio.shield(self._probing)
         self.metrics.ready.set(1)
 
     async def _probe(self, retriever: Retriever) -> None:
@@ -178,7 +185,7 @@ class Service:
             self.metrics.ready.set(0)
             log.error("a search to show that the service is ready failed: %r", error)
             raise unavailable("dead", "a search to show that the service is ready failed") from None
-        self._searched = monotonic()
+        self.note_search()
 
     def tell(self) -> None:
         """Bring up to date what is counted elsewhere."""
@@ -210,7 +217,7 @@ class Service:
             log.error("loading failed: %r", error, exc_info=True)
             self.on_end(4)
             return
-        self._searched = monotonic()
+        self.note_search()
         self.metrics.ready.set(1)
         self.held.keep_fresh()
         self.on_ready()

@@ -15,9 +15,10 @@ import httpx2
 import numpy as np
 import pytest
 
-from itr_deploy import Gallery, Retriever
-from itr_deploy.deploy.up import kind_of
-from itr_deploy.errors import InputError
+from itr_deploy import Gallery, Matcher, Retriever, index
+from itr_deploy import up as up_of
+from itr_deploy.deploy.up import Indexed, kind_of
+from itr_deploy.errors import GalleryError, InputError
 from tests.support.command import itr_deploy
 from tests.support.duals import GRID, PICTURES, export_words
 from tests.support.exports import Bundles
@@ -132,6 +133,87 @@ def test_features_are_indexed_anew_when_they_change(bundle: Path, tmp_path: Path
     with up(tmp_path / "log.txt", bundle, data, "--gallery", tmp_path / "own") as server:
         assert "(5 images, 5 indexed)" in server.said
         assert found(server, "a dog") == ["a", "b", "c", "d", "e"]
+
+
+def test_what_the_user_says_of_a_picture_outlives_its_change(
+    pixels: Path, photos: Path, tmp_path: Path
+) -> None:
+    (photos / "more" / "broken.jpg").unlink()
+    gallery, about = tmp_path / "own", tmp_path / "about.csv"
+    about.write_text("id,price\n" + "".join(f"{path.name},1.5\n" for path in PICTURES[:3]))
+    index(pixels, pictures=photos, output=gallery, metadata=about)
+    matcher = Matcher.load(pixels)
+    opened = Gallery.open(gallery, matcher)
+    opened.add(["elsewhere"], [PICTURES[0]], {"price": [2.5]})
+    made = mirrored(matcher, photos, gallery)
+    assert (made.added, made.removed) == (0, 0)
+    shutil.copy(PICTURES[4], photos / PICTURES[1].name)
+    (photos / PICTURES[2].name).write_text("no picture any more")
+    shutil.copy(PICTURES[3], photos / "new.png")
+    made = mirrored(matcher, photos, gallery)
+    assert (made.items, made.added, made.removed) == (4, 2, 0)
+    assert list(made.broken) == [PICTURES[2].name]
+    retriever = Retriever.load(pixels, gallery)
+    hits = retriever.search(image=PICTURES[4], k=4)
+    assert (hits[0].id, round(hits[0].score, 4)) == (PICTURES[1].name, 1.0)
+    prices = {hit.id: hit.metadata["price"] for hit in hits}
+    assert prices == {
+        PICTURES[0].name: 1.5,
+        PICTURES[1].name: 1.5,
+        "elsewhere": 2.5,
+        "new.png": None,
+    }
+    # Nothing is left to do; then all that have changed are no pictures any more.
+    assert mirrored(matcher, photos, gallery).added == 0
+    for name in (PICTURES[0].name, PICTURES[1].name):
+        (photos / name).write_text("nor this")
+    made = mirrored(matcher, photos, gallery)
+    assert (made.added, sorted(Gallery.open(gallery).ids())) == (0, ["elsewhere", "new.png"])
+
+
+def mirrored(matcher: Matcher, folder: Path, gallery: Path) -> Indexed:
+    """A gallery made like a folder, as before it is served."""
+    found: list[Indexed] = []
+
+    class Enough(Exception):  # noqa: N818
+        pass
+
+    def indexed(result: Indexed) -> None:
+        found.append(result)
+        raise Enough
+
+    with pytest.raises(Enough):
+        up_of(matcher.bundle.path, folder, gallery=gallery, port=0, indexed=indexed)
+    return found[0]
+
+
+def test_a_gallery_of_texts_is_left_as_it_is(pixels: Path, photos: Path, tmp_path: Path) -> None:
+    matcher, gallery = Matcher.load(pixels), tmp_path / "texts"
+    Gallery.create(gallery, matcher, "text").add([PICTURES[0].name], ["a dog"])
+    version = Gallery.open(gallery).version
+    with pytest.raises(GalleryError, match="holds texts; give another gallery"):
+        up_of(pixels, photos, gallery=gallery, port=0)
+    assert Gallery.open(gallery).version == version
+    assert [path.name for path in (gallery / "items.lance" / "_itr_deploy").glob("*.json")] == [
+        "checksums.json"
+    ]
+
+
+def test_features_do_not_replace_a_gallery_that_index_made(bundle: Path, tmp_path: Path) -> None:
+    data, gallery = tmp_path / "data", tmp_path / "own"
+    data.mkdir()
+    np.save(data / "test_ims.npy", images(2))
+    (data / "test_ids.txt").write_text("a\nb\n")
+    index(bundle, data=data, output=gallery)
+    matcher = Matcher.load(bundle)
+    Gallery.open(gallery, matcher).add(["mine"], images(1))
+    assert mirrored(matcher, data, gallery).items == 3
+    np.save(data / "test_ims.npy", images(3))
+    (data / "test_ids.txt").write_text("a\nb\nc\n")
+    for _ in range(2):
+        with pytest.raises(GalleryError, match="index made this gallery, which may hold more"):
+            up_of(bundle, data, gallery=gallery, port=0)
+    assert sorted(Gallery.open(gallery).ids()) == ["a", "b", "mine"]
 
 
 def test_what_cannot_be_is_refused_before_any_work(

@@ -24,6 +24,7 @@ from tests.support.duals import CAMERA, GRID, PICTURES, export_words
 from tests.support.exports import Bundles
 from tests.support.golden import FULL
 from tests.support.lhsc import LHSC, arrays
+from tests.support.servers import until
 from tests.support.triton import served, triton_environment
 
 pytestmark = [
@@ -184,11 +185,13 @@ def test_what_others_add_to_the_gallery_is_found(
     assert {name for name, _, _ in client.hits(query=texts("boy"))[0]} == set(rest)
     gallery.add(["new"], FULL.regions[:1], {"price": [1.0]})
     try:
+        # It is loaded beside the searches, which go on meanwhile.
+        until(lambda: "new" in {name for name, _, _ in client.hits(query=texts("boy"))[0]})
         (found,) = client.hits(query=texts("boy"))
         assert_hits(found, retriever.search("boy"))
-        assert "new" in [name for name, _, _ in found]
     finally:
         gallery.delete(["new"])
+        until(lambda: "new" not in {name for name, _, _ in client.hits(query=texts("boy"))[0]})
 
 
 def test_the_client_is_a_program(client: Client, retriever: Retriever, folder: Path) -> None:

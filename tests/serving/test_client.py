@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +67,58 @@ def test_what_a_service_refuses_is_an_input_error(client: Client) -> None:
         client.search()
     with pytest.raises(UsageError, match="must begin with http"):
         Client("127.0.0.1:8080")
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"image": np.full((2, 3), np.nan)}, "no numbers"),
+        ({"image": [["a", "b"]]}, "no numbers"),
+        ({"image": [[1.0, 2.0], [3.0]]}, "do not make one array"),
+        ({"query": "half a \ud83d"}, "half of a character"),
+        ({"query": ["a dog", 3]}, "text 1 is a int"),
+        ({"query": "a dog", "candidates": "all"}, "candidates='all' must be a whole number"),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_before(client: Client, asked: dict, told: str) -> None:
+    with pytest.raises((InputError, UsageError), match=told):
+        client.search(**asked)
+
+
+def test_a_text_is_not_taken_for_its_letters(client: Client) -> None:
+    with pytest.raises(UsageError, match="texts='abc'"):
+        client.score("abc", ["item0001"])
+
+
+@pytest.mark.parametrize("key", ["", "a\nX-Other: b", "schlüssel", "a b"])
+def test_a_key_is_what_a_header_can_hold(key: str) -> None:
+    with pytest.raises(UsageError, match="api_key="):
+        Client("http://127.0.0.1:9", api_key=key)
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    with pytest.raises(UsageError, match="is no address"):
+        Client("http://[::1")
+
+
+def test_another_server_is_told_from_a_service() -> None:
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>")
+
+        def log_message(self, *args: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Page) as other:
+        answering = threading.Thread(target=other.handle_request)
+        answering.start()
+        with (
+            Client(f"http://127.0.0.1:{other.server_port}") as client,
+            pytest.raises(ServiceError, match="is it itr-deploy serve"),
+        ):
+            client.about()
+        answering.join(30)
 
 
 def test_a_service_that_is_not_there_is_named() -> None:

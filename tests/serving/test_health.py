@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 from itr_deploy import Retriever
 from itr_deploy.serving import service as services
+from itr_deploy.serving.queue import Job
 from tests.serving.conftest import Served
 from tests.support.asked import asked, refused
 from tests.support.retrieval import COUNT, QUERIES
+from tests.support.servers import until
 
 
 def test_a_service_that_searches_is_ready_and_counts(served: Served) -> None:
@@ -55,6 +60,30 @@ def test_readiness_is_a_search_that_succeeds(served: Served, monkeypatch) -> Non
         assert "itr_ready 0.0" in client.get("/metrics").text
 
 
+def test_only_a_search_shows_that_searches_succeed(served: Served, monkeypatch) -> None:
+    retriever = served.retriever()
+    with asked(retriever) as client:
+        monkeypatch.setattr(retriever, "search", lambda *args, **options: 1 / 0)
+        client.service._searched = -services.FRESH
+        assert client.post("/v1/embeddings", json={"input": "a dog"}).status_code == 200
+        assert "a search to show" in refused(client.get("/readyz"), 503)
+
+
+def test_whoever_asks_at_once_is_told_by_one_search(served: Served, monkeypatch) -> None:
+    monkeypatch.setattr(services, "FRESH", -1.0)
+    retriever, asking, go = served.retriever(), 10, threading.Event()
+    with asked(retriever) as client, ThreadPoolExecutor(asking) as pool:
+        queue = client.service.queue
+        busy = queue.put(Job(lambda some: [go.wait(30)], None, None, 1, 30.0))
+        answers = [pool.submit(client.get, "/readyz") for _ in range(asking)]
+        until(lambda: queue.depth > 0)
+        waiting = client.get("/metrics").text
+        go.set()
+        assert busy.result(30)
+        assert {answer.result(30).status_code for answer in answers} == {200}
+    assert "itr_queue_depth 1.0" in waiting
+
+
 def test_a_fault_is_told_without_its_particulars(served: Served, monkeypatch) -> None:
     retriever = served.retriever()
     with asked(retriever) as client:
@@ -63,5 +92,7 @@ def test_a_fault_is_told_without_its_particulars(served: Served, monkeypatch) ->
             raise RuntimeError("/home/secret")
 
         monkeypatch.setattr(Retriever, "search", failing)
-        told = refused(client.post("/v1/search", json={"query": "a"}), 500)
-        assert "secret" not in told
+        response = client.post("/v1/search", json={"query": "a"})
+        assert "secret" not in refused(response, 500)
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert "default-src 'none'" in response.headers["Content-Security-Policy"]

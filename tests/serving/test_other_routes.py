@@ -5,6 +5,7 @@ import io
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -145,12 +146,30 @@ def test_no_picture_is_shown_from_elsewhere(served: Served, tmp_path: Path) -> N
     (root / "link.png").symlink_to(secret)
     (root / "broken.png").write_bytes(b"not a picture")
     (root / "notes.txt").write_text("notes")
-    with asked(served.retriever(), pictures=root) as client:
-        for name in ("../secret", "..%2Fsecret.png", "link", "notes.txt", str(secret), "%00"):
-            refused(client.get(f"/v1/items/{name}/picture"), 404)
+    (root / "folder.png").mkdir()
+    copy = Path(shutil.copytree(served.gallery, tmp_path / "gallery"))
+    retriever = Retriever.load(served.bundle, copy)
+    odd = ["../secret.png", "link", "notes.txt", str(secret), "folder", "broken", "x" * 1000]
+    columns = {"split": ["x"] * len(odd), "year": [1] * len(odd)}
+    retriever.gallery.add(odd, images(len(odd)), columns)
+    with asked(retriever, pictures=root) as client:
+        for name in odd:
+            address = f"/v1/items/{quote(name, safe='')}"
+            assert client.get(address).json()["id"] == name
+            assert "picture" in refused(client.get(f"{address}/picture"), 404)
         told = refused(client.get("/v1/items/broken/picture"), 404)
         assert "not a picture that is decoded here" in told
         assert str(tmp_path) not in told
+
+
+@pytest.mark.parametrize("name", ["private", "private.png", ".hidden%2Fprivate", "%00"])
+def test_what_is_not_in_the_gallery_is_not_shown(served: Served, tmp_path: Path, name: str) -> None:
+    root = Path(shutil.copytree(served.pictures, tmp_path / "pictures"))
+    (root / ".hidden").mkdir()
+    for place in (root, root / ".hidden"):
+        Image.new("RGB", (4, 4)).save(place / "private.png")
+    with asked(served.retriever(), pictures=root) as client:
+        assert "no item" in refused(client.get(f"/v1/items/{name}/picture"), 404)
 
 
 def test_pictures_are_named_by_a_column(served: Served, tmp_path: Path) -> None:
@@ -170,8 +189,6 @@ def test_ids_of_any_characters_have_an_address(served: Served, tmp_path: Path) -
     retriever = Retriever.load(served.bundle, copy)
     odd = ["a/b/picture", "a'b\"c", "ü 雪?&#", "%2e", "<b>"]
     retriever.gallery.add(odd, images(5), {"split": ["x"] * 5, "year": [1] * 5})
-    from urllib.parse import quote
-
     with asked(retriever) as client:
         for name in odd:
             # The test client decodes an address twice.

@@ -11,16 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
 
 from benchmarks.load import closed, open_ended, request
+from itr_deploy.serving.bodies import TOGETHER
 from tests.serving.conftest import Served
-from tests.support.items import captions
+from tests.support.items import WIDTH, captions
 from tests.support.retrieval import QUERIES
 from tests.support.servers import Running, holding, running_server, until
 
 ROOM = 4
 """Requests that may wait."""
+
+BODY = 100_000
+"""Bytes of a body."""
 
 CALLS = "itr_batch_queries_count"
 SEARCHED = "itr_batch_queries_sum"
@@ -38,7 +43,7 @@ def narrow(
 ) -> Iterator[Running]:
     """A server in which few may wait."""
     log = tmp_path_factory.mktemp("narrow") / "log"
-    options = "--max-queue", ROOM, "--max-batch", 2, "--quiet"
+    options = "--max-queue", ROOM, "--max-batch", 2, "--max-body", BODY, "--quiet"
     with running_server(
         served.bundle, served.gallery, log, *options, fault=holding(hold)
     ) as running:
@@ -79,6 +84,38 @@ def test_a_full_queue_is_told_with_when_to_come_back(narrow: Running, hold: Path
     assert 1 <= int(refused.headers["Retry-After"]) <= 60
     assert ready.status_code == 200
     assert [answer.status_code for answer in answered] == [200] * (ROOM + 1)
+
+
+def test_large_bodies_have_a_bound_together_and_small_ones_none_but_the_queue(
+    narrow: Running, hold: Path
+):
+    regions = np.random.default_rng(0).uniform(-1, 1, (1, BODY // 21 // WIDTH, WIDTH)).tolist()
+    body = json.dumps({"texts": QUERIES[:1], "regions": regions})
+    assert 0.6 * BODY < len(body) < BODY
+
+    def score() -> httpx2.Response:
+        headers = {"Content-Type": "application/json"}
+        with narrow.client() as client:
+            return client.post("/v1/score", content=body, headers=headers)
+
+    fitting = TOGETHER * BODY // len(body)
+    assert fitting <= ROOM + 1
+    hold.touch()
+    with ThreadPoolExecutor(fitting) as pool:
+        try:
+            waiting = [pool.submit(score) for _ in range(fitting)]
+            until(lambda: narrow.figure("itr_queue_depth") == fitting - 1)
+            refused = score()
+        finally:
+            hold.unlink()
+        answered = [one.result() for one in waiting]
+    assert refused.status_code == 429
+    assert refused.json()["error"]["code"] == "bodies_full"
+    assert int(refused.headers["Retry-After"]) >= 1
+    # What was counted is given back.
+    assert len({answer.status_code for answer in answered}) == 1
+    assert score().status_code == answered[0].status_code != 429
+    assert ask(narrow, QUERIES[0]).status_code == 200
 
 
 def test_what_a_client_asked_that_has_left_is_not_computed(narrow: Running, hold: Path):

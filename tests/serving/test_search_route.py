@@ -54,6 +54,21 @@ def test_hits_are_those_of_the_retriever(
     assert found["partial"] is False
 
 
+def test_a_damaged_gallery_is_no_fault_of_the_client(
+    served: Served, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gallery = Path(shutil.copytree(served.gallery, tmp_path / "gallery"))
+    with asked(Retriever.load(served.bundle, gallery, resident=False)) as client:
+        search(client, query=QUERIES[0])
+        for file in (gallery / "items.lance" / "data").iterdir():
+            file.unlink()
+        for body in ({}, {"where": "year > 0"}):
+            response = client.post("/v1/search", json={"query": QUERIES[0], **body})
+            assert "damaged" not in refused(response, 500)
+        refused(client.get("/v1/items/item0001"), 500)
+    assert f"{gallery}: damaged" in caplog.text
+
+
 def test_several_queries_have_results_in_their_order(
     client: TestClient, retriever: Retriever
 ) -> None:
@@ -189,6 +204,11 @@ def test_re_ranked_hits_are_those_of_the_retriever(
         assert [hit["id"] for hit in found] == list(expected.ids)
         assert [hit["rerank_score"] for hit in found] == [hit.rerank_score for hit in expected]
         assert [hit["matcher_rank"] for hit in found] == [hit.matcher_rank for hit in expected]
+        # What cannot be done is no reason to look for changes while all others wait.
+        Gallery.open(tmp_path / "images").delete(["image0001"])
+        body = {"query": QUERIES[0], "rerank": True, "where": "id < 'image0004'"}
+        assert "re-ranker" in refused(client.post("/v1/search", json=body), 422)
+        assert search(client, query=QUERIES[0])["gallery"]["count"] == 40
 
 
 def test_a_gallery_that_was_replaced_on_disk_is_searched_anew(

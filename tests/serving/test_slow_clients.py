@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -172,6 +173,57 @@ def test_a_body_as_large_as_may_be_is_read(strict: Running):
     with strict.client(headers={"Authorization": f"Bearer {KEY}"}) as client:
         headers = {"Content-Type": "application/json"}
         until(lambda: client.post("/v1/search", content=body, headers=headers).status_code == 200)
+
+
+@pytest.mark.parametrize("size", [70_000, 140_000, 230_000])
+def test_a_large_request_that_arrives_at_once_is_no_long_head(server: Running, size: int):
+    body = json.dumps({"query": QUERIES[0]}).encode().ljust(size)
+    head = b"POST /v1/search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    asked = head + b"Content-Length: %d\r\n\r\n" % size + body
+    with connected(server) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, len(asked))
+        # One after the other, then the next before the answer of the one before.
+        for number in (1, 1, 2):
+            connection.sendall(number * asked)
+            for _ in range(number):
+                assert connection.recv(12) == b"HTTP/1.1 200"
+                _rest(connection)
+
+
+def _rest(connection: socket.socket) -> None:
+    """Read an answer to its end."""
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        answer += connection.recv(1)
+    length = int(re.search(rb"content-length: (\d+)", answer)[1])
+    while length:
+        length -= len(connection.recv(length))
+
+
+def test_who_reads_no_answers_is_left(strict: Running):
+    """Answers that nobody reads are kept no longer than a while, nor the requests behind them."""
+    body = json.dumps({"queries": 64 * [QUERIES[0]], "k": 1000}).encode()
+    asked = JSON + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with connected(strict) as connection:
+        own = connection.getsockname()[1]
+        connection.setblocking(False)
+        # Requests behind one another, until neither side takes any more.
+        waiting = b""
+
+        def left() -> bool:
+            nonlocal waiting
+            waiting = waiting or asked
+            try:
+                waiting = waiting[connection.send(waiting) :]
+            except BlockingIOError:
+                pass
+            except OSError:
+                return True
+            return own not in strict.peers
+
+        until(lambda: own in strict.peers)
+        until(left, 60)
+    assert is_served(strict)
 
 
 def test_a_body_that_goes_on_after_the_answer_is_closed(strict: Running):

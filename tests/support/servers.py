@@ -69,6 +69,12 @@ class Running:
         """Bytes that are resident."""
         return int(psutil.Process(self.process.pid).memory_info().rss)
 
+    @property
+    def peers(self) -> list[int]:
+        """Ports of those who are connected to it."""
+        found = psutil.Process(self.process.pid).net_connections("tcp")
+        return [one.raddr.port for one in found if one.raddr and one.status == "ESTABLISHED"]
+
     def client(self, **options: Any) -> httpx2.Client:
         """A client whose connections are kept."""
         return httpx2.Client(base_url=self.url, **{"timeout": 30.0, **options})
@@ -161,7 +167,7 @@ ComputeQueue._compute = held
 SHORT = """
 from itr_deploy.serving import app, connections
 
-app.READ_TIMEOUT = connections.HEAD_TIMEOUT = 1.0
+app.READ_TIMEOUT = connections.HEAD_TIMEOUT = connections.STALLED = 1.0
 connections.MOST_CONNECTIONS = 40
 """
 """Code for `running_server`: slow clients are given up after a second instead of ten, and there are

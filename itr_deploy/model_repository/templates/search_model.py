@@ -96,13 +96,13 @@ class TritonPythonModel:
         return answers
 
     def refresh(self) -> None:
-        """Take up what others have changed in the gallery, now and then."""
+        """Take up what others have changed in the gallery, now and then, beside the searches."""
         if not self.every or time.monotonic() - self.refreshed < self.every:
             return
-        try:
-            self.retriever.refresh()
-        except ItrDeployError as error:
+        error = self.retriever.refresh_error
+        if error is not None:
             pb_utils.Logger.log_warn(f"searching what was loaded: {one_line(error)}")
+        self.retriever.refresh(wait=False)
         self.refreshed = time.monotonic()
 
     def read(self, number: int, request: Any) -> list[Query]:

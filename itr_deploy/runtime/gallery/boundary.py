@@ -9,7 +9,12 @@ from traceback import walk_tb
 
 import pyarrow as pa
 
-from itr_deploy.errors import GalleryError, ItrDeployError, OutputError
+from itr_deploy.errors import (
+    GalleryError,
+    GalleryUnreadableError,
+    ItrDeployError,
+    OutputError,
+)
 from itr_deploy.runtime.forks import check_process
 from itr_deploy.runtime.gallery.layout import (
     BOXES,
@@ -47,7 +52,8 @@ def gallery_errors(
 
     Raises:
         OutputError: The disk refuses the write.
-        GalleryError: Anything else that LanceDB reports; names the filter if it is at fault.
+        GalleryError: The filter, which it names, is at fault.
+        GalleryUnreadableError: Anything else that LanceDB reports.
         SetupError: The process is a fork of one that used LanceDB.
     """
     check_process()
@@ -82,12 +88,12 @@ def _translated(
             f"where={where!r} is not understood: {text[:200]}; write it as SQL over the "
             "gallery's columns, for example \"split = 'test'\""
         )
-    return GalleryError(f"{path}: {text[:300]}")
+    return GalleryUnreadableError(f"{path}: {text[:300]}")
 
 
-def replaced_error(path: str | Path) -> GalleryError:
+def replaced_error(path: str | Path) -> GalleryUnreadableError:
     """For a gallery whose place another one has taken, or whose version was cleaned up."""
-    return GalleryError(
+    return GalleryUnreadableError(
         f"{path}: was replaced by another gallery, or its version cleaned up, since it was "
         "opened; call refresh() or open it again"
     )
@@ -97,8 +103,8 @@ def check_sound(path: str | Path, answer: object) -> None:
     """Refuse what LanceDB has read, if it is not what can have been written.
 
     Raises:
-        GalleryError: A text is no UTF-8, offsets lie outside, or a value is missing that every
-            item has.
+        GalleryUnreadableError: A text is no UTF-8, offsets lie outside, or a value is missing that
+            every item has.
     """
     if not isinstance(answer, (pa.Table, pa.RecordBatch)):
         return
@@ -113,9 +119,9 @@ def check_sound(path: str | Path, answer: object) -> None:
             raise damaged(path, f"items without {name!r}")
 
 
-def damaged(path: str | Path, what: str) -> GalleryError:
+def damaged(path: str | Path, what: str) -> GalleryUnreadableError:
     """For a gallery whose stored items are not what was written."""
-    return GalleryError(
+    return GalleryUnreadableError(
         f"{path}: damaged: {what}; restore it from a copy or make it again with "
         "index(force=True) (itr-deploy index --force)"
     )

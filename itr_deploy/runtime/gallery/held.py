@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from itr_deploy.errors import GalleryError
+from itr_deploy.errors import GalleryUnreadableError
 from itr_deploy.runtime.encoding.encoded import Block, Encoded
 from itr_deploy.runtime.gallery import read, rows
 from itr_deploy.runtime.gallery.boundary import damaged
@@ -216,7 +216,7 @@ class Held:
         ):
             stop = done + len(own)
             if not np.array_equal(own, heads.rows[done:stop]):
-                raise GalleryError(f"{gallery.path}: changed while it was read; load it again")
+                raise _changed(gallery)
             try:
                 if EMBEDDING in names:
                     found = rows.values_of(batch[EMBEDDING])
@@ -228,7 +228,7 @@ class Held:
                 raise damaged(gallery.path, problem) from error
             done = stop
         if names and done != count:
-            raise GalleryError(f"{gallery.path}: changed while it was read; load it again")
+            raise _changed(gallery)
         before = {pool.number: block for pool, block in zip(self._pools, self._blocks, strict=True)}
         for part in parts:
             part.number(start)
@@ -260,6 +260,10 @@ def read_all(gallery: Gallery) -> read.StoredItems:
     """
     held = Held.load(gallery)
     return read.StoredItems(held.ids, held.metadata, held.encoded)
+
+
+def _changed(gallery: Gallery) -> GalleryUnreadableError:
+    return GalleryUnreadableError(f"{gallery.path}: changed while it was read; load it again")
 
 
 def _timed(

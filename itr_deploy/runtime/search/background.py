@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 
 
@@ -10,8 +11,12 @@ class Background:
     """Runs a function beside its callers; asked for during a run, it runs once more."""
 
     def __init__(self, work: Callable[[], None]) -> None:
-        """Take the function, which raises nothing."""
-        self._work = work
+        """Take a method, which raises nothing, of the object that has this one.
+
+        Were it held, that object would be freed some time after nobody has it any more, and with it
+        a gallery in memory.
+        """
+        self._work = weakref.WeakMethod(work)
         self._lock = threading.Lock()
         self._running = self._again = False
 
@@ -27,7 +32,11 @@ class Background:
 
     def _loop(self) -> None:
         while True:
-            self._work()
+            work = self._work()
+            if work is None:
+                return
+            work()
+            del work
             with self._lock:
                 if not self._again:
                     self._running = False

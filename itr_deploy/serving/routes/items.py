@@ -55,10 +55,9 @@ async def picture(
     pictures, gallery = service.pictures, service.retriever.gallery
     if pictures is None:
         raise not_found("this service shows no pictures", "start it with pictures= (--pictures)")
-    column = pictures.column
-    name = id
-    if column is not None:
-        name = str((await asyncio.to_thread(_metadata, gallery, id)).get(column))
+    # Asked whatever names the pictures: what is not in the gallery is not shown.
+    metadata = await asyncio.to_thread(_metadata, gallery, id)
+    name = id if pictures.column is None else str(metadata.get(pictures.column))
     shown = await pictures.shown(name, size)
     headers = {"ETag": shown.tag, "Cache-Control": "private, max-age=300"}
     if request.headers.get("if-none-match") == shown.tag:

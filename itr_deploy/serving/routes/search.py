@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter, Request, Response
 
-from itr_deploy.errors import GalleryError, InputError
+from itr_deploy.errors import GalleryError, GalleryUnreadableError, InputError
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.retriever import FROM_BUNDLE, Retriever
 from itr_deploy.runtime.timing import Stage, timed_stages
@@ -92,6 +92,7 @@ async def search(asked: SearchAsked, request: Request, service: Serving) -> Resp
         arrived=request.state.arrived,
     )
     found, job = await while_connected(request, computing)
+    service.note_search()
     service.metrics.staged(found.stages)
     timings = {"queue": job.waited, **found.stages, "total": perf_counter() - begun}
     shown = {name: round(1e3 * seconds, 3) for name, seconds in timings.items()}
@@ -198,9 +199,13 @@ def _searched(service: Service, wanted: Sequence[Wanted]) -> list[Found]:
     """Search for several requests of one kind in one call."""
     try:
         return _searched_now(service.retriever, wanted)
-    except GalleryError:
+    except GalleryUnreadableError as unreadable:
         # One that is searched on disk may have been replaced since the last look.
-        if not service.retriever.refresh():
+        try:
+            changed = service.retriever.refresh()
+        except GalleryError:
+            raise unreadable from None
+        if not changed:
             raise
     return _searched_now(service.retriever, wanted)
 

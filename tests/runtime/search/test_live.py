@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
 import shutil
@@ -26,7 +27,9 @@ from itr_deploy.runtime.encoding.regions import Regions
 from itr_deploy.runtime.gallery.read import stored_bytes
 from itr_deploy.runtime.search.disk import DiskSearcher
 from itr_deploy.runtime.search.resident import ResidentSearcher
+from tests.support.exports import Bundles
 from tests.support.items import captions, images, names
+from tests.support.leaprr import SMALL
 from tests.support.retrieval import assert_same, search
 
 KINDS = [
@@ -273,8 +276,14 @@ def test_what_goes_wrong_in_the_background_is_kept_and_searches_find_what_they_f
     with caplog.at_level(logging.WARNING):
         retriever.refresh(wait=False)
         until(lambda: retriever.refresh_error is not None)
-    assert isinstance(retriever.refresh_error, GalleryError)
-    assert "searches still find what they found" in caplog.text
+        kept = retriever.refresh_error
+        retriever.refresh(wait=False)
+        until(lambda: retriever.refresh_error is not kept)
+    assert isinstance(kept, GalleryError)
+    # Its frames would keep what was being read.
+    assert kept.__traceback__ is None
+    assert kept.__context__ is None or kept.__context__.__traceback__ is None
+    assert caplog.text.count("searches still find what they found") == 1
     with pytest.raises(GalleryError):
         retriever.refresh()
     assert retriever.search("a dog") == before
@@ -293,6 +302,30 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 # Memory
+
+
+@pytest.mark.parametrize("reranks", [False, True])
+def test_a_retriever_that_nobody_has_any_more_is_freed_with_its_gallery(
+    reranks: bool, bundle: Path, bundles: Bundles, tmp_path: Path
+) -> None:
+    matcher = Matcher.load(bundles.of(*SMALL.words(bundle)) if reranks else bundle)
+    Gallery.create(tmp_path / "images", matcher).add(names(30), images(30))
+    bank = None
+    if reranks:
+        Gallery.create(tmp_path / "texts", matcher, "text").add(names(30), captions(30))
+        bank = tmp_path / "texts"
+    gc.collect()
+    gc.disable()
+    try:
+        retriever = Retriever.load(matcher.bundle.path, tmp_path / "images", bank=bank)
+        retriever.search("a dog", rerank=reranks)
+        Gallery.open(tmp_path / "images", matcher).add(["new"], images(1))
+        retriever.refresh()
+        searcher = weakref.ref(retriever._searchers.newest)
+        del retriever
+        assert searcher() is None
+    finally:
+        gc.enable()
 
 
 def bytes_of(matcher: Matcher, path: Path) -> int:
