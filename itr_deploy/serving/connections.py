@@ -54,6 +54,7 @@ class BoundedConnection(HttpToolsProtocol):
     _waiting: TimerHandle | None = None
     _arrives = False
     _in_head = True
+    _ends = False
     _head_bytes = 0
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
@@ -73,9 +74,10 @@ class BoundedConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what arrives, unless it is a head without an end."""
-        was_in_head = self._in_head
+        self._ends = False
         super().data_received(data)
-        if was_in_head and self._in_head:
+        # What came with the end of a head or of a body may be nearly all of that request.
+        if self._in_head and not self._ends:
             self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD and not self.transport.is_closing():
                 self.send_400_response("The request's head is too large.")
@@ -89,13 +91,13 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is there."""
-        self._in_head, self._head_bytes = False, 0
+        self._in_head, self._ends, self._head_bytes = False, True, 0
         self._stop_waiting()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """The request is there as a whole."""
-        self._arrives, self._in_head = False, True
+        self._arrives, self._in_head, self._ends = False, True, True
         self._stop_waiting()
         super().on_message_complete()
 
