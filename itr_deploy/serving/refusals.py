@@ -18,6 +18,9 @@ OPTION = re.compile(r" \(--[a-z-]+\)")
 RETRY_SOON = 1
 """Seconds after which to try again where nothing better is known."""
 
+RETRY_GALLERY = 5
+"""Seconds after which a gallery that is being replaced may be there again."""
+
 
 class RefusalError(Exception):
     """A request is refused."""
@@ -66,7 +69,7 @@ def deadline_passed(seconds: float) -> RefusalError:
 
 
 def unavailable(code: str, message: str, seconds: int = RETRY_SOON) -> RefusalError:
-    """The service cannot search now: ``loading``, ``draining`` or ``dead``."""
+    """The service cannot search now: ``loading``, ``draining``, ``dead`` or ``gallery``."""
     return RefusalError(503, code, message, f"try again in {seconds} s", seconds)
 
 
@@ -86,12 +89,19 @@ def refusal_of(error: ItrDeployError, names: dict[str, str]) -> RefusalError:
     Args:
         error: The error.
         names: What to say in place of the server's paths, which are no client's business.
+
+    Returns:
+        The refusal: 503 where the gallery cannot be read, 422 where the request cannot be done,
+        500 else.
     """
     message = OPTION.sub("", str(error))
     for path, name in names.items():
         message = message.replace(path, name)
+    if isinstance(error, GalleryError):
+        # Nothing that was asked: it is being replaced, or gone. What to do is for who keeps it.
+        return unavailable("gallery", message.partition("; ")[0], RETRY_GALLERY)
     if isinstance(error, (InputError, UsageError)):
-        is_own = not isinstance(error, (BundleError, GalleryError))
+        is_own = not isinstance(error, BundleError)
         what, _, hint = message.partition("; ") if is_own else (message, "", "")
         return invalid(what, hint or None)
     return RefusalError(500, "internal", message)
