@@ -149,6 +149,8 @@ def _wanted(asked: SearchAsked, service: Service) -> Wanted:
             "explain is for the hits of one text",
             f"give query, and k of at most {MOST_EXPLAINED}; or ask /v1/explain",
         )
+    if asked.rerank and not retriever.reranks:
+        raise invalid("this service does not re-rank", "see reranks of /v1/models")
     if asked.where is not None:
         try:
             retriever.gallery.opened.sql(asked.where)
