@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from asyncio import TimerHandle, Transport
+from typing import Any
 
+import httptools
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -44,12 +46,55 @@ async def crowded(scope: Scope, receive: Receive, send: Send) -> None:
     await response(scope, receive, send)
 
 
+class WithoutUpgrade:
+    """A parser for which an offer of another protocol is none, as RFC 9110 (7.8) allows.
+
+    httptools takes everything behind the head of such a request for the other protocol, and so its
+    body too. Java's client offers HTTP/2 with every request.
+    """
+
+    def __init__(self, protocol: BoundedConnection) -> None:
+        """Parse for a connection."""
+        self._protocol = protocol
+        self._parser = httptools.HttpRequestParser(protocol)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._parser, name)
+
+    def feed_data(self, data: bytes) -> None:
+        """Take what arrives.
+
+        Raises:
+            httptools.HttpParserError: It is no HTTP.
+        """
+        while data:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as stopped:
+                data = self._head() + data[stopped.args[0] :]
+                self._parser = httptools.HttpRequestParser(self._protocol)
+            else:
+                return
+
+    def _head(self) -> bytes:
+        """The head that was read, without the offer."""
+        method, version = self._parser.get_method(), self._parser.get_http_version().encode()
+        if method == b"CONNECT":
+            raise httptools.HttpParserInvalidMethodError("nothing is connected to here")
+        lines = [b"%s %s HTTP/%s" % (method, self._protocol.url, version)]
+        given = self._protocol.headers
+        lines += [b"%s: %s" % (name, value) for name, value in given if name != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
+
+
 class BoundedConnection(HttpToolsProtocol):
     """A connection that is closed when the head of a request does not arrive in time.
 
     A request may be answered before its body is there: it lacks a key, or is too large. What is
     left of it is read and forgotten, for a while, since a client that still sends reads no answer.
     """
+
+    headers: list[tuple[bytes, bytes]]
 
     _waiting: TimerHandle | None = None
     _arrives = False
@@ -60,6 +105,7 @@ class BoundedConnection(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
         super().connection_made(transport)
+        self.parser = WithoutUpgrade(self)  # type: ignore[assignment]
         if len(self.connections) > MOST_CONNECTIONS:
             self.app = crowded
             if len(self.connections) > MOST_CONNECTIONS * 5 // 4:
@@ -90,13 +136,17 @@ class BoundedConnection(HttpToolsProtocol):
             self._await()
 
     def on_headers_complete(self) -> None:
-        """The head is there."""
+        """The head is there; one that offers another protocol comes again without the offer."""
+        if self.parser.should_upgrade():
+            return
         self._in_head, self._ends, self._head_bytes = False, True, 0
         self._stop_waiting()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """The request is there as a whole."""
+        if self.parser.should_upgrade():
+            return
         self._arrives, self._in_head, self._ends = False, True, True
         self._stop_waiting()
         super().on_message_complete()
