@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import random
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.errors import InputError, ServiceError, SetupError, UsageError
-from itr_deploy.runtime.encoding.checks import as_array
 from itr_deploy.runtime.encoding.places import Placed
 from itr_deploy.runtime.encoding.regions import Regions
 from itr_deploy.runtime.explanation import Attention, Explanation
@@ -25,7 +25,7 @@ from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.pictures.decode import is_image
 from itr_deploy.runtime.retriever import FROM_BUNDLE, Default
 from itr_deploy.runtime.text.base import check_texts
-from itr_deploy.values import FLAG, TEXT, checked, each, or_none, real, whole
+from itr_deploy.values import FLAG, TEXT, checked, each, or_none, real, shown, whole
 
 if TYPE_CHECKING:
     import httpx2
@@ -36,8 +36,12 @@ WAITING = (429, 503)
 MOST_WAIT = 30.0
 """Seconds that a client waits before another try, whatever the service asks for."""
 
+JSON = {"Content-Type": "application/json"}
+
 _COUNT = whole(1)
 _WIDTH = or_none(_COUNT, "None for all items")
+
+T = TypeVar("T")
 
 
 class Client:
@@ -195,19 +199,12 @@ class Client:
         if image is not None:
             asked |= _image(image)
         elif isinstance(query, str):
-            check_texts([query])
-            asked["query"] = query
+            asked["query"] = _texts("query", [query])[0]
         else:
-            assert query is not None
-            texts = list(query)
-            if not texts:
+            asked["queries"] = _texts("query", query)
+            if not asked["queries"]:
                 return []
-            check_texts(texts)
-            asked["queries"] = texts
-        answer = self._ask("POST", "/v1/search", asked)
-        if "results" in answer:
-            return [_hits(result["hits"]) for result in answer["results"]]
-        return _hits(answer["hits"])
+        return self._ask("POST", "/v1/search", asked, _found)
 
     @checked(query=TEXT, id=TEXT, step=_COUNT)
     def explain(
@@ -228,9 +225,9 @@ class Client:
             InputError: The service refuses the request.
             ServiceError: The service cannot be reached, does not answer, or refuses the key.
         """
-        check_texts([query, id])
+        (query,) = _texts("query", [query])
         asked = {"query": query, "id": id, "step": step, "attends": attends}
-        return _explanation(self._ask("POST", "/v1/explain", asked))
+        return self._ask("POST", "/v1/explain", asked, _explanation)
 
     @checked(texts=each(TEXT), ids=each(TEXT))
     def score(self, texts: Sequence[str], ids: Sequence[str]) -> NDArray[np.float32]:
@@ -247,9 +244,10 @@ class Client:
             InputError: The service refuses the request.
             ServiceError: The service cannot be reached, does not answer, or refuses the key.
         """
-        check_texts([*texts, *ids])
-        found = self._ask("POST", "/v1/score", {"texts": list(texts), "ids": list(ids)})
-        return np.array(found["scores"], np.float32)
+        asked = {"texts": _texts("texts", texts), "ids": _texts("ids", ids)}
+        return self._ask(
+            "POST", "/v1/score", asked, lambda told: np.array(told["scores"], np.float32)
+        )
 
     def about(self) -> dict[str, Any]:
         """What the service serves and what it can do.
@@ -257,22 +255,41 @@ class Client:
         Raises:
             ServiceError: The service cannot be reached, does not answer, or refuses the key.
         """
-        found: dict[str, Any] = self._ask("GET", "/v1/models")["data"][0]
-        return found
+        return self._ask("GET", "/v1/models", None, lambda told: dict(told["data"][0]))
 
-    def _ask(self, method: str, route: str, body: Mapping[str, Any] | None = None) -> Any:
+    def _ask(
+        self, method: str, route: str, body: Mapping[str, Any] | None, read: Callable[[Any], T]
+    ) -> T:
+        """What an answer tells, read by a function that fails if it is no answer of a service."""
+        if self._http.is_closed:
+            raise UsageError(f"the client of {self.url} is closed; make another one")
+        try:
+            content = None if body is None else json.dumps(body, allow_nan=False).encode()
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the request cannot be sent as JSON: {error}") from error
         for left in reversed(range(self._retries + 1)):
-            answer = self._answer(method, route, body, left)
-            if answer is not None:
-                return answer
+            response = self._answer(method, route, content, left)
+            if response is not None:
+                return self._read(response, read)
         raise AssertionError("the last try answers or raises")
 
-    def _answer(self, method: str, route: str, body: Mapping[str, Any] | None, left: int) -> Any:
+    def _read(self, response: httpx2.Response, read: Callable[[Any], T]) -> T:
+        try:
+            return read(response.json())
+        except (ValueError, TypeError, LookupError) as error:
+            raise ServiceError(
+                f"{self.url} answers {response.text[:80]!r}, as no itr-deploy serve does; check "
+                "the address"
+            ) from error
+
+    def _answer(
+        self, method: str, route: str, content: bytes | None, left: int
+    ) -> httpx2.Response | None:
         """An answer, or None after a pause where the request may be tried again."""
         import httpx2
 
         try:
-            response = self._http.request(method, route, json=body)
+            response = self._http.request(method, route, content=content, headers=JSON)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             if left:
                 time.sleep(min(MOST_WAIT, 0.2 * 2 ** (self._retries - left)))
@@ -285,12 +302,7 @@ class Client:
             time.sleep(_pause(response))
             return None
         if response.is_success:
-            try:
-                return response.json()
-            except ValueError as error:
-                raise ServiceError(
-                    f"{self.url} answers {route} with no JSON; is it itr-deploy serve?"
-                ) from error
+            return response
         raise self._refused(response)
 
     def _refused(self, response: httpx2.Response) -> InputError | ServiceError:
@@ -313,6 +325,26 @@ def _pause(response: httpx2.Response) -> float:
     return min(MOST_WAIT, seconds) + random.uniform(0, 0.25)  # noqa: S311
 
 
+def _texts(name: str, texts: Any) -> list[str]:
+    """Texts or ids in a list.
+
+    Raises:
+        InputError: One of them is no text, or blank.
+        UsageError: They are one text, or none at all.
+    """
+    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+        raise UsageError(f"{name}={shown(texts)} must be a list of texts")
+    given = list(texts)
+    check_texts(given)
+    return given
+
+
+def _found(told: Mapping[str, Any]) -> Hits | list[Hits]:
+    if "results" in told:
+        return [_hits(result["hits"]) for result in told["results"]]
+    return _hits(told["hits"])
+
+
 def _image(image: Any) -> dict[str, Any]:
     """An image as a request has it.
 
@@ -330,7 +362,12 @@ def _image(image: Any) -> dict[str, Any]:
         image = _png(image)
     if isinstance(image, bytes):
         return {"image": base64.b64encode(image).decode()}
-    regions = as_array(image, "regions")
+    try:
+        regions = np.asarray(image, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"image= is no picture and no regions [R, Di]: {error}") from error
+    if not np.isfinite(regions).all():
+        raise InputError("image= has NaN or infinite features; look at how they were extracted")
     if regions.ndim != 2:
         raise InputError(
             f"image= has shape {list(regions.shape)}; give regions [R, Di] of one image"

@@ -83,9 +83,21 @@ def staged_directory(
 
 
 def check_output(
-    output: Path, *, force: bool, replaceable: Callable[[Path], bool], kind: str
+    output: Path,
+    *,
+    force: bool,
+    replaceable: Callable[[Path], bool],
+    kind: str,
+    remedy: str = "choose another output (--output)",
 ) -> None:
     """Refuse, before any work is done, an output that exists or cannot be written.
+
+    Args:
+        output: The output.
+        force: Whether it may be replaced.
+        replaceable: Whether what is there is of the kind.
+        kind: What is to be made.
+        remedy: What to do where something else is there.
 
     Raises:
         OutputError: It exists and may not be replaced, or there is no writing there.
@@ -98,8 +110,7 @@ def check_output(
         if not output.is_dir() or not (replaceable(output) or (force and _is_half_moved(output))):
             article = "an" if kind[0] in "aeiou" else "a"
             raise OutputError(
-                f"{output} exists and is not {article} {kind}, or holds other files; "
-                "choose another output (--output)"
+                f"{output} exists and is not {article} {kind}, or holds other files; {remedy}"
             )
         if not force:
             raise OutputError(f"{output} exists; give force=True (--force) to replace this {kind}")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from copy import copy
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -159,6 +160,18 @@ LogFormat = Annotated[
         rich_help_panel=PRINTING_PANEL,
     ),
 ]
+
+
+def from_environment(option: Any, variable: str) -> Any:
+    """An option of several verbs that one of them also takes from a variable.
+
+    Args:
+        option: The option, of this module.
+        variable: The variable's name.
+    """
+    described = copy(option.__metadata__[0])
+    described.envvar = variable
+    return described
 
 
 def check_baseline(baseline: str | None, checkpoints: list[Path] | None) -> None:

@@ -9,17 +9,8 @@ from typing import Annotated
 import typer
 
 import itr_deploy
-from itr_deploy.cli import logs
-from itr_deploy.cli.options import (
-    Backend,
-    Bundle,
-    Device,
-    FollowLinks,
-    LogFormat,
-    Quiet,
-    Threads,
-    Verbose,
-)
+from itr_deploy.cli import logs, options
+from itr_deploy.cli.options import Bundle, FollowLinks, Threads, Verbose, from_environment
 from itr_deploy.cli.parsers import byte_size
 
 app = typer.Typer(add_completion=False)
@@ -44,6 +35,11 @@ Port = Annotated[
         rich_help_panel=LISTEN,
     ),
 ]
+# A container has nothing but variables to tell it.
+Device = Annotated[str, from_environment(options.Device, "ITR_DEPLOY_DEVICE")]
+Backend = Annotated[str, from_environment(options.Backend, "ITR_DEPLOY_BACKEND")]
+Quiet = Annotated[bool, from_environment(options.Quiet, "ITR_DEPLOY_QUIET")]
+LogFormat = Annotated[logs.LogFormat, from_environment(options.LogFormat, "ITR_DEPLOY_LOG_FORMAT")]
 
 
 @app.command()
@@ -225,7 +221,7 @@ def serve(
 ) -> None:
     """Search a gallery over HTTP with a BUNDLE, and show a page to search it with.
 
-    Every option may also be given as an environment variable, as named below.
+    Every option but -v may also be given as an environment variable, as named below.
     """
     if not quiet:
         show_requests()

@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import itr_deploy
-from itr_deploy.cli.options import (
-    Backend,
-    Bundle,
-    Device,
-    FollowLinks,
-    LogFormat,
-    Quiet,
-    Split,
-    Threads,
-    Verbose,
-)
+from itr_deploy.cli.options import Bundle, FollowLinks, Split, Threads, Verbose
 from itr_deploy.cli.parsers import byte_size
 from itr_deploy.cli.progress import phase_bars, told
-from itr_deploy.cli.serve import ACCESS, LIMITS, Host, Port, show_requests, told_ready
+from itr_deploy.cli.serve import (
+    ACCESS,
+    LIMITS,
+    Backend,
+    Device,
+    Host,
+    LogFormat,
+    Port,
+    Quiet,
+    show_requests,
+    told_ready,
+)
 
 if TYPE_CHECKING:
     from itr_deploy.deploy.up import Indexed

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from itr_deploy.bundle.files import write_file
 from itr_deploy.deploy.to_index import ToIndex, of_pictures
@@ -24,6 +24,9 @@ RECORD = "pictures.json"
 PART = 256
 """Changed pictures that are encoded and stored at a time."""
 
+Kind = Literal["pictures", "data", "features"]
+"""What a folder holds: pictures, a data directory in the field's layout, an extractor's files."""
+
 State = tuple[int, int]
 """A file's size in bytes and its time of change in nanoseconds."""
 
@@ -34,12 +37,14 @@ class Record:
 
     Attributes:
         folder: The folder.
+        kind: What was taken from it.
         files: The state of every picture in the gallery, by its id.
         broken: The state of every picture that cannot be used, and why.
         taken: Whether something else made the gallery, which may hold more than the folder.
     """
 
     folder: str
+    kind: Kind
     files: dict[str, State] = field(default_factory=dict)
     broken: dict[str, tuple[int, int, str]] = field(default_factory=dict)
     taken: bool = False
@@ -86,22 +91,38 @@ def states(files: Mapping[str, Path]) -> dict[str, State]:
     return found
 
 
-def kept_record(gallery: Gallery, folder: Path, now: Mapping[str, State]) -> Record:
+def check_images(gallery: Gallery) -> None:
+    """Refuse a gallery that holds no images.
+
+    Raises:
+        GalleryError: It holds texts.
+    """
+    if gallery.modality != "image":
+        raise GalleryError(
+            f"{gallery.path}: holds texts, and this makes galleries of images; give another "
+            "gallery (--gallery), or show this one with itr-deploy serve"
+        )
+
+
+def kept_record(gallery: Gallery, folder: Path, kind: Kind, now: Mapping[str, State]) -> Record:
     """What a gallery was made from; what `index` made has no record, and is taken as it is.
 
     Args:
         gallery: The gallery.
         folder: The folder that it is to be like.
+        kind: What the folder holds.
         now: The state of the folder's pictures.
 
     Raises:
-        GalleryError: It was made from another folder.
+        GalleryError: It holds texts, or was made from another folder or from what else this held.
     """
+    check_images(gallery)
     path = table_root(gallery.path) / OWN / RECORD
     try:
         told: dict[str, Any] = json.loads(path.read_bytes())
         record = Record(
             str(told["folder"]),
+            told["kind"],
             {str(name): (int(size), int(time)) for name, (size, time) in told["files"].items()},
             {str(n): (int(s), int(t), str(why)) for n, (s, t, why) in told["broken"].items()},
             bool(told.get("taken", False)),
@@ -109,7 +130,12 @@ def kept_record(gallery: Gallery, folder: Path, now: Mapping[str, State]) -> Rec
     except FileNotFoundError:
         there = set(gallery.ids())
         own = {name: state for name, state in now.items() if name in there}
-        return Record(str(folder), own, taken=True)
+        if there and now and not own:
+            raise GalleryError(
+                f"{gallery.path}: holds no picture of {folder}, but {len(there):,} other items; "
+                "give another gallery (--gallery)"
+            ) from None
+        return Record(str(folder), kind, own, taken=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise GalleryError(
             f"{path}: cannot be read ({str(error)[:80]}); remove it to take the gallery as it is"
@@ -118,6 +144,11 @@ def kept_record(gallery: Gallery, folder: Path, now: Mapping[str, State]) -> Rec
         raise GalleryError(
             f"{gallery.path}: made from {record.folder}, not from {folder}; give another gallery "
             "(--gallery)"
+        )
+    if record.kind != kind:
+        raise GalleryError(
+            f"{gallery.path}: made from the {record.kind} of {folder}, which holds {kind} now; "
+            "move them to a folder of their own, or give another gallery (--gallery)"
         )
     return record
 

@@ -6,13 +6,15 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from itr_deploy.bundle.staging import check_output
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.deploy.expected_time import tell_time
 from itr_deploy.deploy.index_request import SPLIT
+from itr_deploy.deploy.indexed import is_gallery
 from itr_deploy.deploy.indexing import index
-from itr_deploy.deploy.mirroring import Record, kept_record, mirror, states
+from itr_deploy.deploy.mirroring import Kind, Record, kept_record, mirror, states
 from itr_deploy.deploy.serving import check_can_serve, listening_on, run
 from itr_deploy.deploy.to_index import ToIndex, extracted_items, split_items
 from itr_deploy.errors import GalleryError, InputError, UsageError
@@ -20,13 +22,11 @@ from itr_deploy.runtime.detector.detector import Detector
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.files import table_root
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.runtime.pictures.folder import picture_files
+from itr_deploy.runtime.pictures.folder import SUFFIXES, picture_files
 from itr_deploy.runtime.retriever import DEFAULT_BUDGET, Retriever
 from itr_deploy.values import FUNCTION, PATH, TEXT, checked, whole
 
 log = logging.getLogger(__name__)
-
-Kind = Literal["pictures", "data", "features"]
 
 DATA = ("*_ims.npy", "*_feat.npy")
 """Of a data directory in the field's layout."""
@@ -126,7 +126,8 @@ def up(
     Raises:
         BundleError: The bundle is damaged.
         GalleryBusyError: Another writer is at the gallery.
-        GalleryError: The gallery was made with another bundle or from another folder.
+        GalleryError: The gallery holds texts, or was made with another bundle, from another folder
+            or from another kind of files.
         InputError: The folder holds nothing that could be indexed.
         OutputError: The gallery cannot be written.
         SetupError: The address is taken, or what a service needs is not installed.
@@ -149,6 +150,9 @@ def up(
             f"{bundle}: its model starts from pixels; leave detector= (--detector) out"
         )
     where = Path(gallery) if gallery is not None else folder.parent / f"{folder.name}.gallery"
+    if not table_root(str(where)).exists():
+        remedy = "choose another place (--gallery)"
+        check_output(where, force=False, replaceable=is_gallery, kind="gallery", remedy=remedy)
     if pictures is None and kind == "pictures":
         pictures = folder
     settings = Settings(
@@ -183,13 +187,21 @@ def kind_of(folder: Path) -> Kind:
     """What a folder holds.
 
     Raises:
-        InputError: There is no such directory, or nothing in it that could be indexed.
+        InputError: There is no such directory, nothing in it that could be indexed, or pictures
+            beside an extractor's files.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such directory; give one of pictures or of features")
     if any(next(folder.glob(pattern), None) for pattern in DATA):
         return "data"
-    if any(next(folder.glob(pattern), None) for pattern in FEATURES):
+    features = (next(folder.glob(pattern), None) for pattern in FEATURES)
+    if (file := next(filter(None, features), None)) is not None:
+        pictures = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+        if (picture := next(pictures, None)) is not None:
+            raise InputError(
+                f"{folder}: holds features, such as {file.name}, and pictures, such as "
+                f"{picture.name}; move one kind to a folder of its own"
+            )
         return "features"
     picture_files(folder)
     return "pictures"
@@ -225,14 +237,15 @@ def _pictures(
             tell=tell,
         )
         there = set(Gallery.open(where).ids())
-        record = Record(str(folder), {name: now[name] for name in now if name in there})
+        known = {name: now[name] for name in now if name in there}
+        record = Record(str(folder), "pictures", known)
         record.broken = {
             name: (*now[name], why) for name, why in made.broken.items() if name in now
         }
         record.keep(where)
         return Indexed(where, made.items, made.added, 0, made.broken)
-    gallery = _opened(where, matcher)
-    record = kept_record(gallery, folder, states(files))
+    gallery = Gallery.open(where, matcher)
+    record = kept_record(gallery, folder, "pictures", states(files))
     done = mirror(
         gallery,
         record,
@@ -244,18 +257,6 @@ def _pictures(
         why = next(iter(done.broken.values()), "it is empty")
         raise InputError(f"{folder}: no picture can be used, such as {why}")
     return Indexed(where, gallery.count(), done.added, done.removed, done.broken)
-
-
-def _opened(where: Path, matcher: Matcher) -> Gallery:
-    """A gallery of images.
-
-    Raises:
-        GalleryError: There is none, or another bundle made it.
-    """
-    gallery = Gallery.open(where, matcher)
-    if gallery.modality != "image":
-        raise GalleryError(f"{where}: holds texts; give another gallery (--gallery)")
-    return gallery
 
 
 def _features(
@@ -283,9 +284,10 @@ def _features(
     state = {given.state(): (0, 0)}
     exists = table_root(str(where)).exists()
     if exists:
-        gallery = _opened(where, matcher)
-        record = kept_record(gallery, folder, {})
-        if not record.files:  # one that index made is taken as it is
+        gallery = Gallery.open(where, matcher)
+        record = kept_record(gallery, folder, kind, {})
+        if not record.files:  # index made it
+            _check_same(gallery, given, folder)
             record.files = dict(state)
             record.keep(where)
         if record.files == state:
@@ -305,5 +307,17 @@ def _features(
         tell=tell,
         **({"data": folder, "split": split} if kind == "data" else {"features": folder}),
     )
-    Record(str(folder), dict(state)).keep(where)
+    Record(str(folder), kind, dict(state)).keep(where)
     return Indexed(where, made.items, made.added, 0, {})
+
+
+def _check_same(gallery: Gallery, given: ToIndex, folder: Path) -> None:
+    """Refuse a gallery that `index` made of something else.
+
+    Raises:
+        GalleryError: Its items are others than those of the folder.
+    """
+    if set(gallery.ids()) != set(given.ids):
+        raise GalleryError(
+            f"{gallery.path}: holds other items than {folder}; give another gallery (--gallery)"
+        )

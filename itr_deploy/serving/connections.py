@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from asyncio import TimerHandle, Transport
+from typing import Any
 
+import httptools
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -46,6 +48,47 @@ async def crowded(scope: Scope, receive: Receive, send: Send) -> None:
     await response(scope, receive, send)
 
 
+class WithoutUpgrade:
+    """A parser for which an offer of another protocol is none, as RFC 9110 (7.8) allows.
+
+    httptools takes everything behind the head of such a request for the other protocol, and so its
+    body too. Java's client offers HTTP/2 with every request.
+    """
+
+    def __init__(self, protocol: BoundedConnection) -> None:
+        """Parse for a connection."""
+        self._protocol = protocol
+        self._parser = httptools.HttpRequestParser(protocol)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._parser, name)
+
+    def feed_data(self, data: bytes) -> None:
+        """Take what arrives.
+
+        Raises:
+            httptools.HttpParserError: It is no HTTP.
+        """
+        while data:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as stopped:
+                data = self._head() + data[stopped.args[0] :]
+                self._parser = httptools.HttpRequestParser(self._protocol)
+            else:
+                return
+
+    def _head(self) -> bytes:
+        """The head that was read, without the offer."""
+        method, version = self._parser.get_method(), self._parser.get_http_version().encode()
+        if method == b"CONNECT":
+            raise httptools.HttpParserInvalidMethodError("nothing is connected to here")
+        lines = [b"%s %s HTTP/%s" % (method, self._protocol.url, version)]
+        given = self._protocol.headers
+        lines += [b"%s: %s" % (name, value) for name, value in given if name != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
+
+
 class BoundedConnection(HttpToolsProtocol):
     """A connection that is closed when the head of a request does not arrive in time.
 
@@ -54,16 +97,19 @@ class BoundedConnection(HttpToolsProtocol):
     Who reads no answers is left: they would be kept, and the requests behind them.
     """
 
+    headers: list[tuple[bytes, bytes]]
+
     _looking: TimerHandle | None = None
     _waiting: TimerHandle | None = None
     _arrives = False
     _in_head = True
-    _head_ended = False
+    _ends = False
     _head_bytes = 0
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
         super().connection_made(transport)
+        self.parser = WithoutUpgrade(self)  # type: ignore[assignment]
         if len(self.connections) > MOST_CONNECTIONS:
             self.app = crowded
             if len(self.connections) > MOST_CONNECTIONS * 5 // 4:
@@ -89,10 +135,10 @@ class BoundedConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what arrives, unless it is a head without an end."""
-        self._head_ended = not self._in_head
+        self._ends = False
         super().data_received(data)
-        # A whole request may arrive at once, and then it is the next one's head.
-        if not self._head_ended:
+        # What came with the end of a head or of a body may be nearly all of that request.
+        if self._in_head and not self._ends:
             self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD and not self.transport.is_closing():
                 self.send_400_response("The request's head is too large.")
@@ -105,14 +151,18 @@ class BoundedConnection(HttpToolsProtocol):
             self._await()
 
     def on_headers_complete(self) -> None:
-        """The head is there."""
-        self._in_head, self._head_ended, self._head_bytes = False, True, 0
+        """The head is there; one that offers another protocol comes again without the offer."""
+        if self.parser.should_upgrade():
+            return
+        self._in_head, self._ends, self._head_bytes = False, True, 0
         self._stop_waiting()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """The request is there as a whole."""
-        self._arrives, self._in_head = False, True
+        if self.parser.should_upgrade():
+            return
+        self._arrives, self._in_head, self._ends = False, True, True
         self._stop_waiting()
         super().on_message_complete()
 

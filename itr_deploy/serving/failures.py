@@ -17,6 +17,22 @@ from itr_deploy.serving.refusals import RefusalError, invalid, not_found, refusa
 SHOWN = 200
 """Most characters of a message about a request's form."""
 
+ALTERNATIVES = ("function-", "constrained-", "list[")
+"""How Pydantic calls the alternatives of a field, which are none of its own."""
+
+IN_WORDS = {
+    "dict_type": "must be a JSON object",
+    "extra_forbidden": "is no field of this request",
+    "missing": "is missing",
+    "model_attributes_type": "must be a JSON object",
+    "model_type": "must be a JSON object",
+    "string_pattern_mismatch": "is blank; give at least one word",
+    "string_too_short": "is empty",
+    "string_unicode": "has half of a character, which UTF-8 cannot hold",
+    "too_short": "is empty",
+}
+"""What is wrong, by Pydantic's name of it, where its own words are of Python."""
+
 LONGEST = 1000
 """Most characters of any message: it may repeat what was sent."""
 
@@ -58,9 +74,19 @@ def answer_failures(app: FastAPI) -> None:
             refusal = RefusalError(
                 405, "method_not_allowed", f"{request.url.path[:SHOWN]} takes no {request.method}"
             )
+        elif (encoding := request.headers.get("content-encoding", "identity")) != "identity":
+            # Nothing here is decompressed: a small body may become one of any size.
+            refusal = RefusalError(
+                415,
+                "unsupported_media_type",
+                f"the body is encoded as {encoding[:SHOWN]}",
+                "send it without Content-Encoding",
+            )
+        elif error.status_code == 400:
+            told = "the body cannot be read as JSON in UTF-8, or its numbers or its depth are huge"
+            refusal = RefusalError(400, "malformed_json", told)
         else:
-            code = "malformed_json" if error.status_code == 400 else "refused"
-            refusal = RefusalError(error.status_code, code, str(error.detail))
+            refusal = RefusalError(error.status_code, "refused", str(error.detail))
         response = failure(request.scope, refusal)
         for name, value in (error.headers or {}).items():
             response.headers[name] = value
@@ -77,7 +103,8 @@ def _cut(text: str) -> str:
 
 def _of_form(errors: Sequence[Mapping[str, Any]], headers: Mapping[str, str]) -> RefusalError:
     """What is wrong with a request's form: the first thing, in one line."""
-    first = errors[0]
+    # Where a field may be one of several things, the one that it nearly is tells the most.
+    first = max(errors, key=lambda error: len(error["loc"]))
     if first["loc"] == ("body",) and isinstance(first["input"], bytes):  # it was not read as JSON
         kind = headers.get("content-type", "")[:SHOWN]
         return RefusalError(
@@ -88,13 +115,11 @@ def _of_form(errors: Sequence[Mapping[str, Any]], headers: Mapping[str, str]) ->
         )
     if first["type"] == "json_invalid":
         return RefusalError(400, "malformed_json", f"the body is no JSON: {_detail(first)}")
-    place = [str(part) for part in first["loc"] if part != "body"]
-    name = ".".join(part for part in place if not part.startswith(("function-", "constrained-")))
-    said = str(first["msg"]).removeprefix("Value error, ")
-    what, _, hint = said.partition("; ")
-    if first["type"] == "extra_forbidden":
-        what = "is no field of this request"
-    message = f"{name}: {what}" if name else what
+    place = [str(part) for part in first["loc"] if part not in ("body", "Document")]
+    name = ".".join(part for part in place if not part.startswith(ALTERNATIVES)) or "the body"
+    said = str(first["msg"]).replace("Input should be", "must be").removeprefix("Value error, ")
+    what, _, hint = IN_WORDS.get(first["type"], said).partition("; ")
+    message = what if first["type"] == "value_error" else f"{name}: {what}"
     return invalid(message[:SHOWN], hint or "see /openapi.json")
 
 

@@ -23,6 +23,9 @@ OPTION = re.compile(r" \(--[a-z-]+\)")
 RETRY_SOON = 1
 """Seconds after which to try again where nothing better is known."""
 
+RETRY_GALLERY = 5
+"""Seconds after which a gallery that is being replaced may be there again."""
+
 
 class RefusalError(Exception):
     """A request is refused."""
@@ -71,7 +74,7 @@ def deadline_passed(seconds: float) -> RefusalError:
 
 
 def unavailable(code: str, message: str, seconds: int = RETRY_SOON) -> RefusalError:
-    """The service cannot search now: ``loading``, ``draining`` or ``dead``."""
+    """The service cannot search now: ``loading``, ``draining``, ``dead`` or ``gallery``."""
     return RefusalError(503, code, message, f"try again in {seconds} s", seconds)
 
 
@@ -98,10 +101,14 @@ def refusal_of(error: ItrDeployError, names: dict[str, str]) -> RefusalError:
         names: What to say in place of the server's paths, which are no client's business.
 
     Returns:
-        422 for what the client can do otherwise; 500 for what it cannot, which is logged.
+        The refusal: 422 for what the client can do otherwise, 503 where the gallery cannot be read
+        now, 500 for what else is the service's fault; the latter two are logged.
     """
-    is_ours = isinstance(error, (GalleryUnreadableError, OutputError))
-    if is_ours or not isinstance(error, (InputError, UsageError)):
+    if isinstance(error, GalleryUnreadableError):
+        # Nothing that was asked: it is being replaced, or gone. What to do is for who keeps it.
+        log.error("%s", error)
+        return unavailable("gallery", "the gallery cannot be read now", RETRY_GALLERY)
+    if isinstance(error, OutputError) or not isinstance(error, (InputError, UsageError)):
         log.error("%s", error)
         return fault()
     message = OPTION.sub("", str(error))

@@ -167,6 +167,7 @@ def picture_bytes(image: str) -> bytes:
         if not head.endswith(";base64"):
             raise ValueError("image is a data URI that is not in base64")
     try:
-        return base64.b64decode(image, validate=True)
+        # Programs that write base64 break its lines.
+        return base64.b64decode("".join(image.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise ValueError("image is not base64") from error

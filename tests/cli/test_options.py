@@ -66,6 +66,14 @@ def test_a_verb_has_an_option_for_every_argument_of_its_function(verb: str) -> N
     assert given == taken - precision - COMPUTING | printing
 
 
+def test_every_option_of_a_service_may_be_a_variable_of_its_name() -> None:
+    command = typer.main.get_command(import_module("itr_deploy.cli.serve").app)
+    of = {one.name: one.envvar for one in command.params if one.param_type_name == "option"}
+    for name, variable in of.items():
+        if name not in COMPUTING | {"verbose", "help"}:
+            assert variable == f"ITR_DEPLOY_{name.upper()}"
+
+
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_a_familys_options_are_those_of_its_registration(family: Family) -> None:
     parameters = _parameters(getattr(export, family.name))

@@ -216,6 +216,36 @@ def test_features_do_not_replace_a_gallery_that_index_made(bundle: Path, tmp_pat
     assert sorted(Gallery.open(gallery).ids()) == ["a", "b", "mine"]
 
 
+def test_a_gallery_of_something_else_is_left_as_it_is(
+    bundle: Path, matcher: Matcher, tmp_path: Path
+) -> None:
+    def refused(*words: object) -> str:
+        done = itr_deploy("up", *words, "--port", 0)
+        assert done.code == 1, done.err
+        return done.error
+
+    source, gallery = tmp_path / "source", tmp_path / "source.gallery"
+    source.mkdir()
+    np.save(source / "a.npy", images(1)[0])
+    with up(tmp_path / "log.txt", bundle, source):
+        pass
+    np.save(source / "test_ims.npy", images(4))
+    told = refused(bundle, source)
+    assert f"{gallery}: made from the features of {source}, which holds data now; move" in told
+    assert list(Gallery.open(gallery).ids()) == ["a"]
+    texts = Gallery.create(tmp_path / "texts", matcher, "text")
+    texts.add(["a", "b"], ["a dog", "a cat"])
+    told = refused(bundle, source, "--gallery", tmp_path / "texts")
+    assert "texts: holds texts, and this makes galleries of images; give another gallery" in told
+    assert not list(tmp_path.glob("texts/**/pictures.json"))
+    Gallery.create(tmp_path / "made", matcher).add(["a", "b"], images(2))
+    told = refused(bundle, source, "--gallery", tmp_path / "made")
+    assert f"made: holds other items than {source}; give another gallery" in told
+    (tmp_path / "file").touch()
+    told = refused(bundle, source, "--gallery", tmp_path / "file")
+    assert "is not a gallery, or holds other files; choose another place (--gallery)" in told
+
+
 def test_what_cannot_be_is_refused_before_any_work(
     bundle: Path, pixels: Path, photos: Path, tmp_path: Path
 ) -> None:
@@ -250,11 +280,16 @@ def test_what_cannot_be_is_refused_before_any_work(
         (["test_feat.npy"], "data"),
         (["a.npz", "b.npz"], "features"),
         (["train.tsv"], "features"),
+        (["a.npy", "notes.txt", "more"], "features"),
     ],
 )
 def test_what_a_folder_holds_is_seen(files: Sequence[str], kind: str, tmp_path: Path) -> None:
     for name in files:
         (tmp_path / name).touch()
     assert kind_of(tmp_path) == kind
+    if kind == "features":
+        (tmp_path / "a.JPG").touch()
+        with pytest.raises(InputError, match=r"and pictures, such as a\.JPG; move one kind"):
+            kind_of(tmp_path)
     with pytest.raises(InputError, match="no such directory"):
         kind_of(tmp_path / "absent")

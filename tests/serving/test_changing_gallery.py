@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +15,9 @@ import numpy as np
 import pytest
 
 import itr_deploy
-from itr_deploy import Gallery, Matcher
+from itr_deploy import Gallery, Matcher, Retriever
+from tests.serving.conftest import Served
+from tests.support.asked import asked
 from tests.support.items import images, names
 from tests.support.retrieval import QUERIES
 from tests.support.servers import Running, running_server, until
@@ -160,3 +163,29 @@ def test_appended_to_under_load(bundle: Path, matcher: Matcher, tmp_path: Path, 
         assert [hit["id"] for hit in told["hits"]] == [ids[place] for place in best]
     assert grown < GROWN
     assert "Traceback" not in running.said
+
+
+def test_a_gallery_that_is_gone_is_no_fault_of_the_request(served: Served, tmp_path: Path):
+    gallery, away = tmp_path / "gallery", tmp_path / "away"
+    shutil.copytree(served.gallery, gallery)
+    query = {"query": QUERIES[0], "k": K}
+    with asked(Retriever.load(served.bundle, gallery)) as client:
+        before = client.post("/v1/search", json=query).json()["hits"]
+        gallery.rename(away)
+        explained = {"query": QUERIES[0], "id": names(1)[0]}
+        for answer in (
+            client.get(f"/v1/items/{names(1)[0]}"),
+            client.post("/v1/explain", json=explained),
+            client.post("/v1/rerank", json={"query": QUERIES[0], "documents": names(2)}),
+            client.post("/v1/search", json={**query, "where": "year > 3"}),
+        ):
+            told = answer.json()["error"]
+            assert (answer.status_code, told["code"]) == (503, "gallery"), answer.text
+            assert told["message"].startswith("the gallery: ")
+            assert "refresh()" not in answer.text
+            assert answer.headers["Retry-After"] == "5"
+        assert client.post("/v1/search", json=query).json()["hits"] == before
+        wrong = client.post("/v1/search", json={**query, "where": "nosuch > 3"})
+        assert (wrong.status_code, wrong.json()["error"]["code"]) == (422, "invalid_request")
+        away.rename(gallery)
+        assert client.post("/v1/explain", json=explained).status_code == 200

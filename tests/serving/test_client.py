@@ -121,6 +121,57 @@ def test_another_server_is_told_from_a_service() -> None:
         answering.join(30)
 
 
+def test_what_cannot_be_sent_is_refused_in_one_line(client: Client) -> None:
+    with pytest.raises(InputError, match="half of a character"):
+        client.search("\ud800")
+    with pytest.raises(InputError, match="text 1 is a int"):
+        client.search(["a dog", 5])
+    with pytest.raises(UsageError, match="query=5 must be a list of texts"):
+        client.search(5)
+    with pytest.raises(UsageError, match="ids='item0001' must be a list of texts"):
+        client.score(["a dog"], "item0001")
+    with pytest.raises(InputError, match="NaN or infinite"):
+        client.search(image=np.full((2, 4), np.nan))
+    with pytest.raises(InputError, match="no picture and no regions"):
+        client.search(image=["a"])
+    with pytest.raises(InputError, match="cannot be sent as JSON"):
+        client.search("a dog", candidates={1})
+    with pytest.raises(UsageError, match="a header cannot hold"):
+        Client(client.url, api_key="k3y\n")
+    client.close()
+    with pytest.raises(UsageError, match="is closed; make another"):
+        client.about()
+
+
+@pytest.mark.parametrize(
+    "answer", [b"<html>", b"", b"null", b"[]", b"{}", b'{"hits": 1}', b'{"hits": [{}]}', b"\xff"]
+)
+def test_what_another_server_answers_is_no_answer(answer: bytes) -> None:
+    class Other(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Other) as other:
+        thread = threading.Thread(target=other.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            with (
+                Client(f"http://127.0.0.1:{other.server_port}", retries=0) as client,
+                pytest.raises(ServiceError, match="as no itr-deploy serve does; check the address"),
+            ):
+                client.search("a dog")
+        finally:
+            other.shutdown()
+            thread.join()
+
+
 def test_a_service_that_is_not_there_is_named() -> None:
     with (
         Client("http://127.0.0.1:9", retries=1) as client,

@@ -54,7 +54,7 @@ def test_what_cannot_be_explained_is_refused(client: TestClient) -> None:
 
     assert "no item 'absent'" in asked_for(404, id="absent")
     assert "step=99" in asked_for(422, step=99)
-    assert "attends: Input should be 'text' or 'image'" in asked_for(422, attends="me")
+    assert "attends: must be 'text' or 'image'" in asked_for(422, attends="me")
     assert "tokens" in asked_for(422, query="a " * 400)
 
 
@@ -98,6 +98,20 @@ def test_embeddings_are_the_coarse_ones(
         vectors = [np.frombuffer(base64.b64decode(vector), "<f4") for vector in vectors]
     np.testing.assert_allclose(vectors, expected, rtol=1e-5)
     assert told["usage"]["total_tokens"] > 0
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "told"),
+    [
+        ("embeddings", {"input": ["a", ""]}, "input.1: is empty"),
+        ("embeddings", {"input": 5}, "input: must be a valid string"),
+        ("rerank", {"query": "a", "documents": [{}]}, "documents.0.id: is missing"),
+    ],
+)
+def test_of_alternatives_the_one_that_it_nearly_is_is_told(
+    client: TestClient, route: str, body: dict, told: str
+) -> None:
+    assert told in refused(client.post(f"/v1/{route}", json=body), 422)
 
 
 def test_models_say_what_is_served_and_what_it_can_do(client: TestClient) -> None:

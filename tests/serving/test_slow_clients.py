@@ -226,6 +226,44 @@ def test_who_reads_no_answers_is_left(strict: Running):
     assert is_served(strict)
 
 
+def test_a_body_that_comes_with_its_head_is_read(strict: Running):
+    body = json.dumps({"query": QUERIES[0]}).encode().ljust(MOST)
+    request = JSON + b"Content-Length: %d\r\n\r\n" % MOST + body
+    with connected(strict) as connection:
+        connection.sendall(request)
+        assert connection.recv(20).startswith(b"HTTP/1.1 200 ")
+
+
+def test_an_offer_of_http_2_is_passed_over(strict: Running):
+    body = json.dumps({"query": QUERIES[0]}).encode()
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n"
+    request = JSON + offer + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with connected(strict) as connection:
+        for part in (request, request[:40], request[40:-5], request[-5:]):
+            connection.sendall(part)
+        answer = b""
+        while answer.count(b'"unknown_words"') < 2:
+            part = connection.recv(65536)
+            assert part, answer[-200:]
+            answer += part
+    assert answer.count(b"HTTP/1.1 200 ") == 2
+    with connected(strict) as connection:
+        connection.sendall(b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert everything(connection).startswith(b"HTTP/1.1 400 ")
+
+
+def test_many_requests_at_once_are_answered_in_turn(strict: Running):
+    request = b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Padding: %s\r\n\r\n" % (b"x" * 1000)
+    with connected(strict) as connection:
+        connection.sendall(100 * request)
+        answer = b""
+        while answer.count(b'"alive"') < 100:
+            part = connection.recv(65536)
+            assert part, answer[-200:]
+            answer += part
+    assert answer.count(b"HTTP/1.1 200 ") == 100
+
+
 def test_a_body_that_goes_on_after_the_answer_is_closed(strict: Running):
     head = JSON.replace(KEY.encode(), b"wrong") + b"Content-Length: 1000\r\n\r\n"
     with connected(strict) as connection:

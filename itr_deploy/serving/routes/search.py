@@ -15,7 +15,7 @@ from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.retriever import FROM_BUNDLE, Retriever
 from itr_deploy.runtime.timing import Stage, timed_stages
 from itr_deploy.serving.answers import Searched, explanation_json, hits_json, json_response
-from itr_deploy.serving.refusals import invalid, refusal_of
+from itr_deploy.serving.refusals import invalid
 from itr_deploy.serving.requests import SearchAsked, picture_bytes
 from itr_deploy.serving.routes.common import (
     REFUSED,
@@ -150,11 +150,13 @@ def _wanted(asked: SearchAsked, service: Service) -> Wanted:
             "explain is for the hits of one text",
             f"give query, and k of at most {MOST_EXPLAINED}; or ask /v1/explain",
         )
+    if asked.rerank and not retriever.reranks:
+        raise invalid("this service does not re-rank", "see reranks of /v1/models")
     if asked.where is not None:
         try:
             retriever.gallery.opened.sql(asked.where)
         except GalleryError as error:
-            raise refusal_of(error, service.paths()) from error
+            raise invalid(str(error)) from error
     how: dict[str, Any] = {"where": asked.where, "rerank": asked.rerank}
     how["candidates"] = asked.candidates if "candidates" in given else FROM_BUNDLE
     how["prefilter"] = asked.prefilter if "prefilter" in given else FROM_BUNDLE
