@@ -55,7 +55,7 @@ BERTS = {"small": SMALL_BERT, "base": BertSizes(), "shallow": BertSizes(num_hidd
 def random_imram(arguments: argparse.Namespace) -> TrainedMatcher:
     """An IMRAM of the published sizes with random weights."""
     config = ImramConfig(
-        image_dim=IMAGE_DIM,
+        image_dim=getattr(arguments, "image_dim", IMAGE_DIM),
         embed_dim=EMBED_DIM,
         word_dim=WORD_DIM,
         vocab_size=VOCAB,
@@ -65,7 +65,7 @@ def random_imram(arguments: argparse.Namespace) -> TrainedMatcher:
     model = Imram(config).eval()
     deployed = ImramDeployment(model, arguments.precompute).eval()
     options = {**vars(config), "precompute": arguments.precompute}
-    return TrainedMatcher(model, deployed, IMAGE_DIM, VOCAB, options)
+    return TrainedMatcher(model, deployed, config.image_dim, VOCAB, options)
 
 
 def random_lhsc(_: argparse.Namespace) -> TrainedMatcher:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 import itr_deploy
 from itr_deploy.bundle.modality import Modality
@@ -35,8 +36,24 @@ from itr_deploy.errors import InputError, InterruptedWorkError, UsageError
 app = typer.Typer(add_completion=False)
 log = logging.getLogger(__name__)
 
+PARTS_PANEL = "In parts, on several machines"
 
-@app.command()
+
+class WithLocalRay(TyperCommand):
+    """``--ray`` without an address is a cluster on this machine."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give a bare ``--ray`` its address."""
+        given = []
+        for place, word in enumerate(args):
+            given.append(word)
+            following = args[place + 1 : place + 2]
+            if word == "--ray" and (not following or following[0].startswith("-")):
+                given.append("local")
+        return super().parse_args(ctx, given)
+
+
+@app.command(cls=WithLocalRay)
 def index(
     bundle: Bundle,
     *,
@@ -117,6 +134,52 @@ def index(
             "in memory; by default from 500,000 items on.",
         ),
     ] = None,
+    parts: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="In how many parts the gallery is made, each by --part; with --ray four an actor "
+            "by default.",
+            rich_help_panel=PARTS_PANEL,
+        ),
+    ] = None,
+    part: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Encode only this part, from 0 on, into OUTPUT.parts; one that is finished is not "
+            "made again, one that was stopped is gone on with.",
+            rich_help_panel=PARTS_PANEL,
+        ),
+    ] = None,
+    commit: Annotated[
+        bool,
+        typer.Option(
+            "--commit",
+            help="Make the gallery of all parts, in one version, and remove them; with BUNDLE and "
+            "--output alone.",
+            rich_help_panel=PARTS_PANEL,
+        ),
+    ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS]",
+            help="Make all parts with Ray's actors, then commit: on the cluster at this address, "
+            "or without one on this machine.",
+            show_default=False,
+            rich_help_panel=PARTS_PANEL,
+        ),
+    ] = None,
+    actors: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of --ray's actors, by default one a machine; --threads is then the "
+            "threads of each.",
+            rich_help_panel=PARTS_PANEL,
+        ),
+    ] = None,
     append: Annotated[bool, typer.Option("--append", help="Add to an existing gallery.")] = False,
     force: Force = False,
     lock_timeout: LockTimeout = 10.0,
@@ -136,13 +199,13 @@ def index(
     The gallery appears when it is complete.
     """
     old_job = bank is not None or coarse_index
-    nothing = data is None and pictures is None and features is None
+    nothing = data is None and pictures is None and features is None and not commit
     if nothing and (not old_job or append or force or metadata is not None):
         raise UsageError(
             "--data is missing; give the directory of the split to index, or --pictures or "
             "--features"
         )
-    if skip_broken and pictures is None:
+    if skip_broken and pictures is None and not commit:
         raise UsageError("--skip-broken is for pictures; give --pictures, or leave it out")
     if bank is not None:
         from itr_deploy.deploy.banks import check_bank
@@ -167,6 +230,12 @@ def index(
                 storage=storage,
                 metadata=metadata,
                 coarse_index=coarse_index,
+                parts=parts,
+                part=part,
+                commit=commit,
+                ray=ray,
+                actors=actors,
+                threads=threads if ray is not None else None,
                 append=append,
                 force=force,
                 lock_timeout=lock_timeout,
@@ -188,12 +257,17 @@ def index(
         result = {"added": 0, **result, **scored}
     if as_json:
         print_json(result)
+    elif part is not None:
+        typer.echo(
+            f"part {part} of {parts}: {result['gallery']} ({result['items']} {result['modality']}s)"
+        )
     else:
         typer.echo(f"gallery: {result['gallery']} ({result['items']} {result['modality']}s)")
     for why in broken.values():
         log.warning("left out: %s", why)
-    if broken and not skip_broken:
-        use = "decoded" if detector is None else "used"
+    # Of a part it is no error, for which a job would be started again; the commit names them all.
+    if broken and not skip_broken and part is None:
+        use = "used" if detector is not None or commit else "decoded"
         raise InputError(
             f"{len(broken)} of {len(broken) + result['added']} pictures cannot be {use} and are "
             "not in the gallery; mend or remove them, or accept it with --skip-broken"
@@ -227,7 +301,7 @@ def _interruptible(
         items = label.removeprefix("indexing ")
         raise InterruptedWorkError(
             f"interrupted after {last[0]:,} of {last[1]:,} {items}; the same command goes on from "
-            "the parts that were stored, one every half a minute or more"
+            "what was stored, a part every half a minute or more"
         ) from error
 
 

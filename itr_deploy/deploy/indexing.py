@@ -4,61 +4,30 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
-from itr_deploy.bundle.leftovers import Resumption, entries
+from itr_deploy.bundle.leftovers import Resumption
 from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.staging import check_output, staged_directory
-from itr_deploy.deploy.to_index import ToIndex, extracted_items, picture_items, split_items
+from itr_deploy.deploy.bulk.bulk import Bulk, Target
+from itr_deploy.deploy.expected_time import tell_time
+from itr_deploy.deploy.index_request import SPLIT, IndexRequest
+from itr_deploy.deploy.indexed import Indexed, index_if_large, is_gallery, of_gallery
+from itr_deploy.deploy.to_index import ToIndex
 from itr_deploy.errors import GalleryError, UsageError
-from itr_deploy.evaluation.data.metadata import metadata_columns
-from itr_deploy.runtime.detector.detector import Detector
-from itr_deploy.runtime.detector.images import DetectedImages
+from itr_deploy.runtime.cpus import MOST_THREADS
 from itr_deploy.runtime.gallery import Gallery
-from itr_deploy.runtime.gallery.coarse_index import FROM
 from itr_deploy.runtime.gallery.layout import TABLE
 from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT, replacing
 from itr_deploy.runtime.gallery.parts import add_in_parts
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.runtime.rerank.store import FOLDER, is_store
 from itr_deploy.values import FLAG, FUNCTION, PATH, SECONDS, TEXT, checked, choice, whole
 
 log = logging.getLogger(__name__)
-
-SPLIT = "test"
-"""The split that is indexed by default."""
-
-
-@dataclass(frozen=True)
-class Indexed:
-    """A gallery after items were added to it.
-
-    Attributes:
-        gallery: Its directory or address.
-        modality: Modality of its items.
-        added: Number of items that this call added.
-        items: Number of items that it has now.
-        coarse_indexed: Number of items in the coarse index, 0 if there is none.
-        broken: Why pictures were left out, by their ids.
-    """
-
-    gallery: str
-    modality: Modality
-    added: int
-    items: int
-    coarse_indexed: int
-    broken: Mapping[str, str] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON values for a report; ``broken`` is there if there are any."""
-        return {name: value for name, value in vars(self).items() if name != "broken" or value}
 
 
 @checked(
@@ -75,6 +44,12 @@ class Indexed:
     storage=choice(StorageType),
     metadata=PATH,
     coarse_index=FLAG,
+    parts=whole(1),
+    part=whole(0),
+    commit=FLAG,
+    ray=TEXT,
+    actors=whole(1),
+    threads=whole(1, MOST_THREADS),
     append=FLAG,
     force=FLAG,
     lock_timeout=SECONDS,
@@ -99,6 +74,12 @@ def index(
     storage: StorageType | None = None,
     metadata: str | Path | None = None,
     coarse_index: bool | None = None,
+    parts: int | None = None,
+    part: int | None = None,
+    commit: bool = False,
+    ray: str | None = None,
+    actors: int | None = None,
+    threads: int | None = None,
     append: bool = False,
     force: bool = False,
     lock_timeout: float = DEFAULT_TIMEOUT,
@@ -115,6 +96,10 @@ def index(
     half a minute or a tenth of the work, up to ten minutes. Captions get the columns ``text`` and
     ``image_id``. A picture that cannot be used is left out, and named in the result. With a
     detector, the regions' boxes and the pictures' sizes are stored too.
+
+    Several processes, on any machines that see the output, make a gallery with ``parts`` and
+    ``part``, each a slice of the items, in the directory ``{output}.parts``; one then puts them
+    together with ``commit``. With ``ray`` this call does all of it (docs/guides/bulk.md).
 
     Args:
         bundle: The bundle's directory.
@@ -135,6 +120,15 @@ def index(
             ``append``. int8 takes half of float16's space.
         metadata: CSV file with a column ``id`` and user columns for the gallery.
         coarse_index: Build the coarse index; by default for 500,000 items or more.
+        parts: In how many parts a gallery is made; with ``ray`` four an actor by default.
+        part: Encode only this one, from 0 on, and tell of it; what is finished is not made again.
+        commit: Make the gallery of all parts, in one version, and remove them; takes the bundle and
+            the output alone.
+        ray: Make the parts with actors of Ray, then commit: the address of a cluster, or
+            ``"local"`` for one on this machine, for as long as the call lasts. A cluster that the
+            process is connected to is used in any case.
+        actors: How many, by default one on each machine.
+        threads: Threads that each of them computes on, by default all of its machine.
         append: Add to an existing gallery.
         force: Replace an existing gallery.
         lock_timeout: Seconds to wait for another writer of the gallery to finish.
@@ -149,60 +143,58 @@ def index(
         BundleError: The bundle is damaged.
         GalleryBusyError: Another writer is at the gallery for longer than ``lock_timeout``.
         GalleryError: The gallery to extend does not belong to this bundle, or holds items of
-            another modality or storage.
+            another modality or storage. Or a part is missing, damaged, or made of other items.
         InputError: The data or the metadata cannot be used; the message says why.
         OutputError: The output exists, or writing fails.
-        SetupError: ``features`` are HDF5, and h5py is not installed.
+        SetupError: ``features`` are HDF5, and h5py is not installed; or pylance or Ray is needed
+            and not installed, or no cluster found, or its processes end again and again.
         UsageError: Both ``force`` and ``append`` were given, or not exactly one of ``data``,
             ``pictures`` and ``features``, or ``pictures`` or ``features`` with a split, or the
             bundle's model does not take such images and no detector is given.
     """
-    if [data, pictures, features].count(None) != 2:
-        raise UsageError(
-            "give data= (--data), pictures= (--pictures) or features= (--features), one of them"
-        )
-    if ids is not None and features is None:
-        raise UsageError("ids= (--ids) chooses images of features= (--features); give both")
-    if data is None and split != SPLIT:
-        given_as = "pictures= (--pictures)" if features is None else "features= (--features)"
-        raise UsageError(
-            f"{given_as} have no splits; leave split={split!r} (--split) out, or give data= "
-            "(--data)"
-        )
+    output = Path(output)
+    request = IndexRequest(
+        bundle=Path(bundle),
+        data=None if data is None else Path(data),
+        pictures=None if pictures is None else Path(pictures),
+        detector=None if detector is None else Path(detector),
+        proposals=proposals,
+        features=None if features is None else Path(features),
+        ids=None if ids is None else Path(ids),
+        split=split,
+        modality=modality,
+        storage=storage,
+        metadata=None if metadata is None else Path(metadata),
+        device=device,
+        backend=backend,
+    )
+    bulk = Bulk(parts, part, commit, ray, actors, threads)
+    bulk.check()
+    if not commit:
+        request.check()
     if force and append:
         raise UsageError(
             "force=True (--force) replaces a gallery and append=True (--append) extends it; "
             "give one"
         )
-    if detector is not None and pictures is None:
-        raise UsageError("detector= (--detector) is for pictures; give pictures= (--pictures)")
-    if proposals is not None and detector is None:
-        raise UsageError("proposals= (--proposals) are a detector's; give detector= (--detector)")
-    output = Path(output)
+    if bulk.is_asked:
+        if append:
+            raise UsageError(
+                "append=True (--append) extends a gallery in one go; make a new one in parts, or "
+                "leave parts= (--parts), commit= (--commit) and ray= (--ray) out"
+            )
+        target = Target(output, force, lock_timeout, coarse_index)
+        return bulk.run(request, target, progress=progress, looking=looking, tell=tell)
     if not append:
         check_output(output, force=force, replaceable=is_gallery, kind="gallery")
-    finder = None
-    if detector is not None:
-        finder = Detector.load(detector, device=device, proposals=proposals)
-    matcher = Matcher.load(bundle, device=device, backend=backend, detector=finder)
+    matcher = request.load()
     existing = None
     if append:
         existing = Gallery.open(output, matcher, lock_timeout=lock_timeout)
         _check_extended(existing, modality, storage)
-    if features is not None:
-        chosen = None if ids is None else Path(ids)
-        given = extracted_items(matcher, Path(features), chosen, modality, looking)
-    elif pictures is not None:
-        # What a new gallery holds, its first images decide.
-        any_number = existing is None or bool(existing.description.ragged)
-        given = picture_items(matcher, Path(pictures), modality, any_number=any_number)
-    else:
-        assert data is not None
-        given = split_items(matcher, Path(data), split, modality)
+    any_number = existing is None or bool(existing.description.ragged)
+    given = request.items(matcher, looking, any_number=any_number)
     names, columns = given.ids, given.columns
-    if metadata is not None:
-        # They become the items' own columns, and so a part of what a run is gone on with by.
-        columns |= metadata_columns(Path(metadata), names, taken=list(columns))
 
     def advance(done: int) -> None:
         progress(done, len(names))
@@ -212,14 +204,7 @@ def index(
         existing.add(names, given.items, columns, advance)
         given.check_any()
     else:
-        made_with = {"modality": modality, "storage": storage, "device": device, "backend": backend}
-        if finder is not None:
-            about = finder.bundle.manifest
-            made_with |= {
-                "detector": about.encoding_id,
-                "detector_precision": about.precision,
-                "proposals": str(finder.proposals),
-            }
+        made_with = {"modality": modality, "storage": storage, **request.made_with(matcher)}
         resumption = _resumption(matcher, given, made_with)
         staged = staged_directory(
             output,
@@ -242,11 +227,9 @@ def index(
             )
             given.check_any()
     gallery = Gallery.open(output, matcher, lock_timeout=lock_timeout)
-    if coarse_index or (coarse_index is None and gallery.count() >= FROM):
-        log.info("%s: building the coarse index", output)
-        gallery.build_coarse_index()
+    index_if_large(gallery, coarse_index)
     broken = given.broken
-    return _indexed(gallery, len(names) - len(broken), broken)
+    return of_gallery(gallery, len(names) - len(broken), broken)
 
 
 @checked(
@@ -269,14 +252,7 @@ def index_coarse(gallery: str | Path, *, lock_timeout: float = DEFAULT_TIMEOUT) 
     """
     opened = Gallery.open(gallery, lock_timeout=lock_timeout)
     opened.build_coarse_index()
-    return _indexed(opened, 0)
-
-
-def is_gallery(path: Path) -> bool:
-    """Whether a directory holds only a gallery's table, with or without its scores of a bank."""
-    names = entries(path)
-    stored = FOLDER in names and is_store(path / FOLDER)
-    return names - ({FOLDER} if stored else set()) == {f"{TABLE}.lance"}
+    return of_gallery(opened, 0)
 
 
 def _check_extended(gallery: Gallery, modality: Modality, storage: StorageType | None) -> None:
@@ -296,32 +272,6 @@ def _check_extended(gallery: Gallery, modality: Modality, storage: StorageType |
             f"{gallery.path}: stores {about.storage}, not {storage}; leave storage out, or make "
             "another gallery"
         )
-
-
-def tell_time(items: Any, left: Sequence[int], tell: Callable[[str], None]) -> None:
-    """Say how long a detector will take for the pictures that are left, by the first of them."""
-    if not isinstance(items, DetectedImages):
-        return
-    items.expect(left)
-    seconds = items.seconds_a_picture()
-    before = len(items) - len(left)
-    stored = f"{before:,} are stored; " if before else ""
-    if seconds is not None:
-        whole = lasting(seconds * len(left))
-        tell(f"regions of {len(items):,} pictures: {stored}{seconds:.2g} s each, {whole} in all")
-    elif before:
-        tell(f"regions of {len(items):,} pictures: {stored}the rest cannot be used")
-
-
-def lasting(seconds: float) -> str:
-    """A duration in words, to two units at most: "3 h 20 min"."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [(days, "days"), (hours, "h"), (minutes, "min"), (rest, "s")]
-    first = next((place for place, (count, _) in enumerate(parts) if count), len(parts) - 1)
-    shown = [f"{count} {unit}" for count, unit in parts[first : first + 2] if count]
-    return " ".join(shown) or "less than a second"
 
 
 def _resumption(matcher: Matcher, given: ToIndex, made_with: dict[str, str | None]) -> Resumption:
@@ -344,10 +294,3 @@ def _resumption(matcher: Matcher, given: ToIndex, made_with: dict[str, str | Non
         return True
 
     return Resumption(json.dumps(made_of).encode(), is_sound)
-
-
-def _indexed(
-    gallery: Gallery, added: int, broken: Mapping[str, str] = MappingProxyType({})
-) -> Indexed:
-    about = gallery.path, gallery.modality
-    return Indexed(*about, added, gallery.count(), gallery.coarse_indexed, dict(broken))

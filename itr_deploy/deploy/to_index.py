@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,9 @@ from itr_deploy.runtime.encoding.pictures import CheckedPictures
 from itr_deploy.runtime.encoding.streamed import StreamedRegions
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.pictures.folder import picture_files
+
+SAMPLED, SAMPLE = 64, 1 << 16
+"""Files of which the processes of a gallery compare how they begin and end, and how many bytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +65,19 @@ class ToIndex:
         """A digest of the ids, the columns, and the files' sizes and times of change."""
         known = hashlib.sha256(json.dumps([*self.ids]).encode())
         known.update(json.dumps(self.columns, default=repr, sort_keys=True).encode())
-        for path in self.files:
+        known.update(self.files_state().encode())
+        return known.hexdigest()
+
+    def files_state(self, part: range | None = None) -> str:
+        """A digest of the files' sizes and times of change, as this machine sees them.
+
+        Args:
+            part: Only for these items, where each has a file of its own.
+        """
+        known, files = hashlib.sha256(), self.files
+        if part is not None and isinstance(self.items, (CheckedPictures, DetectedImages)):
+            files = [*files][part.start : part.stop]
+        for path in files:
             try:
                 status = path.stat()
             except OSError:  # who reads it will say so
@@ -69,6 +85,36 @@ class ToIndex:
             told = [str(path.absolute()), status.st_size, status.st_mtime_ns, status.st_ino]
             known.update(json.dumps(told).encode())
         return known.hexdigest()
+
+    def digests(self) -> dict[str, str]:
+        """What every machine must find alike, by names for messages: ids, columns, a file sample.
+
+        Files may lie elsewhere and be copies, and all of them are too much to read for every part.
+        """
+        ids = hashlib.sha256(json.dumps([*self.ids]).encode())
+        columns = hashlib.sha256(json.dumps(self.columns, default=repr, sort_keys=True).encode())
+        files, known = [*self.files], hashlib.sha256()
+        for number in range(0, len(files), -(-len(files) // SAMPLED) or 1):
+            known.update(_ends(files[number]))
+        return {
+            "ids": ids.hexdigest(),
+            "columns": columns.hexdigest(),
+            "files": known.hexdigest(),
+        }
+
+
+def _ends(path: Path) -> bytes:
+    """A digest of a file's name, its size, and how it begins and ends."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - SAMPLE))
+            last = file.read(SAMPLE)
+            file.seek(0)
+            told = json.dumps([path.name, size]).encode() + file.read(SAMPLE) + last
+    except OSError:  # who reads it will say so
+        told = path.name.encode()
+    return hashlib.sha256(told).digest()
 
 
 def split_items(matcher: Matcher, data: Path, split: str, modality: Modality) -> ToIndex:

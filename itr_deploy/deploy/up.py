@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from itr_deploy.bundle.store import read_bundle
-from itr_deploy.deploy.indexing import SPLIT, index, tell_time
+from itr_deploy.deploy.expected_time import tell_time
+from itr_deploy.deploy.index_request import SPLIT
+from itr_deploy.deploy.indexing import index
 from itr_deploy.deploy.mirroring import Record, kept_record, mirror, states
 from itr_deploy.deploy.serving import check_can_serve, listening_on, run
 from itr_deploy.deploy.to_index import ToIndex, extracted_items, split_items

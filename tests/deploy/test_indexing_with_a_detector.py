@@ -11,7 +11,7 @@ from PIL import Image
 
 import itr_deploy as library
 from itr_deploy import Detector, Gallery, InputError, Matcher, UsageError
-from itr_deploy.deploy.indexing import lasting
+from itr_deploy.deploy.expected_time import lasting
 from tests.support.command import itr_deploy
 from tests.support.exports import Bundles
 from tests.support.region_cases import BUA_CAFFE

@@ -41,8 +41,10 @@ NEEDED: dict[str, dict[str, Any]] = {
     "inspect": {"path": "b"},
     "profile_routes": {"bundle": "b", "data": "d"},
     "search": {"bundle": "b", "queries": "a dog", "gallery": "g"},
+    "serve": {"bundle": "b", "gallery": "g"},
     "triton": {"bundle": "b", "gallery": "g", "output": "o"},
     "tune": {"bundle": "b", "data": "d"},
+    "up": {"bundle": "b", "source": "s"},
     "verify": {"bundle": "b", "checkpoint": "c"},
 }
 WRONG: list[tuple[str, dict[str, Any]]] = [

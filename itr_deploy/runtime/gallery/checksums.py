@@ -83,6 +83,30 @@ def record(path: str, root: Path) -> None:
         log.warning("%s: no checksums of what was written: %s", path, error)
 
 
+def take_over(root: Path, sources: Iterable[Path]) -> None:
+    """Record the checksums of a new table that shares its data files with others.
+
+    What is known of those is not read again.
+
+    Args:
+        root: The new table's directory.
+        sources: Those of tables whose data files it has under the same names.
+
+    Raises:
+        GalleryError: A source's checksums cannot be read.
+        OutputError: The disk refuses the write.
+    """
+    shared: dict[str, StoredFile] = {}
+    for source in sources:
+        known = _read(str(source.parent), source)
+        files = {} if known is None else known.files
+        shared |= {name: entry for name, entry in files.items() if not version_of(name)}
+    found = [file.as_posix() for file in stored_files(root)]
+    new = [name for name in found if name not in shared]
+    sums = {**shared, **dict(zip(new, _sums(root, new), strict=True))}
+    _write(root, {name: entry for name in found if (entry := sums[name]) is not None})
+
+
 def recorded(root: Path) -> bool:
     """Whether a gallery has checksums."""
     return (root / OWN / CHECKSUMS).is_file()

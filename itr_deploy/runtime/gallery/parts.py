@@ -40,6 +40,7 @@ def add_in_parts(
     *,
     begin: Callable[[Sequence[int]], object],
     committed: Callable[[], object],
+    within: range | None = None,
 ) -> None:
     """Encode and add those items whose ids are not there yet; see `Gallery.add`.
 
@@ -53,6 +54,7 @@ def add_in_parts(
         progress: Called with the number of items that are done.
         begin: Called with the numbers of the items that are left, before the first is encoded.
         committed: Called after every commit.
+        within: The numbers of the items to add, by default of all.
 
     Raises:
         GalleryError: An id is repeated, or a column cannot be stored.
@@ -67,9 +69,10 @@ def add_in_parts(
     with table.writing():
         _clean(table)
     present = set(table.ids())
-    left = [number for number, name in enumerate(names) if name not in present]
+    chosen = range(len(names)) if within is None else within
+    left = [number for number in chosen if names[number] not in present]
     extra = metadata_table(metadata, len(names), writing.types_of(table))
-    todo, done = deque(_slices(left, given.together)), len(names) - len(left)
+    todo, done = deque(_slices(left, given.together)), len(chosen) - len(left)
     if done:
         progress(done)
     begin(left)

@@ -1,0 +1,1 @@
+"""`index` in parts: by processes that anything may start, or by Ray's actors."""
