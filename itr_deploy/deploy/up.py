@@ -315,9 +315,9 @@ def _check_same(gallery: Gallery, given: ToIndex, folder: Path) -> None:
     """Refuse a gallery that `index` made of something else.
 
     Raises:
-        GalleryError: Its items are others than those of the folder.
+        GalleryError: Not all items of the folder are in it.
     """
-    if set(gallery.ids()) != set(given.ids):
+    if not set(given.ids) <= set(gallery.ids()):
         raise GalleryError(
             f"{gallery.path}: holds other items than {folder}; give another gallery (--gallery)"
         )

@@ -191,7 +191,7 @@ def test_a_gallery_of_texts_is_left_as_it_is(pixels: Path, photos: Path, tmp_pat
     matcher, gallery = Matcher.load(pixels), tmp_path / "texts"
     Gallery.create(gallery, matcher, "text").add([PICTURES[0].name], ["a dog"])
     version = Gallery.open(gallery).version
-    with pytest.raises(GalleryError, match="holds texts; give another gallery"):
+    with pytest.raises(GalleryError, match="holds texts, and this makes galleries of images"):
         up_of(pixels, photos, gallery=gallery, port=0)
     assert Gallery.open(gallery).version == version
     assert [path.name for path in (gallery / "items.lance" / "_itr_deploy").glob("*.json")] == [

@@ -66,8 +66,8 @@ def test_a_damaged_gallery_is_no_fault_of_the_client(
             file.unlink()
         for body in ({}, {"where": "year > 0"}):
             response = client.post("/v1/search", json={"query": QUERIES[0], **body})
-            assert "damaged" not in refused(response, 500)
-        refused(client.get("/v1/items/item0001"), 500)
+            assert "damaged" not in refused(response, 503)
+        refused(client.get("/v1/items/item0001"), 503)
     assert f"{gallery}: damaged" in caplog.text
 
 
