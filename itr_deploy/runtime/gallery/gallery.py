@@ -259,6 +259,33 @@ class Gallery(OneProcess):
         with self._table.writing(self._check_as_before):
             writing.update(self._table, names, given, metadata, progress)
 
+    def upsert(
+        self,
+        ids: Sequence[str],
+        items: Any,
+        metadata: Mapping[str, Sequence[Any]] | None = None,
+        progress: Progress = lambda done: None,
+    ) -> None:
+        """Add the items that are new, and replace what is stored for the others, in one commit.
+
+        Args:
+            ids: One per item.
+            items: As for `add`.
+            metadata: User columns, one value per item. Columns that are left out keep their values,
+                and have none for new items.
+            progress: Called after every batch.
+
+        Raises:
+            GalleryError: An id is repeated, or a column is unknown.
+            InputError: An item cannot be encoded.
+            GalleryBusyError: Another writer is at it for longer than the timeout.
+            OutputError: The disk refuses the write; the gallery is unchanged.
+        """
+        names = checked_ids(ids)
+        given = self._source(items, len(names))
+        with self._table.writing(self._check_as_before):
+            writing.upsert(self._table, names, given, metadata, progress)
+
     def delete(self, ids: Sequence[str]) -> None:
         """Remove items.
 

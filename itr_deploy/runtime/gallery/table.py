@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ from itr_deploy.runtime.gallery.layout import (
     describe,
     filter_columns,
     metadata_columns,
+    named,
     own_id,
 )
 from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT, checked_timeout, writer_lock
@@ -43,6 +44,9 @@ from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT, checked_timeout, wr
 log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
+
+ASKED = 256
+"""Ids up to which LanceDB looks for them; of more, all that are there are read instead."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +224,18 @@ class GalleryTable:
         found = self.ask(lambda table: table.search().select([ID]).limit(None).to_arrow())
         return found[ID].to_pylist()  # type: ignore[no-any-return]
 
+    def present(self, names: Sequence[str]) -> set[str]:
+        """Those of some ids that are there."""
+        if len(names) > ASKED:
+            return set(self.ids()).intersection(names)
+        if not names:
+            return set()
+        sql = named(names)
+        found = self.ask(
+            lambda table: table.search().where(sql).select([ID]).limit(None).to_arrow()
+        )
+        return set(found[ID].to_pylist())
+
     def snapshot(self) -> GalleryTable:
         """A table that stays at this version, whatever is written meanwhile.
 
@@ -367,8 +383,10 @@ class GalleryTable:
 
     def _after_writing(self, before: Identity) -> None:
         """Under the writer's lock, so that nobody else has written since."""
+        # Not opened anew: what LanceDB knows of the other files would be read again.
+        table = self.lance
         with self._errors():
-            table = lancedb.connect(self.path).open_table(TABLE)
+            table.checkout_latest()
         state = self._state_of(table)
         with self._lock:
             self._opened = table, state
