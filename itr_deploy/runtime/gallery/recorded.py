@@ -78,6 +78,8 @@ def add_recorded(root: Path, known: Recorded, new: Recorded) -> bool:
     Raises:
         OSError: The lines cannot be written.
     """
+    if not new:
+        return True
     log = root / OWN / ADDED
     text = b"".join(_line(name, entry) for name, entry in new.items())
     with log.open("ab+") as file:

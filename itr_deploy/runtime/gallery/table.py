@@ -40,6 +40,7 @@ from itr_deploy.runtime.gallery.layout import (
     own_id,
 )
 from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT, checked_timeout, writer_lock
+from itr_deploy.runtime.gallery.moves import Move, read_moves
 
 log = logging.getLogger(__name__)
 
@@ -318,6 +319,20 @@ class GalleryTable:
         """Replace this table with one of another schema."""
         lancedb.connect(self.path).create_table(TABLE, data=data, schema=layout, mode="overwrite")
 
+    def renew(self) -> None:
+        """Go to the version that this table itself has made; the caller holds `writing`.
+
+        Raises:
+            GalleryError: It cannot be read.
+        """
+        # Not opened anew: what LanceDB knows of the other files would be read again.
+        table = self.lance
+        with self._errors():
+            table.checkout_latest()  # type: ignore[no-untyped-call]
+        state = self._state_of(table)
+        with self._lock:
+            self._opened = table, state
+
     @contextmanager
     def writing(self, check: Callable[[TableState], None] = lambda state: None) -> Iterator[None]:
         """Hold the gallery's lock, starting from the latest version; see `refresh` for ``check``.
@@ -359,6 +374,10 @@ class GalleryTable:
         """The parts that this version consists of, None if they cannot be told."""
         return read_fragments(self._root, self.state.version, known)
 
+    def moves(self, after: int) -> list[Move]:
+        """What was moved between a version and this one, as far as it is known."""
+        return read_moves(self._root, after, self.state.version)
+
     def verify(self) -> checksums.Verified:
         """As `check_contents`, but what has no checksum is an error.
 
@@ -383,14 +402,8 @@ class GalleryTable:
 
     def _after_writing(self, before: Identity) -> None:
         """Under the writer's lock, so that nobody else has written since."""
-        # Not opened anew: what LanceDB knows of the other files would be read again.
-        table = self.lance
-        with self._errors():
-            table.checkout_latest()
-        state = self._state_of(table)
-        with self._lock:
-            self._opened = table, state
-        if state.identity != before or not checksums.recorded(self._root):
+        self.renew()
+        if self.state.identity != before or not checksums.recorded(self._root):
             checksums.record(self.path, self._root)
 
     def _state_of(self, table: Table) -> TableState:
