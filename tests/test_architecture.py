@@ -174,7 +174,17 @@ print("loaded:", sorted(new & {"numpy", "torch", "lancedb", "pyarrow", "onnxrunt
 
 
 VERBS = [
-    *("bench", "build_engine", "cascade", "check", "convert", "doctor", "ensemble", "evaluate"),
+    *(
+        "bench",
+        "build_engine",
+        "cascade",
+        "check",
+        "compact",
+        "convert",
+        "doctor",
+        "ensemble",
+        "evaluate",
+    ),
     *(
         "export",
         "export_regions",

@@ -29,16 +29,16 @@ from itr_deploy.runtime.gallery.transaction import Feed, transaction
 
 log = logging.getLogger(__name__)
 
-SMALL_ROWS, SMALL_BYTES = 1_024, 32 << 20
+SMALL_ROWS, SMALL_BYTES = 1_024, 8 << 20
 """A fragment with fewer rows and bytes is small: it can be joined with others in no time."""
-JOINED_ROWS, JOINED_BYTES = 4_096, 64 << 20
+JOINED_ROWS, JOINED_BYTES = 4_096, 16 << 20
 """The most that are joined beside a change."""
 LOOKED, FRAGMENTS = 16, 32
 """Every 16th version a change looks whether there are 32 small fragments to join."""
 VERSIONS, FEW_SECONDS, MANY_VERSIONS = 64, 60.0, 1_000
 """A change removes versions older than `KEEP` where there are 64 of them, and where there are 1,000
 that are older than a minute, these."""
-WHOLE_BYTES, GONE = 64 << 20, 4
+WHOLE_BYTES, GONE = 16 << 20, 4
 """A change after which more than a quarter is deleted writes a gallery of up to this size anew."""
 
 PENDING = "coarse_index.pending"

@@ -70,9 +70,16 @@ def write_move(root: Path, move: Move) -> None:
     whole = content.getvalue()
     own = hashlib.sha256(whole).digest()
     write_file(root / OWN / MOVED / f"{move.version}{ENDING}", own + whole)
-    for version in _versions(root)[:-KEPT]:
+    forget_moves(root, 0.0, most=KEPT)
+
+
+def forget_moves(root: Path, before: float, most: int = 1) -> None:
+    """Remove the files that were written before a time, but for the newest ``most``; 0 for any."""
+    for version in _versions(root)[:-most]:
+        file = root / OWN / MOVED / f"{version}{ENDING}"
         with suppress(OSError):
-            (root / OWN / MOVED / f"{version}{ENDING}").unlink()
+            if not before or file.stat().st_mtime <= before:
+                file.unlink()
 
 
 def read_moves(root: Path, after: int, until: int) -> list[Move]:

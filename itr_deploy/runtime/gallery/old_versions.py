@@ -21,6 +21,7 @@ from itr_deploy.runtime.gallery.files import (
     version_of,
     written_names,
 )
+from itr_deploy.runtime.gallery.moves import forget_moves
 
 KEEP = 600.0
 """Seconds for which a version stays after the next one; readers refresh far more often."""
@@ -60,6 +61,7 @@ def remove_old(path: str, root: Path, keep: float, tagged: Collection[int] = ())
             found[number].unlink(missing_ok=True)
             removed += 1
     _remove_unnamed(root, None if not keep else oldest)
+    forget_moves(root, oldest if keep else 0.0)
     checksums.record(path, root, anew=True)
     return removed
 
