@@ -258,8 +258,8 @@ PUBLIC_METHODS = {
         "word_scores", "words",
     },
     "Gallery": {
-        "add", "boxes", "build_coarse_index", "check_bundle", "coarse_indexed", "compact", "count", "create",
-        "delete",
+        "add", "boxes", "build_coarse_index", "check_bundle", "coarse_indexed", "compact", "count",
+        "create", "delete",
         "description", "identity", "ids", "metadata_columns", "modality", "open", "opened",
         "refresh", "snapshot", "table", "update", "upsert", "verify", "version", "writing",
     },
