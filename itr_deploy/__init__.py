@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from itr_deploy.deploy.benching import bench
     from itr_deploy.deploy.cascading import cascade
     from itr_deploy.deploy.checking import check
+    from itr_deploy.deploy.compacting import compact
     from itr_deploy.deploy.converting import convert
     from itr_deploy.deploy.detector_exporting import export_regions
     from itr_deploy.deploy.engine_building import build_engine
@@ -73,6 +74,7 @@ _MODULES = {
     "deploy.benching": ("bench",),
     "deploy.cascading": ("cascade",),
     "deploy.checking": ("check",),
+    "deploy.compacting": ("compact",),
     "deploy.converting": ("convert",),
     "deploy.detector_exporting": ("export_regions",),
     "deploy.engine_building": ("build_engine",),
@@ -124,6 +126,7 @@ __all__ = [  # noqa: RUF022  # verbs, then objects, then errors, as a reader loo
     "build_engine",
     "cascade",
     "check",
+    "compact",
     "convert",
     "doctor",
     "ensemble",

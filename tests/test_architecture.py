@@ -174,7 +174,17 @@ print("loaded:", sorted(new & {"numpy", "torch", "lancedb", "pyarrow", "onnxrunt
 
 
 VERBS = [
-    *("bench", "build_engine", "cascade", "check", "convert", "doctor", "ensemble", "evaluate"),
+    *(
+        "bench",
+        "build_engine",
+        "cascade",
+        "check",
+        "compact",
+        "convert",
+        "doctor",
+        "ensemble",
+        "evaluate",
+    ),
     *(
         "export",
         "export_regions",
@@ -248,10 +258,10 @@ PUBLIC_METHODS = {
         "word_scores", "words",
     },
     "Gallery": {
-        "add", "boxes", "build_coarse_index", "check_bundle", "coarse_indexed", "count", "create",
-        "delete",
+        "add", "boxes", "build_coarse_index", "check_bundle", "coarse_indexed", "compact", "count",
+        "create", "delete",
         "description", "identity", "ids", "metadata_columns", "modality", "open", "opened",
-        "refresh", "snapshot", "table", "update", "verify", "version", "writing",
+        "refresh", "snapshot", "table", "update", "upsert", "verify", "version", "writing",
     },
     "Hits": {
         "count", "ids", "index", "matcher_ranks", "metadata", "rerank_scores", "scores",

@@ -31,6 +31,7 @@ from itr_deploy.bundle.staging import staged_directory
 from itr_deploy.errors import GalleryError, UsageError
 from itr_deploy.evaluation.data.memory import peak_memory
 from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.runtime.gallery.compacting import files_of, fill_of
 from itr_deploy.runtime.gallery.read import stored_bytes
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.retriever import DEFAULT_BUDGET, Retriever
@@ -214,6 +215,7 @@ def _bundle(matcher: Matcher) -> BenchedBundle:
 
 
 def _about(gallery: Gallery, given: Path | int, options: Options) -> BenchedGallery:
+    files, fill = files_of(gallery.opened), fill_of(gallery.opened)
     return BenchedGallery(
         path=str(given) if isinstance(given, Path) else None,
         modality=gallery.modality,
@@ -221,6 +223,10 @@ def _about(gallery: Gallery, given: Path | int, options: Options) -> BenchedGall
         storage=gallery.description.storage,
         resident=bool(options.resident),
         stored_bytes=stored_bytes(gallery),
+        files=files.files,
+        versions=files.versions,
+        fragments=fill.fragments,
+        deleted_share=fill.deleted_share,
     )
 
 

@@ -38,6 +38,10 @@ class BenchedGallery(Record):
         storage: Type as which its tensors are stored.
         resident: Whether the tensors were in memory.
         stored_bytes: Their size.
+        files: Files on disk, of all versions.
+        versions: Versions that are kept.
+        fragments: Parts in which the items are stored.
+        deleted_share: Part of what they hold that is deleted.
     """
 
     path: str | None
@@ -46,6 +50,10 @@ class BenchedGallery(Record):
     storage: StorageType
     resident: bool
     stored_bytes: int
+    files: int
+    versions: int
+    fragments: int
+    deleted_share: float
 
     @property
     def place(self) -> str:

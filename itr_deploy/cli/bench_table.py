@@ -28,6 +28,10 @@ def print_benchmark(report: BenchReport) -> None:
         f"{gallery.place} ({_size(gallery.stored_bytes)}), {report.query} queries, "
         f"{report.searches[0].backend}"
     )
+    typer.echo(
+        f"gallery: {gallery.files:,} files, {gallery.versions:,} versions, items in "
+        f"{gallery.fragments:,} parts, {gallery.deleted_share:.0%} of them deleted"
+    )
     for entry in report.searches:
         _print_setting(entry)
     _print_process(report)

@@ -34,6 +34,7 @@ VERBS = {
     "index": Verb(SEARCH, "Encode a split's images or captions into a gallery."),
     "index-bank": Verb(SEARCH, "Keep with a gallery what re-ranking it with a bank needs."),
     "index-coarse": Verb(SEARCH, "Build the coarse index of a large gallery."),
+    "compact": Verb(SEARCH, "Rewrite a gallery without what was deleted from it."),
     "search": Verb(SEARCH, "Search a gallery."),
     "serve": Verb(SEARCH, "Search a gallery over HTTP, with a page to search it."),
     "up": Verb(SEARCH, "Index what is new in a folder, and serve it."),

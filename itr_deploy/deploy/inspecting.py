@@ -19,6 +19,7 @@ from itr_deploy.bundle.store import (
 )
 from itr_deploy.errors import BundleError, GalleryError
 from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.runtime.gallery.compacting import files_of, fill_of
 from itr_deploy.runtime.gallery.layout import TABLE
 from itr_deploy.runtime.gallery.read import stored_bytes
 from itr_deploy.runtime.rerank.store import verify_store
@@ -191,7 +192,7 @@ def _gallery(path: Path, verify: bool) -> dict[str, Any]:
     gallery = Gallery.open(path)
     # First, for what is damaged may not be readable either.
     verified = _verified(gallery) if verify else {}
-    about = gallery.description
+    about, fill = gallery.description, fill_of(gallery.opened)
     return {
         "kind": "gallery",
         "schema_version": about.schema_version,
@@ -206,6 +207,9 @@ def _gallery(path: Path, verify: bool) -> dict[str, Any]:
         "resident_bytes": stored_bytes(gallery),
         "id": gallery.identity.gallery or None,
         "version": gallery.version,
+        **vars(files_of(gallery.opened)),
+        "fragments": fill.fragments,
+        "deleted_share": round(fill.deleted_share, 4),
         **verified,
         "stored": [
             {"tensor": spec.name, "width": spec.width, "per_position": spec.per_position}

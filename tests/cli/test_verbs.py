@@ -109,6 +109,26 @@ def test_a_coarse_index_is_built_with_a_gallery_or_for_one_that_is_there(
     assert index(bundle, data, gallery, "--force", "--json").json["coarse_indexed"] == 0
 
 
+def test_a_gallery_is_compacted_and_says_what_is_left(
+    bundle: Path, data: Path, tmp_path: Path
+) -> None:
+    gallery = tmp_path / "g"
+    index(bundle, data, gallery)
+    opened = Gallery.open(gallery)
+    opened.delete(opened.ids()[:1])
+    kept = itr_deploy("compact", gallery)
+    assert "old versions: 0 removed; 3 stay, which may hold deleted items" in kept.out
+    made = itr_deploy("compact", gallery, "--keep", "0", "--json")
+    assert made.json["items"] == 5
+    assert made.json["versions_removed"] == 3
+    assert made.json["versions_kept"] == 0
+    assert made.json["files_after"] < made.json["files_before"]
+    assert made.json["bytes_after"] < made.json["bytes_before"]
+    again = itr_deploy("compact", gallery, "--keep", "0")
+    assert again.out.splitlines()[1] == "old versions: 0 removed"
+    assert itr_deploy("compact", tmp_path / "none").code == 1
+
+
 def test_for_people_the_result_is_one_line(bundle: Path, data: Path, tmp_path: Path) -> None:
     assert index(bundle, data, tmp_path / "g").out == f"gallery: {tmp_path / 'g'} (6 images)\n"
 
@@ -392,6 +412,7 @@ def test_a_gallery_is_described_as_json(image_gallery: Path) -> None:
     assert content.keys() >= {
         "kind", "schema_version", "modality", "items", "storage", "regions", "embedding_dim",
         "metadata_columns", "family", "encoding_id", "resident_bytes", "version", "stored",
+        "files", "bytes", "versions", "fragments", "deleted_share",
     }  # fmt: skip
     assert (content["kind"], content["modality"], content["items"]) == ("gallery", "image", 6)
     assert content["metadata_columns"] == ["split", "year"]

@@ -28,6 +28,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "build_engine": {"bundle": "b"},
     "cascade": {"retriever": "r", "matcher": "m", "output": "o"},
     "check": {"bundle": "b"},
+    "compact": {"gallery": "g"},
     "convert": {"source": "s", "output": "o"},
     "doctor": {},
     "ensemble": {"bundles": ["a", "b"], "output": "o"},

@@ -161,7 +161,17 @@ def test_writing_to_a_gallery_is_refused_or_done_whole(
 
 
 VERBS = (
-    *("bench", "build_engine", "cascade", "check", "convert", "doctor", "ensemble", "evaluate"),
+    *(
+        "bench",
+        "build_engine",
+        "cascade",
+        "check",
+        "compact",
+        "convert",
+        "doctor",
+        "ensemble",
+        "evaluate",
+    ),
     *("export", "export_reranker", "index", "index_bank", "index_coarse", "inspect"),
     *("profile_routes", "search", "triton", "tune", "verify"),
 )

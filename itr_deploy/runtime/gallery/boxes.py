@@ -8,7 +8,7 @@ import numpy as np
 
 from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.encoding.places import Placed
-from itr_deploy.runtime.gallery.layout import BOXES, ID, PICTURE_SIZE, has_boxes
+from itr_deploy.runtime.gallery.layout import BOXES, ID, PICTURE_SIZE, has_boxes, named
 from itr_deploy.runtime.gallery.table import GalleryTable
 
 
@@ -27,12 +27,6 @@ def read_boxes(table: GalleryTable, names: Sequence[str]) -> list[Placed | None]
     if BOXES not in found:
         return [None] * len(names)
     return [_placed(found[BOXES][place[n]], found[PICTURE_SIZE][place[n]]) for n in names]
-
-
-def named(names: Sequence[str]) -> str:
-    """The condition, in LanceDB's SQL, that an item has one of these ids."""
-    quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
-    return f"`{ID}` IN ({quoted})"
 
 
 def check_there(path: str, names: Sequence[str], found: Container[str]) -> None:

@@ -1,14 +1,12 @@
 """Checksums of a gallery's files, kept beside them: what is read is what was written.
 
-``items.lance/_itr_deploy/checksums.json`` has size and SHA-256 of every file that a search reads.
-It is renamed into place after every change, under the writer's lock. LanceDB never changes a
-file that a version names, so that an entry stays true for as long as the file is there.
+``items.lance/_itr_deploy/`` has size and SHA-256 of every file that a search reads (`recorded`),
+written after every change, under the writer's lock. LanceDB never changes a file that a version
+names, so that an entry stays true for as long as the file is there.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import stat
@@ -16,10 +14,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from itr_deploy.bundle.files import canonical_json, sha256_of, write_file
-from itr_deploy.bundle.record import Record
+from itr_deploy.bundle.files import sha256_of
 from itr_deploy.errors import GalleryError, OutputError
 from itr_deploy.runtime.gallery.boundary import damaged
 from itr_deploy.runtime.gallery.files import (
@@ -28,29 +24,22 @@ from itr_deploy.runtime.gallery.files import (
     latest_version,
     manifest_path,
     names,
-    stored_files,
+    stored_names,
     version_of,
+)
+from itr_deploy.runtime.gallery.recorded import (
+    CHECKSUMS,
+    Recorded,
+    StoredFile,
+    add_recorded,
+    read_recorded,
+    write_recorded,
 )
 
 log = logging.getLogger(__name__)
 
-CHECKSUMS = "checksums.json"
 _AT_ONCE = 2
 """Files that are read at once; more gain little on one disk."""
-
-
-class StoredFile(Record):
-    """Size in bytes and hexadecimal SHA-256 of a file."""
-
-    bytes: int
-    sha256: str
-
-
-class Checksums(Record):
-    """All recorded files by their names relative to the table's directory."""
-
-    schema_version: Literal[1] = 1
-    files: dict[str, StoredFile]
 
 
 @dataclass(frozen=True)
@@ -66,19 +55,26 @@ class Verified:
     bytes: int
 
 
-def record(path: str, root: Path) -> None:
+def record(path: str, root: Path, *, anew: bool = False) -> None:
     """Add the files that are new to a gallery's checksums; the caller holds the writer's lock.
 
     A gallery of an older release gets its first ones: those of its files as they are now. The
     change was made before, so that a disk that refuses is a warning here, not an error.
+
+    Args:
+        path: The gallery, for messages.
+        root: The table's directory.
+        anew: Whether to write the whole record, without the files that are gone.
     """
     try:
-        known = _read(path, root)
-        old = {} if known is None else known.files
-        found = [file.as_posix() for file in stored_files(root)]
-        new = [name for name in found if name not in old]
-        sums = {**old, **dict(zip(new, _sums(root, new), strict=True))}
-        _write(root, {name: entry for name in found if (entry := sums[name]) is not None})
+        known, found = read_recorded(path, root), stored_names(root)
+        old = known or {}
+        names = sorted(found - old.keys())
+        sums = zip(names, _sums(root, names), strict=True)
+        new = {name: entry for name, entry in sums if entry is not None}
+        if known is None or anew or not add_recorded(root, known, new):
+            there = {name: entry for name, entry in old.items() if name in found}
+            write_recorded(root, {**there, **new})
     except (OutputError, OSError) as error:
         log.warning("%s: no checksums of what was written: %s", path, error)
 
@@ -121,11 +117,11 @@ def check_sizes(path: str, root: Path) -> None:
     Raises:
         GalleryError: A file is not as it was written.
     """
-    known = _read(path, root)
+    known = read_recorded(path, root)
     if known is None:
         return
     latest = latest_version(root)
-    for name, entry in known.files.items():
+    for name, entry in known.items():
         try:
             status = os.stat(f"{root}/{name}")  # noqa: PTH116 - thousands, at every refresh.
         except OSError as error:
@@ -165,10 +161,10 @@ def check_contents(
     Raises:
         GalleryError: A file is not as it was written.
     """
-    known = _read(path, root)
+    known = read_recorded(path, root)
     if known is None:
         return before
-    named = _named(root, version, known.files.keys() - before)
+    named = _named(root, version, known.keys() - before)
     _compare(path, root, named, known, 1 if alone else _AT_ONCE)
     return before.union(named)
 
@@ -179,24 +175,24 @@ def verify(path: str, root: Path, version: int) -> Verified:
     Raises:
         GalleryError: A file is not as it was written, or something has no checksum.
     """
-    known = _read(path, root)
+    known = read_recorded(path, root)
     if known is None:
         raise GalleryError(
             f"{path}: cannot be verified: an older itr-deploy made it, without checksums; index it "
             "again with force=True (--force), or add to it, which records them for its files as "
             "they are then"
         )
-    found = {file.as_posix() for file in stored_files(root)} | known.files.keys()
+    found = stored_names(root) | known.keys()
     named = _named(root, version, found)
     _compare(path, root, named, known)
-    without = [name for name in named if name not in known.files]
+    without = [name for name in named if name not in known]
     if without:
         raise GalleryError(
             f"{path}: cannot be verified: {len(without)} of {len(named)} files have no checksum "
             f"(first {without[0]}): a writer was stopped after its change, or was not itr-deploy; "
             "index it again with force=True (--force), or add to it, which records them"
         )
-    return Verified(len(named), sum(known.files[name].bytes for name in named))
+    return Verified(len(named), sum(known[name].bytes for name in named))
 
 
 def _named(root: Path, version: int, among: Iterable[str]) -> list[str]:
@@ -214,13 +210,13 @@ def _named(root: Path, version: int, among: Iterable[str]) -> list[str]:
 
 
 def _compare(
-    path: str, root: Path, chosen: Iterable[str], known: Checksums, at_once: int = _AT_ONCE
+    path: str, root: Path, chosen: Iterable[str], known: Recorded, at_once: int = _AT_ONCE
 ) -> None:
-    listed = [name for name in chosen if name in known.files]
+    listed = [name for name in chosen if name in known]
     wrong = [
         name
         for name, found in zip(listed, _sums(root, listed, at_once), strict=True)
-        if found != known.files[name]
+        if found != known[name]
     ]
     if wrong:
         more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
@@ -243,23 +239,3 @@ def _sums(root: Path, files: list[str], at_once: int = _AT_ONCE) -> list[StoredF
         return [of(name) for name in files]
     with ThreadPoolExecutor(at_once) as pool:
         return list(pool.map(of, files))
-
-
-def _read(path: str, root: Path) -> Checksums | None:
-    """The recorded checksums, None if there are none."""
-    try:
-        content = json.loads((root / OWN / CHECKSUMS).read_bytes())
-        own = content.pop("sha256")
-        if own != hashlib.sha256(canonical_json(content)).hexdigest():
-            raise ValueError("its own checksum differs")
-        return Checksums.model_validate(content)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise damaged(path, f"{OWN}/{CHECKSUMS} cannot be read") from error
-
-
-def _write(root: Path, files: dict[str, StoredFile]) -> None:
-    content = Checksums(files=files).model_dump(mode="json")
-    own = hashlib.sha256(canonical_json(content)).hexdigest()
-    write_file(root / OWN / CHECKSUMS, json.dumps({**content, "sha256": own}))

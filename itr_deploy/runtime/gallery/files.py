@@ -142,14 +142,43 @@ def manifest_digest(root: Path, version: int, gallery_id: str) -> str:
 def stored_files(root: Path) -> Iterator[Path]:
     """All files that a search reads at one version or another, relative to ``root``."""
     for folder in (*_READ, VERSIONS):
-        for file in sorted((root / folder).rglob("*")):
-            if file.is_file() and (folder != VERSIONS or file.suffix == ".manifest"):
-                yield file.relative_to(root)
+        for name in sorted(_listed(root, folder)):
+            if folder != VERSIONS or name.endswith(".manifest"):
+                yield Path(name)
 
 
 def written_files(root: Path) -> set[Path]:
     """All files that a failed change may leave behind: those that manifests name."""
-    return {file for name in _NAMED for file in (root / name).rglob("*") if file.is_file()}
+    return {root / name for folder in _NAMED for name in _listed(root, folder)}
+
+
+def stored_names(root: Path) -> set[str]:
+    """As `stored_files`, as texts: there may be thousands, and every change looks."""
+    found = {name for folder in _READ for name in _listed(root, folder)}
+    return found | {name for name in _listed(root, VERSIONS) if name.endswith(".manifest")}
+
+
+def written_names(root: Path) -> set[str]:
+    """As `written_files`, as texts relative to ``root``."""
+    return {name for folder in _NAMED for name in _listed(root, folder)}
+
+
+def _listed(root: Path, folder: str) -> list[str]:
+    """The files below a folder, relative to ``root``, with ``/`` between their parts."""
+    found, waiting = list[str](), [folder]
+    while waiting:
+        inner = waiting.pop()
+        try:
+            with os.scandir(root / inner) as entries:
+                for entry in entries:
+                    name = f"{inner}/{entry.name}"
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(name)
+                    elif entry.is_file():
+                        found.append(name)
+        except FileNotFoundError:
+            continue
+    return found
 
 
 def unnamed(root: Path, files: Iterable[Path]) -> list[Path]:

@@ -11,6 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from itr_deploy.runtime.gallery.files import manifest_path
 
 MAGIC = b"LANC"
@@ -35,6 +38,23 @@ class Fragment:
     rows: int
     files: bytes
     deleted: bytes
+
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """Row ids of all rows that were written to it."""
+        return (self.number << ROW_BITS) + np.arange(self.rows, dtype=np.int64)
+
+    @property
+    def names(self) -> list[str]:
+        """Its data files, relative to the table's directory."""
+        found, place = list[str](), 0
+        while place < len(self.files):
+            size = int.from_bytes(self.files[place : place + 4], "little")
+            own = dict(_fields(self.files[place + 4 : place + 4 + size]))
+            if isinstance(name := own.get(1), bytes):
+                found.append(f"data/{name.decode()}")
+            place += 4 + size
+        return found
 
 
 @dataclass(frozen=True)

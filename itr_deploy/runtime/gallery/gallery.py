@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +11,21 @@ from lancedb.table import Table
 
 from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.bundle.modality import Modality
-from itr_deploy.errors import BundleError, GalleryError, UsageError
+from itr_deploy.errors import BundleError, GalleryBusyError, GalleryError, UsageError
 from itr_deploy.runtime.encoding.places import Placed
 from itr_deploy.runtime.encoding.sources import Source, source
 from itr_deploy.runtime.forks import OneProcess
-from itr_deploy.runtime.gallery import coarse_index, writing
+from itr_deploy.runtime.gallery import coarse_index, compacting, writing
 from itr_deploy.runtime.gallery.boxes import read_boxes
 from itr_deploy.runtime.gallery.checksums import Verified
 from itr_deploy.runtime.gallery.given import checked_ids
 from itr_deploy.runtime.gallery.layout import Description, new_id, schema
 from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT
+from itr_deploy.runtime.gallery.old_versions import KEEP
 from itr_deploy.runtime.gallery.table import GalleryTable, Identity, TableState
 from itr_deploy.runtime.gallery.writing import Progress
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.values import FLAG, PATH, checked, choice, satisfying
+from itr_deploy.values import FLAG, PATH, SECONDS, checked, choice, satisfying
 
 _MATCHER = satisfying(
     "a Matcher, as Matcher.load returns", lambda value: isinstance(value, Matcher)
@@ -44,10 +45,13 @@ class Gallery(OneProcess):
         ['a', 'b', 'c']
     """
 
-    def __init__(self, table: GalleryTable, matcher: Matcher | None) -> None:
+    def __init__(
+        self, table: GalleryTable, matcher: Matcher | None, *, auto_compact: bool = True
+    ) -> None:
         """Wrap an opened table; use `create` or `open`."""
         self.path = table.path
         self.matcher = matcher
+        self._auto_compact = auto_compact
         self._table = table
 
     def __repr__(self) -> str:
@@ -61,6 +65,7 @@ class Gallery(OneProcess):
         modality=choice(Modality),
         storage=choice(StorageType),
         ragged=FLAG,
+        auto_compact=FLAG,
     )
     def create(
         cls,
@@ -71,6 +76,7 @@ class Gallery(OneProcess):
         *,
         ragged: bool = False,
         lock_timeout: float = DEFAULT_TIMEOUT,
+        auto_compact: bool = True,
     ) -> Gallery:
         """Make an empty gallery.
 
@@ -83,6 +89,8 @@ class Gallery(OneProcess):
             ragged: Whether images of any number of regions may be added at any time. Without it
                 the first ones decide: if they differ, all may; else all must have as many.
             lock_timeout: Seconds that a change waits for another writer to finish.
+            auto_compact: Whether changes now and then join what they have added and remove old
+                versions, by which reading stays as fast as it was; False leaves that to `compact`.
 
         Raises:
             BundleError: The bundle has no graphs for this type.
@@ -98,16 +106,18 @@ class Gallery(OneProcess):
                 raise UsageError(f"ragged=True: this bundle's model takes {fixed} regions an image")
             description = description.model_copy(update={"ragged": True})
         layout = schema(description, [], new_id())
-        return cls(GalleryTable.create(path, layout, lock_timeout), matcher)
+        table = GalleryTable.create(path, layout, lock_timeout)
+        return cls(table, matcher, auto_compact=auto_compact)
 
     @classmethod
-    @checked(matcher=_MATCHER)
+    @checked(matcher=_MATCHER, auto_compact=FLAG)
     def open(
         cls,
         path: str | Path,
         matcher: Matcher | None = None,
         *,
         lock_timeout: float = DEFAULT_TIMEOUT,
+        auto_compact: bool = True,
     ) -> Gallery:
         """Open an existing gallery.
 
@@ -115,13 +125,15 @@ class Gallery(OneProcess):
             path: The gallery's directory.
             matcher: Needed to add or re-encode items; must be of the bundle that made the gallery.
             lock_timeout: Seconds that a change waits for another writer to finish.
+            auto_compact: Whether changes now and then join what they have added and remove old
+                versions, by which reading stays as fast as it was; False leaves that to `compact`.
 
         Raises:
             BundleError: The bundle has no graphs for what the gallery stores.
             GalleryError: The gallery is missing or damaged, or was made with another bundle.
             UsageError: ``matcher`` is something else.
         """
-        gallery = cls(GalleryTable.open(path, lock_timeout), matcher)
+        gallery = cls(GalleryTable.open(path, lock_timeout), matcher, auto_compact=auto_compact)
         if matcher is not None:
             gallery.check_bundle(matcher)
         return gallery
@@ -228,7 +240,7 @@ class Gallery(OneProcess):
         """
         names = checked_ids(ids)
         given = self._source(items, len(names))
-        with self._table.writing(self._check_as_before):
+        with self._changing():
             writing.add(self._table, names, given, metadata, progress)
 
     def update(
@@ -256,8 +268,35 @@ class Gallery(OneProcess):
         if items is None and not metadata:
             raise GalleryError("update was given neither items nor metadata")
         given = None if items is None else self._source(items, len(names))
-        with self._table.writing(self._check_as_before):
+        with self._changing():
             writing.update(self._table, names, given, metadata, progress)
+
+    def upsert(
+        self,
+        ids: Sequence[str],
+        items: Any,
+        metadata: Mapping[str, Sequence[Any]] | None = None,
+        progress: Progress = lambda done: None,
+    ) -> None:
+        """Add the items that are new, and replace what is stored for the others, in one commit.
+
+        Args:
+            ids: One per item.
+            items: As for `add`.
+            metadata: User columns, one value per item. Columns that are left out keep their values,
+                and have none for new items.
+            progress: Called after every batch.
+
+        Raises:
+            GalleryError: An id is repeated, or a column is unknown.
+            InputError: An item cannot be encoded.
+            GalleryBusyError: Another writer is at it for longer than the timeout.
+            OutputError: The disk refuses the write; the gallery is unchanged.
+        """
+        names = checked_ids(ids)
+        given = self._source(items, len(names))
+        with self._changing():
+            writing.upsert(self._table, names, given, metadata, progress)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Remove items.
@@ -267,7 +306,7 @@ class Gallery(OneProcess):
             GalleryBusyError: Another writer is at it for longer than the timeout.
         """
         names = checked_ids(ids)
-        with self._table.writing(self._check_as_before):
+        with self._changing():
             writing.delete(self._table, names)
 
     def build_coarse_index(self) -> None:
@@ -288,6 +327,33 @@ class Gallery(OneProcess):
     def coarse_indexed(self) -> int:
         """Number of items that the coarse index covers, 0 if there is none."""
         return self._table.ask(coarse_index.indexed_rows)
+
+    @checked(keep=SECONDS)
+    def compact(self, keep: float = KEEP) -> int:
+        """Write the items anew, without those that were deleted and in few files.
+
+        Items keep their order, and searches find what they found. Of deleted and replaced items
+        nothing is left in any file once no version that has them is kept: with ``keep=0`` when this
+        returns. The coarse index, if there is one, is built anew over all items. A process that is
+        killed meanwhile leaves a whole gallery.
+
+        Args:
+            keep: Seconds for which old versions stay after they were succeeded. Those who search
+                the gallery on disk read the version that they have opened until they refresh; once
+                it is gone their searches are one clear error until then. Those who hold it in
+                memory notice nothing.
+
+        Returns:
+            The number of old versions that were removed.
+
+        Raises:
+            GalleryBusyError: Another writer is at it for longer than the timeout.
+            GalleryError: A file is not as it was written.
+            OutputError: The disk has no space for the items beside what is there; the gallery is
+                unchanged.
+        """
+        with self._table.writing(self._check_as_before):
+            return compacting.compact(self._table, keep)
 
     def snapshot(self) -> Gallery:
         """A read-only view that stays at this version, whatever is written meanwhile.
@@ -343,6 +409,17 @@ class Gallery(OneProcess):
         """
         with self._table.writing(self._check_as_before):
             yield
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Hold the lock over a change; now and then join small files after it."""
+        before = self.version
+        with self._table.writing(self._check_as_before):
+            yield
+        if self._auto_compact and compacting.is_due(before, self.version):
+            # Another writer that is at it may do so itself.
+            with suppress(GalleryBusyError), self._table.writing(self._check_as_before):
+                compacting.tidy(self._table)
 
     def _check_as_before(self, state: TableState) -> None:
         """Refuse to write to another kind of gallery than the one that was opened."""

@@ -126,7 +126,7 @@ class Held:
         if len(change.gone):
             there = np.ones(len(self), np.bool_) if there is None else there.copy()
             there[change.gone] = False
-        kept = replace(self, there=there, fragments=change.fragments)
+        kept = replace(self, rows=change.rows, there=there, fragments=change.fragments)
         if not len(change.new):
             return kept
         heads = read.read_heads(gallery, change.new)

@@ -166,6 +166,12 @@ def has_boxes(table_schema: pa.Schema) -> bool:
     return BOXES in table_schema.names
 
 
+def named(names: Sequence[str]) -> str:
+    """The condition, in LanceDB's SQL, that an item has one of these ids."""
+    quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
+    return f"`{ID}` IN ({quoted})"
+
+
 def new_id() -> str:
     """An id for a gallery that has none."""
     return uuid4().hex

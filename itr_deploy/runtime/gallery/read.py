@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.gallery import coarse_index, rows
 from itr_deploy.runtime.gallery.boundary import damaged
-from itr_deploy.runtime.gallery.boxes import check_there, named
+from itr_deploy.runtime.gallery.boxes import check_there
 from itr_deploy.runtime.gallery.gallery import Gallery
 from itr_deploy.runtime.gallery.given import checked_ids
-from itr_deploy.runtime.gallery.layout import EMBEDDING, ID, LENGTH, Description
+from itr_deploy.runtime.gallery.layout import EMBEDDING, ID, LENGTH, Description, named
 from itr_deploy.runtime.gallery.user_columns import UserColumns
 
 ROW = "_rowid"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,13 +36,18 @@ from itr_deploy.runtime.gallery.layout import (
     describe,
     filter_columns,
     metadata_columns,
+    named,
     own_id,
 )
 from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT, checked_timeout, writer_lock
+from itr_deploy.runtime.gallery.moves import Move, read_moves
 
 log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
+
+ASKED = 256
+"""Ids up to which LanceDB looks for them; of more, all that are there are read instead."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +225,18 @@ class GalleryTable:
         found = self.ask(lambda table: table.search().select([ID]).limit(None).to_arrow())
         return found[ID].to_pylist()  # type: ignore[no-any-return]
 
+    def present(self, names: Sequence[str]) -> set[str]:
+        """Those of some ids that are there."""
+        if len(names) > ASKED:
+            return set(self.ids()).intersection(names)
+        if not names:
+            return set()
+        sql = named(names)
+        found = self.ask(
+            lambda table: table.search().where(sql).select([ID]).limit(None).to_arrow()
+        )
+        return set(found[ID].to_pylist())
+
     def snapshot(self) -> GalleryTable:
         """A table that stays at this version, whatever is written meanwhile.
 
@@ -302,6 +319,20 @@ class GalleryTable:
         """Replace this table with one of another schema."""
         lancedb.connect(self.path).create_table(TABLE, data=data, schema=layout, mode="overwrite")
 
+    def renew(self) -> None:
+        """Go to the version that this table itself has made; the caller holds `writing`.
+
+        Raises:
+            GalleryError: It cannot be read.
+        """
+        # Not opened anew: what LanceDB knows of the other files would be read again.
+        table = self.lance
+        with self._errors():
+            table.checkout_latest()  # type: ignore[no-untyped-call]
+        state = self._state_of(table)
+        with self._lock:
+            self._opened = table, state
+
     @contextmanager
     def writing(self, check: Callable[[TableState], None] = lambda state: None) -> Iterator[None]:
         """Hold the gallery's lock, starting from the latest version; see `refresh` for ``check``.
@@ -343,6 +374,10 @@ class GalleryTable:
         """The parts that this version consists of, None if they cannot be told."""
         return read_fragments(self._root, self.state.version, known)
 
+    def moves(self, after: int) -> list[Move]:
+        """What was moved between a version and this one, as far as it is known."""
+        return read_moves(self._root, after, self.state.version)
+
     def verify(self) -> checksums.Verified:
         """As `check_contents`, but what has no checksum is an error.
 
@@ -367,12 +402,8 @@ class GalleryTable:
 
     def _after_writing(self, before: Identity) -> None:
         """Under the writer's lock, so that nobody else has written since."""
-        with self._errors():
-            table = lancedb.connect(self.path).open_table(TABLE)
-        state = self._state_of(table)
-        with self._lock:
-            self._opened = table, state
-        if state.identity != before or not checksums.recorded(self._root):
+        self.renew()
+        if self.state.identity != before or not checksums.recorded(self._root):
             checksums.record(self.path, self._root)
 
     def _state_of(self, table: Table) -> TableState:

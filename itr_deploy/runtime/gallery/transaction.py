@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.gallery.boundary import gallery_errors
-from itr_deploy.runtime.gallery.files import table_root, unnamed, written_files
+from itr_deploy.runtime.gallery.files import table_root, unnamed, written_names
 
 Written = TypeVar("Written")
 
@@ -61,7 +61,7 @@ def transaction(path: str, write: Callable[[], Written], feed: Feed | None = Non
         feed: What ``write`` reads, if it does.
     """
     root = table_root(path)
-    before = written_files(root)
+    before = written_names(root)
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(write)
         try:
@@ -71,7 +71,8 @@ def transaction(path: str, write: Callable[[], Written], feed: Feed | None = Non
             if feed is not None:
                 feed.stop()
             if writing.exception() is not None:
-                for file in unnamed(root, written_files(root) - before):
+                begun = [root / name for name in written_names(root) - before]
+                for file in unnamed(root, begun):
                     file.unlink(missing_ok=True)
             if feed is not None and feed.error is not None and isinstance(error, GalleryError):
                 raise feed.error from None

@@ -20,6 +20,7 @@ from itr_deploy.runtime.gallery.layout import (
     Description,
     describe,
     has_boxes,
+    named,
     new_id,
     own_id,
     schema,
@@ -46,7 +47,7 @@ def add(
         InputError: An item cannot be encoded.
         OutputError: The disk refuses the write; the table is unchanged.
     """
-    present = set(table.ids()) & set(names)
+    present = table.present(names)
     if present:
         raise GalleryError(
             f"{table.path}: id {min(present)!r} is there already "
@@ -90,6 +91,40 @@ def update(
         _tell_of_boxes(table, given)
     if not names:
         return
+    _merge(table, names, given, extra, progress)
+
+
+def upsert(
+    table: GalleryTable, names: list[str], given: Source, metadata: Metadata, progress: Progress
+) -> None:
+    """Add the items that are not there, and replace what is stored for those that are.
+
+    Raises:
+        GalleryError: A column or the number of regions does not fit.
+        InputError: An item cannot be encoded.
+        OutputError: The disk refuses the write; the table is unchanged.
+    """
+    if table.count() == 0:
+        add(table, names, given, metadata, progress)
+        return
+    extra = metadata_table(metadata, len(names), types_of(table))
+    _check_columns(table, extra)
+    _check_positions(table, given)
+    _tell_of_boxes(table, given)
+    if names:
+        _merge(table, names, given, extra, progress, adds=True)
+
+
+def _merge(
+    table: GalleryTable,
+    names: list[str],
+    given: Source | None,
+    extra: pa.Table,
+    progress: Progress,
+    *,
+    adds: bool = False,
+) -> None:
+    """Replace the columns that are given; with ``adds`` of new items the others have no value."""
     state = table.state
     if given is None:
         changed = {ID, *extra.column_names}
@@ -99,6 +134,8 @@ def update(
     layout = _subset(state.schema, changed)
     feed = _feed(table, layout, names, given, extra, progress)
     merge = table.lance.merge_insert(ID).when_matched_update_all()
+    if adds:
+        merge = merge.when_not_matched_insert_all()
     transaction(table.path, lambda: merge.execute(feed.reader), feed)
 
 
@@ -111,8 +148,7 @@ def delete(table: GalleryTable, names: list[str]) -> None:
     """
     _require(table, names)
     if names:
-        quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
-        transaction(table.path, lambda: table.lance.delete(f"`{ID}` IN ({quoted})"))
+        transaction(table.path, lambda: table.lance.delete(named(names)))
 
 
 def build_coarse_index(table: GalleryTable) -> None:
@@ -134,7 +170,7 @@ def build_coarse_index(table: GalleryTable) -> None:
 
 
 def _require(table: GalleryTable, names: list[str]) -> None:
-    absent = set(names) - set(table.ids())
+    absent = set(names) - table.present(names)
     if absent:
         raise GalleryError(
             f"{table.path}: no item {min(absent)!r} ({len(absent)} of {len(names)} are absent)"

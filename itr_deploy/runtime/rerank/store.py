@@ -24,8 +24,9 @@ from itr_deploy.bundle.manifest import Pipeline
 from itr_deploy.bundle.record import Record
 from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.gallery import Gallery
-from itr_deploy.runtime.gallery.checksums import StoredFile, Verified
+from itr_deploy.runtime.gallery.checksums import Verified
 from itr_deploy.runtime.gallery.read import Vectors
+from itr_deploy.runtime.gallery.recorded import StoredFile
 from itr_deploy.runtime.ranking import best
 from itr_deploy.runtime.rerank.lists import BankLists, searched_lists
 from itr_deploy.runtime.scorer import Scorer

@@ -124,7 +124,8 @@ class Loader:
         fragments = now.opened.fragments(held.fragments)
         if fragments is None:
             return None
-        found = change(held.rows, held.places, held.fragments, fragments, now)
+        moves = now.opened.moves(before.identity.version)
+        found = change(held.rows, held.places, held.fragments, fragments, now, moves)
         if found is None:
             return None
         gone = held.gone + len(found.gone)
@@ -139,7 +140,8 @@ class Loader:
             waste = held.bytes * gone // max(1, len(held))
         if not held.has_tensors and not size.vectors_fit(waste):
             return None
-        checked = before.checked
+        # Of the files to which items were moved nothing is read.
+        checked = before.checked | found.carried
         if held.has_tensors:
             checked = now.opened.check_contents(checked, alone=pause is not at_once)
         held = held.changed(now, found, pause)

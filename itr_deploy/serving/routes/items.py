@@ -9,8 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from itr_deploy.runtime.gallery import Gallery
-from itr_deploy.runtime.gallery.boxes import named
-from itr_deploy.runtime.gallery.layout import ID
+from itr_deploy.runtime.gallery.layout import ID, named
 from itr_deploy.serving.answers import Told, json_response
 from itr_deploy.serving.pictures import LEAST_SIDE, MOST_SIDE, SIDE
 from itr_deploy.serving.refusals import not_found

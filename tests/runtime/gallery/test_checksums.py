@@ -13,6 +13,7 @@ import pytest
 import itr_deploy
 from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.errors import GalleryError
+from itr_deploy.runtime.gallery import recorded
 from itr_deploy.runtime.gallery.files import OWN, manifest_path, names, stored_files
 from itr_deploy.runtime.gallery.held import read_all
 from itr_deploy.runtime.gallery.layout import TABLE
@@ -193,3 +194,34 @@ def test_a_gallery_without_its_newest_state_is_damaged(matcher: Matcher, tmp_pat
     for call in (lambda: Gallery.open(gallery.path), gallery.refresh):
         with pytest.raises(GalleryError, match=r"_versions/.* is missing, the gallery's newest"):
             call()
+
+
+def test_a_line_that_was_cut_off_with_its_writer_is_written_again(
+    matcher: Matcher, tmp_path: Path
+) -> None:
+    gallery = Gallery.create(tmp_path / "gallery", matcher)
+    gallery.add(item_names(4), images(4))
+    log = tmp_path / "gallery" / f"{TABLE}.lance" / OWN / "checksums.log"
+    log.write_bytes(log.read_bytes()[:-30])
+    with pytest.raises(GalleryError, match="no checksum"):
+        gallery.verify()
+    gallery.add(["more"], images(1))
+    gallery.verify()
+    gallery.delete(["more"])
+    lines = log.read_bytes().replace(b'"', b"'", 1)
+    log.write_bytes(lines)
+    with pytest.raises(GalleryError, match=r"checksums.json cannot be read"):
+        gallery.verify()
+
+
+def test_many_changes_are_folded_into_one_record(
+    matcher: Matcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorded, "FOLDED", 3)
+    gallery = Gallery.create(tmp_path / "gallery", matcher)
+    for number in range(6):
+        gallery.add([f"a{number}"], images(1))
+        gallery.verify()
+    log = tmp_path / "gallery" / f"{TABLE}.lance" / OWN / "checksums.log"
+    assert not log.exists() or len(log.read_bytes().splitlines()) <= 4
+    assert Gallery.open(gallery.path).verify().files == 7

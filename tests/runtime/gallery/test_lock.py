@@ -67,6 +67,8 @@ def test_every_change_is_refused_while_another_process_writes(
             lambda: second.update(names(1), metadata={"year": [9]}),
             lambda: second.delete(names(1)),
             second.build_coarse_index,
+            second.compact,
+            lambda: itr_deploy.compact(gallery.path, lock_timeout=0.0),
             lambda: itr_deploy.index_coarse(gallery.path, lock_timeout=0.0),
         ):
             with pytest.raises(GalleryBusyError) as caught:
