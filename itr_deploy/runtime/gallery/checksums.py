@@ -94,13 +94,12 @@ def take_over(root: Path, sources: Iterable[Path]) -> None:
     """
     shared: dict[str, StoredFile] = {}
     for source in sources:
-        known = _read(str(source.parent), source)
-        files = {} if known is None else known.files
-        shared |= {name: entry for name, entry in files.items() if not version_of(name)}
-    found = [file.as_posix() for file in stored_files(root)]
+        known = read_recorded(str(source.parent), source) or {}
+        shared |= {name: entry for name, entry in known.items() if not version_of(name)}
+    found = sorted(stored_names(root))
     new = [name for name in found if name not in shared]
     sums = {**shared, **dict(zip(new, _sums(root, new), strict=True))}
-    _write(root, {name: entry for name in found if (entry := sums[name]) is not None})
+    write_recorded(root, {name: entry for name in found if (entry := sums[name]) is not None})
 
 
 def recorded(root: Path) -> bool:
