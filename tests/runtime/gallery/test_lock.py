@@ -17,6 +17,7 @@ import pytest
 
 import itr_deploy
 from itr_deploy import Gallery, Matcher
+from itr_deploy.bundle.exchange import exchange
 from itr_deploy.errors import GalleryBusyError, GalleryError, InputError, UsageError
 from itr_deploy.runtime.gallery import lock
 from itr_deploy.runtime.gallery.files import OWN
@@ -181,13 +182,13 @@ def test_a_gallery_that_was_exchanged_during_the_wait_is_locked_itself(
     with another_writer(gallery.path) as process:
         waiting = threading.Thread(target=lambda: second.add(["late"], images(1)))
         waiting.start()
-        (tmp_path / "gallery").rename(tmp_path / "was")
-        (tmp_path / "new").rename(tmp_path / "gallery")
+        # In one step, wherever the other thread has come to.
+        assert exchange(tmp_path / "gallery", tmp_path / "new")
         assert process.stdin is not None
         process.stdin.close()
         waiting.join()
     assert sorted(Gallery.open(gallery.path).ids()) == ["late", "x"]
-    assert sorted(Gallery.open(tmp_path / "was").ids()) == names(4)
+    assert sorted(Gallery.open(tmp_path / "new").ids()) == names(4)
 
 
 def test_what_another_process_committed_survives_a_failure_whoever_heeded_no_lock(
