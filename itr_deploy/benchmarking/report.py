@@ -28,7 +28,7 @@ class BenchedBundle(Record):
     encoding_id: str
 
 
-class BenchedGallery(Record):
+class BenchedGallery(SparseRecord):
     """Which gallery was searched.
 
     Attributes:
@@ -38,7 +38,7 @@ class BenchedGallery(Record):
         storage: Type as which its tensors are stored.
         resident: Whether the tensors were in memory.
         stored_bytes: Their size.
-        files: Files on disk, of all versions.
+        files: Files on disk, of all versions. An earlier release's report lacks this and the next.
         versions: Versions that are kept.
         fragments: Parts in which the items are stored.
         deleted_share: Part of what they hold that is deleted.
@@ -50,10 +50,10 @@ class BenchedGallery(Record):
     storage: StorageType
     resident: bool
     stored_bytes: int
-    files: int
-    versions: int
-    fragments: int
-    deleted_share: float
+    files: int | None = None
+    versions: int | None = None
+    fragments: int | None = None
+    deleted_share: float | None = None
 
     @property
     def place(self) -> str:
