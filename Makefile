@@ -18,9 +18,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_INSTALL_ARGS) -c constraints.txt
 LOWEST := .venv-lowest
-# Of the runtime half, without those that build graphs or compare with transformers.
+# Of the runtime half and the service, without those that build graphs, compare with transformers, open a
+# browser or load what only the benchmarks need.
 RUNTIME_TESTS ?= tests/runtime tests/bundle tests/serving --ignore tests/runtime/backends/tensorrt \
-  --ignore tests/serving/test_page_in_browser.py \
+  --ignore tests/serving/test_page_in_browser.py --ignore tests/serving/test_overload.py \
   --ignore tests/runtime/backends/test_opening.py --ignore tests/runtime/text/test_wordpiece.py \
   --ignore tests/bundle/test_external.py
 DEMO_OUTPUT ?= demo-output
