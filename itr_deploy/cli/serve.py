@@ -35,6 +35,14 @@ Port = Annotated[
         rich_help_panel=LISTEN,
     ),
 ]
+ApiKeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="ITR_DEPLOY_API_KEY_FILE",
+        help="File of keys, one a line; whoever asks must send one of them.",
+        rich_help_panel=ACCESS,
+    ),
+]
 # A container has nothing but variables to tell it.
 Device = Annotated[str, from_environment(options.Device, "ITR_DEPLOY_DEVICE")]
 Backend = Annotated[str, from_environment(options.Backend, "ITR_DEPLOY_BACKEND")]
@@ -159,14 +167,7 @@ def serve(
             rich_help_panel=LIMITS,
         ),
     ] = 4 << 30,
-    api_key_file: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="ITR_DEPLOY_API_KEY_FILE",
-            help="File of keys, one a line; whoever asks must send one of them.",
-            rich_help_panel=ACCESS,
-        ),
-    ] = None,
+    api_key_file: ApiKeyFile = None,
     admin_key_file: Annotated[
         Path | None,
         typer.Option(

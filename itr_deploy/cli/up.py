@@ -15,8 +15,8 @@ from itr_deploy.cli.options import Bundle, FollowLinks, Split, Threads, Verbose
 from itr_deploy.cli.parsers import byte_size
 from itr_deploy.cli.progress import phase_bars, told
 from itr_deploy.cli.serve import (
-    ACCESS,
     LIMITS,
+    ApiKeyFile,
     Backend,
     Device,
     Host,
@@ -71,14 +71,7 @@ def up(
     split: Split = "test",
     host: Host = "127.0.0.1",
     port: Port = 8080,
-    api_key_file: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="ITR_DEPLOY_API_KEY_FILE",
-            help="File of keys, one a line; whoever asks must send one of them.",
-            rich_help_panel=ACCESS,
-        ),
-    ] = None,
+    api_key_file: ApiKeyFile = None,
     memory_budget: Annotated[
         int,
         typer.Option(

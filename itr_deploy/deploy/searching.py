@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from itr_deploy.bundle.files import write_file
 from itr_deploy.bundle.staging import check_writable
+from itr_deploy.deploy.picture_names import check_picture_names
 from itr_deploy.errors import GalleryError, InputError, OutputError, UsageError
 from itr_deploy.evaluation.data.features import not_an_array
 from itr_deploy.runtime.hits import Hits
@@ -182,12 +183,7 @@ class _Page:
             UsageError: There is no column of the pictures' names.
         """
         retriever.matcher.explainer.graph()
-        known = retriever.gallery.metadata_columns
-        if self.names is not None and self.names not in known:
-            raise UsageError(
-                f"picture_names={self.names!r} (--picture-names): {retriever.gallery.path} has "
-                f"{', '.join(known) or 'no columns of yours'}"
-            )
+        check_picture_names(retriever.gallery, self.names)
 
     def write(self, retriever: Retriever, texts: Sequence[str], found: Sequence[Hits]) -> None:
         """Write the page of these hits.

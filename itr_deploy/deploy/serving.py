@@ -12,8 +12,10 @@ from socket import socket
 from typing import TYPE_CHECKING
 
 from itr_deploy.bundle.store import read_bundle
-from itr_deploy.errors import GalleryError, SetupError, UsageError
+from itr_deploy.deploy.picture_names import check_picture_names
+from itr_deploy.errors import SetupError, UsageError
 from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.runtime.gallery.gallery import check_encoding
 from itr_deploy.runtime.retriever import DEFAULT_BUDGET, Retriever
 from itr_deploy.values import FUNCTION, PATH, TEXT, checked, each, real, whole
 
@@ -235,15 +237,5 @@ def _check(bundle: str | Path, gallery: str | Path, picture_names: str | None) -
         UsageError: There is no column of the pictures' names.
     """
     opened = Gallery.open(gallery)
-    made_by, given = opened.description.encoding_id, read_bundle(bundle).manifest.encoding_id
-    if made_by != given:
-        raise GalleryError(
-            f"{opened.path}: made with another bundle (encoding {made_by[:12]}, {bundle} has "
-            f"{given[:12]}); index it again with this one"
-        )
-    known = opened.metadata_columns
-    if picture_names is not None and picture_names not in known:
-        raise UsageError(
-            f"picture_names={picture_names!r} (--picture-names): {opened.path} has "
-            f"{', '.join(known) or 'no columns of yours'}"
-        )
+    check_encoding(read_bundle(bundle), opened.path, opened.description)
+    check_picture_names(opened, picture_names)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import io
 import os
-import stat
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -14,14 +12,15 @@ from pathlib import Path
 
 from itr_deploy.errors import InputError
 from itr_deploy.runtime.pictures.decode import decoded
-from itr_deploy.runtime.pictures.folder import SUFFIXES
+from itr_deploy.runtime.pictures.folder import SUFFIXES, picture_named
+from itr_deploy.runtime.pictures.jpeg import as_jpeg
 from itr_deploy.serving.refusals import RefusalError, not_found
 
 SIDE, LEAST_SIDE, MOST_SIDE = 1024, 16, 2048
 """Pixels of the longer side: where nothing is said, and the bounds."""
 
-QUALITY = 88
-"""Of the JPEG."""
+ENDINGS = tuple(sorted(SUFFIXES))
+"""In the order in which they are tried."""
 
 KEPT_BYTES = 64 << 20
 """Of pictures that were shown, for the next time."""
@@ -90,21 +89,11 @@ class ShownPictures:
 
     def _found(self, name: str) -> tuple[Path, os.stat_result] | None:
         """The file of a picture and its state; never one outside of the directory."""
-        if "\0" in name:
+        path = picture_named(self._root, name, ENDINGS)
+        try:
+            return None if path is None else (path, path.stat())
+        except OSError:  # removed meanwhile
             return None
-        for candidate in (name, *(name + ending for ending in sorted(SUFFIXES))):
-            try:
-                path = (self._root / candidate).resolve()
-                if path.suffix.lower() not in SUFFIXES or not path.is_relative_to(self._root):
-                    continue
-                status = path.stat()
-            except FileNotFoundError:
-                continue
-            except (OSError, ValueError):  # too long a name, or one that may not be read
-                return None
-            if stat.S_ISREG(status.st_mode):
-                return path, status
-        return None
 
 
 def _jpeg(path: Path, name: str, side: int) -> bytes:
@@ -113,15 +102,9 @@ def _jpeg(path: Path, name: str, side: int) -> bytes:
     Raises:
         RefusalError: It cannot be decoded.
     """
-    from PIL import Image
-
     try:
-        image = Image.fromarray(decoded(path, name))
+        return as_jpeg(decoded(path, name), side)
     except InputError as error:
         raise not_found(f"the picture cannot be shown: {error}") from error
     except MemoryError as error:
         raise RefusalError(503, "busy", "too little memory to show the picture", None, 5) from error
-    image.thumbnail((side, side))
-    content = io.BytesIO()
-    image.save(content, "JPEG", quality=QUALITY)
-    return content.getvalue()

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from itr_deploy.serving.refusals import RefusalError, deadline_passed, queue_full, unavailable
+from itr_deploy.serving.refusals import RefusalError, dead, deadline_passed, queue_full
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ class ComputeQueue:
         """
         with self._changed:
             if self._dead or self._closed:
-                raise unavailable("dead", "the service's computing thread has ended")
+                raise dead()
             if not first and len(self._jobs) >= self._max_queue:
                 self._drop_given_up()
             if not first and len(self._jobs) >= self._max_queue:
@@ -253,7 +253,5 @@ class ComputeQueue:
             if not job.answer.done() and (
                 job.answer.running() or job.answer.set_running_or_notify_cancel()
             ):
-                job.answer.set_exception(
-                    unavailable("dead", "the service's computing thread has ended")
-                )
+                job.answer.set_exception(dead())
         self._on_death(error)

@@ -78,6 +78,11 @@ def unavailable(code: str, message: str, seconds: int = RETRY_SOON) -> RefusalEr
     return RefusalError(503, code, message, f"try again in {seconds} s", seconds)
 
 
+def dead() -> RefusalError:
+    """Nothing is computed any more, and the service ends."""
+    return unavailable("dead", "the service's computing thread has ended")
+
+
 def invalid(message: str, hint: str | None = None) -> RefusalError:
     """The request is understood, and cannot be done."""
     return RefusalError(422, "invalid_request", message, hint)

@@ -19,6 +19,7 @@ from itr_deploy.serving.probe import probe
 from itr_deploy.serving.queue import Compute, ComputeQueue, Job
 from itr_deploy.serving.refusals import (
     RefusalError,
+    dead,
     deadline_passed,
     refusal_of,
     unavailable,
@@ -101,7 +102,9 @@ class Service:
         self.queue.close(timeout=1.0)
 
     def paths(self) -> dict[str, str]:
-        """What clients are told in place of the server's paths."""
+        """What clients are told in place of the server's paths; nothing names them before."""
+        if not self.held.is_loaded:
+            return {}
         retriever = self.retriever
         return {
             str(retriever.gallery.path): "the gallery",
@@ -160,7 +163,7 @@ class Service:
         if state == "draining":
             raise unavailable("draining", "the service is shutting down")
         if state == "dead":
-            raise unavailable("dead", "the service's computing thread has ended")
+            raise dead()
         retriever = self.retriever
         if monotonic() - self._searched > FRESH:
             # One for all who ask: each goes before everybody's searches.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from itr_deploy.errors import InputError
+from itr_deploy.runtime.pictures.folder import picture_named
 
 TYPES = {
     ".png": "image/png",
@@ -62,11 +62,4 @@ class Pictures:
         """The file of a picture, None if there is none."""
         if self._root is None:
             return None
-        name = self._ids[number]
-        for candidate in (name, *(name + ending for ending in self._endings)):
-            path = self._root / candidate
-            known = path.suffix.lower() in self._endings
-            with suppress(OSError):  # longer than a file's name may be
-                if known and path.is_file() and path.resolve().is_relative_to(self._root.resolve()):
-                    return path
-        return None
+        return picture_named(self._root, self._ids[number], self._endings)

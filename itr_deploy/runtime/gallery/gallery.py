@@ -11,6 +11,7 @@ from lancedb.table import Table
 
 from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.bundle.modality import Modality
+from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import BundleError, GalleryBusyError, GalleryError, UsageError
 from itr_deploy.runtime.encoding.places import Placed
 from itr_deploy.runtime.encoding.sources import Source, source
@@ -466,13 +467,22 @@ def adopt(gallery: Gallery, later: Gallery, before: Identity) -> bool:
     return gallery.opened.adopt(later.opened, before)
 
 
-def _check_made_by(matcher: Matcher, path: str, about: Description) -> None:
-    made_by, given = about.encoding_id, matcher.bundle.manifest.encoding_id
+def check_encoding(bundle: Bundle, path: str, about: Description) -> None:
+    """Refuse a bundle whose encoders did not make a gallery.
+
+    Raises:
+        GalleryError: They did not.
+    """
+    made_by, given = about.encoding_id, bundle.manifest.encoding_id
     if made_by != given:
         raise GalleryError(
             f"{path}: made with another bundle (encoding {made_by[:12]}, "
-            f"{matcher.bundle.path} has {given[:12]}); index it again with this one"
+            f"{bundle.path} has {given[:12]}); index it again with this one"
         )
+
+
+def _check_made_by(matcher: Matcher, path: str, about: Description) -> None:
+    check_encoding(matcher.bundle, path, about)
     check_storage(matcher, about.storage)
 
 

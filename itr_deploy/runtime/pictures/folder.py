@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from itr_deploy.errors import InputError
@@ -18,6 +19,27 @@ SUFFIXES = frozenset(
     )
 )
 """Ends of the names of pictures, in any case. A HEIC picture is not decoded, but it is one."""
+
+
+def picture_named(root: Path, name: str, endings: Collection[str]) -> Path | None:
+    """The file in a directory with a name, with or without its ending; None if there is none.
+
+    Args:
+        root: The directory; a file that a link leads out of it to is none of it.
+        name: A picture's name, of anybody's.
+        endings: Ends of the names of pictures, of which the first is taken.
+    """
+    for candidate in (name, *(name + ending for ending in endings)):
+        path = root / candidate
+        # Longer than a file's name may be, or of characters that none has.
+        with suppress(OSError, ValueError):
+            if (
+                path.suffix.lower() in endings
+                and path.is_file()
+                and path.resolve().is_relative_to(root.resolve())
+            ):
+                return path
+    return None
 
 
 def picture_files(root: Path) -> dict[str, Path]:

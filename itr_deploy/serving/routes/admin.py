@@ -6,11 +6,9 @@ import asyncio
 
 from fastapi import APIRouter, Response
 
-from itr_deploy.errors import ItrDeployError
 from itr_deploy.serving.answers import GalleryTold, Told, json_response
 from itr_deploy.serving.held import searched_by
-from itr_deploy.serving.refusals import refusal_of
-from itr_deploy.serving.routes.common import REFUSED, Serving
+from itr_deploy.serving.routes.common import Serving, refused
 
 router = APIRouter()
 
@@ -25,18 +23,15 @@ class Reloaded(Told):
 @router.post(
     "/admin/reload",
     response_model=Reloaded,
-    responses={status: REFUSED[status] for status in (401, 422, 500, 503)},
+    responses=refused(401, 422, 500, 503),
 )
 async def reload(service: Serving) -> Response:
     """Load the bundle and the gallery anew, warm them, and search them from then on.
 
     Searches go on meanwhile, over what was there. For that time both are in memory.
     """
-    names = service.paths()
-    try:
-        seconds = await asyncio.to_thread(service.held.load)
-    except ItrDeployError as error:
-        raise refusal_of(error, names) from error
+    service.held.retriever  # noqa: B018  # refuses while it is being loaded
+    seconds = await asyncio.to_thread(service.held.load)
     version, count = searched_by(service.retriever)
     told = {"gallery": {"version": version, "count": count}, "seconds": round(seconds, 3)}
     return json_response(told)

@@ -9,8 +9,6 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
-from itr_deploy.errors import InputError
-from itr_deploy.runtime.text.base import check_texts
 from itr_deploy.serving.answers import Refused
 from itr_deploy.serving.refusals import RefusalError, invalid
 from itr_deploy.serving.service import Service
@@ -38,6 +36,12 @@ REFUSED: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 """What a route that computes may answer besides its answer."""
+
+
+def refused(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Those of `REFUSED`, for a route that may answer no others."""
+    return {status: REFUSED[status] for status in statuses}
+
 
 ABSENT: dict[int | str, dict[str, Any]] = {
     404: {"model": Refused, "description": "There is no such item."}
@@ -93,19 +97,6 @@ def check_some(name: str, given: Sequence[Any], most: int) -> None:
     """
     if len(given) > most:
         raise invalid(f"{name} has {len(given)} entries", f"give at most {most} a request")
-
-
-def check_words(texts: Sequence[str]) -> None:
-    """Refuse texts that cannot be encoded.
-
-    Raises:
-        RefusalError: One cannot.
-    """
-    try:
-        check_texts(texts)
-    except InputError as error:
-        what, _, hint = str(error).partition("; ")
-        raise invalid(what, hint or None) from error
 
 
 def check_images_gallery(service: Service) -> None:

@@ -15,7 +15,6 @@ from itr_deploy.serving.routes.common import (
     REFUSED,
     Serving,
     check_some,
-    check_words,
     while_connected,
 )
 
@@ -55,7 +54,6 @@ async def embeddings(asked: EmbeddingsAsked, request: Request, service: Serving)
     """
     texts = asked.texts
     check_some("input", texts, service.settings.max_texts)
-    check_words(texts)
 
     def compute(some: Sequence[Any]) -> list[tuple[Any, int]]:
         matcher = service.retriever.matcher

@@ -14,7 +14,6 @@ from itr_deploy.serving.routes.common import (
     REFUSED,
     Serving,
     check_images_gallery,
-    check_words,
     while_connected,
 )
 from itr_deploy.serving.routes.items import check_there
@@ -26,7 +25,6 @@ router = APIRouter()
 async def explain(asked: ExplainAsked, request: Request, service: Serving) -> Response:
     """Tell which words and which regions found each other."""
     check_images_gallery(service)
-    check_words([asked.query])
 
     def compute(some: Sequence[Any]) -> list[dict[str, Any]]:
         check_there(service.retriever.gallery, [asked.id])

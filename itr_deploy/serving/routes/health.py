@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from itr_deploy.serving.answers import Told, json_response
-from itr_deploy.serving.refusals import unavailable
-from itr_deploy.serving.routes.common import REFUSED, Serving
+from itr_deploy.serving.refusals import dead
+from itr_deploy.serving.routes.common import Serving, refused
 
 router = APIRouter()
 
@@ -18,16 +18,16 @@ class Health(Told):
 
 
 @router.head("/livez", include_in_schema=False)
-@router.get("/livez", response_model=Health, responses={503: REFUSED[503], 500: REFUSED[500]})
+@router.get("/livez", response_model=Health, responses=refused(500, 503))
 async def livez(service: Serving) -> Response:
     """Whether the process should live on: it does not without its computing thread."""
     if service.state == "dead":
-        raise unavailable("dead", "the service's computing thread has ended")
+        raise dead()
     return json_response({"status": "alive"})
 
 
 @router.head("/readyz", include_in_schema=False)
-@router.get("/readyz", response_model=Health, responses={503: REFUSED[503], 500: REFUSED[500]})
+@router.get("/readyz", response_model=Health, responses=refused(500, 503))
 async def readyz(service: Serving) -> Response:
     """Whether searches are answered: one was a moment ago, or is now."""
     await service.check_ready()
@@ -39,7 +39,7 @@ async def readyz(service: Serving) -> Response:
     response_class=Response,
     responses={
         200: {"content": {"text/plain": {}}, "description": "In Prometheus' text format."},
-        **{status: REFUSED[status] for status in (401, 500)},
+        **refused(401, 500),
     },
 )
 async def metrics(service: Serving) -> Response:

@@ -13,13 +13,11 @@ from itr_deploy.runtime.gallery.layout import ID, named
 from itr_deploy.serving.answers import Told, json_response
 from itr_deploy.serving.pictures import LEAST_SIDE, MOST_SIDE, SIDE
 from itr_deploy.serving.refusals import not_found
-from itr_deploy.serving.routes.common import ABSENT, REFUSED, Serving
+from itr_deploy.serving.routes.common import ABSENT, Serving, refused
 
 router = APIRouter()
 
-COMPUTED_ELSEWHERE: dict[int | str, dict[str, Any]] = {
-    status: REFUSED[status] for status in (401, 422, 500, 503)
-}
+COMPUTED_ELSEWHERE = refused(401, 422, 500, 503)
 
 
 class Item(Told):

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from itr_deploy.errors import BundleError
 from itr_deploy.serving.answers import Told, json_response
 from itr_deploy.serving.held import searched_by
-from itr_deploy.serving.routes.common import REFUSED, Serving
+from itr_deploy.serving.routes.common import Serving, refused
 from itr_deploy.serving.service import Service
 from itr_deploy.serving.takes import takes_regions, takes_texts, why_no_picture
 
@@ -71,7 +71,7 @@ class Models(Told):
 @router.get(
     "/v1/models",
     response_model=Models,
-    responses={status: REFUSED[status] for status in (401, 500, 503)},
+    responses=refused(401, 500, 503),
 )
 async def models(service: Serving) -> Response:
     """What is served and what it can do."""

@@ -20,7 +20,6 @@ from itr_deploy.serving.routes.common import (
     Serving,
     check_images_gallery,
     check_some,
-    check_words,
     while_connected,
 )
 from itr_deploy.serving.routes.items import check_there
@@ -48,7 +47,6 @@ async def score(asked: ScoreAsked, request: Request, service: Serving) -> Respon
     """Score texts with images: with the gallery's by their ids, or with others by their regions."""
     most = service.settings.max_texts
     check_some("texts", asked.texts, most)
-    check_words(asked.texts)
     retriever = service.retriever
     if "ids" in asked.model_fields_set:
         check_images_gallery(service)
@@ -79,7 +77,6 @@ async def rerank(asked: RerankAsked, request: Request, service: Serving) -> Resp
     """Put items of the gallery in the order of their scores with a text."""
     ids = asked.ids
     check_some("documents", ids, service.settings.max_k)
-    check_words([asked.query])
     check_images_gallery(service)
 
     def compute(some: Sequence[Any]) -> list[NDArray[np.float32]]:

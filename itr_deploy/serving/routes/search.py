@@ -21,7 +21,6 @@ from itr_deploy.serving.routes.common import (
     REFUSED,
     Serving,
     check_some,
-    check_words,
     while_connected,
 )
 from itr_deploy.serving.service import Service
@@ -118,6 +117,7 @@ def _wanted(asked: SearchAsked, service: Service) -> Wanted:
     """What is asked, checked before it waits.
 
     Raises:
+        GalleryError: The filter is not understood.
         RefusalError: It cannot be done.
     """
     settings, given = service.settings, asked.model_fields_set
@@ -129,7 +129,6 @@ def _wanted(asked: SearchAsked, service: Service) -> Wanted:
     if "query" in given or "queries" in given:
         texts = (asked.query,) if "query" in given else tuple(asked.queries)
         check_some("queries", texts, settings.max_texts)
-        check_words(texts)
         if not takes_texts(retriever):
             raise invalid("the gallery holds texts", "search it with an image")
     elif "image" in given:
@@ -153,10 +152,7 @@ def _wanted(asked: SearchAsked, service: Service) -> Wanted:
     if asked.rerank and not retriever.reranks:
         raise invalid("this service does not re-rank", "see reranks of /v1/models")
     if asked.where is not None:
-        try:
-            retriever.gallery.opened.sql(asked.where)
-        except GalleryError as error:
-            raise invalid(str(error)) from error
+        retriever.gallery.opened.sql(asked.where)
     how: dict[str, Any] = {"where": asked.where, "rerank": asked.rerank}
     how["candidates"] = asked.candidates if "candidates" in given else FROM_BUNDLE
     how["prefilter"] = asked.prefilter if "prefilter" in given else FROM_BUNDLE
