@@ -7,6 +7,7 @@ import os
 import string
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,10 @@ def import_nltk() -> None:
     finally:
         if homeless:
             del os.environ["HOME"]
+
+
+SPLIT_KEPT = 256
+"""Texts whose words are kept for the next question about them."""
 
 
 class NltkWordProcessor:
@@ -67,10 +72,13 @@ class NltkWordProcessor:
         self._vocabulary = dict(vocabulary)
         self._max_tokens = max_tokens
         self._ascii_case = ascii_case
-        self._words = NLTKWordTokenizer()
-        self._sentences = PunktSentenceTokenizer()
+        sentences = PunktSentenceTokenizer()
         if punkt is not None:
-            self._sentences._params = _punkt_parameters(punkt)
+            sentences._params = _punkt_parameters(punkt)
+        # A search asks twice: for a text's ids, and for the words that it does not know.
+        self._split = lru_cache(SPLIT_KEPT)(
+            partial(_split, sentences, NLTKWordTokenizer(), ascii_case)
+        )
 
     @classmethod
     def from_bundle(cls, bundle: Bundle, processing: NltkWords) -> NltkWordProcessor:
@@ -127,9 +135,11 @@ class NltkWordProcessor:
             shown.append(text[place:position] if typed else word)
         return [*shown, END]
 
-    def _split(self, text: str) -> list[str]:
-        sentences = self._sentences.tokenize(lower_cased(text, self._ascii_case))
-        return [word for sentence in sentences for word in self._words.tokenize(sentence)]
+
+def _split(sentences: Any, words: Any, ascii_case: bool, text: str) -> tuple[str, ...]:
+    """The words of a text, in lower case."""
+    found = sentences.tokenize(lower_cased(text, ascii_case))
+    return tuple(word for sentence in found for word in words.tokenize(sentence))
 
 
 def lower_cased(text: str, ascii_case: bool) -> str:
