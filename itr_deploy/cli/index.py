@@ -32,6 +32,7 @@ from itr_deploy.cli.options import (
 from itr_deploy.cli.output import print_json
 from itr_deploy.cli.progress import counted, phase_bars, steps, told
 from itr_deploy.errors import InputError, InterruptedWorkError, UsageError
+from itr_deploy.paths import StoreUrl, gallery_place
 
 app = typer.Typer(add_completion=False)
 log = logging.getLogger(__name__)
@@ -214,8 +215,9 @@ def index(
     result: dict[str, Any] = {}
     broken: Mapping[str, str] = {}
     if not nothing:
+        kept = not append and not isinstance(gallery_place(output), StoreUrl)
         label = f"indexing {modality}s" if pictures is None else "indexing pictures"
-        with phase_bars() as tell, _interruptible(label, kept=not append) as reached:
+        with phase_bars() as tell, _interruptible(label, kept=kept) as reached:
             indexed = itr_deploy.index(
                 bundle,
                 data=data,

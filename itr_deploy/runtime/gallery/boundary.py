@@ -37,6 +37,10 @@ DISK_SIGNS = (
 )
 
 
+STORE_SIGNS = ("Generic {", "Generic S3", "Generic GCS", "Generic Microsoft", "PermissionDenied", "Unauth")
+"""Marks of errors of an object store, whose text is long and may repeat what is secret."""
+
+
 @contextmanager
 def gallery_errors(
     path: str | Path,
@@ -74,6 +78,10 @@ def _translated(
     error: BaseException,
 ) -> ItrDeployError:
     text = " ".join(str(error).split()) or type(error).__name__
+    if "://" in str(path) and any(sign in text for sign in STORE_SIGNS):
+        from itr_deploy.runtime.gallery.stores.client import store_error
+
+        return store_error(str(path), error)
     for sign in DISK_SIGNS:
         if sign in text.lower():
             return OutputError(

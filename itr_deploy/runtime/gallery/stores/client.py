@@ -1,0 +1,243 @@
+"""Asking an object store for what LanceDB does not tell: names, manifests, the writer's lease."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.util import find_spec
+from typing import Any
+
+from itr_deploy.errors import (
+    GalleryError,
+    GalleryUnreadableError,
+    ItrDeployError,
+    SetupError,
+    UsageError,
+)
+from itr_deploy.paths import StoreUrl
+from itr_deploy.runtime.gallery.stores.options import Options
+
+REMEDIES = {
+    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
+"""Variables that say who asks, and where."""
+
+DENIED = (
+    "accessdenied",
+    "permission denied",
+    "forbidden",
+    "403",
+    "401",
+    "unauthenticated",
+    "signaturedoesnotmatch",
+    "invalidaccesskeyid",
+    "expiredtoken",
+)
+NO_CREDENTIALS = ("169.254.169.254", "metadata", "credential", "missing accesskey", "token")
+AWAY = (
+    "error sending request",
+    "connect",
+    "timed out",
+    "timeout",
+    "dns",
+    "kind: request",
+    "tcp",
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """An object of a store, as it was listed."""
+
+    name: str
+    bytes: int
+    written: datetime
+
+
+@dataclass(frozen=True)
+class Content:
+    """An object's bytes, when it was written, and what names this state of it."""
+
+    bytes: bytes
+    written: datetime
+    state: dict[str, Any]
+
+
+class TakenError(Exception):
+    """An object is there already, or is not in the state that was expected."""
+
+
+class Client:
+    """The objects below a URL. Safe to use from several threads."""
+
+    def __init__(self, url: StoreUrl, options: Options) -> None:
+        """Connect to nothing yet.
+
+        Raises:
+            SetupError: obstore is not installed.
+            UsageError: An option is not known.
+        """
+        if find_spec("obstore") is None:
+            raise SetupError(
+                f"{url}: object stores are read with obstore, which is not installed; pip install "
+                "'itr-deploy[stores]'"
+            )
+        from obstore import exceptions
+        from obstore.store import from_url
+
+        self.url = url
+        try:
+            self._store: Any = from_url(
+                url,
+                config=dict(options.config),  # type: ignore[call-overload]
+                client_options=dict(options.client),
+                retry_config=options.retries,
+                credential_provider=options.credentials,
+            )
+        except exceptions.UnknownConfigurationKeyError as error:
+            raise UsageError(
+                f"storage_options=: one of {', '.join(sorted(options.config))} is not known for "
+                f"{url.partition(':')[0]}://"
+            ) from error
+        except (exceptions.BaseError, ValueError) as error:
+            raise store_error(url, error) from error
+
+    def first(self, prefix: str) -> list[Found]:
+        """The first objects below a prefix in the order of their names, a thousand at the most."""
+        with self._errors():
+            page = next(iter(self._listing(prefix)), [])
+        return [_found(entry) for entry in page]
+
+    def all(self, prefix: str = "") -> list[Found]:
+        """All objects below a prefix."""
+        with self._errors():
+            return [_found(entry) for page in self._listing(prefix) for entry in page]
+
+    def read(self, name: str) -> Content | None:
+        """An object, None if there is none."""
+        import obstore
+
+        with self._errors():
+            try:
+                got = obstore.get(self._store, name)
+                return Content(bytes(got.bytes()), got.meta["last_modified"], _state(got.meta))
+            except FileNotFoundError as error:
+                if "NoSuchBucket" in str(error):
+                    raise
+                return None
+
+    def write(self, name: str, content: bytes, state: dict[str, Any] | None) -> dict[str, Any]:
+        """Write an object that is in some state, or with None one that is not there.
+
+        Returns:
+            The state that it is in now.
+
+        Raises:
+            TakenError: It is in another state.
+        """
+        import obstore
+        from obstore import exceptions
+
+        with self._errors():
+            try:
+                mode: Any = "create" if state is None else state
+                return _state(obstore.put(self._store, name, content, mode=mode))
+            except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as error:
+                raise TakenError from error
+            except FileNotFoundError as error:
+                if state is None:
+                    raise
+                raise TakenError from error
+
+    def now(self, name: str) -> datetime:
+        """The store's clock, by an object that is written for it."""
+        import obstore
+
+        with self._errors():
+            obstore.put(self._store, name, b"")
+            return obstore.head(self._store, name)["last_modified"]
+
+    def remove(self, names: list[str]) -> None:
+        """Remove objects."""
+        import obstore
+
+        if names:
+            with self._errors():
+                obstore.delete(self._store, names)
+
+    def _listing(self, prefix: str) -> Any:
+        import obstore
+
+        return obstore.list(self._store, prefix or None, chunk_size=1000)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        from obstore import exceptions
+
+        try:
+            yield
+        except (ItrDeployError, TakenError):
+            raise
+        except (exceptions.BaseError, OSError, ValueError) as error:
+            raise store_error(self.url, error) from error
+        except Exception as error:
+            # A source of credentials may raise anything, and say them.
+            if type(error).__module__.partition(".")[0] not in ("botocore", "boto3", "google"):
+                raise
+            raise _no_credentials(self.url, type(error).__name__) from error
+
+
+def store_error(url: str, error: BaseException) -> ItrDeployError:
+    """One line for what a store or the way to it refuses; nothing secret is repeated."""
+    # What a request was made of is in the part that follows.
+    said = str(error).partition("Debug source")[0]
+    text, scheme = said.lower(), url.partition(":")[0]
+    bucket = url.partition("://")[2].partition("/")[0]
+    code = re.search(r"<Code>(\w{1,60})</Code>", said)
+    known = f" ({code[1]})" if code else ""
+    if "nosuchbucket" in text or "containernotfound" in text:
+        return GalleryError(f"{url}: there is no bucket {bucket!r}; make it, or correct the URL")
+    if "permanentredirect" in text or "301 moved" in text or "authorizationheadermalformed" in text:
+        return GalleryError(f"{url}: the bucket is in another region; set AWS_REGION to its own")
+    if "notimplemented" in text or "501 " in text:
+        return GalleryError(
+            f"{url}: this store has no conditional writes, which writing to a gallery takes; "
+            "index into a local directory and copy it there"
+        )
+    local = any(sign in text for sign in ("169.254.169.254", "/latest/api/token", "/latest/meta"))
+    if local or ("provider" in text and "credential" in text):
+        return _no_credentials(url, "")
+    if any(sign in text for sign in DENIED):
+        return GalleryError(
+            f"{url}: access is denied{known}; check {REMEDIES[scheme]} and what they may do there"
+        )
+    if any(sign in text for sign in AWAY):
+        return GalleryUnreadableError(
+            f"{url}: the store cannot be reached; check the network, the endpoint and "
+            f"{REMEDIES[scheme]}, and try again"
+        )
+    if any(sign in text for sign in NO_CREDENTIALS):
+        return _no_credentials(url, "")
+    status = re.search(r"status code: (\d{3}[ \w]{0,40})", said)
+    what = f"answered {status[1].strip()}{known}" if status else f"failed{known}"
+    return GalleryUnreadableError(f"{url}: the store {what}; check {REMEDIES[scheme]}")
+
+
+def _no_credentials(url: str, kind: str) -> GalleryError:
+    said = f" ({kind})" if kind else ""
+    return GalleryError(
+        f"{url}: no credentials for it were found{said}; set {REMEDIES[url.partition(':')[0]]}"
+    )
+
+
+def _found(entry: Any) -> Found:
+    return Found(entry["path"], entry["size"], entry["last_modified"])
+
+
+def _state(meta: Any) -> dict[str, Any]:
+    return {"e_tag": meta["e_tag"], "version": meta["version"]}
