@@ -61,6 +61,7 @@ def index_in_store(
         created = create_at_once(
             *(store, matcher, new.modality, new.storage),
             *(given.ids, given.items, given.columns, lambda done: progress(done, total)),
+            replace=there > 0,
         )
         if not created:
             given.check_any()

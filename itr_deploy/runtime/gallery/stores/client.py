@@ -240,4 +240,4 @@ def _found(entry: Any) -> Found:
 
 
 def _state(meta: Any) -> dict[str, Any]:
-    return {"e_tag": meta["e_tag"], "version": meta["version"]}
+    return {name: meta[name] for name in ("e_tag", "version") if meta[name] is not None}

@@ -30,8 +30,10 @@ def create_at_once(
     items: Any,
     metadata: Mapping[str, Sequence[Any]] | None,
     progress: Progress,
+    *,
+    replace: bool,
 ) -> bool:
-    """Encode items into a gallery that takes the place of what is there; the caller has the lock.
+    """Encode items into a new gallery; the caller has the lock.
 
     Args:
         store: Where.
@@ -42,6 +44,7 @@ def create_at_once(
         items: As for `Gallery.add`.
         metadata: User columns, one value per item.
         progress: Called with the number of items that are done.
+        replace: Whether it takes the place of one that is there.
 
     Returns:
         False if every item was left out; then nothing was written.
@@ -74,11 +77,10 @@ def create_at_once(
     if first is None:
         return False
     feed = Feed(layout, chain([first], own))
+    mode = "overwrite" if replace else "create"
     transaction(
         store,
-        lambda: store.connect().create_table(
-            TABLE, data=feed.reader, schema=layout, mode="overwrite"
-        ),
+        lambda: store.connect().create_table(TABLE, data=feed.reader, schema=layout, mode=mode),
         feed,
     )
     return True

@@ -18,7 +18,7 @@ from itr_deploy.errors import SetupError, UsageError
 from itr_deploy.paths import StoreUrl
 
 RETRIES, RETRY_SECONDS = 3, 20
-CONNECT, REQUEST = "5s", "60s"
+CONNECT, REQUEST, SMALL = "5s", "60s", "15s"
 """A store that is away is one error within seconds, not within LanceDB's three minutes."""
 
 OF_THE_CLIENT = {
@@ -97,7 +97,9 @@ def options_of(url: StoreUrl, given: Mapping[str, str]) -> Options:
     if (_told(own, ("aws_allow_http", "allow_http")) or "").lower() in YES:
         lance["allow_http"] = "true"
     lance |= own
-    client = {OF_THE_CLIENT[name]: value for name, value in lance.items() if name in OF_THE_CLIENT}
+    client: dict[str, Any] = {OF_THE_CLIENT[name]: value for name, value in lance.items() if name in OF_THE_CLIENT}
+    # The client's requests are small, and the first of all is one.
+    client["timeout"] = own.get("timeout") or own.get("request_timeout") or SMALL
     for name in ("allow_http", "allow_invalid_certificates"):
         if name in client:
             client[name] = client[name].lower() in YES

@@ -30,6 +30,9 @@ Read = TypeVar("Read")
 ROOT = f"{TABLE}.lance/"
 MANIFESTS = f"{ROOT}{files.VERSIONS}/"
 
+_held: dict[str, Lease] = {}
+"""The locks that this process holds, by the galleries' addresses."""
+
 
 class Store(Location):
     """A gallery's place in an object store."""
@@ -39,7 +42,6 @@ class Store(Location):
         self.address = str(url)
         self._options = options
         self._client = Client(url, options)
-        self._lease: Lease | None = None
 
     @classmethod
     def of(cls, url: StoreUrl, options: Mapping[str, str]) -> Store:
@@ -114,21 +116,19 @@ class Store(Location):
                 yield
                 return
             with leased(self._client, timeout) as lease:
-                own.is_held, self._lease = True, lease
+                own.is_held, _held[self.address] = True, lease
                 try:
                     yield
                 finally:
-                    own.is_held, self._lease = False, None
+                    own.is_held = False
+                    del _held[self.address]
         finally:
             own.threads.release()
 
     @contextmanager
     def told_of_loss(self, stop: Callable[[], None]) -> Iterator[None]:
         """See `Location`."""
-        lease = self._lease
-        if lease is None:
-            yield
-            return
+        lease = _held[self.address]
         lease.check()
         lease.on_loss.append(stop)
         try:
@@ -180,7 +180,8 @@ class Store(Location):
 
     def remove_unnamed(self, names: set[str]) -> None:
         """See `Location`; nothing without the lock, as another writer's may be among them."""
-        if not names or self._lease is None or self._lease.is_lost:
+        lease = _held.get(self.address)
+        if not names or lease is None or lease.is_lost:
             return
         entries = (entry.name for entry in self._client.all(MANIFESTS))
         contents = [got.bytes for name in entries if (got := self._client.read(name))]
@@ -204,7 +205,9 @@ class Store(Location):
 
     def files(self) -> Files:
         """See `Location`."""
-        found = self._client.all(ROOT)
+        found = [
+            entry for entry in self._client.all(ROOT) if not entry.name.startswith(ROOT + files.OWN)
+        ]
         versions = sum(_version(entry) > 0 for entry in found)
         return Files(len(found), sum(entry.bytes for entry in found), versions)
 
