@@ -37,7 +37,7 @@ DISK_SIGNS = (
 )
 
 
-STORE_SIGNS = ("Generic {", "Generic S3", "Generic GCS", "Generic Microsoft", "PermissionDenied", "Unauth")
+STORE_SIGNS = ("Generic {", "Generic S3", "Generic GCS", "PermissionDenied", "Unauthenticated")
 """Marks of errors of an object store, whose text is long and may repeat what is secret."""
 
 
@@ -79,7 +79,7 @@ def _translated(
 ) -> ItrDeployError:
     text = " ".join(str(error).split()) or type(error).__name__
     if "://" in str(path) and any(sign in text for sign in STORE_SIGNS):
-        from itr_deploy.runtime.gallery.stores.client import store_error
+        from itr_deploy.runtime.gallery.stores.refusals import store_error
 
         return store_error(str(path), error)
     for sign in DISK_SIGNS:

@@ -16,6 +16,7 @@ from typing import Any
 
 from itr_deploy.errors import SetupError, UsageError
 from itr_deploy.paths import StoreUrl
+from itr_deploy.runtime.gallery.stores.refusals import no_credentials
 
 RETRIES, RETRY_SECONDS = 3, 20
 CONNECT, REQUEST, SMALL = "5s", "60s", "15s"
@@ -71,7 +72,8 @@ def options_of(url: StoreUrl, given: Mapping[str, str]) -> Options:
     """What a store is opened with.
 
     Raises:
-        SetupError: Credentials are in a profile, which nothing here can read.
+        GalleryError: There are no credentials.
+        SetupError: They are in a profile, which nothing here can read.
         UsageError: An option is no text.
     """
     for name, value in given.items():
@@ -104,7 +106,7 @@ def options_of(url: StoreUrl, given: Mapping[str, str]) -> Options:
         if name in client:
             client[name] = client[name].lower() in YES
     rest = lance.keys() - OF_THE_CLIENT.keys() - OF_LANCE
-    credentials = _of_profile(own) if url.startswith("s3:") else None
+    credentials = _of_profile(url, own) if url.startswith("s3:") else None
     return Options(lance, {name: lance[name] for name in rest}, client, credentials)
 
 
@@ -114,12 +116,13 @@ def _told(own: Mapping[str, str], names: tuple[str, ...]) -> str | None:
     return next(filter(None, found), None)
 
 
-def _of_profile(own: Mapping[str, str]) -> Any:
+def _of_profile(url: StoreUrl, own: Mapping[str, str]) -> Any:
     """A source of credentials of Amazon's profiles, None where it is not needed.
 
     LanceDB reads profiles itself; the client does not.
 
     Raises:
+        GalleryError: There are none, and the machine is not to be asked for its own.
         SetupError: boto3, which reads them, is not installed.
     """
     if _told(own, KEYS) or any(name in os.environ for name in SERVED):
@@ -129,6 +132,8 @@ def _of_profile(own: Mapping[str, str]) -> Any:
     default = Path.home() / ".aws" / "credentials"
     file = Path(os.environ.get("AWS_SHARED_CREDENTIALS_FILE", default))
     if "AWS_PROFILE" not in os.environ and not file.is_file():
+        if os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() in YES:
+            raise no_credentials(url)
         return None
     if find_spec("boto3") is None:
         raise SetupError(
