@@ -73,7 +73,8 @@ class StoreServer:
     def ask(self, method: str, path: str, body: bytes = b"") -> None:
         """Ask it for something."""
         # It is an address of the test's own.
-        asked = Request(self.url + path, body or None, {"Content-Type": "text/plain"}, method=method)
+        kind = {"Content-Type": "text/plain"}
+        asked = Request(self.url + path, body or None, kind, method=method)
         with urlopen(asked, timeout=10) as answer:
             answer.read()
 

@@ -105,9 +105,7 @@ class Location(ABC):
         """See `checksums.check_sizes`."""
 
     @abstractmethod
-    def check_contents(
-        self, version: int, known: frozenset[str], *, alone: bool
-    ) -> frozenset[str]:
+    def check_contents(self, version: int, known: frozenset[str], *, alone: bool) -> frozenset[str]:
         """See `checksums.check_contents`."""
 
     @abstractmethod
@@ -197,9 +195,7 @@ class Directory(Location):
         """See `Location`."""
         checksums.check_sizes(self.address, self.root)
 
-    def check_contents(
-        self, version: int, known: frozenset[str], *, alone: bool
-    ) -> frozenset[str]:
+    def check_contents(self, version: int, known: frozenset[str], *, alone: bool) -> frozenset[str]:
         """See `Location`."""
         return checksums.check_contents(self.address, self.root, version, known, alone=alone)
 

@@ -287,9 +287,7 @@ class GalleryTable:
 
         def opened() -> GalleryTable:
             # Anew: LanceDB takes a table made anew, of the same version, for the one it knows.
-            return GalleryTable(
-                self.location, _open(self.location, walk=False), self.lock_timeout
-            )
+            return GalleryTable(self.location, _open(self.location, walk=False), self.lock_timeout)
 
         later = self.location.steadily(opened)
         check(later.state)
@@ -461,4 +459,5 @@ def _open(location: Location, *, walk: bool) -> Table:
         database = location.connect()
         if not location.has_table(database):
             raise GalleryError(f"{path}: no gallery in it; make one with itr-deploy index")
-        return database.open_table(TABLE)
+        table: Table = database.open_table(TABLE)
+        return table

@@ -14,6 +14,7 @@ from itr_deploy.paths import StoreUrl
 from itr_deploy.runtime.gallery.stores.options import Options
 from itr_deploy.runtime.gallery.stores.refusals import no_credentials, store_error
 
+
 @dataclass(frozen=True)
 class Found:
     """An object of a store, as it was listed."""
@@ -74,7 +75,7 @@ class Client:
     def first(self, prefix: str) -> list[Found]:
         """The first objects below a prefix in the order of their names, a thousand at the most."""
         with self._errors():
-            page = next(iter(self._listing(prefix)), [])
+            page: Any = next(iter(self._listing(prefix)), [])
         return [_found(entry) for entry in page]
 
     def all(self, prefix: str = "") -> list[Found]:

@@ -149,7 +149,7 @@ def _taken(client: Client, token: str) -> dict[str, Any]:
 
 
 def _content(token: str | None, count: int) -> bytes:
-    """What the object says; no two states are equal, for some stores name a state by its content."""
+    """What the object says, never twice the same: some stores name a state by its content."""
     if token is None:
         return json.dumps({"free": uuid4().hex}).encode()
     about = {"pid": os.getpid(), "host": socket.gethostname(), "token": token, "renewed": count}

@@ -34,7 +34,12 @@ OF_THE_CLIENT = {
     "proxy_excludes": "proxy_excludes",
 }
 OF_LANCE = {"client_max_retries", "client_retry_timeout", "download_retry_count"}
-ENDPOINTS = ("aws_endpoint", "aws_endpoint_url", "aws_endpoint_url_s3", "endpoint", "endpoint_url")
+ENDPOINTS = {
+    "s3": ("aws_endpoint", "aws_endpoint_url", "aws_endpoint_url_s3", "endpoint", "endpoint_url"),
+    "gs": ("google_base_url", "base_url"),
+    "az": ("azure_storage_endpoint", "azure_endpoint", "endpoint"),
+}
+ALLOWED = ("aws_allow_http", "google_allow_http", "azure_allow_http", "allow_http")
 REGIONS = ("aws_region", "aws_default_region", "region", "default_region")
 YES = ("1", "true", "yes", "on")
 KEYS = ("aws_access_key_id", "access_key_id")
@@ -89,24 +94,24 @@ def options_of(url: StoreUrl, given: Mapping[str, str]) -> Options:
         "connect_timeout": CONNECT,
         "timeout": REQUEST,
     }
-    if url.startswith("s3:"):
-        endpoint = _told(own, ENDPOINTS)
-        if endpoint is not None:
-            # Otherwise LanceDB asks Amazon for the region.
-            lance["aws_region"] = _told(own, REGIONS) or "us-east-1"
-        if (endpoint or "").startswith("http://"):
-            lance["allow_http"] = "true"
-    if (_told(own, ("aws_allow_http", "allow_http")) or "").lower() in YES:
+    scheme = url.partition(":")[0]
+    endpoint = _told(own, ENDPOINTS[scheme]) or ""
+    if scheme == "s3" and endpoint:
+        # Otherwise LanceDB asks Amazon for the region.
+        lance["aws_region"] = _told(own, REGIONS) or "us-east-1"
+    if endpoint.startswith("http://") or (_told(own, ALLOWED) or "").lower() in YES:
         lance["allow_http"] = "true"
     lance |= own
-    client: dict[str, Any] = {OF_THE_CLIENT[name]: value for name, value in lance.items() if name in OF_THE_CLIENT}
+    client: dict[str, Any] = {
+        OF_THE_CLIENT[name]: value for name, value in lance.items() if name in OF_THE_CLIENT
+    }
     # The client's requests are small, and the first of all is one.
     client["timeout"] = own.get("timeout") or own.get("request_timeout") or SMALL
     for name in ("allow_http", "allow_invalid_certificates"):
         if name in client:
             client[name] = client[name].lower() in YES
     rest = lance.keys() - OF_THE_CLIENT.keys() - OF_LANCE
-    credentials = _of_profile(url, own) if url.startswith("s3:") else None
+    credentials = _of_profile(url, own) if scheme == "s3" else None
     return Options(lance, {name: lance[name] for name in rest}, client, credentials)
 
 

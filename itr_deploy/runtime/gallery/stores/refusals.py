@@ -1,4 +1,4 @@
-"""What a store or the way to it refuses, as one line of this package's with nothing secret in it."""
+"""What a store or the way to it refuses, in one line that repeats nothing secret."""
 
 from __future__ import annotations
 

@@ -146,9 +146,7 @@ class Store(Location):
     def check_sizes(self) -> None:
         """See `Location`."""
 
-    def check_contents(
-        self, version: int, known: frozenset[str], *, alone: bool
-    ) -> frozenset[str]:
+    def check_contents(self, version: int, known: frozenset[str], *, alone: bool) -> frozenset[str]:
         """See `Location`."""
         return known
 
@@ -168,9 +166,7 @@ class Store(Location):
             if name not in there:
                 raise damaged(self.address, f"{name} is missing")
             if size and there[name] != size:
-                raise damaged(
-                    self.address, f"{name} has {there[name]} bytes, {size} were written"
-                )
+                raise damaged(self.address, f"{name} has {there[name]} bytes, {size} were written")
         return Verified(len(sizes) + 1, sum(there[name] for name in sizes) + len(content))
 
     def written_names(self) -> set[str]:

@@ -131,9 +131,7 @@ except Exception as error:
 def test_processes_add_one_after_the_other(gallery: Gallery, matcher: Matcher) -> None:
     command = [sys.executable, "-c", SCRIPT, str(matcher.bundle.path), gallery.path]
     writers = [
-        subprocess.Popen(
-            [*command, own], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        subprocess.Popen([*command, own], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for own in "ab"
     ]
     for writer in writers:

@@ -15,7 +15,7 @@ from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.errors import GalleryError, GalleryUnreadableError, InputError, UsageError
 from itr_deploy.runtime.gallery.stores import client, options
 from tests.support.items import images, names
-from tests.support.retrieval import COUNT, CONDITIONS, assert_same, columns, search
+from tests.support.retrieval import CONDITIONS, COUNT, assert_same, columns, search
 from tests.support.stores import BUCKET, KEY, SECRET, StoreServer
 
 
@@ -249,11 +249,13 @@ def test_a_gallery_in_a_store_is_not_compacted(pair: tuple[Gallery, Gallery]) ->
 
 def test_a_local_gallery_needs_nothing_of_this(tmp_path: Path, matcher: Matcher) -> None:
     Gallery.create(tmp_path / "gallery", matcher)
-    script = f"""
+    script = """
 import sys
 from itr_deploy import Gallery
-Gallery.open({str(tmp_path / "gallery")!r}).count()
-print([name for name in sys.modules if name.startswith(("obstore", "boto", "itr_deploy.runtime.gallery.stores"))])
+Gallery.open(sys.argv[1]).count()
+own = "obstore", "boto3", "itr_deploy.runtime.gallery.stores"
+print([name for name in sys.modules if name.startswith(own)])
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", script, str(tmp_path / "gallery")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
