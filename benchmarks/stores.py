@@ -4,7 +4,8 @@
 
 IMRAM in text mode at its published sizes, random weights, a float16 gallery of random items, copied
 into moto's S3 server on this machine. Requests are counted in the server's log. Times are not
-measured: that server reads a whole object for every part of it. Prints a table and writes benchmarks/results/stores.json.
+measured: that server reads a whole object for every part of it. Prints a table and writes
+benchmarks/results/stores.json.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def main() -> None:
 
 @contextmanager
 def server(folder: Path) -> Iterator[Path]:
-    """moto's S3 server; yields its log."""
+    """Moto's S3 server; yields its log."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

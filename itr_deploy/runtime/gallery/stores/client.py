@@ -57,9 +57,10 @@ class Client:
 
         self.url = url
         try:
-            self._store: Any = from_url(
+            opened: Any = from_url
+            self._store = opened(
                 url,
-                config=dict(options.config),  # type: ignore[call-overload]
+                config=dict(options.config),
                 client_options=dict(options.client),
                 retry_config=options.retries,
                 credential_provider=options.credentials,
@@ -125,7 +126,8 @@ class Client:
 
         with self._errors():
             obstore.put(self._store, name, b"")
-            return obstore.head(self._store, name)["last_modified"]
+            found: datetime = obstore.head(self._store, name)["last_modified"]
+            return found
 
     def remove(self, names: list[str]) -> None:
         """Remove objects."""
