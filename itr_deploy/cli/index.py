@@ -111,7 +111,11 @@ def index(
     ] = False,
     split: Split = "test",
     output: Annotated[
-        Path, typer.Option(help="Directory of the gallery to make, or with --append to extend.")
+        Path,
+        typer.Option(
+            help="Directory of the gallery to make, or with --append to extend; or its place in an "
+            "object store, such as s3://bucket/gallery."
+        ),
     ],
     modality: Annotated[Modality, typer.Option(help="Index the images, or the captions.")] = (
         "image"

@@ -23,7 +23,9 @@ def inspect(
     path: Annotated[
         Path,
         typer.Argument(
-            metavar="PATH", help="Directory of a bundle or a gallery.", show_default=False
+            metavar="PATH",
+            help="Directory of a bundle or a gallery, or a gallery's URL.",
+            show_default=False,
         ),
     ],
     verify: Annotated[

@@ -78,12 +78,9 @@ def _translated(
     error: BaseException,
 ) -> ItrDeployError:
     text = " ".join(str(error).split()) or type(error).__name__
-    if "://" in str(path) and any(sign in text for sign in STORE_SIGNS):
-        from itr_deploy.runtime.gallery.stores.refusals import store_error
-
-        return store_error(str(path), error)
+    in_a_store = "://" in str(path)
     for sign in DISK_SIGNS:
-        if sign in text.lower():
+        if not in_a_store and sign in text.lower():
             return OutputError(
                 f"cannot write {path}: {sign}; free space or choose another place, "
                 "the gallery is as it was"
@@ -91,6 +88,10 @@ def _translated(
     found = diagnose()
     if found is not None:
         return found
+    if in_a_store and any(sign in text for sign in STORE_SIGNS):
+        from itr_deploy.runtime.gallery.stores.refusals import store_error
+
+        return store_error(str(path), error)
     if where is not None and _of_a_filter(error):
         return GalleryError(
             f"where={where!r} is not understood: {text[:200]}; write it as SQL over the "

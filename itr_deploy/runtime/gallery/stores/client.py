@@ -14,6 +14,9 @@ from itr_deploy.paths import StoreUrl
 from itr_deploy.runtime.gallery.stores.options import Options
 from itr_deploy.runtime.gallery.stores.refusals import no_credentials, store_error
 
+PAGE = 1000
+"""Objects that a store lists at once."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -74,7 +77,7 @@ class Client:
             raise store_error(url, error) from error
 
     def first(self, prefix: str) -> list[Found]:
-        """The first objects below a prefix in the order of their names, a thousand at the most."""
+        """The first `PAGE` objects below a prefix, where the store has an order of their names."""
         with self._errors():
             page: Any = next(iter(self._listing(prefix)), [])
         return [_found(entry) for entry in page]
@@ -140,7 +143,7 @@ class Client:
     def _listing(self, prefix: str) -> Any:
         import obstore
 
-        return obstore.list(self._store, prefix or None, chunk_size=1000)
+        return obstore.list(self._store, prefix or None, chunk_size=PAGE)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -36,16 +36,21 @@ LEASE, CLOCK = f"{TABLE}.lance/{OWN}/writer.lease", f"{TABLE}.lance/{OWN}/clock"
 class Lease:
     """The writer's lock while it is held."""
 
-    def __init__(self, client: Client, state: dict[str, Any], token: str) -> None:
-        """Go on renewing what was just taken."""
+    def __init__(self, client: Client, state: dict[str, Any], token: str, taken: float) -> None:
+        """Go on renewing what was taken at a time of the monotonic clock."""
         self._client, self._state, self._token = client, state, token
-        self._renewed = time.monotonic()
+        self._renewed = taken
         self._count = 0
         self._ended = threading.Event()
-        self.is_lost = False
+        self._lost = False
         self.on_loss: list[Callable[[], None]] = []
         self._thread = threading.Thread(target=self._keep, name="itr-deploy-lease", daemon=True)
         self._thread.start()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether another one may have it."""
+        return self._lost or time.monotonic() - self._renewed > LASTS - RENEWED
 
     def check(self) -> None:
         """Refuse to go on where it is lost.
@@ -69,22 +74,23 @@ class Lease:
 
     def _keep(self) -> None:
         while not self._ended.wait(RENEWED):
+            began = time.monotonic()
             try:
                 self._count += 1
                 content = _content(self._token, self._count)
                 self._state = self._client.write(LEASE, content, self._state)
-                self._renewed = time.monotonic()
+                self._renewed = began
             except TakenError:
                 self._lose()
                 return
-            except ItrDeployError as error:
+            except Exception as error:
                 log.warning("%s: its lock could not be renewed: %s", self._client.url, error)
-                if time.monotonic() - self._renewed > LASTS - 2 * RENEWED:
+                if self.is_lost:
                     self._lose()
                     return
 
     def _lose(self) -> None:
-        self.is_lost = True
+        self._lost = True
         for stop in list(self.on_loss):
             stop()
 
@@ -107,6 +113,7 @@ def leased(client: Client, timeout: float) -> Iterator[Lease]:
     """
     until, token = time.monotonic() + timeout, uuid4().hex
     while True:
+        taken = time.monotonic()
         try:
             state = _taken(client, token)
             break
@@ -118,7 +125,7 @@ def leased(client: Client, timeout: float) -> Iterator[Lease]:
         except TakenError:
             if time.monotonic() >= until:
                 raise busy(client.url, "another process", timeout) from None
-    lease = Lease(client, state, token)
+    lease = Lease(client, state, token, taken)
     try:
         yield lease
     finally:

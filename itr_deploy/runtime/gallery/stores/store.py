@@ -21,7 +21,7 @@ from itr_deploy.runtime.gallery.layout import TABLE
 from itr_deploy.runtime.gallery.location import Files, Location
 from itr_deploy.runtime.gallery.lock import busy, lock_of
 from itr_deploy.runtime.gallery.moves import Move
-from itr_deploy.runtime.gallery.stores.client import Client, Found
+from itr_deploy.runtime.gallery.stores.client import PAGE, Client, Found
 from itr_deploy.runtime.gallery.stores.lease import Lease, leased, lost
 from itr_deploy.runtime.gallery.stores.options import Options, options_of
 
@@ -83,13 +83,15 @@ class Store(Location):
 
     def latest_version(self) -> int:
         """See `Location`."""
-        newest = self._client.first(MANIFESTS)
+        page = self._client.first(MANIFESTS)
+        names = [entry.name.removeprefix(ROOT) for entry in page]
         # Names count down from the largest number, so that the newest is the first. Those of older
-        # releases of LanceDB count up.
-        name = newest[0].name.removeprefix(ROOT) if newest else ""
-        if len(Path(name).stem) == files.DIGITS:
-            return files.version_of(name)
-        return max(map(_version, self._client.all(MANIFESTS)), default=0)
+        # releases of LanceDB count up, and a directory bucket lists in no order.
+        if len(page) == PAGE and not (
+            names == sorted(names) and len(Path(names[0]).stem) == files.DIGITS
+        ):
+            page = self._client.all(MANIFESTS)
+        return max(map(_version, page), default=0)
 
     def manifest_digest(self, version: int, gallery_id: str) -> str:
         """See `Location`."""

@@ -64,7 +64,8 @@ def test_the_lock_of_a_killed_process_is_taken(
     """By the store's clock, which counts in seconds."""
     client = client_of(gallery)
     lease._taken(client, "killed")
-    monkeypatch.setattr(lease, "LASTS", 1.0)
+    monkeypatch.setattr(lease, "LASTS", 2.0)
+    monkeypatch.setattr(lease, "RENEWED", 0.2)
     gallery.delete(["item0000"])
     assert gallery.count() == 2
 

@@ -13,7 +13,11 @@ import pytest
 
 from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.errors import GalleryError, GalleryUnreadableError, InputError, UsageError
+from itr_deploy.runtime.gallery.location import location_of
 from itr_deploy.runtime.gallery.stores import client, options
+from itr_deploy.runtime.gallery.stores import store as stores
+from itr_deploy.runtime.gallery.stores.creating import create_at_once
+from itr_deploy.runtime.gallery.stores.store import Store
 from tests.support.items import images, names
 from tests.support.retrieval import CONDITIONS, COUNT, assert_same, columns, search
 from tests.support.stores import BUCKET, KEY, SECRET, StoreServer
@@ -84,6 +88,50 @@ def test_a_refresh_reads_what_is_new(matcher: Matcher, s3: StoreServer, caplog) 
         found = search(retriever, k=100)
     assert "1 read, 1 gone" in caplog.text
     assert {"new"} | set(names(40)) - {"item0000"} == set(found[0].ids)
+
+
+def test_who_searches_a_version_that_was_removed_is_told_to_refresh(
+    matcher: Matcher, s3: StoreServer
+) -> None:
+    """As `index --force` removes it."""
+    url = s3.place()
+    Gallery.create(url, matcher).add(names(20), images(20))
+    retriever = Retriever.load(matcher.bundle.path, url, resident=False, memory_budget=1_000)
+    search(retriever)
+    store = location_of(url)
+    assert isinstance(store, Store)
+    with store.locked(1.0):
+        create_at_once(
+            *(store, matcher, "image", None, names(4), images(4), None, lambda done: None),
+            replace=True,
+        )
+        store.remove_all_but(3)
+    with pytest.raises(GalleryUnreadableError, match=re.escape("call refresh()")) as caught:
+        search(retriever)
+    told(caught.value)
+    retriever.refresh()
+    assert sorted(search(retriever, k=10)[0].ids) == names(4)
+
+
+def test_versions_are_found_on_every_page(
+    matcher: Matcher, s3: StoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where names are in no order, as in directory buckets."""
+    gallery = Gallery.create(s3.place(), matcher)
+    gallery.add(names(3), images(3))
+    for name in names(3)[:2]:
+        gallery.delete([name])
+    monkeypatch.setattr(client, "PAGE", 2)
+    monkeypatch.setattr(stores, "PAGE", 2)
+    location = gallery.opened.location
+    assert location.latest_version() == gallery.version == 4
+    whole = client.Client._listing
+    monkeypatch.setattr(
+        client.Client,
+        "_listing",
+        lambda own, prefix: iter([page[::-1] for page in whole(own, prefix)][::-1]),
+    )
+    assert location.latest_version() == 4
 
 
 def test_the_coarse_index_is_built_and_asked(matcher: Matcher, s3: StoreServer) -> None:
