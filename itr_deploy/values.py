@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn, ParamSpec, TypeVar, get_args
 
 from itr_deploy.errors import UsageError
-from itr_deploy.paths import local_path
+from itr_deploy.paths import StoreUrl, gallery_place, local_path
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -213,6 +213,15 @@ def satisfying(must_be: str, test: Callable[[Any], bool]) -> Check:
     return Check(must_be, use)
 
 
+def either(kind: type, check: Check) -> Check:
+    """An object of a class, or such a value."""
+
+    def use(name: str, value: Any) -> Any:
+        return value if isinstance(value, kind) else check.use(name, value)
+
+    return replace(check, must_be=f"{check.must_be} or a {kind.__name__}", use=use)
+
+
 def or_none(check: Check, none: str = "None") -> Check:
     """Such a value, or None; ``none`` says in words what it means."""
     return replace(check, none=none)
@@ -228,12 +237,32 @@ def shown(value: Any) -> str:
 
 
 def _path(name: str, value: Any) -> Path:
+    return _address(name, value, local_path)  # type: ignore[no-any-return]
+
+
+def _gallery(name: str, value: Any) -> Path | StoreUrl:
+    return _address(name, value, gallery_place)  # type: ignore[no-any-return]
+
+
+def _address(name: str, value: Any, meant: Callable[[Any], Any]) -> Any:
     if not isinstance(value, (str, os.PathLike)) or isinstance(os.fspath(value), bytes):
         _refuse()
     try:
-        return local_path(value)
+        return meant(value)
     except UsageError as error:
         raise UsageError(f"{name}: {error}") from error
+
+
+def in_no_store(name: str, value: Any, instead: str) -> Path:
+    """The directory of a gallery, for what is not done in an object store.
+
+    Raises:
+        UsageError: It is in one; ``instead`` says what to do.
+    """
+    where = GALLERY(name, value)
+    if isinstance(where, StoreUrl):
+        raise UsageError(f"{name}={shown(str(where))}: is in an object store; {instead}")
+    return where  # type: ignore[no-any-return]
 
 
 def _refuse() -> NoReturn:
@@ -242,6 +271,8 @@ def _refuse() -> NoReturn:
 
 PATH = Check("a path", _path)
 """A local path; its value is a `Path`."""
+GALLERY = Check("a path", _gallery)
+"""A gallery's local path, or the URL of one in an object store: a `Path` or a `StoreUrl`."""
 TEXT = satisfying("a string", lambda value: isinstance(value, str))
 FLAG = satisfying("True or False", lambda value: type(value).__name__ in ("bool", "bool_"))
 """NumPy's bool too, which is a class of its own."""

@@ -17,6 +17,7 @@ from itr_deploy.runtime import cpus
 from itr_deploy.runtime.backends.importing import switch_telemetry_off
 from tests.support.exports import Bundles, cache_directory
 from tests.support.golden import FULL, Case
+from tests.support.stores import StoreServer, set_variables, store_server
 from tests.support.tiny_detector import tiny_detector_of
 
 # Tests import ONNX Runtime themselves, and make test says one thread of BLAS and PyTorch, while
@@ -118,3 +119,18 @@ def load_matcher(bundles: Bundles) -> Callable[..., Matcher]:
         return loaded[key]
 
     return load
+
+
+@pytest.fixture(scope="session")
+def store_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreServer]:
+    """An S3 server; `s3` is it with the variables that lead there."""
+    with store_server(tmp_path_factory.mktemp("store")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def s3(store_process: StoreServer) -> Iterator[StoreServer]:
+    """An S3 server that galleries lead to while a module's tests run."""
+    with pytest.MonkeyPatch.context() as patch:
+        set_variables(store_process, patch)
+        yield store_process

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from itr_deploy.errors import UsageError
-from itr_deploy.paths import local_path
+from itr_deploy.paths import StoreUrl, gallery_place, local_path
 
 
 @pytest.fixture
@@ -82,3 +82,45 @@ def test_odd_names_are_taken_as_they_are(name: str, tmp_path: Path) -> None:
 def test_any_text_is_a_path_or_refused(text: str) -> None:
     with suppress(UsageError):
         local_path(text).exists()
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_gallery_may_be_in_a_store(kind: type) -> None:
+    found = gallery_place(kind("s3://bucket/a/gallery/"))
+    assert found == "s3://bucket/a/gallery"
+    assert isinstance(found, StoreUrl)
+    assert gallery_place(found) == found
+    assert gallery_place("GS://Bucket//a") == "gs://Bucket/a"
+    assert gallery_place(kind("~/gallery")) == Path("~/gallery").expanduser()
+    assert gallery_place(kind("file:///srv/gallery")) == Path("/srv/gallery")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("s3://bucket", "names no place in a bucket"),
+        ("s3:///", "names no place in a bucket"),
+        ("s3://bucket/../other", "names no place in a bucket"),
+        ("s3://bucket/\x07", "names no place in a bucket"),
+        ("s3://key:word@bucket/gallery", "has a user name or a password"),
+        ("s3://bucket/gallery?versionId=word", "has a query or a fragment"),
+        ("s3+ddb://bucket/gallery?word", "not a local path"),
+        ("https://key:word@host/gallery?sig=word", "not a local path"),
+        ("hf://datasets/x", "galleries in s3://, gs://, az://"),
+    ],
+)
+def test_other_addresses_of_galleries_are_refused_without_their_secrets(
+    url: str, said: str
+) -> None:
+    for kind in (str, Path) if url != "s3:///" else (str,):
+        with pytest.raises(UsageError, match=re.escape(said)) as caught:
+            gallery_place(kind(url))
+        assert "word@" not in str(caught.value)
+        assert "=word" not in str(caught.value)
+
+
+@given(text=st.text())
+def test_any_text_is_a_gallerys_place_or_refused(text: str) -> None:
+    for given_text in (text, f"s3://{text}"):
+        with suppress(UsageError):
+            gallery_place(given_text)

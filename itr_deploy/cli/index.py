@@ -32,6 +32,7 @@ from itr_deploy.cli.options import (
 from itr_deploy.cli.output import print_json
 from itr_deploy.cli.progress import counted, phase_bars, steps, told
 from itr_deploy.errors import InputError, InterruptedWorkError, UsageError
+from itr_deploy.paths import StoreUrl, gallery_place
 
 app = typer.Typer(add_completion=False)
 log = logging.getLogger(__name__)
@@ -110,7 +111,11 @@ def index(
     ] = False,
     split: Split = "test",
     output: Annotated[
-        Path, typer.Option(help="Directory of the gallery to make, or with --append to extend.")
+        Path,
+        typer.Option(
+            help="Directory of the gallery to make, or with --append to extend; or its place in an "
+            "object store, such as s3://bucket/gallery."
+        ),
     ],
     modality: Annotated[Modality, typer.Option(help="Index the images, or the captions.")] = (
         "image"
@@ -214,8 +219,9 @@ def index(
     result: dict[str, Any] = {}
     broken: Mapping[str, str] = {}
     if not nothing:
+        kept = not append and not isinstance(gallery_place(output), StoreUrl)
         label = f"indexing {modality}s" if pictures is None else "indexing pictures"
-        with phase_bars() as tell, _interruptible(label, kept=not append) as reached:
+        with phase_bars() as tell, _interruptible(label, kept=kept) as reached:
             indexed = itr_deploy.index(
                 bundle,
                 data=data,

@@ -10,6 +10,7 @@ import typer
 import itr_deploy
 from itr_deploy.cli.options import FollowLinks, Json, LogFormat, Quiet, Verbose
 from itr_deploy.cli.output import print_json, print_table
+from itr_deploy.paths import gallery_place
 
 LONGEST = 72
 """Length in characters up to which a table shows a value in full."""
@@ -22,7 +23,9 @@ def inspect(
     path: Annotated[
         Path,
         typer.Argument(
-            metavar="PATH", help="Directory of a bundle or a gallery.", show_default=False
+            metavar="PATH",
+            help="Directory of a bundle or a gallery, or a gallery's URL.",
+            show_default=False,
         ),
     ],
     verify: Annotated[
@@ -44,7 +47,7 @@ def inspect(
         return
     tables = {key: content.pop(key) for key in ("members", "graphs", "stored") if content.get(key)}
     rows = [(key, _short(value)) for key, value in content.items()]
-    print_table(str(path), ("", ""), rows)
+    print_table(str(gallery_place(path)), ("", ""), rows)
     for title, entries in tables.items():
         columns = list(entries[0])
         print_table(title, columns, ([str(entry[c]) for c in columns] for entry in entries))

@@ -35,7 +35,9 @@ def search(
         list[str] | None, typer.Argument(metavar="QUERY", help="Texts to search images with.")
     ] = None,
     *,
-    gallery: Annotated[Path, typer.Option(help="The gallery.")],
+    gallery: Annotated[
+        Path, typer.Option(help="The gallery: a directory, or s3://bucket/gallery, gs:// or az://.")
+    ],
     image: Annotated[
         Path | None,
         typer.Option(

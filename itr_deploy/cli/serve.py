@@ -54,7 +54,13 @@ LogFormat = Annotated[logs.LogFormat, from_environment(options.LogFormat, "ITR_D
 def serve(
     bundle: Bundle,
     *,
-    gallery: Annotated[Path, typer.Option(envvar="ITR_DEPLOY_GALLERY", help="The gallery.")],
+    gallery: Annotated[
+        Path,
+        typer.Option(
+            envvar="ITR_DEPLOY_GALLERY",
+            help="The gallery: a directory, or s3://bucket/gallery, gs:// or az://.",
+        ),
+    ],
     bank: Annotated[
         Path | None,
         typer.Option(

@@ -17,7 +17,7 @@ from itr_deploy.runtime.rerank import reranking
 from itr_deploy.runtime.rerank.store import FOLDER, is_store, write_store
 from itr_deploy.runtime.retriever import DEFAULT_BUDGET
 from itr_deploy.runtime.search.cached import SearcherCache
-from itr_deploy.values import FUNCTION, PATH, SECONDS, TEXT, checked, whole
+from itr_deploy.values import FUNCTION, GALLERY, PATH, SECONDS, TEXT, checked, in_no_store, whole
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class IndexedBank:
 
 @checked(
     bundle=PATH,
-    gallery=PATH,
-    bank=PATH,
+    gallery=GALLERY,
+    bank=GALLERY,
     limit=whole(0),
     lock_timeout=SECONDS,
     device=TEXT,
@@ -88,10 +88,17 @@ def index_bank(
         GalleryError: The gallery is empty, or the bank is missing, of another bundle, of the
             gallery's modality or too small.
         OutputError: Writing fails.
+        UsageError: The gallery is in an object store.
     """
+    gallery = in_no_store(
+        "gallery",
+        gallery,
+        "the scores are kept in a local gallery's directory; copy the gallery to one, or re-rank "
+        "without them",
+    )
     matcher = Matcher.load(bundle, device=device, backend=backend)
     opened = Gallery.open(gallery, matcher, lock_timeout=lock_timeout)
-    others = _open_bank(matcher, Path(bank), opened.modality)
+    others = _open_bank(matcher, bank, opened.modality)
     folder = Path(opened.path) / FOLDER
     # Under the gallery's lock: the scores are of the items as they are when they appear.
     with (
@@ -125,10 +132,10 @@ def check_bank(bundle: str | Path, bank: str | Path, modality: Modality) -> None
         BundleError: The bundle is damaged, or has no re-ranker.
         GalleryError: The bank is missing, of another bundle, of this modality or too small.
     """
-    _open_bank(Matcher.load(bundle), Path(bank), modality)
+    _open_bank(Matcher.load(bundle), bank, modality)
 
 
-def _open_bank(matcher: Matcher, path: Path, modality: Modality) -> SearcherCache:
+def _open_bank(matcher: Matcher, path: str | Path, modality: Modality) -> SearcherCache:
     """Open the bank of a gallery of ``modality``.
 
     Raises:

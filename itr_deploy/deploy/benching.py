@@ -13,12 +13,24 @@ from itr_deploy.deploy.export_half import export_half
 from itr_deploy.errors import UsageError
 from itr_deploy.runtime.cpus import MOST_THREADS
 from itr_deploy.runtime.gallery import Gallery
-from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice, each, or_none, whole
+from itr_deploy.values import (
+    FLAG,
+    FUNCTION,
+    GALLERY,
+    PATH,
+    TEXT,
+    checked,
+    choice,
+    each,
+    in_no_store,
+    or_none,
+    whole,
+)
 
 
 @checked(
     bundle=PATH,
-    gallery=PATH,
+    gallery=GALLERY,
     synthetic=whole(1),
     query=choice(Modality),
     batch=each(whole(1), least=1),
@@ -28,7 +40,7 @@ from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice, each,
     rounds=whole(1),
     k=whole(1),
     resident=FLAG,
-    bank=PATH,
+    bank=GALLERY,
     checkpoints=each(PATH),
     trace=FLAG,
     output=PATH,
@@ -93,8 +105,11 @@ def bench(
         GalleryError: The gallery is empty, or its items are not what the queries search.
         OutputError: The output exists, or writing fails.
         SetupError: PyTorch is not installed, for ``checkpoints``.
-        UsageError: Options exclude each other.
+        UsageError: Options exclude each other, or a gallery is in an object store.
     """
+    instead = "bench measures local galleries; copy it to a directory"
+    gallery = None if gallery is None else in_no_store("gallery", gallery, instead)
+    bank = None if bank is None else in_no_store("bank", bank, instead)
     searched = _one_of(gallery, synthetic)
     if checkpoints and device != "cpu":
         raise UsageError(
@@ -119,7 +134,7 @@ def bench(
         device=device,
         backend=backend,
         resident=resident,
-        bank=None if bank is None else Path(bank),
+        bank=bank,
         trace=trace,
         checkpoints=tuple(Path(file) for file in checkpoints),
     )

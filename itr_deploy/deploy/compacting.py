@@ -10,7 +10,7 @@ from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.compacting import files_of
 from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT
 from itr_deploy.runtime.gallery.old_versions import KEEP
-from itr_deploy.values import PATH, SECONDS, checked
+from itr_deploy.values import GALLERY, SECONDS, checked, in_no_store
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Compacted:
 
 
 @checked(
-    gallery=PATH,
+    gallery=GALLERY,
     keep=SECONDS,
     lock_timeout=SECONDS,
 )
@@ -69,7 +69,13 @@ def compact(
         GalleryError: The gallery is missing, or a file is not as it was written.
         OutputError: The disk has no space for the items beside what is there; the gallery is
             unchanged.
+        UsageError: The gallery is in an object store.
     """
+    gallery = in_no_store(
+        "gallery",
+        gallery,
+        "copy it to a local directory, compact that, and copy it back, or index it again",
+    )
     opened = Gallery.open(gallery, lock_timeout=lock_timeout)
     with opened.writing():
         before = files_of(opened.opened)

@@ -17,15 +17,17 @@ from itr_deploy.deploy.bulk.bulk import Bulk, Target
 from itr_deploy.deploy.expected_time import tell_time
 from itr_deploy.deploy.index_request import SPLIT, IndexRequest
 from itr_deploy.deploy.indexed import Indexed, index_if_large, is_gallery, of_gallery
+from itr_deploy.deploy.storing import NewInStore, index_in_store
 from itr_deploy.deploy.to_index import ToIndex
 from itr_deploy.errors import GalleryError, UsageError
+from itr_deploy.paths import StoreUrl
 from itr_deploy.runtime.cpus import MOST_THREADS
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.layout import TABLE
 from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT, replacing
 from itr_deploy.runtime.gallery.parts import add_in_parts
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.values import FLAG, FUNCTION, PATH, SECONDS, TEXT, checked, choice, whole
+from itr_deploy.values import FLAG, FUNCTION, GALLERY, PATH, SECONDS, TEXT, checked, choice, whole
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ log = logging.getLogger(__name__)
     proposals=whole(1),
     features=PATH,
     ids=PATH,
-    output=PATH,
+    output=GALLERY,
     split=TEXT,
     modality=choice(Modality),
     storage=choice(StorageType),
@@ -101,6 +103,9 @@ def index(
     ``part``, each a slice of the items, in the directory ``{output}.parts``; one then puts them
     together with ``commit``. With ``ray`` this call does all of it (docs/guides/bulk.md).
 
+    In an object store a new gallery is one commit: it is not gone on with, and nobody sees it
+    before (docs/guides/stores.md).
+
     Args:
         bundle: The bundle's directory.
         data: Directory with ``{split}_ims.npy`` or ``_feat.npy``, ``_ids.txt`` if the images have
@@ -113,7 +118,8 @@ def index(
         features: An extractor's file or folder instead, as `convert` takes it: read image by image,
             with boxes and picture sizes if every image has both.
         ids: File of image ids, one a line: which images of ``features``, and their order.
-        output: Directory of the gallery to make or, with ``append``, to extend.
+        output: The gallery to make or, with ``append``, to extend: a directory, or a place in an
+            object store, such as ``s3://bucket/gallery``.
         split: Name of the split.
         modality: Whether to index its images or its captions.
         storage: Type of the stored tensors; float16 for a new gallery, the gallery's with
@@ -150,9 +156,11 @@ def index(
             and not installed, or no cluster found, or its processes end again and again.
         UsageError: Both ``force`` and ``append`` were given, or not exactly one of ``data``,
             ``pictures`` and ``features``, or ``pictures`` or ``features`` with a split, or the
-            bundle's model does not take such images and no detector is given.
+            bundle's model does not take such images and no detector is given. Or parts are asked
+            for in an object store.
     """
-    output = Path(output)
+    if not isinstance(output, StoreUrl):
+        output = Path(output)
     request = IndexRequest(
         bundle=Path(bundle),
         data=None if data is None else Path(data),
@@ -183,9 +191,19 @@ def index(
                 "append=True (--append) extends a gallery in one go; make a new one in parts, or "
                 "leave parts= (--parts), commit= (--commit) and ray= (--ray) out"
             )
+        if isinstance(output, StoreUrl):
+            raise UsageError(
+                f"output={output!r} (--output): is in an object store, and parts lie in local "
+                "files; make the gallery in a directory and copy it there, or leave parts= "
+                "(--parts), commit= (--commit) and ray= (--ray) out"
+            )
         target = Target(output, force, lock_timeout, coarse_index)
         return bulk.run(request, target, progress=progress, looking=looking, tell=tell)
+    if isinstance(output, StoreUrl) and not append:
+        how = NewInStore(output, modality, storage, coarse_index, force, lock_timeout)
+        return index_in_store(request, how, progress=progress, looking=looking, tell=tell)
     if not append:
+        assert not isinstance(output, StoreUrl)
         check_output(output, force=force, replaceable=is_gallery, kind="gallery")
     matcher = request.load()
     existing = None
@@ -204,6 +222,7 @@ def index(
         existing.add(names, given.items, columns, advance)
         given.check_any()
     else:
+        assert not isinstance(output, StoreUrl)
         made_with = {"modality": modality, "storage": storage, **request.made_with(matcher)}
         resumption = _resumption(matcher, given, made_with)
         staged = staged_directory(
@@ -233,7 +252,7 @@ def index(
 
 
 @checked(
-    gallery=PATH,
+    gallery=GALLERY,
     lock_timeout=SECONDS,
 )
 def index_coarse(gallery: str | Path, *, lock_timeout: float = DEFAULT_TIMEOUT) -> Indexed:
@@ -243,7 +262,7 @@ def index_coarse(gallery: str | Path, *, lock_timeout: float = DEFAULT_TIMEOUT) 
     approximately.
 
     Args:
-        gallery: The gallery's directory.
+        gallery: The gallery's directory, or its place in an object store.
         lock_timeout: Seconds to wait for another writer of the gallery to finish.
 
     Raises:

@@ -18,25 +18,26 @@ from itr_deploy.bundle.store import (
     read_any_bundle,
 )
 from itr_deploy.errors import BundleError, GalleryError
+from itr_deploy.paths import StoreUrl
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.compacting import files_of, fill_of
 from itr_deploy.runtime.gallery.layout import TABLE
 from itr_deploy.runtime.gallery.read import stored_bytes
 from itr_deploy.runtime.rerank.store import verify_store
-from itr_deploy.values import FLAG, PATH, checked
+from itr_deploy.values import FLAG, GALLERY, checked
 
 
 @checked(
-    path=PATH,
+    path=GALLERY,
     verify=FLAG,
 )
 def inspect(path: str | Path, *, verify: bool = False) -> dict[str, Any]:
     """Show what is in a bundle or a gallery.
 
     Args:
-        path: Directory of a bundle or a gallery.
-        verify: Also compare every stored byte that a search reads with its checksum. A bundle is
-            always compared.
+        path: Directory of a bundle or a gallery, or a gallery's place in an object store.
+        verify: Also compare every stored byte that a search reads with its checksum; in an object
+            store see `Gallery.verify`. A bundle is always compared.
 
     Returns:
         Its contents by name, as `itr-deploy inspect --json` prints them; ``"kind"`` is
@@ -47,6 +48,8 @@ def inspect(path: str | Path, *, verify: bool = False) -> dict[str, Any]:
         GalleryError: The directory is neither a bundle nor a gallery; or with ``verify`` a
             gallery's file is not as it was written, or has no checksum.
     """
+    if isinstance(path, StoreUrl):
+        return _gallery(path, verify)
     path = Path(path)
     if (path / MANIFEST).is_file():
         bundle = read_any_bundle(path)
@@ -188,7 +191,7 @@ def _parity(path: Path) -> bool | None:
         ) from error
 
 
-def _gallery(path: Path, verify: bool) -> dict[str, Any]:
+def _gallery(path: str | Path, verify: bool) -> dict[str, Any]:
     gallery = Gallery.open(path)
     # First, for what is damaged may not be readable either.
     verified = _verified(gallery) if verify else {}

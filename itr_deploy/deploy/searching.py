@@ -20,7 +20,7 @@ from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.pictures.folder import SUFFIXES
 from itr_deploy.runtime.retriever import FROM_BUNDLE, Default, Retriever
 from itr_deploy.runtime.text.base import check_texts
-from itr_deploy.values import FLAG, PATH, TEXT, checked, one_or_each, or_none, whole
+from itr_deploy.values import FLAG, GALLERY, PATH, TEXT, checked, one_or_each, or_none, whole
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +31,13 @@ SHOWN_WORDS = 10
 @checked(
     bundle=PATH,
     queries=one_or_each(TEXT),
-    gallery=PATH,
+    gallery=GALLERY,
     k=whole(1),
     where=TEXT,
     candidates=or_none(whole(1)),
     prefilter=or_none(whole(1)),
     rerank=FLAG,
-    bank=PATH,
+    bank=GALLERY,
     gallery_neighbours=PATH,
     bank_neighbours=PATH,
     detector=PATH,

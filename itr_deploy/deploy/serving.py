@@ -17,7 +17,7 @@ from itr_deploy.errors import SetupError, UsageError
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.gallery import check_encoding
 from itr_deploy.runtime.retriever import DEFAULT_BUDGET, Retriever
-from itr_deploy.values import FUNCTION, PATH, TEXT, checked, each, real, whole
+from itr_deploy.values import FUNCTION, GALLERY, PATH, TEXT, checked, each, real, whole
 
 if TYPE_CHECKING:
     from itr_deploy.serving.settings import Settings
@@ -30,8 +30,8 @@ _POSITIVE = real("a number of seconds above 0", above=0.0, at_most=86_400.0)
 
 @checked(
     bundle=PATH,
-    gallery=PATH,
-    bank=PATH,
+    gallery=GALLERY,
+    bank=GALLERY,
     detector=PATH,
     pictures=PATH,
     picture_names=TEXT,

@@ -24,7 +24,7 @@ from itr_deploy.runtime.gallery.files import table_root
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.pictures.folder import SUFFIXES, picture_files
 from itr_deploy.runtime.retriever import DEFAULT_BUDGET, Retriever
-from itr_deploy.values import FUNCTION, PATH, TEXT, checked, whole
+from itr_deploy.values import FUNCTION, GALLERY, PATH, TEXT, checked, in_no_store, whole
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Indexed:
 @checked(
     bundle=PATH,
     source=PATH,
-    gallery=PATH,
+    gallery=GALLERY,
     detector=PATH,
     pictures=PATH,
     split=TEXT,
@@ -131,8 +131,15 @@ def up(
         InputError: The folder holds nothing that could be indexed.
         OutputError: The gallery cannot be written.
         SetupError: The address is taken, or what a service needs is not installed.
-        UsageError: The bundle's model takes no pictures and there is no detector.
+        UsageError: The bundle's model takes no pictures and there is no detector, or the gallery is
+            in an object store.
     """
+    if gallery is not None:
+        gallery = in_no_store(
+            "gallery",
+            gallery,
+            "up makes a local gallery like a folder; index into the store, and serve that",
+        )
     check_can_serve()
     from itr_deploy.serving.settings import Settings, read_keys
 

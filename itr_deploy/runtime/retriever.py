@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import weakref
 from collections.abc import Sequence
@@ -32,7 +31,17 @@ from itr_deploy.runtime.search.cached import SearcherCache
 from itr_deploy.runtime.search.searcher import Searched, Searcher
 from itr_deploy.runtime.timing import note_searched, stage
 from itr_deploy.runtime.warming import warm_query
-from itr_deploy.values import FLAG, PATH, TEXT, checked, choice, or_none, satisfying, whole
+from itr_deploy.values import (
+    FLAG,
+    GALLERY,
+    PATH,
+    TEXT,
+    checked,
+    choice,
+    either,
+    or_none,
+    whole,
+)
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +61,8 @@ _COUNT = whole(1)
 _WIDTH = or_none(_COUNT, "None for all items")
 _PREFILTER = or_none(_COUNT, "None for no prefilter")
 _FILTER = or_none(TEXT)
-_GALLERY = satisfying(
-    "a path or a Gallery", lambda value: isinstance(value, (str, os.PathLike, Gallery))
-)
-_LISTS = satisfying(
-    "a path or NeighbourLists", lambda value: isinstance(value, (str, os.PathLike, NeighbourLists))
-)
+_GALLERY = either(Gallery, GALLERY)
+_LISTS = either(NeighbourLists, PATH)
 
 
 class Retriever(OneProcess):

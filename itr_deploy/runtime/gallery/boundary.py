@@ -37,6 +37,10 @@ DISK_SIGNS = (
 )
 
 
+STORE_SIGNS = ("Generic {", "Generic S3", "Generic GCS", "PermissionDenied", "Unauthenticated")
+"""Marks of errors of an object store, whose text is long and may repeat what is secret."""
+
+
 @contextmanager
 def gallery_errors(
     path: str | Path,
@@ -74,8 +78,9 @@ def _translated(
     error: BaseException,
 ) -> ItrDeployError:
     text = " ".join(str(error).split()) or type(error).__name__
+    in_a_store = "://" in str(path)
     for sign in DISK_SIGNS:
-        if sign in text.lower():
+        if not in_a_store and sign in text.lower():
             return OutputError(
                 f"cannot write {path}: {sign}; free space or choose another place, "
                 "the gallery is as it was"
@@ -83,6 +88,10 @@ def _translated(
     found = diagnose()
     if found is not None:
         return found
+    if in_a_store and any(sign in text for sign in STORE_SIGNS):
+        from itr_deploy.runtime.gallery.stores.refusals import store_error
+
+        return store_error(str(path), error)
     if where is not None and _of_a_filter(error):
         return GalleryError(
             f"where={where!r} is not understood: {text[:200]}; write it as SQL over the "

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +20,9 @@ from itr_deploy.runtime.gallery import coarse_index
 from itr_deploy.runtime.gallery.files import OWN, table_root
 from itr_deploy.runtime.gallery.fragments import ROW_BITS, Fragment
 from itr_deploy.runtime.gallery.layout import ID
-from itr_deploy.runtime.gallery.lock import HOLDER, LOCK
+from itr_deploy.runtime.gallery.location import Files
 from itr_deploy.runtime.gallery.moves import Move, Rows, write_move
-from itr_deploy.runtime.gallery.old_versions import KEEP, expired, remove_old, versions
+from itr_deploy.runtime.gallery.old_versions import KEEP, expired, remove_old
 from itr_deploy.runtime.gallery.table import GalleryTable
 from itr_deploy.runtime.gallery.transaction import Feed, transaction
 
@@ -49,15 +48,6 @@ ROW = "_rowid"
 
 
 @dataclass(frozen=True)
-class Files:
-    """The files of a gallery, of all versions that are there."""
-
-    files: int
-    bytes: int
-    versions: int
-
-
-@dataclass(frozen=True)
 class Fill:
     """What the current version's files hold.
 
@@ -79,13 +69,7 @@ class Fill:
 
 def files_of(table: GalleryTable) -> Files:
     """Count a gallery's files."""
-    root = table_root(table.path)
-    sizes = []
-    for file in root.rglob("*"):
-        with suppress(OSError):
-            if file.is_file() and file.name not in (LOCK, HOLDER):
-                sizes.append(file.stat().st_size)
-    return Files(len(sizes), sum(sizes), len(versions(root)))
+    return table.location.files()
 
 
 def fill_of(table: GalleryTable) -> Fill:
@@ -120,7 +104,7 @@ def compact(table: GalleryTable, keep: float) -> int:
     if indexed and table.count():
         covered = table.ask(coarse_index.indexed_rows)
         if covered < table.count():
-            transaction(table.path, lambda: coarse_index.build(table.lance))
+            transaction(table.location, lambda: coarse_index.build(table.lance))
             table.renew()
     _pending(root).unlink(missing_ok=True)
     return _remove_old(table, root, keep)
@@ -184,7 +168,7 @@ def _write_anew(table: GalleryTable, root: Path, *, indexed: bool) -> None:
     if indexed:
         _pending(root).touch()
     feed = Feed(layout, batches())
-    transaction(table.path, lambda: table.overwrite(layout, feed.reader), feed)
+    transaction(table.location, lambda: table.overwrite(layout, feed.reader), feed)
     table.renew()
     _tell(table, root, parts, np.concatenate([np.empty(0, np.int64), *rows]))
 
@@ -203,7 +187,7 @@ def _join(table: GalleryTable, root: Path, parts: Sequence[Fragment]) -> None:
     layout = table.state.schema
     whole = found.select(layout.names).cast(layout).combine_chunks()
     merge = table.lance.merge_insert(ID).when_matched_update_all()
-    transaction(table.path, lambda: merge.execute(whole))
+    transaction(table.location, lambda: merge.execute(whole))
     table.renew()
     after = [part for part in _parts(table) if part.number > parts[-1].number]
     now = table.ask(

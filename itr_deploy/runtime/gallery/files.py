@@ -23,9 +23,9 @@ OWN = "_itr_deploy"
 """Folder in the table's directory with what this package keeps beside LanceDB's files."""
 VERSIONS = "_versions"
 _READ = ("data", "_deletions", "_indices")
-_NAMED = (*_READ, "_transactions")
+NAMED = (*_READ, "_transactions")
 _LAST = 2**64 - 1
-_DIGITS = 20
+DIGITS = 20
 _ATTEMPTS = 5
 
 Read = TypeVar("Read")
@@ -59,10 +59,15 @@ def table_root(address: str) -> Path:
 
 def manifest_path(root: Path, version: int) -> Path | None:
     """A version's manifest, None if there is none."""
-    names = f"{_LAST - version:0{_DIGITS}d}.manifest", f"{version}.manifest"
+    folder = root / VERSIONS
     return next(
-        (root / VERSIONS / name for name in names if (root / VERSIONS / name).is_file()), None
+        (folder / name for name in manifest_names(version) if (folder / name).is_file()), None
     )
+
+
+def manifest_names(version: int) -> tuple[str, str]:
+    """What a version's manifest may be called, now and in older releases of LanceDB."""
+    return f"{_LAST - version:0{DIGITS}d}.manifest", f"{version}.manifest"
 
 
 def while_exchanged(root: Path, read: Callable[[], Read]) -> Read:
@@ -149,7 +154,7 @@ def stored_files(root: Path) -> Iterator[Path]:
 
 def written_files(root: Path) -> set[Path]:
     """All files that a failed change may leave behind: those that manifests name."""
-    return {root / name for folder in _NAMED for name in _listed(root, folder)}
+    return {root / name for folder in NAMED for name in _listed(root, folder)}
 
 
 def stored_names(root: Path) -> set[str]:
@@ -160,7 +165,7 @@ def stored_names(root: Path) -> set[str]:
 
 def written_names(root: Path) -> set[str]:
     """As `written_files`, as texts relative to ``root``."""
-    return {name for folder in _NAMED for name in _listed(root, folder)}
+    return {name for folder in NAMED for name in _listed(root, folder)}
 
 
 def _listed(root: Path, folder: str) -> list[str]:
@@ -208,7 +213,7 @@ def names(manifest: bytes, file: Path) -> bool:
 def _version(stem: str) -> int:
     if not stem.isdigit():
         return 0
-    return _LAST - int(stem) if len(stem) == _DIGITS else int(stem)
+    return _LAST - int(stem) if len(stem) == DIGITS else int(stem)
 
 
 def _varint(number: int) -> bytes:

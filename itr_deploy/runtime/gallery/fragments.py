@@ -47,12 +47,18 @@ class Fragment:
     @property
     def names(self) -> list[str]:
         """Its data files, relative to the table's directory."""
-        found, place = list[str](), 0
+        return list(self.sizes)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Their bytes, 0 where an older release of LanceDB did not say."""
+        found, place = dict[str, int](), 0
         while place < len(self.files):
             size = int.from_bytes(self.files[place : place + 4], "little")
             own = dict(_fields(self.files[place + 4 : place + 4 + size]))
             if isinstance(name := own.get(1), bytes):
-                found.append(f"data/{name.decode()}")
+                written = own.get(6, 0)
+                found[f"data/{name.decode()}"] = written if isinstance(written, int) else 0
             place += 4 + size
         return found
 
@@ -75,8 +81,16 @@ def read_fragments(root: Path, version: int, known: Fragments | None = None) -> 
     """
     try:
         path = manifest_path(root, version)
-        return None if path is None else _fragments(path.read_bytes(), known)
-    except (OSError, ValueError, IndexError, TypeError):
+        return None if path is None else fragments_in(path.read_bytes(), known)
+    except OSError:
+        return None
+
+
+def fragments_in(manifest: bytes, known: Fragments | None = None) -> Fragments | None:
+    """As `read_fragments`, of a manifest's bytes."""
+    try:
+        return _fragments(manifest, known)
+    except (ValueError, IndexError, TypeError):
         return None
 
 

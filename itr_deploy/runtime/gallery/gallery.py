@@ -21,12 +21,22 @@ from itr_deploy.runtime.gallery.boxes import read_boxes
 from itr_deploy.runtime.gallery.checksums import Verified
 from itr_deploy.runtime.gallery.given import checked_ids
 from itr_deploy.runtime.gallery.layout import Description, new_id, schema
+from itr_deploy.runtime.gallery.location import Directory, location_of
 from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT
 from itr_deploy.runtime.gallery.old_versions import KEEP
 from itr_deploy.runtime.gallery.table import GalleryTable, Identity, TableState
 from itr_deploy.runtime.gallery.writing import Progress
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.values import FLAG, PATH, SECONDS, checked, choice, satisfying
+from itr_deploy.values import (
+    FLAG,
+    GALLERY,
+    SECONDS,
+    TEXT,
+    checked,
+    choice,
+    each_by_name,
+    satisfying,
+)
 
 _MATCHER = satisfying(
     "a Matcher, as Matcher.load returns", lambda value: isinstance(value, Matcher)
@@ -61,12 +71,13 @@ class Gallery(OneProcess):
 
     @classmethod
     @checked(
-        path=PATH,
+        path=GALLERY,
         matcher=_MATCHER,
         modality=choice(Modality),
         storage=choice(StorageType),
         ragged=FLAG,
         auto_compact=FLAG,
+        storage_options=each_by_name(TEXT),
     )
     def create(
         cls,
@@ -78,11 +89,13 @@ class Gallery(OneProcess):
         ragged: bool = False,
         lock_timeout: float = DEFAULT_TIMEOUT,
         auto_compact: bool = True,
+        storage_options: Mapping[str, str] | None = None,
     ) -> Gallery:
         """Make an empty gallery.
 
         Args:
-            path: A local directory that holds no gallery yet.
+            path: A directory that holds no gallery yet, or a place in an object store, such as
+                ``s3://bucket/gallery``.
             matcher: Encodes what is added.
             modality: ``"image"`` or ``"text"``.
             storage: Type of the stored tensors, float16 by default; it takes half of float32's
@@ -92,6 +105,7 @@ class Gallery(OneProcess):
             lock_timeout: Seconds that a change waits for another writer to finish.
             auto_compact: Whether changes now and then join what they have added and remove old
                 versions, by which reading stays as fast as it was; False leaves that to `compact`.
+            storage_options: What LanceDB is told of an object store besides the environment.
 
         Raises:
             BundleError: The bundle has no graphs for this type.
@@ -100,6 +114,7 @@ class Gallery(OneProcess):
         """
         storage = storage or default_storage(matcher)
         check_storage(matcher, storage)
+        place = location_of(path, storage_options)
         description = Description.of(matcher.bundle.manifest, modality, storage)
         if ragged and modality == "image" and description.position_bytes:
             fixed = matcher.bundle.manifest.images.regions
@@ -107,11 +122,11 @@ class Gallery(OneProcess):
                 raise UsageError(f"ragged=True: this bundle's model takes {fixed} regions an image")
             description = description.model_copy(update={"ragged": True})
         layout = schema(description, [], new_id())
-        table = GalleryTable.create(path, layout, lock_timeout)
+        table = GalleryTable.create(place, layout, lock_timeout)
         return cls(table, matcher, auto_compact=auto_compact)
 
     @classmethod
-    @checked(matcher=_MATCHER, auto_compact=FLAG)
+    @checked(matcher=_MATCHER, auto_compact=FLAG, storage_options=each_by_name(TEXT))
     def open(
         cls,
         path: str | Path,
@@ -119,22 +134,26 @@ class Gallery(OneProcess):
         *,
         lock_timeout: float = DEFAULT_TIMEOUT,
         auto_compact: bool = True,
+        storage_options: Mapping[str, str] | None = None,
     ) -> Gallery:
         """Open an existing gallery.
 
         Args:
-            path: The gallery's directory.
+            path: The gallery's directory, or its place in an object store, such as
+                ``s3://bucket/gallery``.
             matcher: Needed to add or re-encode items; must be of the bundle that made the gallery.
             lock_timeout: Seconds that a change waits for another writer to finish.
             auto_compact: Whether changes now and then join what they have added and remove old
                 versions, by which reading stays as fast as it was; False leaves that to `compact`.
+            storage_options: What LanceDB is told of an object store besides the environment.
 
         Raises:
             BundleError: The bundle has no graphs for what the gallery stores.
             GalleryError: The gallery is missing or damaged, or was made with another bundle.
             UsageError: ``matcher`` is something else.
         """
-        gallery = cls(GalleryTable.open(path, lock_timeout), matcher, auto_compact=auto_compact)
+        table = GalleryTable.open(location_of(path, storage_options), lock_timeout)
+        gallery = cls(table, matcher, auto_compact=auto_compact)
         if matcher is not None:
             gallery.check_bundle(matcher)
         return gallery
@@ -349,10 +368,15 @@ class Gallery(OneProcess):
 
         Raises:
             GalleryBusyError: Another writer is at it for longer than the timeout.
-            GalleryError: A file is not as it was written.
+            GalleryError: A file is not as it was written, or the gallery is in an object store.
             OutputError: The disk has no space for the items beside what is there; the gallery is
                 unchanged.
         """
+        if not isinstance(self._table.location, Directory):
+            raise GalleryError(
+                f"{self.path}: a gallery in an object store is not compacted there; copy it to a "
+                "local directory, compact that, and copy it back, or index it again"
+            )
         with self._table.writing(self._check_as_before):
             return compacting.compact(self._table, keep)
 
@@ -392,11 +416,18 @@ class Gallery(OneProcess):
     def verify(self) -> Verified:
         """Compare all that a search reads with the checksums of what was written.
 
+        In an object store, which has checksums of its own, every object is to be there with the
+        size that was written, and every item to be readable.
+
         Raises:
             GalleryError: A file is not as it was written; or something has no checksum, since an
                 older release wrote it or the writer was killed.
         """
-        return self._table.verify()
+        verified = self._table.verify()
+        if not isinstance(self._table.location, Directory):
+            for _ in self._table.each(lambda lance: iter(lance.search().limit(None).to_batches())):
+                pass
+        return verified
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -417,7 +448,8 @@ class Gallery(OneProcess):
         before = self.version
         with self._table.writing(self._check_as_before):
             yield
-        if self._auto_compact and compacting.is_due(before, self.version):
+        local = isinstance(self._table.location, Directory)
+        if local and self._auto_compact and compacting.is_due(before, self.version):
             # Another writer that is at it may do so itself.
             with suppress(GalleryBusyError), self._table.writing(self._check_as_before):
                 compacting.tidy(self._table)

@@ -91,7 +91,7 @@ def replacing(output: Path, timeout: float) -> Iterator[None]:
     if not root.is_dir():
         yield
         return
-    if _lock_of(str(root.resolve())).is_held_by_this_thread:
+    if lock_of(str(root.resolve())).is_held_by_this_thread:
         raise GalleryBusyError(
             f"{output}: this thread is in the middle of Gallery.writing(), whose lock goes with "
             "the gallery; replace it afterwards"
@@ -115,9 +115,9 @@ def writer_lock(path: str, root: Path, timeout: float) -> Iterator[None]:
         OutputError: The gallery cannot be written to.
     """
     until = time.monotonic() + timeout
-    own = _lock_of(str(root.resolve()))
+    own = lock_of(str(root.resolve()))
     if not own.threads.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
-        raise _busy(path, "another thread of this process", timeout)
+        raise busy(path, "another thread of this process", timeout)
     try:
         if own.is_held:
             yield
@@ -147,7 +147,7 @@ def _acquired(path: str, root: Path, timeout: float, until: float) -> FileLock:
             lock = FileLock(root / OWN / LOCK, thread_local=False)
             lock.acquire(timeout=min(max(0.0, until - time.monotonic()), threading.TIMEOUT_MAX))
         except Timeout:
-            raise _busy(path, _holder(root / OWN / HOLDER), timeout) from None
+            raise busy(path, _holder(root / OWN / HOLDER), timeout) from None
         except FileNotFoundError as error:
             # The old one is away, and the new one not yet there.
             if time.monotonic() < back_by:
@@ -168,7 +168,8 @@ def _acquired(path: str, root: Path, timeout: float, until: float) -> FileLock:
         lock.release()
 
 
-def _busy(path: str, who: str, timeout: float) -> GalleryBusyError:
+def busy(path: str, who: str, timeout: float) -> GalleryBusyError:
+    """For a gallery that somebody writes to for longer than a writer waited."""
     return GalleryBusyError(
         f"{path}: {who} is writing to it, and was for the {timeout:g} s waited; try again when it "
         "has finished, or wait longer (lock_timeout=, --lock-timeout)"
@@ -203,7 +204,7 @@ def _we() -> bytes:
     return json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
 
 
-def _lock_of(key: str) -> _Lock:
+def lock_of(key: str) -> _Lock:
     """A gallery's lock, shared by everything in this process that has the gallery open."""
     with _locks_lock:
         return _locks.setdefault(key, _Lock())

@@ -106,9 +106,9 @@ def add_in_parts(
 
 def _commit(table: GalleryTable, layout: pa.Schema, feed: Feed, is_new: bool) -> None:
     if is_new:
-        transaction(table.path, lambda: table.overwrite(layout, feed.reader), feed)
+        transaction(table.location, lambda: table.overwrite(layout, feed.reader), feed)
     else:
-        transaction(table.path, lambda: table.lance.add(feed.reader), feed)
+        transaction(table.location, lambda: table.lance.add(feed.reader), feed)
 
 
 def _slices(numbers: Sequence[int], most: int) -> Iterator[slice]:

@@ -8,26 +8,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import lancedb
 import pyarrow as pa
 from lancedb.table import Table
 
 from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.forks import check_process
-from itr_deploy.runtime.gallery import checksums
-from itr_deploy.runtime.gallery.boundary import check_sound, damaged, gallery_errors, replaced_error
-from itr_deploy.runtime.gallery.files import (
-    address_of,
-    irregular,
-    latest_version,
-    manifest_digest,
-    table_root,
-    while_exchanged,
-)
+from itr_deploy.runtime.gallery.boundary import check_sound, gallery_errors, replaced_error
+from itr_deploy.runtime.gallery.checksums import Verified
 from itr_deploy.runtime.gallery.filters import filter_sql
-from itr_deploy.runtime.gallery.fragments import Fragments, read_fragments
+from itr_deploy.runtime.gallery.fragments import Fragments
 from itr_deploy.runtime.gallery.given import readable
 from itr_deploy.runtime.gallery.layout import (
     ID,
@@ -39,8 +30,9 @@ from itr_deploy.runtime.gallery.layout import (
     named,
     own_id,
 )
-from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT, checked_timeout, writer_lock
-from itr_deploy.runtime.gallery.moves import Move, read_moves
+from itr_deploy.runtime.gallery.location import Location, location_of
+from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT, checked_timeout
+from itr_deploy.runtime.gallery.moves import Move
 
 log = logging.getLogger(__name__)
 
@@ -101,27 +93,30 @@ class GalleryTable:
 
     def __init__(
         self,
-        address: str,
+        location: Location,
         table: Table,
         lock_timeout: float = DEFAULT_TIMEOUT,
         *,
         is_snapshot: bool = False,
     ) -> None:
-        """Wrap the opened table of a gallery's directory; use `create` or `open`.
+        """Wrap the opened table of a gallery; use `create` or `open`.
 
         Raises:
             GalleryError: The table is not a gallery.
         """
-        self.path = address
+        self.location = location
+        self.path = location.address
         self.lock_timeout = lock_timeout
         self._is_snapshot = is_snapshot
-        self._root = table_root(address)
         self._lock = threading.Lock()
         self._opened = table, self._state_of(table)
 
     @classmethod
     def create(
-        cls, path: str | Path, layout: pa.Schema, lock_timeout: float = DEFAULT_TIMEOUT
+        cls,
+        path: str | Path | Location,
+        layout: pa.Schema,
+        lock_timeout: float = DEFAULT_TIMEOUT,
     ) -> GalleryTable:
         """Make an empty table.
 
@@ -129,31 +124,34 @@ class GalleryTable:
             GalleryError: There is a gallery already.
             OutputError: The disk refuses the write.
         """
-        address, timeout = address_of(path), checked_timeout(lock_timeout)
+        location, timeout = _located(path), checked_timeout(lock_timeout)
+        path = location.address if isinstance(path, Location) else path
         with gallery_errors(path):
-            database = lancedb.connect(address)
-            if TABLE in _table_names(database):
+            database = location.connect()
+            if location.has_table(database):
                 raise GalleryError(
                     f"{path}: a gallery is there already; open it or delete it first"
                 )
             table = database.create_table(TABLE, schema=layout)
-        made = cls(address, table, timeout)
+        made = cls(location, table, timeout)
         with made.writing():
             return made
 
     @classmethod
-    def open(cls, path: str | Path, lock_timeout: float = DEFAULT_TIMEOUT) -> GalleryTable:
+    def open(
+        cls, path: str | Path | Location, lock_timeout: float = DEFAULT_TIMEOUT
+    ) -> GalleryTable:
         """Open a table at its latest version.
 
         Raises:
             GalleryError: The table is missing or damaged.
         """
-        address, timeout = address_of(path), checked_timeout(lock_timeout)
+        location, timeout = _located(path), checked_timeout(lock_timeout)
 
         def opened() -> GalleryTable:
-            return cls(address, _open(address, walk=True), timeout)
+            return cls(location, _open(location, walk=True), timeout)
 
-        return while_exchanged(table_root(address), opened)
+        return location.steadily(opened)
 
     @property
     def lance(self) -> Table:
@@ -244,17 +242,16 @@ class GalleryTable:
             GalleryError: The gallery was replaced, or the version cleaned up.
         """
         identity = self.state.identity
-        # LanceDB would make a directory that is gone.
-        if not self._root.is_dir():
+        if self.location.is_gone():
             raise replaced_error(self.path)
 
         def at_version(_: Table) -> Table:
-            table = lancedb.connect(self.path).open_table(TABLE)
+            table: Table = self.location.connect().open_table(TABLE)
             table.checkout(identity.version)
             return table
 
         table = self.ask(at_version)
-        made = GalleryTable(self.path, table, self.lock_timeout, is_snapshot=True)
+        made = GalleryTable(self.location, table, self.lock_timeout, is_snapshot=True)
         if made.state.identity != identity:
             raise replaced_error(self.path)
         return made
@@ -290,9 +287,9 @@ class GalleryTable:
 
         def opened() -> GalleryTable:
             # Anew: LanceDB takes a table made anew, of the same version, for the one it knows.
-            return GalleryTable(self.path, _open(self.path, walk=False), self.lock_timeout)
+            return GalleryTable(self.location, _open(self.location, walk=False), self.lock_timeout)
 
-        later = while_exchanged(self._root, opened)
+        later = self.location.steadily(opened)
         check(later.state)
         return None if later.state.identity == self.state.identity else later
 
@@ -317,7 +314,7 @@ class GalleryTable:
 
     def overwrite(self, layout: pa.Schema, data: pa.RecordBatchReader) -> None:
         """Replace this table with one of another schema."""
-        lancedb.connect(self.path).create_table(TABLE, data=data, schema=layout, mode="overwrite")
+        self.location.connect().create_table(TABLE, data=data, schema=layout, mode="overwrite")
 
     def renew(self) -> None:
         """Go to the version that this table itself has made; the caller holds `writing`.
@@ -343,7 +340,7 @@ class GalleryTable:
             OutputError: The gallery cannot be written to.
         """
         self._refuse_if_snapshot()
-        with writer_lock(self.path, self._root, self.lock_timeout):
+        with self.location.locked(self.lock_timeout):
             self.refresh(check)
             before = self.state.identity
             try:
@@ -366,25 +363,23 @@ class GalleryTable:
         Raises:
             GalleryError: A file is not as it was written.
         """
-        return checksums.check_contents(
-            self.path, self._root, self.state.version, known, alone=alone
-        )
+        return self.location.check_contents(self.state.version, known, alone=alone)
 
     def fragments(self, known: Fragments | None = None) -> Fragments | None:
         """The parts that this version consists of, None if they cannot be told."""
-        return read_fragments(self._root, self.state.version, known)
+        return self.location.fragments(self.state.version, known)
 
     def moves(self, after: int) -> list[Move]:
         """What was moved between a version and this one, as far as it is known."""
-        return read_moves(self._root, after, self.state.version)
+        return self.location.moves(after, self.state.version)
 
-    def verify(self) -> checksums.Verified:
+    def verify(self) -> Verified:
         """As `check_contents`, but what has no checksum is an error.
 
         Raises:
             GalleryError: A file is not as it was written, or has no checksum.
         """
-        return checksums.verify(self.path, self._root, self.state.version)
+        return self.location.verify(self.state.version)
 
     def _refuse_if_snapshot(self) -> None:
         if self._is_snapshot:
@@ -396,21 +391,22 @@ class GalleryTable:
     def _is_latest(self) -> bool:
         """Whether what is there now is known to be what was opened."""
         known = self.state.identity
-        if not known.manifest or latest_version(self._root) != known.version:
+        location = self.location
+        if not known.manifest or location.latest_version() != known.version:
             return False
-        return manifest_digest(self._root, known.version, known.gallery) == known.manifest
+        return location.manifest_digest(known.version, known.gallery) == known.manifest
 
     def _after_writing(self, before: Identity) -> None:
         """Under the writer's lock, so that nobody else has written since."""
         self.renew()
-        if self.state.identity != before or not checksums.recorded(self._root):
-            checksums.record(self.path, self._root)
+        self.location.record(changed=self.state.identity != before)
 
     def _state_of(self, table: Table) -> TableState:
         with gallery_errors(self.path):
             version, layout = int(table.version), table.schema
         gallery_id = own_id(layout)
-        identity = Identity(gallery_id, version, manifest_digest(self._root, version, gallery_id))
+        digest = self.location.manifest_digest(version, gallery_id)
+        identity = Identity(gallery_id, version, digest)
         columns = tuple(metadata_columns(layout))
         state = TableState(identity, layout, describe(layout, self.path), columns)
         for name in columns:
@@ -429,10 +425,10 @@ class GalleryTable:
     def _diagnosis(self) -> GalleryError | None:
         """What is wrong with the files, after LanceDB could not answer."""
         identity = self.state.identity
-        digest = manifest_digest(self._root, identity.version, identity.gallery)
+        digest = self.location.manifest_digest(identity.version, identity.gallery)
         if digest != identity.manifest:
             try:
-                checksums.check_sizes(self.path, self._root)
+                self.location.check_sizes()
             except GalleryError as error:
                 return error
             return replaced_error(self.path)
@@ -443,29 +439,25 @@ class GalleryTable:
         return None
 
 
-def _open(path: str, *, walk: bool) -> Table:
+def _located(path: str | Path | Location) -> Location:
+    return path if isinstance(path, Location) else location_of(path)
+
+
+def _open(location: Location, *, walk: bool) -> Table:
     """LanceDB's table of a gallery, at its latest version.
 
     Args:
-        path: The gallery's directory.
+        location: Where the gallery is.
         walk: Whether to look at every file, also at those without a checksum.
 
     Raises:
         GalleryError: The table is missing or damaged.
     """
-    root = table_root(path)
-    if not root.parent.is_dir():
-        raise GalleryError(f"{path}: no such gallery; make one with itr-deploy index")
-    odd = irregular(root) if walk else None
-    if odd is not None:
-        raise damaged(path, f"{odd} is not a regular file")
-    checksums.check_sizes(path, root)
+    location.check_before_opening(walk=walk)
+    path = location.address
     with gallery_errors(path):
-        database = lancedb.connect(path)
-        if TABLE not in _table_names(database):
+        database = location.connect()
+        if not location.has_table(database):
             raise GalleryError(f"{path}: no gallery in it; make one with itr-deploy index")
-        return database.open_table(TABLE)
-
-
-def _table_names(database: Any) -> list[str]:
-    return list(database.list_tables().tables)
+        table: Table = database.open_table(TABLE)
+        return table

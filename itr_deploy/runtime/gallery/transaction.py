@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.gallery.boundary import gallery_errors
-from itr_deploy.runtime.gallery.files import table_root, unnamed, written_names
+from itr_deploy.runtime.gallery.location import Location
 
 Written = TypeVar("Written")
 
@@ -45,7 +45,9 @@ class Feed:
             raise
 
 
-def transaction(path: str, write: Callable[[], Written], feed: Feed | None = None) -> Written:
+def transaction(
+    location: Location, write: Callable[[], Written], feed: Feed | None = None
+) -> Written:
     """Make one commit; if it fails, remove the data files it had started.
 
     LanceDB shows a change only once it is committed, so readers never see part of it. A failed
@@ -56,24 +58,22 @@ def transaction(path: str, write: Callable[[], Written], feed: Feed | None = Non
     is it known whether the files belong to a version.
 
     Args:
-        path: The gallery's directory.
+        location: Where the gallery is.
         write: Makes the commit.
         feed: What ``write`` reads, if it does.
     """
-    root = table_root(path)
-    before = written_names(root)
-    with ThreadPoolExecutor(1) as pool:
+    before = location.written_names()
+    stop = (lambda: None) if feed is None else feed.stop
+    with ThreadPoolExecutor(1) as pool, location.told_of_loss(stop):
         writing = pool.submit(write)
         try:
-            with gallery_errors(path):
+            with gallery_errors(location.address):
                 return writing.result()
         except BaseException as error:
             if feed is not None:
                 feed.stop()
             if writing.exception() is not None:
-                begun = [root / name for name in written_names(root) - before]
-                for file in unnamed(root, begun):
-                    file.unlink(missing_ok=True)
+                location.remove_unnamed(location.written_names() - before)
             if feed is not None and feed.error is not None and isinstance(error, GalleryError):
                 raise feed.error from None
             raise

@@ -60,13 +60,13 @@ def add(
         # The first items decide the columns.
         layout = first_layout(table, given, extra)
         feed = _feed(table, layout, names, given, extra, progress)
-        transaction(table.path, lambda: table.overwrite(layout, feed.reader), feed)
+        transaction(table.location, lambda: table.overwrite(layout, feed.reader), feed)
         return
     _check_positions(table, given)
     _check_columns(table, extra)
     _tell_of_boxes(table, given)
     feed = _feed(table, table.state.schema, names, given, extra, progress)
-    transaction(table.path, lambda: table.lance.add(feed.reader), feed)
+    transaction(table.location, lambda: table.lance.add(feed.reader), feed)
 
 
 def update(
@@ -136,7 +136,7 @@ def _merge(
     merge = table.lance.merge_insert(ID).when_matched_update_all()
     if adds:
         merge = merge.when_not_matched_insert_all()
-    transaction(table.path, lambda: merge.execute(feed.reader), feed)
+    transaction(table.location, lambda: merge.execute(feed.reader), feed)
 
 
 def delete(table: GalleryTable, names: list[str]) -> None:
@@ -148,7 +148,7 @@ def delete(table: GalleryTable, names: list[str]) -> None:
     """
     _require(table, names)
     if names:
-        transaction(table.path, lambda: table.lance.delete(named(names)))
+        transaction(table.location, lambda: table.lance.delete(named(names)))
 
 
 def build_coarse_index(table: GalleryTable) -> None:
@@ -166,7 +166,7 @@ def build_coarse_index(table: GalleryTable) -> None:
             f"{table.path}: its items have {views} vectors each, of which the best counts, and a "
             "coarse index holds one an item; search this gallery without"
         )
-    transaction(table.path, lambda: coarse_index.build(table.lance))
+    transaction(table.location, lambda: coarse_index.build(table.lance))
 
 
 def _require(table: GalleryTable, names: list[str]) -> None:
@@ -179,13 +179,17 @@ def _require(table: GalleryTable, names: list[str]) -> None:
 
 def first_layout(table: GalleryTable, given: Source, extra: pa.Table) -> pa.Schema:
     """The schema of an empty table that receives these items."""
-    about = table.state.description
+    return layout_for(table.state.description, own_id(table.state.schema), given, extra)
+
+
+def layout_for(about: Description, gallery_id: str, given: Source, extra: pa.Table) -> pa.Schema:
+    """The schema of a gallery whose first items these are; it gets an id where it has none."""
     if about.modality == "image" and about.position_bytes:
         if given.are_ragged or about.ragged:
             about = about.model_copy(update={"ragged": True})
         else:
             about = about.model_copy(update={"positions": given.positions})
-    own = own_id(table.state.schema) or new_id()
+    own = gallery_id or new_id()
     return schema(about, list(extra.schema), own, boxes=given.have_boxes)
 
 

@@ -161,7 +161,7 @@ from pathlib import Path
 from itr_deploy import Gallery
 gallery = Gallery.open(sys.argv[1], lock_timeout=0)
 from itr_deploy.runtime.gallery import lock
-with lock._lock_of(str((Path(gallery.path) / "items.lance").resolve())).threads:
+with lock.lock_of(str((Path(gallery.path) / "items.lance").resolve())).threads:
     child = os.fork()
     if child == 0:
         with lock.writer_lock(gallery.path, lock.table_root(lock.address_of(gallery.path)), 0):
