@@ -290,11 +290,14 @@ class DiskSearcher:
                     own[:] = [_joined(own, k)]
         return [_joined(own, k) for own in parts]
 
-    def described(self, rows: NDArray[np.int64]) -> tuple[dict[str, Any], ...]:
-        """The user columns of items; see `StagedSearcher`."""
+    def described(
+        self, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.str_], tuple[dict[str, Any], ...]]:
+        """Ids and user columns of items; see `StagedSearcher`."""
         if not len(rows):
-            return ()
-        return read.read_rows(self.gallery, rows, ()).describe(np.arange(len(rows)))
+            return np.empty(0, np.str_), ()
+        items = read.read_rows(self.gallery, rows, ())
+        return items.ids, items.describe(np.arange(len(rows)))
 
     def _compares(self, queries: Encoded) -> bool:
         """Whether the nearest items can be found: LanceDB compares single vectors alone."""
@@ -317,7 +320,8 @@ def _joined(parts: Sequence[Contenders], k: int) -> Contenders:
     if not parts:
         return Contenders(np.empty(0, np.int64), np.empty(0, np.str_), np.empty(0, np.float32))
     rows, ids, scores = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("rows", "ids", "scores")
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("rows", "ids", "scores")
     )
     chosen = contenders(scores, k)
     return Contenders(rows[chosen], ids[chosen], scores[chosen])

@@ -25,14 +25,14 @@ def score_ragged(
     Returns:
         For every query ``float32 [n]``.
     """
-    asking = np.flatnonzero([len(own) > 0 for own in places])
+    asking = [number for number, own in enumerate(places) if len(own)]
     scores = [np.empty(0, np.float32)] * len(places)
-    if not len(asking):
+    if not asking:
         return scores
     width = max(len(own) for own in places)
     # Rows are filled up with items of their own, which are scored anyhow.
     filled = np.stack([np.resize(places[query], width) for query in asking])
-    chosen = queries if len(asking) == len(queries) else queries.take(asking)
+    chosen = queries if len(asking) == len(queries) else queries.take(np.array(asking))
     found = scorer.score_candidates(chosen, items, filled)
     for query, row in zip(asking, found, strict=True):
         scores[query] = row[: len(places[query])]

@@ -121,13 +121,14 @@ class ResidentSearcher:
             for chosen in [contenders(row, k)]
         ]
 
-    def described(self, rows: NDArray[np.int64]) -> tuple[dict[str, Any], ...]:
-        """The user columns of items; see `StagedSearcher`."""
-        return self._held.metadata.describe(self._held.at(rows))
+    def described(
+        self, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.str_], tuple[dict[str, Any], ...]]:
+        """Ids and user columns of items; see `StagedSearcher`."""
+        places = self._held.at(rows)
+        return self._held.ids[places], self._held.metadata.describe(places)
 
-    def _contenders(
-        self, places: NDArray[np.int64], scores: NDArray[np.float32]
-    ) -> Contenders:
+    def _contenders(self, places: NDArray[np.int64], scores: NDArray[np.float32]) -> Contenders:
         return Contenders(self._held.rows[places], self._held.ids[places], scores)
 
     def _allowed(self, where: str | None) -> NDArray[np.int64]:

@@ -112,6 +112,8 @@ class StagedSearcher(Searcher, Protocol):
         """Each query's contenders for ``k`` hits, by the matcher's scores of all items."""
         ...
 
-    def described(self, rows: NDArray[np.int64]) -> tuple[dict[str, Any], ...]:
-        """The user columns of items, given by their row ids."""
+    def described(
+        self, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.str_], tuple[dict[str, Any], ...]]:
+        """Ids and user columns of items, given by their row ids."""
         ...

@@ -95,7 +95,6 @@ def _told(service: Service) -> dict[str, Any]:
         why_not_explained = str(error).replace(str(retriever.matcher.bundle.path), "the bundle")
     if gallery.modality == "text":
         why_not_explained = "the gallery holds texts as the model encoded them, not their words"
-    layout = gallery.opened.state.schema
     return {
         "id": service.name,
         "object": "model",
@@ -107,7 +106,7 @@ def _told(service: Service) -> dict[str, Any]:
             "modality": gallery.modality,
             "version": version,
             "count": count,
-            "columns": {name: str(layout.field(name).type) for name in gallery.metadata_columns},
+            "columns": gallery.column_types,
         },
         "takes": takes,
         "no_picture_because": no_picture,

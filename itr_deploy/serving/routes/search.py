@@ -152,7 +152,7 @@ def _wanted(asked: SearchAsked, service: Service) -> Wanted:
     if asked.rerank and not retriever.reranks:
         raise invalid("this service does not re-rank", "see reranks of /v1/models")
     if asked.where is not None:
-        retriever.gallery.opened.sql(asked.where)
+        retriever.gallery.check_filter(asked.where)
     how: dict[str, Any] = {"where": asked.where, "rerank": asked.rerank}
     how["candidates"] = asked.candidates if "candidates" in given else FROM_BUNDLE
     how["prefilter"] = asked.prefilter if "prefilter" in given else FROM_BUNDLE
