@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from enum import Enum
 from pathlib import Path
@@ -69,7 +69,7 @@ FROM_BUNDLE: Final = Default.BUNDLE
 DEFAULT_BUDGET = 4 << 30
 """Bytes of gallery tensors kept in memory."""
 
-SHARD_TIMEOUT = 10.0
+SHARD_TIMEOUT = 30.0
 """Seconds that a search over shards may take."""
 MOST_REPLICAS = 64
 
@@ -211,15 +211,16 @@ class Retriever(OneProcess):
                 bank.
         """
         sharded = is_shards(gallery)
-        _check_shards(
+        check_shards(
             sharded,
-            {"ray": ray is not None, "shard_threads": shard_threads is not None}
-            | {"replicas": replicas != 1, "missing_shards": missing_shards != "refuse"}
-            | {"shard_timeout": shard_timeout != SHARD_TIMEOUT},
-            ray,
-            backend,
-            bank,
+            ray=ray,
+            replicas=replicas,
+            missing_shards=missing_shards,
+            shard_threads=shard_threads,
+            bank=bank,
         )
+        if ray is not None and not isinstance(backend, str):
+            raise UsageError("backend= must be a name with ray=: every actor opens its own")
         matcher = Matcher.load(
             bundle, device=device, threads=threads, backend=backend, detector=detector
         )
@@ -450,6 +451,8 @@ class Retriever(OneProcess):
         self, ids: Sequence[str], *, boxes: bool = False
     ) -> Iterator[tuple[NDArray[np.int64], Encoded, Sequence[Placed | None]]]:
         """Items of the gallery as they are stored, with their places in ``ids``, shard by shard."""
+        if not ids:
+            return
         if isinstance(self.gallery, Gallery):
             items = read_named(self.gallery, ids).encoded
             yield np.arange(len(ids)), items, self.gallery.boxes(ids) if boxes else ()
@@ -677,11 +680,13 @@ class Retriever(OneProcess):
         return self.matcher.encode_images(images), single
 
 
-def _check_shards(
+def check_shards(
     sharded: bool,
-    given: Mapping[str, bool],
+    *,
     ray: str | None,
-    backend: str | Backend,
+    replicas: int,
+    missing_shards: Missing,
+    shard_threads: int | None,
     bank: object,
 ) -> None:
     """Refuse what shards cannot do, and what is for shards alone.
@@ -689,22 +694,25 @@ def _check_shards(
     Raises:
         UsageError: Says what.
     """
-    if not sharded:
-        own = [name for name, is_given in given.items() if is_given]
-        if own:
-            raise UsageError(
-                f"{own[0]}= is for a gallery in shards; make them with itr-deploy shard and give "
-                "their shards.json as gallery= (--gallery)"
-            )
-        return
-    if bank is not None:
+    of_ray = {"replicas": replicas != 1, "shard_threads": shard_threads is not None}
+    given = {"ray": ray is not None, **of_ray, "missing_shards": missing_shards != "refuse"}
+    if not sharded and any(given.values()):
+        name = next(name for name, is_given in given.items() if is_given)
         raise UsageError(
-            "bank= (--bank) re-ranks one gallery; shards are searched without re-ranking"
+            f"{_named(name)} is for a gallery in shards; make them with itr-deploy shard, and give "
+            "their shards.json as gallery= (--gallery)"
         )
-    if ray is None and given["replicas"]:
-        raise UsageError("replicas= (--replicas) are Ray's actors; give ray= (--ray)")
-    if ray is not None and not isinstance(backend, str):
-        raise UsageError("backend= must be a name with ray=: every actor opens its own")
+    if sharded and bank is not None:
+        raise UsageError(
+            "bank= (--bank) is for re-ranking, which shards have not; search the whole gallery"
+        )
+    if ray is None and any(of_ray.values()):
+        name = next(name for name, is_given in of_ray.items() if is_given)
+        raise UsageError(f"{_named(name)} is of Ray's actors; give ray= (--ray) too")
+
+
+def _named(argument: str) -> str:
+    return f"{argument}= (--{argument.replace('_', '-')})"
 
 
 def _without_frames(error: Exception) -> Exception:

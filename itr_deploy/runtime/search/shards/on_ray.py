@@ -219,11 +219,12 @@ def _room(ray: Any, count: int, how: How) -> tuple[int, dict[str, float]]:
         log.warning("Ray has %d CPUs for %d replicas of %d threads", cpus, count, threads)
     if how.device == "cuda":
         options["num_gpus"] = _part(1, ray.cluster_resources().get("GPU", 0) / count)
-    return threads, options
+    # Half, so that others have room beside these while they take their place.
+    return threads, {name: taken / 2 for name, taken in options.items()}
 
 
 def _part(wanted: float, share: float) -> float:
-    return wanted if share >= wanted else max(0.01, floor(100 * share) / 100)
+    return wanted if share >= wanted else max(0.02, floor(50 * share) / 50)
 
 
 def _loaded(replica: RayReplica, path: Path, until: float) -> ShardState:
