@@ -211,7 +211,7 @@ def nearest_rows(
 
     found = gallery.opened.ask(nearest, where)
     vectors = found[EMBEDDING].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return found[ROW].to_numpy().astype(np.int64), vectors.reshape(len(found), -1), _id_array(found)
+    return found[ROW].to_numpy().astype(np.int64), vectors.reshape(-1, len(embedding)), _id_array(found)
 
 
 def filtered_rows(gallery: Gallery, where: str) -> NDArray[np.int64]:
