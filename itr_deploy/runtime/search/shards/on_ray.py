@@ -220,7 +220,14 @@ def _room(ray: Any, count: int, how: How) -> tuple[int, dict[str, float]]:
     if how.device == "cuda":
         options["num_gpus"] = _part(1, ray.cluster_resources().get("GPU", 0) / count)
     # Half, so that others have room beside these while they take their place.
-    return threads, {name: taken / 2 for name, taken in options.items()}
+    taken = {name: own / 2 for name, own in options.items()}
+    free = ray.available_resources().get("CPU", 0)
+    if free < count * taken["num_cpus"]:
+        log.warning(
+            "Ray has %g CPUs free for %d replicas that take %g each; some wait for room",
+            *(free, count, taken["num_cpus"]),
+        )
+    return threads, taken
 
 
 def _part(wanted: float, share: float) -> float:

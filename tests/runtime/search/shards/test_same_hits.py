@@ -154,9 +154,7 @@ def test_items_that_come_and_go(matcher: Matcher, tmp_path: Path, form: str) -> 
     assert many.searched.items == whole.count()
 
 
-def test_a_dual_encoders_hits(
-    bundles: Bundles, tmp_path: Path
-) -> None:
+def test_a_dual_encoders_hits(bundles: Bundles, tmp_path: Path) -> None:
     matcher = Matcher.load(bundles.of(*export_words(VSE[0])))
     width = matcher.bundle.manifest.images.feature_dim
     rng = np.random.default_rng(2)
