@@ -17,6 +17,7 @@ from itr_deploy import Gallery, Hits, Matcher, Retriever, Shards, ShardUnavailab
 from itr_deploy.errors import GalleryError, UsageError
 from tests.support.items import captions, images
 from tests.support.retrieval import assert_same, columns
+from tests.support.shards import sharded
 
 ray = pytest.importorskip("ray")
 
@@ -40,12 +41,12 @@ def many(ray_cluster: Path, matcher: Matcher, four: Shards) -> Iterator[Retrieve
 
 @pytest.fixture(scope="module")
 def two(
-    ray_cluster: Path, matcher: Matcher, four: Shards, tmp_path_factory: pytest.TempPathFactory
+    ray_cluster: Path, matcher: Matcher, whole: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Retriever]:
-    """Copies of two replicas a shard, whose galleries may be changed."""
-    copy = shutil.copytree(four.root, tmp_path_factory.mktemp("two") / "shards")
+    """Two shards of two replicas, whose galleries may be changed."""
+    shards = sharded(whole, tmp_path_factory.mktemp("two") / "shards", 2)
     made = Retriever.load(
-        matcher.bundle.path, copy / "shards.json", ray="local", replicas=2, shard_threads=1
+        matcher.bundle.path, shards.root / "shards.json", ray="local", replicas=2, shard_threads=1
     )
     yield made
     made.close()
@@ -91,13 +92,13 @@ class Load:
 
 
 def test_what_an_actor_cannot_load_is_told_in_its_words(
-    ray_cluster: Path, matcher: Matcher, four: Shards, tmp_path: Path
+    ray_cluster: Path, matcher: Matcher, whole: Path, tmp_path: Path
 ) -> None:
     # Before the actors of the other tests, which leave no room.
-    copy = Path(shutil.copytree(four.root, tmp_path / "shards"))
-    shutil.rmtree(copy / "shard-0003")
-    with pytest.raises(GalleryError, match="shard-0003: no such gallery"):
-        Retriever.load(matcher.bundle.path, copy, ray="local")
+    alone = sharded(whole, tmp_path / "shards", 1)
+    shutil.rmtree(alone.paths[0])
+    with pytest.raises(GalleryError, match="shard-0000: no such gallery"):
+        Retriever.load(matcher.bundle.path, alone.root, ray="local")
 
 
 def test_the_hits_of_200_queries_are_those_of_one_retriever(
@@ -142,6 +143,7 @@ def test_a_killed_process_is_said_or_refused_and_is_back_by_itself(
     assert_same([many.search(QUERIES[0])], [one.search(QUERIES[0])])
 
 
+@pytest.mark.full
 def test_an_actor_that_ray_does_not_start_again_is_made_again(many: Retriever) -> None:
     before = many.shards[3].processes
     actor = many.gallery._groups[3].members[0].replica.actor
@@ -172,10 +174,10 @@ def test_the_other_replica_answers_and_versions_roll(
     with Load(two) as load:
         assert two.refresh()
     assert all(isinstance(hits, Hits) for _, hits in load.found)
-    assert [status.versions for status in two.shards] == [(3, 3)] * 4
+    assert [status.versions for status in two.shards] == [(3, 3)] * 2
     later = Retriever.load(matcher.bundle.path, two.gallery.path)
     assert_same(two.search(QUERIES[:20]), later.search(QUERIES[:20]))
-    assert two.searched == (12, 190)
+    assert two.searched == (6, 190)
 
 
 @pytest.mark.parametrize(
