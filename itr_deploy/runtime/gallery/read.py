@@ -211,7 +211,8 @@ def nearest_rows(
 
     found = gallery.opened.ask(nearest, where)
     vectors = found[EMBEDDING].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return found[ROW].to_numpy().astype(np.int64), vectors.reshape(-1, len(embedding)), _id_array(found)
+    rows = found[ROW].to_numpy().astype(np.int64)
+    return rows, vectors.reshape(-1, len(embedding)), _id_array(found)
 
 
 def filtered_rows(gallery: Gallery, where: str) -> NDArray[np.int64]:
