@@ -14,6 +14,8 @@ from itr_deploy.cli.output import print_json, print_table
 LONGEST = 72
 """Length in characters up to which a table shows a value in full."""
 
+TABLES = ("members", "graphs", "stored", "shards")
+
 app = typer.Typer(add_completion=False)
 
 
@@ -22,7 +24,9 @@ def inspect(
     path: Annotated[
         Path,
         typer.Argument(
-            metavar="PATH", help="Directory of a bundle or a gallery.", show_default=False
+            metavar="PATH",
+            help="Directory of a bundle, a gallery or a gallery in shards.",
+            show_default=False,
         ),
     ],
     verify: Annotated[
@@ -42,7 +46,7 @@ def inspect(
     if as_json:
         print_json(content)
         return
-    tables = {key: content.pop(key) for key in ("members", "graphs", "stored") if content.get(key)}
+    tables = {key: content.pop(key) for key in TABLES if content.get(key)}
     rows = [(key, _short(value)) for key, value in content.items()]
     print_table(str(path), ("", ""), rows)
     for title, entries in tables.items():

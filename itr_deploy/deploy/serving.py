@@ -281,8 +281,9 @@ def _check(bundle: str | Path, gallery: str | Path, picture_names: str | None) -
     if is_shards(gallery):
         shards = Shards.open(gallery)
         shards.check_encoding(read_bundle(bundle))
-        # All shards have the columns of the first.
-        check_picture_names(Gallery.open(shards.paths[0]), picture_names)
+        if picture_names is not None:
+            # All shards have the columns of the first.
+            check_picture_names(Gallery.open(shards.paths[0]), picture_names)
         return
     opened = Gallery.open(gallery)
     check_encoding(read_bundle(bundle), opened.path, opened.description)

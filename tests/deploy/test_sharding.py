@@ -118,6 +118,21 @@ def test_the_command(gallery: Path, tmp_path: Path) -> None:
     assert sum(json.loads(told.out)["items"]) == 283
 
 
+def test_shards_are_inspected_together_and_refused_where_one_gallery_is_needed(
+    shards: Shards,
+) -> None:
+    told = itr_deploy.inspect(shards.root, verify=True)
+    assert (told["kind"], told["count"], told["items"]) == ("shards", 4, 283)
+    assert sum(one["items"] for one in told["shards"]) == 283
+    assert told["verified"]["files"] >= 8
+    shown = command("inspect", shards.root / "shards.json")
+    assert shown.code == 0, shown.err
+    assert "shard-0003" in shown.out
+    for path in (shards.root, shards.root / "shards.json"):
+        with pytest.raises(GalleryError, match="a gallery in shards, which search and serve take"):
+            itr_deploy.compact(path)
+
+
 @pytest.mark.parametrize(
     ("how", "error", "said"),
     [

@@ -41,6 +41,7 @@ from itr_deploy.runtime.gallery.layout import (
 )
 from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT, checked_timeout, writer_lock
 from itr_deploy.runtime.gallery.moves import Move, read_moves
+from itr_deploy.runtime.gallery.sharding.shards import is_shards
 
 log = logging.getLogger(__name__)
 
@@ -454,6 +455,11 @@ def _open(path: str, *, walk: bool) -> Table:
         GalleryError: The table is missing or damaged.
     """
     root = table_root(path)
+    if is_shards(path):
+        raise GalleryError(
+            f"{path}: a gallery in shards, which search and serve take; give one of the shards, "
+            "each of them a gallery"
+        )
     if not root.parent.is_dir():
         raise GalleryError(f"{path}: no such gallery; make one with itr-deploy index")
     odd = irregular(root) if walk else None

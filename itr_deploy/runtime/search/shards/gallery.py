@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import TimeoutError as LateError
+from concurrent.futures import wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,9 @@ from itr_deploy.runtime.search.searcher import Searched
 from itr_deploy.runtime.search.shards.replicas import Call, Group, Watch
 from itr_deploy.runtime.search.shards.searcher import Missing, ShardedSearcher
 from itr_deploy.runtime.search.shards.shard import LostError, ShardState, Stored
+
+LOADED = 600.0
+"""Seconds that a replica may take to load a version."""
 
 
 @dataclass(frozen=True)
@@ -204,8 +209,8 @@ class ShardedGallery:
             for member in group.members
             if member.lives
         ]
-        for answer in answers:
-            answer.exception()
+        # What goes wrong is told by the search that needs it.
+        wait(answers, LOADED)
 
     def refresh(self) -> bool:
         """Bring every replica to its shard's newest version, one of a shard at a time.
@@ -238,7 +243,10 @@ class ShardedGallery:
             if not member.lives:
                 continue
             try:
-                state = member.replica.ask("refresh").result()
+                state = member.replica.ask("refresh").result(LOADED)
+            except LateError:
+                member.fell(f"not refreshed within {LOADED:.0f} s")
+                continue
             except LostError as error:
                 member.fell(error)
                 continue

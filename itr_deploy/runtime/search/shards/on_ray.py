@@ -24,7 +24,7 @@ from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.sharding.shards import Shards
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.runtime.search.shards.gallery import ShardedGallery
+from itr_deploy.runtime.search.shards.gallery import LOADED, ShardedGallery
 from itr_deploy.runtime.search.shards.held import HeldShard, Part
 from itr_deploy.runtime.search.shards.how import How
 from itr_deploy.runtime.search.shards.replicas import Group, Member, Method
@@ -32,8 +32,6 @@ from itr_deploy.runtime.search.shards.shard import GoneError, LostError, ShardSt
 
 log = logging.getLogger(__name__)
 
-LOADED = 600.0
-"""Seconds for all actors to be placed and to load their shards."""
 AT_ONCE = 8
 """Calls that an actor answers at a time: searches, and whether it lives while they run."""
 SHARED = 64 << 10
@@ -111,7 +109,8 @@ class RayReplica:
 
     def ask(self, method: Method, *args: Any) -> Future[Any]:
         """Have a method of the shard called."""
-        if self._gone and monotonic() - self._made > MADE_AGAIN:
+        late = monotonic() - self._made > MADE_AGAIN
+        if self._gone and late and self._ray.is_initialized():
             self._made, self._gone = monotonic(), False
             self.actor = self._make()
         answer: Future[Any] = Future()
