@@ -254,7 +254,7 @@ class ShardedGallery:
                 member.fell(wrong)
                 raise GalleryError(f"{member.name}: {wrong}")
             changed |= state.identity != member.state.identity
-            member.state = state
+            member.went_to(state)
         return changed
 
     def close(self) -> None:

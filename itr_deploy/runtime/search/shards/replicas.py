@@ -88,6 +88,11 @@ class Member:
             log.warning("%s: answers again, version %d", self.name, state.identity.version)
         self.lives, self.why = True, ""
 
+    def went_to(self, state: ShardState) -> None:
+        """It has gone over to another version."""
+        # What it was asked before tells of the version before.
+        self.state, self.asked = state, None
+
     def fell(self, why: object) -> None:
         """It does not answer."""
         said = " ".join(str(why).split())[:200]
