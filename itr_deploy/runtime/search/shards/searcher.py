@@ -154,10 +154,10 @@ class ShardedSearcher:
 
 def unavailable(groups: Sequence[Group], lost: Mapping[int, str]) -> ShardUnavailableError:
     """The error of shards that do not answer."""
-    number, why = next(iter(lost.items()))
+    number = min(lost)
     more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
     return ShardUnavailableError(
-        f"{len(lost)} of {len(groups)} shards do not answer: {groups[number].name}{more}: {why}; "
+        f"{len(lost)} of {len(groups)} shards do not answer: {groups[number].name}{more}: {lost[number]}; "
         "they are started again by themselves: try again, or take hits of the others with "
         "missing_shards='partial' (--missing-shards partial)"
     )
