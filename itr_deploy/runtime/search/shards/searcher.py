@@ -156,8 +156,9 @@ def unavailable(groups: Sequence[Group], lost: Mapping[int, str]) -> ShardUnavai
     """The error of shards that do not answer."""
     number = min(lost)
     more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
+    first = f"{groups[number].name}{more}: {lost[number]}"
     return ShardUnavailableError(
-        f"{len(lost)} of {len(groups)} shards do not answer: {groups[number].name}{more}: {lost[number]}; "
+        f"{len(lost)} of {len(groups)} shards do not answer: {first}; "
         "they are started again by themselves: try again, or take hits of the others with "
         "missing_shards='partial' (--missing-shards partial)"
     )
