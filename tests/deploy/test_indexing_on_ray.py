@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,14 +38,23 @@ def given(bundle: Path, data: Path, tmp_path: Path) -> dict[str, Any]:
     return {"bundle": str(bundle), "data": str(data), "output": str(tmp_path / "gallery")}
 
 
+MAIN = "from itr_deploy.cli.main import main; main()"
 RAY = {"ray": "local", "actors": 2, "threads": 1}
 """A cluster that the process is connected to is used whatever the address."""
 
 
 def test_an_address_where_no_cluster_is_is_refused(given: dict[str, Any]) -> None:
-    # Before the cluster of the other tests: a process that is connected asks no address.
-    with pytest.raises(SetupError, match=r"ray='127.0.0.1:9' \(--ray\): no cluster answers: "):
-        itr_deploy.index(**given, ray="127.0.0.1:9")
+    # In another process: one that is connected asks no address.
+    words = ("index", given["bundle"], "--data", given["data"], "--output", given["output"])
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN, *words, "--ray", "127.0.0.1:9"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == SetupError.exit_code
+    assert "ray='127.0.0.1:9' (--ray): no cluster answers: " in done.stderr
     assert not place_of(given).root.exists()
 
 
