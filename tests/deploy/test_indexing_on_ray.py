@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from itr_deploy import Gallery
 from itr_deploy.errors import GalleryError, InputError, SetupError
 from itr_deploy.runtime.encoding.sources import TOGETHER
 from tests.support.command import itr_deploy as command
+from tests.support.command import python
 from tests.support.files import tree
 from tests.support.items import images
 from tests.support.parts import assert_equal, make, place_of
@@ -46,15 +45,9 @@ RAY = {"ray": "local", "actors": 2, "threads": 1}
 def test_an_address_where_no_cluster_is_is_refused(given: dict[str, Any]) -> None:
     # In another process: one that is connected asks no address.
     words = ("index", given["bundle"], "--data", given["data"], "--output", given["output"])
-    done = subprocess.run(
-        [sys.executable, "-c", MAIN, *words, "--ray", "127.0.0.1:9"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == SetupError.exit_code
-    assert "ray='127.0.0.1:9' (--ray): no cluster answers: " in done.stderr
+    done = python(MAIN, *words, "--ray", "127.0.0.1:9")
+    assert done.code == SetupError.exit_code
+    assert "ray='127.0.0.1:9' (--ray): no cluster answers: " in done.err
     assert not place_of(given).root.exists()
 
 
