@@ -340,7 +340,7 @@ def _texts(name: str, texts: Any) -> list[str]:
 
 
 def _found(told: Mapping[str, Any]) -> Hits | list[Hits]:
-    shards = told.get("shards")
+    shards = told["shards"] if "shards" in told else None
     answered = (
         None
         if shards is None
