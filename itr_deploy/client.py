@@ -340,7 +340,8 @@ def _texts(name: str, texts: Any) -> list[str]:
 
 
 def _found(told: Mapping[str, Any]) -> Hits | list[Hits]:
-    shards = told["shards"] if "shards" in told else None
+    # Not by get: what is no mapping must be a TypeError or LookupError.
+    shards = told["shards"] if "shards" in told else None  # noqa: SIM401
     answered = (
         None
         if shards is None
