@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from itr_deploy.deploy.reranker_exporting import export_reranker
     from itr_deploy.deploy.searching import search
     from itr_deploy.deploy.serving import serve
+    from itr_deploy.deploy.sharding import shard
     from itr_deploy.deploy.triton_writing import triton
     from itr_deploy.deploy.tuning import tune
     from itr_deploy.deploy.up import up
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         ParityError,
         ServiceError,
         SetupError,
+        ShardUnavailableError,
         UsageError,
     )
     from itr_deploy.evaluation.report.model import EvaluationReport
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from itr_deploy.runtime.encoding.regions import Regions
     from itr_deploy.runtime.explanation import Explanation
     from itr_deploy.runtime.gallery.gallery import Gallery
+    from itr_deploy.runtime.gallery.sharding.shards import Shards
     from itr_deploy.runtime.hits import Hit, Hits
     from itr_deploy.runtime.matcher import Matcher
     from itr_deploy.runtime.retriever import Retriever
@@ -87,6 +90,7 @@ _MODULES = {
     "deploy.reranker_exporting": ("export_reranker",),
     "deploy.searching": ("search",),
     "deploy.serving": ("serve",),
+    "deploy.sharding": ("shard",),
     "deploy.triton_writing": ("triton",),
     "deploy.tuning": ("tune",),
     "deploy.up": ("up",),
@@ -106,6 +110,7 @@ _MODULES = {
         "ParityError",
         "ServiceError",
         "SetupError",
+        "ShardUnavailableError",
         "UsageError",
     ),
     "evaluation.report.model": ("EvaluationReport",),
@@ -115,6 +120,7 @@ _MODULES = {
     "runtime.encoding.regions": ("Regions",),
     "runtime.explanation": ("Explanation",),
     "runtime.gallery.gallery": ("Gallery",),
+    "runtime.gallery.sharding.shards": ("Shards",),
     "runtime.hits": ("Hit", "Hits"),
     "runtime.matcher": ("Matcher",),
     "runtime.retriever": ("Retriever",),
@@ -141,6 +147,7 @@ __all__ = [  # noqa: RUF022  # verbs, then objects, then errors, as a reader loo
     "profile_routes",
     "search",
     "serve",
+    "shard",
     "triton",
     "tune",
     "up",
@@ -158,6 +165,7 @@ __all__ = [  # noqa: RUF022  # verbs, then objects, then errors, as a reader loo
     "Matcher",
     "Regions",
     "Retriever",
+    "Shards",
     "BundleError",
     "CheckpointError",
     "EngineError",
@@ -171,6 +179,7 @@ __all__ = [  # noqa: RUF022  # verbs, then objects, then errors, as a reader loo
     "ParityError",
     "ServiceError",
     "SetupError",
+    "ShardUnavailableError",
     "UsageError",
     "__version__",
 ]

@@ -21,7 +21,7 @@ from itr_deploy.errors import InputError, ServiceError, SetupError, UsageError
 from itr_deploy.runtime.encoding.places import Placed
 from itr_deploy.runtime.encoding.regions import Regions
 from itr_deploy.runtime.explanation import Attention, Explanation
-from itr_deploy.runtime.hits import Hits
+from itr_deploy.runtime.hits import Answered, Hits
 from itr_deploy.runtime.pictures.decode import is_image
 from itr_deploy.runtime.retriever import FROM_BUNDLE, Default
 from itr_deploy.runtime.text.base import check_texts
@@ -340,9 +340,16 @@ def _texts(name: str, texts: Any) -> list[str]:
 
 
 def _found(told: Mapping[str, Any]) -> Hits | list[Hits]:
+    # Not by get: what is no mapping must be a TypeError or LookupError.
+    shards = told["shards"] if "shards" in told else None  # noqa: SIM401
+    answered = (
+        None
+        if shards is None
+        else Answered(shards["total"], shards["answered"], tuple(shards["failed"]))
+    )
     if "results" in told:
-        return [_hits(result["hits"]) for result in told["results"]]
-    return _hits(told["hits"])
+        return [_hits(result["hits"], answered) for result in told["results"]]
+    return _hits(told["hits"], answered)
 
 
 def _image(image: Any) -> dict[str, Any]:
@@ -386,7 +393,7 @@ def _png(image: Any) -> bytes:
     return content.getvalue()
 
 
-def _hits(told: Sequence[Mapping[str, Any]]) -> Hits:
+def _hits(told: Sequence[Mapping[str, Any]], shards: Answered | None) -> Hits:
     again = [hit["rerank_score"] for hit in told]
     reranked = any(score is not None for score in again)
     return Hits(
@@ -395,6 +402,7 @@ def _hits(told: Sequence[Mapping[str, Any]]) -> Hits:
         tuple(hit["metadata"] for hit in told),
         np.array(again, np.float32) if reranked else None,
         np.array([hit["matcher_rank"] for hit in told], np.int64) if reranked else None,
+        shards,
     )
 
 

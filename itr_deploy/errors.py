@@ -64,6 +64,10 @@ class ServiceError(ItrDeployError):
     exit_code = 4
 
 
+class ShardUnavailableError(ServiceError):
+    """A shard of a gallery does not answer, and hits of the others alone were not asked for."""
+
+
 class EngineError(ItrDeployError):
     """An engine cannot be built from a graph, or does not fit the machine or the bundle."""
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from itr_deploy.bundle.manifest import Pipeline
 from itr_deploy.bundle.store import list_files, read_bundle, write_manifest
 from itr_deploy.runtime import cpus
 from itr_deploy.runtime.backends.importing import switch_telemetry_off
+from tests.support import ray_cluster
 from tests.support.exports import Bundles, cache_directory
 from tests.support.golden import FULL, Case
 from tests.support.stores import StoreServer, set_variables, store_server
@@ -55,6 +57,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return LONG.index(file) if file in LONG else len(LONG)
 
     items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Run the files that use a cluster of Ray in one process, which starts it once."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return "ray" if file in ray_cluster.FILES else file
+
+    return Together(config, log)
+
+
+@pytest.fixture(scope="session", name="ray_cluster")
+def _ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One small cluster, to which this process is connected, see `running_cluster`."""
+    yield from ray_cluster.running_cluster(tmp_path_factory.mktemp("killed"))
 
 
 @pytest.fixture(scope="session")

@@ -194,7 +194,7 @@ VERBS = [
         "index_coarse",
         "inspect",
     ),
-    *("profile_routes", "search", "serve", "triton", "tune", "up", "verify"),
+    *("profile_routes", "search", "serve", "shard", "triton", "tune", "up", "verify"),
 ]
 OBJECTS = [
     *(
@@ -206,7 +206,7 @@ OBJECTS = [
         "EvaluationReport",
         "Explanation",
     ),
-    *("Gallery", "Hit", "Hits", "Matcher", "Regions", "Retriever"),
+    *("Gallery", "Hit", "Hits", "Matcher", "Regions", "Retriever", "Shards"),
 ]
 
 
@@ -258,22 +258,25 @@ PUBLIC_METHODS = {
         "word_scores", "words",
     },
     "Gallery": {
-        "add", "boxes", "build_coarse_index", "check_bundle", "coarse_indexed", "compact", "count",
-        "create", "delete",
-        "description", "identity", "ids", "metadata_columns", "modality", "open", "opened",
+        "add", "boxes", "build_coarse_index", "check_bundle", "check_filter", "coarse_indexed",
+        "column_types", "compact", "count", "create", "delete",
+        "description", "identity", "ids", "lookup", "metadata_columns", "modality", "open",
+        "opened",
         "refresh", "snapshot", "table", "update", "upsert", "verify", "version", "writing",
     },
     "Hits": {
-        "count", "ids", "index", "matcher_ranks", "metadata", "rerank_scores", "scores",
+        "count", "ids", "index", "matcher_ranks", "metadata", "partial", "rerank_scores", "scores",
+        "shards",
     },
     "Matcher": {
         "encode_images", "encode_texts", "encode_token_ids", "explain", "item_bytes", "load",
         "score", "text",
     },
     "Retriever": {
-        "compares_alike", "explain", "load", "refresh", "refresh_error", "reranks", "search",
-        "searched", "takes_pictures", "warm_up",
+        "close", "compares_alike", "explain", "load", "refresh", "refresh_error", "reranks",
+        "score", "search", "searched", "shards", "takes_pictures", "warm_up",
     },
+    "Shards": {"check_encoding", "open", "path_of", "split"},
 }  # fmt: skip
 
 
@@ -294,6 +297,7 @@ def test_the_public_methods_are_these(name: str) -> None:
         (errors.GalleryError, 1),
         (errors.GalleryBusyError, 1),
         (errors.GalleryUnreadableError, 1),
+        (errors.ShardUnavailableError, 4),
         (errors.OutputError, 1),
         (errors.UsageError, 2),
         (errors.ParityError, 3),

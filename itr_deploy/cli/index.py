@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 import itr_deploy
 from itr_deploy.bundle.modality import Modality
+from itr_deploy.cli.local_ray import WithLocalRay
 from itr_deploy.cli.options import (
     Backend,
     Bundle,
@@ -38,20 +38,6 @@ app = typer.Typer(add_completion=False)
 log = logging.getLogger(__name__)
 
 PARTS_PANEL = "In parts, on several machines"
-
-
-class WithLocalRay(TyperCommand):
-    """``--ray`` without an address is a cluster on this machine."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Give a bare ``--ray`` its address."""
-        given = []
-        for place, word in enumerate(args):
-            given.append(word)
-            following = args[place + 1 : place + 2]
-            if word == "--ray" and (not following or following[0].startswith("-")):
-                given.append("local")
-        return super().parse_args(ctx, given)
 
 
 @app.command(cls=WithLocalRay)

@@ -15,6 +15,8 @@ from itr_deploy.paths import gallery_place
 LONGEST = 72
 """Length in characters up to which a table shows a value in full."""
 
+TABLES = ("members", "graphs", "stored", "shards")
+
 app = typer.Typer(add_completion=False)
 
 
@@ -24,7 +26,7 @@ def inspect(
         Path,
         typer.Argument(
             metavar="PATH",
-            help="Directory of a bundle or a gallery, or a gallery's URL.",
+            help="Directory of a bundle, a gallery or a gallery in shards, or a gallery's URL.",
             show_default=False,
         ),
     ],
@@ -45,7 +47,7 @@ def inspect(
     if as_json:
         print_json(content)
         return
-    tables = {key: content.pop(key) for key in ("members", "graphs", "stored") if content.get(key)}
+    tables = {key: content.pop(key) for key in TABLES if content.get(key)}
     rows = [(key, _short(value)) for key, value in content.items()]
     print_table(str(gallery_place(path)), ("", ""), rows)
     for title, entries in tables.items():

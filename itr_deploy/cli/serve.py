@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 import itr_deploy
 from itr_deploy.cli import logs, options
+from itr_deploy.cli.local_ray import WithLocalRay
 from itr_deploy.cli.options import Bundle, FollowLinks, Threads, Verbose, from_environment
 from itr_deploy.cli.parsers import byte_size
 
 app = typer.Typer(add_completion=False)
 
 LISTEN, LIMITS, ACCESS, LIFE = "Where it listens", "How much it takes on", "Who may ask", "Changes"
+SHARDS = "A gallery in shards"
+
+Missing = Literal["refuse", "partial"]
 
 Host = Annotated[
     str,
@@ -50,7 +54,7 @@ Quiet = Annotated[bool, from_environment(options.Quiet, "ITR_DEPLOY_QUIET")]
 LogFormat = Annotated[logs.LogFormat, from_environment(options.LogFormat, "ITR_DEPLOY_LOG_FORMAT")]
 
 
-@app.command()
+@app.command(cls=WithLocalRay)
 def serve(
     bundle: Bundle,
     *,
@@ -58,7 +62,8 @@ def serve(
         Path,
         typer.Option(
             envvar="ITR_DEPLOY_GALLERY",
-            help="The gallery: a directory, or s3://bucket/gallery, gs:// or az://.",
+            help="The gallery: a directory, s3://bucket/gallery, gs:// or az://; or, in shards, "
+            "its shards.json.",
         ),
     ],
     bank: Annotated[
@@ -90,6 +95,55 @@ def serve(
             help="The gallery's column with the pictures' names, if these are not the ids.",
         ),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ITR_DEPLOY_RAY",
+            metavar="[ADDRESS]",
+            help="Hold the shards in Ray's actors: on the cluster at this address, or without one "
+            "on this machine; otherwise they are in this process.",
+            show_default=False,
+            rich_help_panel=SHARDS,
+        ),
+    ] = None,
+    replicas: Annotated[
+        int,
+        typer.Option(
+            envvar="ITR_DEPLOY_REPLICAS",
+            min=1,
+            max=64,
+            help="--ray's actors of every shard.",
+            rich_help_panel=SHARDS,
+        ),
+    ] = 1,
+    missing_shards: Annotated[
+        Missing,
+        typer.Option(
+            envvar="ITR_DEPLOY_MISSING_SHARDS",
+            help="What is answered while a shard has no actor that answers: 503, or the hits of "
+            "the others, marked as partial.",
+            rich_help_panel=SHARDS,
+        ),
+    ] = "refuse",
+    shard_threads: Annotated[
+        int | None,
+        typer.Option(
+            envvar="ITR_DEPLOY_SHARD_THREADS",
+            min=1,
+            max=1024,
+            help="Compute threads of every actor; by default the cluster's CPUs, divided.",
+            rich_help_panel=SHARDS,
+        ),
+    ] = None,
+    shard_timeout: Annotated[
+        float,
+        typer.Option(
+            envvar="ITR_DEPLOY_SHARD_TIMEOUT",
+            metavar="SECONDS",
+            help="After this time a shard that does not answer is given up.",
+            rich_help_panel=SHARDS,
+        ),
+    ] = 8.0,
     host: Host = "127.0.0.1",
     port: Port = 8080,
     max_batch: Annotated[
@@ -239,6 +293,11 @@ def serve(
         detector=detector,
         pictures=pictures,
         picture_names=picture_names,
+        ray=ray,
+        replicas=replicas,
+        missing_shards=missing_shards,
+        shard_threads=shard_threads,
+        shard_timeout=shard_timeout,
         host=host,
         port=port,
         max_batch=max_batch,

@@ -35,6 +35,7 @@ VERBS = {
     "index-bank": Verb(SEARCH, "Keep with a gallery what re-ranking it with a bank needs."),
     "index-coarse": Verb(SEARCH, "Build the coarse index of a large gallery."),
     "compact": Verb(SEARCH, "Rewrite a gallery without what was deleted from it."),
+    "shard": Verb(SEARCH, "Split a gallery into shards, for several machines."),
     "search": Verb(SEARCH, "Search a gallery."),
     "serve": Verb(SEARCH, "Search a gallery over HTTP, with a page to search it."),
     "up": Verb(SEARCH, "Index what is new in a folder, and serve it."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.compacting import files_of, fill_of
 from itr_deploy.runtime.gallery.layout import TABLE
 from itr_deploy.runtime.gallery.read import stored_bytes
+from itr_deploy.runtime.gallery.sharding.shards import Shards, is_shards
 from itr_deploy.runtime.rerank.store import verify_store
 from itr_deploy.values import FLAG, GALLERY, checked
 
@@ -35,13 +37,15 @@ def inspect(path: str | Path, *, verify: bool = False) -> dict[str, Any]:
     """Show what is in a bundle or a gallery.
 
     Args:
-        path: Directory of a bundle or a gallery, or a gallery's place in an object store.
+        path: Directory of a bundle or a gallery, or of a gallery in shards, or its ``shards.json``;
+            or a gallery's place in an object store.
         verify: Also compare every stored byte that a search reads with its checksum; in an object
             store see `Gallery.verify`. A bundle is always compared.
 
     Returns:
         Its contents by name, as `itr-deploy inspect --json` prints them; ``"kind"`` is
-        ``"bundle"``, ``"detector"`` for the bundle of a region detector, or ``"gallery"``.
+        ``"bundle"``, ``"detector"`` for the bundle of a region detector, ``"gallery"``, or
+        ``"shards"``.
 
     Raises:
         BundleError: The bundle is damaged.
@@ -56,6 +60,8 @@ def inspect(path: str | Path, *, verify: bool = False) -> dict[str, Any]:
         if isinstance(bundle, DetectorBundle):
             return _detector(bundle, verify)
         return _bundle(bundle, verify)
+    if is_shards(path):
+        return _shards(Shards.open(path), verify)
     if path.is_dir() and not (path / f"{TABLE}.lance").exists():
         raise GalleryError(
             f"{path}: neither a bundle, which has a {MANIFEST}, nor a gallery, which has a "
@@ -219,6 +225,31 @@ def _gallery(path: str | Path, verify: bool) -> dict[str, Any]:
             for spec in about.tensors
         ],
     }
+
+
+def _shards(shards: Shards, verify: bool) -> dict[str, Any]:
+    found = [_gallery(path, verify) for path in shards.paths]
+    summed = ("items", "resident_bytes", "files", "bytes")
+    told = [
+        {"shard": path.name, **{name: own[name] for name in ("items", "version", "deleted_share")}}
+        for path, own in zip(shards.paths, found, strict=True)
+    ]
+    verified = [own["verified"] for own in found if "verified" in own]
+    return {
+        "kind": "shards",
+        "format": shards.record.format,
+        "modality": shards.record.modality,
+        "count": len(shards),
+        "hash": shards.record.hash,
+        "encoding_id": shards.record.encoding_id,
+        **{name: sum(own[name] for own in found) for name in summed},
+        **({"verified": _summed(verified)} if verify else {}),
+        "shards": told,
+    }
+
+
+def _summed(verified: Sequence[dict[str, int]]) -> dict[str, int]:
+    return {name: sum(own[name] for own in verified) for name in ("files", "bytes")}
 
 
 def _verified(gallery: Gallery) -> dict[str, Any]:

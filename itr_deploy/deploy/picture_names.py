@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from itr_deploy.errors import UsageError
-from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.runtime.retriever import AnyGallery
 
 
-def check_picture_names(gallery: Gallery, names: str | None) -> None:
+def check_picture_names(gallery: AnyGallery, names: str | None) -> None:
     """Refuse a column that a gallery does not have.
 
     Args:

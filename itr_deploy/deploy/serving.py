@@ -9,20 +9,25 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from socket import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.deploy.picture_names import check_picture_names
 from itr_deploy.errors import SetupError, UsageError
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.gallery import check_encoding
-from itr_deploy.runtime.retriever import DEFAULT_BUDGET, Retriever
-from itr_deploy.values import FUNCTION, GALLERY, PATH, TEXT, checked, each, real, whole
+from itr_deploy.runtime.gallery.sharding.shards import Shards, is_shards
+from itr_deploy.runtime.retriever import DEFAULT_BUDGET, MOST_REPLICAS, Retriever, check_shards
+from itr_deploy.runtime.search.shards.searcher import Missing
+from itr_deploy.values import FUNCTION, GALLERY, PATH, TEXT, checked, choice, each, real, whole
 
 if TYPE_CHECKING:
     from itr_deploy.serving.settings import Settings
 
 log = logging.getLogger(__name__)
+
+SHARD_TIMEOUT = 8.0
+"""Seconds: less than a request has, so that the answer is still in time."""
 
 _SECONDS = real("a number of seconds of at least 0", at_least=0.0, at_most=86_400.0)
 _POSITIVE = real("a number of seconds above 0", above=0.0, at_most=86_400.0)
@@ -35,6 +40,11 @@ _POSITIVE = real("a number of seconds above 0", above=0.0, at_most=86_400.0)
     detector=PATH,
     pictures=PATH,
     picture_names=TEXT,
+    ray=TEXT,
+    replicas=whole(1, MOST_REPLICAS),
+    missing_shards=choice(Missing),
+    shard_threads=whole(1, 1024),
+    shard_timeout=_POSITIVE,
     host=TEXT,
     port=whole(0, 65535),
     max_batch=whole(1, 1024),
@@ -64,6 +74,11 @@ def serve(
     detector: str | Path | None = None,
     pictures: str | Path | None = None,
     picture_names: str | None = None,
+    ray: str | None = None,
+    replicas: int = 1,
+    missing_shards: Missing = "refuse",
+    shard_threads: int | None = None,
+    shard_timeout: float = SHARD_TIMEOUT,
     host: str = "127.0.0.1",
     port: int = 8080,
     max_batch: int = 8,
@@ -93,12 +108,19 @@ def serve(
 
     Args:
         bundle: The bundle's directory.
-        gallery: The gallery.
+        gallery: The gallery, or the ``shards.json`` of one in shards.
         bank: A gallery of the other modality, for re-ranking.
         detector: The bundle of the region detector, for pictures as queries.
         pictures: Directory of the gallery's pictures, named by the items' ids, with or without the
             files' ending; they are shown on the page and by ``/v1/items/{id}/picture``.
         picture_names: The gallery's column with the pictures' names, if these are not the ids.
+        ray: Address of the Ray cluster whose actors hold the shards, ``"local"`` for one that is
+            started here; None for shards in this process.
+        replicas: Actors of every shard.
+        missing_shards: What is answered while a shard has no actor that answers: ``"refuse"`` for
+            503, ``"partial"`` for the hits of the others, marked as partial.
+        shard_threads: Compute threads of every actor; by default the cluster's CPUs, divided.
+        shard_timeout: Seconds after which a shard that does not answer is given up.
         host: The address to listen on; 0.0.0.0 for all of the machine's.
         port: The port; 0 for any that is free.
         max_batch: Most queries that are searched in one call.
@@ -115,7 +137,8 @@ def serve(
         drain_delay: Seconds after SIGTERM in which requests are still taken, while ``/readyz`` says
             that there will be no more.
         drain_timeout: Seconds that requests in flight have after that.
-        memory_budget: Bytes of tensors to keep in memory, for the gallery and the bank each.
+        memory_budget: Bytes of tensors to keep in memory, for the gallery and the bank each; with
+            ``ray`` for every actor.
         device: ``"cpu"`` or ``"cuda"``.
         backend: The backend that runs the graphs, see `Matcher.load`.
         threads: Compute threads on the CPU, see `Retriever.load`.
@@ -153,7 +176,25 @@ def serve(
     )
     if picture_names is not None and pictures is None:
         raise UsageError("picture_names= (--picture-names) is for pictures= (--pictures); give it")
+    sharded = is_shards(gallery)
+    check_shards(
+        sharded,
+        ray=ray,
+        replicas=replicas,
+        missing_shards=missing_shards,
+        shard_threads=shard_threads,
+        bank=bank,
+    )
     _check(bundle, gallery, picture_names)
+    shards: dict[str, Any] = {}
+    if sharded:
+        shards = {
+            "ray": ray,
+            "replicas": replicas,
+            "missing_shards": missing_shards,
+            "shard_threads": shard_threads,
+            "shard_timeout": shard_timeout,
+        }
     with listening_on(host, port) as listening:
         return run(
             settings,
@@ -169,6 +210,7 @@ def serve(
                 backend=backend,
                 bank=bank,
                 detector=detector,
+                **shards,
             ),
             ready,
         )
@@ -236,6 +278,13 @@ def _check(bundle: str | Path, gallery: str | Path, picture_names: str | None) -
         GalleryError: The gallery is missing or was made with another bundle.
         UsageError: There is no column of the pictures' names.
     """
+    if is_shards(gallery):
+        shards = Shards.open(gallery)
+        shards.check_encoding(read_bundle(bundle))
+        if picture_names is not None:
+            # All shards have the columns of the first.
+            check_picture_names(Gallery.open(shards.paths[0]), picture_names)
+        return
     opened = Gallery.open(gallery)
     check_encoding(read_bundle(bundle), opened.path, opened.description)
     check_picture_names(opened, picture_names)

@@ -35,11 +35,27 @@ class Hit:
             object.__setattr__(self, "matcher_rank", self.rank)
 
 
+@dataclass(frozen=True)
+class Answered:
+    """How many shards of a gallery answered a search.
+
+    Attributes:
+        total: Number of shards.
+        answered: Number of those that answered.
+        failed: Names of those that did not.
+    """
+
+    total: int
+    answered: int
+    failed: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Hits(Sequence[Hit]):
     """The results of one query, best first.
 
-    Two are equal if all their fields are, scores to the last bit. The hash covers the ids only.
+    Two are equal if what they found is, scores to the last bit, and if both or neither of them is
+    partial. The hash covers the ids only.
 
     Attributes:
         ids: Ids of the items.
@@ -49,6 +65,7 @@ class Hits(Sequence[Hit]):
             if the hits were not re-ranked.
         matcher_ranks: ``int64 [k]``, the ranks before re-ranking, from 1; None if the hits were
             not re-ranked.
+        shards: Which shards answered; None if the gallery has none.
 
     Examples:
         >>> hits = Hits(("a", "b"), np.array([0.75, 0.5], np.float32), ({}, {}))
@@ -61,6 +78,12 @@ class Hits(Sequence[Hit]):
     metadata: tuple[Mapping[str, Any], ...]
     rerank_scores: NDArray[np.float32] | None = None
     matcher_ranks: NDArray[np.int64] | None = None
+    shards: Answered | None = None
+
+    @property
+    def partial(self) -> bool:
+        """Whether a shard did not answer: items that it has are not among these."""
+        return self.shards is not None and bool(self.shards.failed)
 
     def __eq__(self, other: object) -> bool:
         """Whether all fields are equal; missing (NaN) rerank scores count as equal."""
@@ -72,6 +95,7 @@ class Hits(Sequence[Hit]):
             and self.metadata == other.metadata
             and _same(self.rerank_scores, other.rerank_scores)
             and _same(self.matcher_ranks, other.matcher_ranks)
+            and self.partial == other.partial
         )
 
     def __hash__(self) -> int:

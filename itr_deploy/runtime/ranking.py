@@ -32,16 +32,31 @@ def best(
     Returns:
         Places ``int64 [min(k, N)]`` and their scores; equal scores are set to the highest of them.
     """
-    places = np.arange(len(scores))
-    if k < len(scores):
-        least = np.partition(scores, len(scores) - k)[len(scores) - k]
-        # Everything tied with the last one is kept until the ties are ordered.
-        places = np.flatnonzero(scores >= least - ROUNDING * (1 + abs(least)))
+    places = contenders(scores, k)
     places = places[np.argsort(-scores[places], kind="stable")]
     settled = _settle(scores[places])
     ties = tie_order[places if rows is None else rows[places]]
     order = np.lexsort((ties, -settled))[:k]
     return places[order], settled[order]
+
+
+def contenders(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Those that `best` may choose of these, also where they are ranked together with others.
+
+    So the best of several sets of items are the best of the sets' contenders, with the same scores
+    and ties.
+
+    Args:
+        scores: ``[N]``.
+        k: How many are to be chosen, at least 1.
+
+    Returns:
+        Places ``int64``, rising: the ``k`` highest and everything that ties with the last of them.
+    """
+    if k >= len(scores):
+        return np.arange(len(scores))
+    least = np.partition(scores, len(scores) - k)[len(scores) - k]
+    return np.flatnonzero(scores >= least - ROUNDING * (1 + abs(least)))
 
 
 def best_rows(

@@ -5,23 +5,29 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from enum import Enum
 from pathlib import Path
-from typing import Final, overload
+from typing import Final, TypeAlias, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from itr_deploy.bundle.modality import Modality, other
 from itr_deploy.errors import BundleError, GalleryError, InputError, UsageError
 from itr_deploy.runtime.backends import Backend
+from itr_deploy.runtime.cpus import MOST_THREADS
 from itr_deploy.runtime.detector.detector import BACKEND, Detector
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.encoding.images import Unencoded, several_images
+from itr_deploy.runtime.encoding.places import Placed
 from itr_deploy.runtime.explanation import Explanation
 from itr_deploy.runtime.forks import OneProcess
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.held import Pause, at_once, gently
 from itr_deploy.runtime.gallery.read import read_named
+from itr_deploy.runtime.gallery.sharding.shards import is_shards
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.matcher import DETECTOR, Matcher
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists, QueryNeighbours
@@ -29,6 +35,10 @@ from itr_deploy.runtime.rerank.reranking import Reranking, check_bank, no_bank
 from itr_deploy.runtime.search.background import Background
 from itr_deploy.runtime.search.cached import SearcherCache
 from itr_deploy.runtime.search.searcher import Searched, Searcher
+from itr_deploy.runtime.search.shards.gallery import ShardedGallery, ShardStatus
+from itr_deploy.runtime.search.shards.how import How
+from itr_deploy.runtime.search.shards.opening import open_shards
+from itr_deploy.runtime.search.shards.searcher import Missing
 from itr_deploy.runtime.timing import note_searched, stage
 from itr_deploy.runtime.warming import warm_query
 from itr_deploy.values import (
@@ -38,8 +48,10 @@ from itr_deploy.values import (
     TEXT,
     checked,
     choice,
+    each,
     either,
     or_none,
+    real,
     whole,
 )
 
@@ -57,12 +69,21 @@ FROM_BUNDLE: Final = Default.BUNDLE
 DEFAULT_BUDGET = 4 << 30
 """Bytes of gallery tensors kept in memory."""
 
+SHARD_TIMEOUT = 30.0
+"""Seconds that a search over shards may take."""
+MOST_REPLICAS = 64
+
 _COUNT = whole(1)
 _WIDTH = or_none(_COUNT, "None for all items")
 _PREFILTER = or_none(_COUNT, "None for no prefilter")
 _FILTER = or_none(TEXT)
+SECONDS = real("a number of seconds above 0", above=0.0, at_most=86_400.0)
 _GALLERY = either(Gallery, GALLERY)
 _LISTS = either(NeighbourLists, PATH)
+
+
+AnyGallery: TypeAlias = Gallery | ShardedGallery
+"""What a retriever searches."""
 
 
 class Retriever(OneProcess):
@@ -81,18 +102,21 @@ class Retriever(OneProcess):
     def __init__(
         self,
         matcher: Matcher,
-        gallery: Gallery,
+        gallery: AnyGallery,
         memory_budget: int = DEFAULT_BUDGET,
         resident: bool | None = None,
         reranking: Reranking | None = None,
     ) -> None:
         """Assemble a retriever from its parts; `load` is the usual way."""
-        gallery.check_bundle(matcher)
-        if reranking is not None:
-            check_bank(gallery.modality, reranking.bank)
         self.matcher = matcher
         self.gallery = gallery
-        self._searchers = SearcherCache(gallery, matcher, memory_budget, resident)
+        self._shards = gallery if isinstance(gallery, ShardedGallery) else None
+        self._cache: SearcherCache | None = None
+        if isinstance(gallery, Gallery):
+            gallery.check_bundle(matcher)
+            self._cache = SearcherCache(gallery, matcher, memory_budget, resident)
+        if reranking is not None:
+            check_bank(gallery.modality, reranking.bank)
         self._reranking = reranking
         self._refresh_error: Exception | None = None
         self._background = Background(self._refresh_quietly)
@@ -116,6 +140,11 @@ class Retriever(OneProcess):
         gallery_neighbours=_LISTS,
         bank_neighbours=_LISTS,
         detector=DETECTOR,
+        ray=TEXT,
+        replicas=whole(1, MOST_REPLICAS),
+        missing_shards=choice(Missing),
+        shard_threads=whole(1, MOST_THREADS),
+        shard_timeout=SECONDS,
     )
     def load(
         cls,
@@ -131,16 +160,23 @@ class Retriever(OneProcess):
         gallery_neighbours: str | Path | NeighbourLists | None = None,
         bank_neighbours: str | Path | NeighbourLists | None = None,
         detector: str | Path | Detector | None = None,
+        ray: str | None = None,
+        replicas: int = 1,
+        missing_shards: Missing = "refuse",
+        shard_threads: int | None = None,
+        shard_timeout: float = SHARD_TIMEOUT,
     ) -> Retriever:
         """Open a bundle and a gallery made with it.
 
         Args:
             bundle: The bundle's directory.
-            gallery: The gallery's path, or an opened one.
+            gallery: The gallery's path, or an opened one; or the ``shards.json`` of one in shards,
+                or its directory.
             device: ``"cpu"`` or ``"cuda"``.
             threads: Compute threads on the CPU; None for ``$ITR_DEPLOY_THREADS``, else
                 ``$OMP_NUM_THREADS``, else every core that affinity and CPU quota allow.
-            memory_budget: Bytes of tensors to keep in memory, for the gallery and the bank each.
+            memory_budget: Bytes of tensors to keep in memory, for the gallery and the bank each; of
+                shards for all of them together, or with ``ray`` for every replica.
             resident: True loads the gallery whatever its size, False leaves it on disk, None
                 decides by ``memory_budget``. The results are the same.
             backend: ``"onnxruntime"``, or on a GPU ``"tensorrt"`` (the bundle's engines) or
@@ -152,20 +188,45 @@ class Retriever(OneProcess):
                 with a similarity of your own; an ``.npz`` file or the lists read from it.
             bank_neighbours: The same for the bank.
             detector: Finds regions in pictures that are given as ``image=``, see `Matcher.load`.
+            ray: Address of the Ray cluster whose actors hold shards, ``"local"`` for one that is
+                started here; None for shards in this process.
+            replicas: Actors of every shard; the others answer where one is lost.
+            missing_shards: What becomes of a search where a shard has no replica that answers:
+                ``"refuse"`` for an error, ``"partial"`` for `Hits` of the others, with ``partial``.
+            shard_threads: Compute threads of every replica; by default the cluster's CPUs, divided.
+            shard_timeout: Seconds that a search over shards may take.
 
         Raises:
             BundleError: The bundle is missing or damaged, or has no re-ranker for the bank.
-            GalleryError: The gallery or the bank is missing or was made with another bundle, or
-                both have the same modality.
+            GalleryError: The gallery, a shard or the bank is missing or was made with another
+                bundle, or both have the same modality.
             InputError: Neighbour lists cannot be read, or are needed but missing.
             EngineError: The bundle has no engines for the backend asked for.
             SetupError: A library or the device is missing.
             UsageError: The device or backend is unknown, or neighbour lists are given without a
                 bank.
         """
+        sharded = is_shards(gallery)
+        check_shards(
+            sharded,
+            ray=ray,
+            replicas=replicas,
+            missing_shards=missing_shards,
+            shard_threads=shard_threads,
+            bank=bank,
+        )
+        if ray is not None and not isinstance(backend, str):
+            raise UsageError("backend= must be a name with ray=: every actor opens its own")
         matcher = Matcher.load(
             bundle, device=device, threads=threads, backend=backend, detector=detector
         )
+        if sharded:
+            assert not isinstance(gallery, Gallery)
+            how = How(
+                *(ray, replicas, missing_shards, shard_timeout, shard_threads),
+                *(memory_budget, resident, device, str(backend)),
+            )
+            return cls(matcher, open_shards(matcher, gallery, how))
         if not isinstance(gallery, Gallery):
             gallery = Gallery.open(gallery, matcher)
         reranking = None
@@ -277,6 +338,8 @@ class Retriever(OneProcess):
             raise UsageError("query_neighbours= is for re-ranking; give rerank=True too")
         k = _COUNT("k", k)
         _FILTER("where", where)
+        if self._shards is not None and where is not None:
+            self._shards.check_filter(where)
         pipeline = self.matcher.bundle.manifest.pipeline
         modality: Modality = "text" if image is None else "image"
         narrow: int | None = pipeline.width(modality)
@@ -298,19 +361,23 @@ class Retriever(OneProcess):
             queries, single = self._encode(query, image)
         found: list[Hits] = []
         if len(queries):
-            reranking = self._reranking if rerank else None
-            searcher, bank = self._current(reranking)
-            note_searched(*searcher.searched)
             log.debug(
                 "%d %s queries: k %d, prefilter %s, candidates %s, re-ranked: %s",
                 *(len(queries), modality, k, wide, narrow, rerank),
             )
-            if reranking is not None:
-                found = reranking.search(
-                    searcher, queries, k, narrow, where, query_neighbours, wide, bank=bank
-                )
+            reranking = self._reranking if rerank else None
+            if self._shards is not None:
+                note_searched(*self._shards.searched)
+                found = self._shards.searcher.search(queries, k, narrow, where, wide)
             else:
-                found = searcher.search(queries, k, narrow, where, wide)
+                searcher, bank = self._current(reranking)
+                note_searched(*searcher.searched)
+                if reranking is not None:
+                    found = reranking.search(
+                        searcher, queries, k, narrow, where, query_neighbours, wide, bank=bank
+                    )
+                else:
+                    found = searcher.search(queries, k, narrow, where, wide)
         return found[0] if single else found
 
     @checked(query=TEXT, id=TEXT, step=_COUNT, attends=choice(Modality))
@@ -344,21 +411,69 @@ class Retriever(OneProcess):
                 f"{self.gallery.path} holds texts as the model encoded them, not their words; "
                 "explain with Matcher.explain(text, image)"
             )
-        image = read_named(self.gallery, [id]).encoded
-        (placed,) = self.gallery.boxes([id])
+        ((_, image, (placed,)),) = self._stored([id], boxes=True)
         matcher = self.matcher
         return matcher.explainer.explanation(
             matcher, matcher.scorer, query, image, placed, step, attends
         )
 
+    @checked(texts=each(TEXT), ids=each(TEXT))
+    def score(self, texts: Sequence[str], ids: Sequence[str]) -> NDArray[np.float32]:
+        """Scores of texts with images of the gallery, as a search gives them.
+
+        Args:
+            texts: The texts.
+            ids: Ids of images; one may be there twice.
+
+        Returns:
+            ``float32 [n_texts, n_ids]``.
+
+        Raises:
+            GalleryError: The gallery holds texts, or no such image.
+            InputError: A text cannot be encoded.
+            ShardUnavailableError: A shard that has one of the images does not answer.
+        """
+        if self.gallery.modality != "image":
+            raise GalleryError(f"{self.gallery.path} holds texts; score them with Matcher.score")
+        names = list(dict.fromkeys(ids))
+        queries = self.matcher.encode_texts(list(texts))
+        scores = np.empty((len(queries), len(names)), np.float32)
+        for places, images, _ in self._stored(names):
+            scores[:, places] = self.matcher.scorer.score_all(queries, images)
+        place = {name: number for number, name in enumerate(names)}
+        return scores[:, [place[name] for name in ids]]
+
+    def _stored(
+        self, ids: Sequence[str], *, boxes: bool = False
+    ) -> Iterator[tuple[NDArray[np.int64], Encoded, Sequence[Placed | None]]]:
+        """Items of the gallery as they are stored, with their places in ``ids``, shard by shard."""
+        if not ids:
+            return
+        if isinstance(self.gallery, Gallery):
+            items = read_named(self.gallery, ids).encoded
+            yield np.arange(len(ids)), items, self.gallery.boxes(ids) if boxes else ()
+            return
+        for places, stored in self.gallery.stored(ids):
+            yield places, stored.encoded, stored.placed
+
     @property
     def searched(self) -> Searched | None:
         """The version of the gallery that searches use, and its number of items.
 
-        None before the gallery is loaded, by `warm_up` or the first search. Costs nothing: nobody
-        is asked.
+        Of shards it is the sum of their versions. None before the gallery is loaded, by `warm_up`
+        or the first search. Costs nothing: nobody is asked.
         """
+        if self._shards is not None:
+            return self._shards.searched
         return self._searchers.searched
+
+    @property
+    def shards(self) -> tuple[ShardStatus, ...] | None:
+        """What is known of the shards that are searched, None if the gallery has none.
+
+        Costs nothing: nobody is asked.
+        """
+        return None if self._shards is None else self._shards.status
 
     @property
     def refresh_error(self) -> Exception | None:
@@ -391,6 +506,8 @@ class Retriever(OneProcess):
 
     def _refresh(self, pause: Pause) -> bool:
         """Load what changed, beside the searches, and let them go over to it."""
+        if self._shards is not None:
+            return self._shards.refresh()
         gallery, reranking = self._searchers, self._reranking
         bank = None if reranking is None else reranking.bank
         with gallery.loading, nullcontext() if bank is None else bank.loading:
@@ -434,6 +551,12 @@ class Retriever(OneProcess):
         self._searchers.after_swap = reranking.bank.after_swap = after_swap
 
     @property
+    def _searchers(self) -> SearcherCache:
+        """What holds the gallery, where it is not in shards."""
+        assert self._cache is not None
+        return self._cache
+
+    @property
     def _bank_newest(self) -> Searcher | None:
         return None if self._reranking is None else self._reranking.bank.newest
 
@@ -472,9 +595,10 @@ class Retriever(OneProcess):
             SetupError: A library is missing, or the device has too little memory.
         """
         reranking = self._reranking
-        searcher, _ = self._current(None)
-        if reranking is not None:
-            reranking.neighbourhood(searcher)
+        if self._shards is None:
+            searcher, _ = self._current(None)
+            if reranking is not None:
+                reranking.neighbourhood(searcher)
         query = warm_query(self.matcher, other(self.gallery.modality))
         if not query:
             return
@@ -486,6 +610,20 @@ class Retriever(OneProcess):
                 # Too few items to re-rank are an error of the search that asks for it.
                 with suppress(GalleryError):
                     self.search(**query, rerank=True)
+            if self._shards is not None:
+                queries, _ = self._encode(query.get("query"), query.get("image"))
+                pipeline = self.matcher.bundle.manifest.pipeline
+                modality = queries.modality
+                widths = pipeline.width(modality), pipeline.prefilter_width(modality)
+                self._shards.warm(queries, 1, *widths)
+
+    def close(self) -> None:
+        """End what was started for this retriever: the actors of shards, and their local cluster.
+
+        It searches no more then. Without shards there is nothing to end.
+        """
+        if self._shards is not None:
+            self._shards.close()
 
     def _check_prefilter(self) -> None:
         if self.matcher.prefilter is None:
@@ -536,6 +674,41 @@ class Retriever(OneProcess):
             image, self.matcher.bundle.manifest.images, self.matcher.detector
         )
         return self.matcher.encode_images(images), single
+
+
+def check_shards(
+    sharded: bool,
+    *,
+    ray: str | None,
+    replicas: int,
+    missing_shards: Missing,
+    shard_threads: int | None,
+    bank: object,
+) -> None:
+    """Refuse what shards cannot do, and what is for shards alone.
+
+    Raises:
+        UsageError: Says what.
+    """
+    of_ray = {"replicas": replicas != 1, "shard_threads": shard_threads is not None}
+    given = {"ray": ray is not None, **of_ray, "missing_shards": missing_shards != "refuse"}
+    if not sharded and any(given.values()):
+        name = next(name for name, is_given in given.items() if is_given)
+        raise UsageError(
+            f"{_named(name)} is for a gallery in shards; make them with itr-deploy shard, and give "
+            "their shards.json as gallery= (--gallery)"
+        )
+    if sharded and bank is not None:
+        raise UsageError(
+            "bank= (--bank) is for re-ranking, which shards have not; search the whole gallery"
+        )
+    if ray is None and any(of_ray.values()):
+        name = next(name for name, is_given in of_ray.items() if is_given)
+        raise UsageError(f"{_named(name)} is of Ray's actors; give ray= (--ray) too")
+
+
+def _named(argument: str) -> str:
+    return f"{argument}= (--{argument.replace('_', '-')})"
 
 
 def _without_frames(error: Exception) -> Exception:

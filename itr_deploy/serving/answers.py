@@ -96,6 +96,14 @@ class Result(Told):
     unknown_words: list[str]
 
 
+class ShardsTold(Told):
+    """How many shards of the gallery answered, and the names of those that did not."""
+
+    total: int
+    answered: int
+    failed: list[str]
+
+
 class Searched(Told):
     """The hits of a search. Of several queries they are in ``results``, in their order."""
 
@@ -105,7 +113,7 @@ class Searched(Told):
     gallery: GalleryTold
     timings_ms: dict[str, float]
     partial: bool
-    shards: None
+    shards: ShardsTold | None
 
 
 class Scored(Told):
@@ -137,6 +145,13 @@ def hit_json(hit: Hit) -> dict[str, Any]:
         "rerank_score": hit.rerank_score,
         "matcher_rank": hit.matcher_rank,
     }
+
+
+def shards_json(hits: Hits) -> dict[str, Any]:
+    """Whether a shard did not answer, and how many did; null for a gallery that has none."""
+    shards = hits.shards
+    told = None if shards is None else {**vars(shards), "failed": list(shards.failed)}
+    return {"partial": hits.partial, "shards": told}
 
 
 def hits_json(hits: Hits, k: int) -> list[dict[str, Any]]:

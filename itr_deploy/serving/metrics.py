@@ -47,6 +47,16 @@ class Metrics:
         self.gallery_version = Gauge(
             "itr_gallery_version", "Version of the gallery that is searched.", **told
         )
+        self.shards = Gauge("itr_shards", "Shards of the gallery; 0 if it has none.", **told)
+        self.living_shards = Gauge(
+            "itr_shards_living", "Shards of which a replica answers.", **told
+        )
+        self.living_replicas = Gauge(
+            "itr_shard_replicas_living", "Replicas of shards that answer.", **told
+        )
+        self.partial = Counter(
+            "itr_partial_answers", "Searches answered without some shards.", **told
+        )
         self.ready = Gauge("itr_ready", "1 if searches are answered.", **told)
         self.build = Gauge("itr_build_info", "1; see its labels.", ["version", "family"], **told)
 

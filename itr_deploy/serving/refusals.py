@@ -12,6 +12,7 @@ from itr_deploy.errors import (
     InputError,
     ItrDeployError,
     OutputError,
+    ShardUnavailableError,
     UsageError,
 )
 
@@ -25,6 +26,10 @@ RETRY_SOON = 1
 
 RETRY_GALLERY = 5
 """Seconds after which a gallery that is being replaced may be there again."""
+
+
+RETRY_SHARDS = 2
+"""Seconds after which a shard whose process ended may have loaded again."""
 
 
 class RefusalError(Exception):
@@ -74,7 +79,7 @@ def deadline_passed(seconds: float) -> RefusalError:
 
 
 def unavailable(code: str, message: str, seconds: int = RETRY_SOON) -> RefusalError:
-    """The service cannot search now: ``loading``, ``draining``, ``dead`` or ``gallery``."""
+    """The service cannot search now: loading, draining, dead, or its gallery or shards are gone."""
     return RefusalError(503, code, message, f"try again in {seconds} s", seconds)
 
 
@@ -113,6 +118,9 @@ def refusal_of(error: ItrDeployError, names: dict[str, str]) -> RefusalError:
         # Nothing that was asked: it is being replaced, or gone. What to do is for who keeps it.
         log.error("%s", error)
         return unavailable("gallery", "the gallery cannot be read now", RETRY_GALLERY)
+    if isinstance(error, ShardUnavailableError):
+        log.error("%s", error)
+        return unavailable("shards", "a part of the gallery does not answer now", RETRY_SHARDS)
     if isinstance(error, OutputError) or not isinstance(error, (InputError, UsageError)):
         log.error("%s", error)
         return fault()

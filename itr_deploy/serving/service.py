@@ -200,6 +200,10 @@ class Service:
             version, count = searched_by(self.retriever)
             self.metrics.gallery_version.set(version)
             self.metrics.items.set(count)
+            shards = self.retriever.shards or ()
+            self.metrics.shards.set(len(shards))
+            self.metrics.living_shards.set(sum(shard.living > 0 for shard in shards))
+            self.metrics.living_replicas.set(sum(shard.living for shard in shards))
 
     def _put(self, job: Job) -> Any:
         try:

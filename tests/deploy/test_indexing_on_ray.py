@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,57 +14,15 @@ from itr_deploy import Gallery
 from itr_deploy.errors import GalleryError, InputError, SetupError
 from itr_deploy.runtime.encoding.sources import TOGETHER
 from tests.support.command import itr_deploy as command
+from tests.support.command import python
 from tests.support.files import tree
 from tests.support.items import images
 from tests.support.parts import assert_equal, make, place_of
 
-ray = pytest.importorskip("ray")
+pytest.importorskip("ray")
 
 GROUPS = 12
 COUNT = GROUPS * TOGETHER - 5
-KILLED = "ITR_DEPLOY_TEST_KILLED"
-
-
-def end_one_process() -> None:
-    """In every process of the cluster: commit after every group of items, and end one process of
-    those that make parts by SIGKILL, in the middle of a part.
-    """
-    import signal
-
-    from itr_deploy.deploy.bulk.on_ray import PartMaker
-    from itr_deploy.runtime.gallery import parts
-
-    parts.SECONDS = parts.SHARE = 0.0
-    advance, folder = PartMaker._advance, Path(os.environ[KILLED])
-
-    def and_end(self: Any, done: int) -> None:
-        advance(self, done)
-        if done >= 2 * TOGETHER:
-            try:
-                (folder / "kill").rename(folder / "killed")
-            except FileNotFoundError:
-                return
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    PartMaker._advance = and_end  # type: ignore[method-assign]
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One small cluster for all tests; a file ``kill`` in this folder makes it end a process."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ[KILLED] = str(tmp_path_factory.mktemp("killed"))
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        object_store_memory=100 << 20,
-        log_to_driver=False,
-        logging_level="ERROR",
-        runtime_env={"worker_process_setup_hook": end_one_process},
-    )
-    yield Path(os.environ.pop(KILLED))
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -80,31 +37,34 @@ def given(bundle: Path, data: Path, tmp_path: Path) -> dict[str, Any]:
     return {"bundle": str(bundle), "data": str(data), "output": str(tmp_path / "gallery")}
 
 
+MAIN = "from itr_deploy.cli.main import main; main()"
 RAY = {"ray": "local", "actors": 2, "threads": 1}
 """A cluster that the process is connected to is used whatever the address."""
 
 
 def test_an_address_where_no_cluster_is_is_refused(given: dict[str, Any]) -> None:
-    # Before the cluster of the other tests: a process that is connected asks no address.
-    with pytest.raises(SetupError, match=r"ray='127.0.0.1:9' \(--ray\): no cluster answers: "):
-        itr_deploy.index(**given, ray="127.0.0.1:9")
+    # In another process: one that is connected asks no address.
+    words = ("index", given["bundle"], "--data", given["data"], "--output", given["output"])
+    done = python(MAIN, *words, "--ray", "127.0.0.1:9")
+    assert done.code == SetupError.exit_code
+    assert "ray='127.0.0.1:9' (--ray): no cluster answers: " in done.err
     assert not place_of(given).root.exists()
 
 
 def test_an_actor_that_is_killed_is_followed_by_one_that_goes_on(
-    cluster: Path, given: dict[str, Any], tmp_path: Path
+    ray_cluster: Path, given: dict[str, Any], tmp_path: Path
 ) -> None:
-    (cluster / "kill").touch()
+    (ray_cluster / "kill").touch()
     told: list[tuple[int, int]] = []
     done = itr_deploy.index(**given, **RAY, parts=2, progress=lambda *at: told.append(at))
-    assert (cluster / "killed").exists()
+    assert (ray_cluster / "killed").exists()
     assert (done.items, done.added) == (COUNT, COUNT)
     assert (told[0], told[-1]) == ((0, COUNT), (COUNT, COUNT))
     assert_equal(given, tmp_path / "whole")
 
 
 def test_the_command_takes_ray_without_an_address_and_makes_no_part_again(
-    cluster: Path, given: dict[str, Any], tmp_path: Path
+    ray_cluster: Path, given: dict[str, Any], tmp_path: Path
 ) -> None:
     make(given, 3, 1)
     before = tree(place_of(given).part(1))
@@ -144,7 +104,7 @@ def test_what_an_actor_refuses_is_told_in_its_words(
     change: Callable[[dict[str, Any]], dict[str, Any]],
     error: type[Exception],
     said: str,
-    cluster: Path,
+    ray_cluster: Path,
     given: dict[str, Any],
 ) -> None:
     make({**given, "storage": "float32"}, 2, 0)
@@ -153,7 +113,7 @@ def test_what_an_actor_refuses_is_told_in_its_words(
 
 
 def test_an_item_that_cannot_be_encoded_ends_it_and_what_is_made_stays(
-    cluster: Path, spoilt: dict[str, Any]
+    ray_cluster: Path, spoilt: dict[str, Any]
 ) -> None:
     with pytest.raises(InputError, match=f"regions of image {COUNT - 1} hold NaN"):
         itr_deploy.index(**{**spoilt, **RAY, "actors": 1}, parts=2)

@@ -43,6 +43,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "profile_routes": {"bundle": "b", "data": "d"},
     "search": {"bundle": "b", "queries": "a dog", "gallery": "g"},
     "serve": {"bundle": "b", "gallery": "g"},
+    "shard": {"gallery": "g", "count": 2, "output": "o"},
     "triton": {"bundle": "b", "gallery": "g", "output": "o"},
     "tune": {"bundle": "b", "data": "d"},
     "up": {"bundle": "b", "source": "s"},
@@ -151,6 +152,14 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("verify", {"tolerance": 0}),
     ("verify", {"tolerance": "1e-4"}),
     ("verify", {"storage_tolerance": -1}),
+    ("serve", {"replicas": 0}),
+    ("serve", {"missing_shards": "ignore"}),
+    ("serve", {"shard_threads": 0}),
+    ("serve", {"shard_timeout": 0.0}),
+    ("shard", {"count": 0}),
+    ("shard", {"count": 5000}),
+    ("shard", {"coarse_index": "yes"}),
+    ("shard", {"output": 5}),
 ]
 
 
@@ -222,6 +231,8 @@ def test_what_can_be_used_is_not_refused(
         (Matcher.load, {"memory_budget": "1GiB"}),
         (Retriever.load, {"gallery": None}),
         (Retriever.load, {"resident": "no"}),
+        (Retriever.load, {"replicas": 0}),
+        (Retriever.load, {"missing_shards": "ignore"}),
         (Retriever.load, {"bank": 5}),
         (Retriever.load, {"bank": "k", "gallery_neighbours": 5}),
         (Gallery.create, {"modality": "images"}),

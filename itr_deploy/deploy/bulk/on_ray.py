@@ -6,9 +6,6 @@ cannot be sent. Parts lie on a disk that all of them see, so that Ray carries no
 
 from __future__ import annotations
 
-import os
-import socket
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,22 +16,17 @@ from typing import Any
 from itr_deploy.deploy.bulk.work import Work, opened
 from itr_deploy.deploy.index_request import IndexRequest
 from itr_deploy.errors import ItrDeployError, SetupError
-from itr_deploy.runtime.cpus import default_threads, use_threads
+from itr_deploy.runtime.cluster import join, leave, library, machines
+from itr_deploy.runtime.cpus import use_threads
 from itr_deploy.runtime.gallery.bulk.place import Place
 from itr_deploy.runtime.gallery.bulk.plan import Plan
 
-LOCAL = "local"
-"""The address of a cluster that is started for one call."""
 PARTS = 4
 """Parts an actor by default: the first to end takes over from the others."""
 RESTARTS = 10
 """Times that an actor is started again."""
 LOCK = 60.0
 """Seconds that a part waits at least for the process that made it on a machine that is lost."""
-STORE = 100 << 20
-"""Bytes of a local cluster's object store, through which hardly anything goes."""
-ANSWERED = 10.0
-"""Seconds for a cluster to accept a connection."""
 ASKED = 1.0
 """Seconds between two looks at how far the actors are."""
 
@@ -44,7 +36,7 @@ class Cluster:
     """Where actors run.
 
     Attributes:
-        address: Of the cluster, or `LOCAL`.
+        address: Of the cluster, or `cluster.LOCAL`.
         actors: How many, None for one a machine.
         threads: Threads that each computes on, None for all of its machine.
     """
@@ -91,21 +83,6 @@ class PartMaker:
 
     def _opened(self, parts: int | Callable[[int], int]) -> Work:
         return opened(*(self._request, self._output, parts, self._lock_timeout), lambda *step: None)
-
-
-def library() -> Any:
-    """The module ray, which is not to tell anybody that it is used.
-
-    Raises:
-        SetupError: It is not installed.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-        import ray.exceptions
-    except ImportError as error:
-        raise SetupError("Ray is not installed; pip install 'itr-deploy[ray]'") from error
-    return ray
 
 
 def make_parts(
@@ -224,63 +201,13 @@ def _connected(ray: Any, cluster: Cluster) -> Iterator[tuple[int, int]]:
     Yields:
         Number of actors, and threads of each.
     """
-    is_own = not ray.is_initialized()
-    if is_own:
-        _check_answers(cluster.address)
-        try:
-            with warnings.catch_warnings():
-                # Of forks, by LanceDB: the processes that are started replace them at once.
-                warnings.simplefilter("ignore")
-                ray.init(**_how(cluster), log_to_driver=False, logging_level="ERROR")
-        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-            raise _no_cluster(cluster.address, error) from error
+    join(ray, cluster.address, (cluster.actors or 1) * (cluster.threads or 1))
     try:
-        cpus = [
-            int(node["Resources"]["CPU"])
-            for node in ray.nodes()
-            if node["Alive"] and node["Resources"].get("CPU")
-        ] or [1]
+        cpus = machines(ray)
         actors = cluster.actors or len(cpus)
         yield actors, cluster.threads or max(1, min(cpus) * len(cpus) // max(actors, len(cpus)))
     finally:
-        if is_own:
-            ray.shutdown()
-
-
-def _check_answers(address: str) -> None:
-    """Refuse an address where nothing listens; Ray itself tries for minutes.
-
-    Raises:
-        SetupError: Nothing does.
-    """
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    if host and port.isdecimal():
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERED).close()
-        except (OSError, OverflowError) as error:
-            raise _no_cluster(address, error) from error
-
-
-def _no_cluster(address: str, error: Exception) -> SetupError:
-    said = " ".join(str(error).split())[:200]
-    return SetupError(
-        f"ray={address!r} (--ray): no cluster answers: {said}; start one with ray start, or give "
-        f"{LOCAL!r}"
-    )
-
-
-def _how(cluster: Cluster) -> dict[str, Any]:
-    if cluster.address != LOCAL:
-        return {"address": cluster.address}
-    wanted = (cluster.actors or 1) * (cluster.threads or 1)
-    cpus = max(wanted, default_threads())
-    # Ray's own word too, without which it takes a cluster that somebody has started here.
-    return {
-        "address": LOCAL,
-        "num_cpus": cpus,
-        "include_dashboard": False,
-        "object_store_memory": STORE,
-    }
+        leave(ray)
 
 
 def _absolute(request: IndexRequest) -> dict[str, Path]:

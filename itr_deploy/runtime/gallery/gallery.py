@@ -20,7 +20,7 @@ from itr_deploy.runtime.gallery import coarse_index, compacting, writing
 from itr_deploy.runtime.gallery.boxes import read_boxes
 from itr_deploy.runtime.gallery.checksums import Verified
 from itr_deploy.runtime.gallery.given import checked_ids
-from itr_deploy.runtime.gallery.layout import Description, new_id, schema
+from itr_deploy.runtime.gallery.layout import ID, Description, named, new_id, schema
 from itr_deploy.runtime.gallery.location import Directory, location_of
 from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT
 from itr_deploy.runtime.gallery.old_versions import KEEP
@@ -178,6 +178,12 @@ class Gallery(OneProcess):
         return list(self._table.state.metadata_columns)
 
     @property
+    def column_types(self) -> dict[str, str]:
+        """The user's columns with their Arrow types."""
+        layout = self._table.state.schema
+        return {name: str(layout.field(name).type) for name in self.metadata_columns}
+
+    @property
     def version(self) -> int:
         """LanceDB's version of the table, raised by every change."""
         return self._table.state.version
@@ -214,9 +220,31 @@ class Gallery(OneProcess):
         """
         return self._table.count(where)
 
+    def check_filter(self, where: str) -> None:
+        """Refuse a filter before it is used.
+
+        Raises:
+            GalleryError: It is not understood.
+        """
+        self._table.sql(where)
+
     def ids(self) -> list[str]:
         """The ids of all items."""
         return self._table.ids()
+
+    def lookup(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The user columns of those of some items that are there, by their ids.
+
+        Raises:
+            GalleryError: The gallery cannot be read.
+        """
+        if not ids:
+            return {}
+        kept = [ID, *self.metadata_columns]
+        found = self._table.ask(
+            lambda table: table.search().where(named(ids)).select(kept).limit(None).to_arrow()
+        )
+        return {entry.pop(ID): entry for entry in found.to_pylist()}
 
     def boxes(self, ids: Sequence[str]) -> list[Placed | None]:
         """Where the regions of images are, for showing what a caption matches.

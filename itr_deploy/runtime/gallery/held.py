@@ -185,6 +185,18 @@ class Held:
         hit = known[at] == row_ids if len(known) else np.zeros(len(row_ids), np.bool_)
         return np.sort(order[at[hit]])
 
+    def at(self, row_ids: Rows) -> Rows:
+        """Places of the items with these row ids, in their order.
+
+        Raises:
+            GalleryUnreadableError: One is not there.
+        """
+        known, order = self._by_row
+        at = np.minimum(np.searchsorted(known, row_ids), max(0, len(known) - 1))
+        if len(row_ids) and (not len(known) or (known[at] != row_ids).any()):
+            raise GalleryUnreadableError("an item that a search has found is not there any more")
+        return order[at] if len(row_ids) else np.empty(0, np.int64)
+
     @cached_property
     def _by_row(self) -> tuple[Rows, Rows]:
         """Row ids of the items that are there, rising, and their places."""

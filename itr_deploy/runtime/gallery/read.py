@@ -160,11 +160,14 @@ def _taken(gallery: Gallery, row_ids: NDArray[np.int64], names: Sequence[str]) -
     return found.take(pa.array(np.argsort(rows)[np.argsort(np.argsort(row_ids))]))
 
 
-def read_in_parts(gallery: Gallery, where: str | None) -> Iterator[StoredItems]:
-    """All items that a filter keeps, a batch at a time."""
+def read_in_parts(
+    gallery: Gallery, where: str | None
+) -> Iterator[tuple[NDArray[np.int64], StoredItems]]:
+    """All items that a filter keeps, a batch at a time, with their row ids."""
     names = [ID, *gallery.metadata_columns, *item_columns(gallery.description)]
-    for batch in _batches(gallery, where, names):
-        yield _items(gallery, gallery.description, pa.Table.from_batches([batch]))
+    for batch in _batches(gallery, where, names, row_ids=True):
+        rows = batch[ROW].to_numpy(zero_copy_only=False).astype(np.int64)
+        yield rows, _items(gallery, gallery.description, pa.Table.from_batches([batch]))
 
 
 def read_named(gallery: Gallery, names: Sequence[str]) -> StoredItems:
@@ -208,7 +211,8 @@ def nearest_rows(
 
     found = gallery.opened.ask(nearest, where)
     vectors = found[EMBEDDING].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return found[ROW].to_numpy().astype(np.int64), vectors.reshape(len(found), -1), _id_array(found)
+    rows = found[ROW].to_numpy().astype(np.int64)
+    return rows, vectors.reshape(-1, len(embedding)), _id_array(found)
 
 
 def filtered_rows(gallery: Gallery, where: str) -> NDArray[np.int64]:

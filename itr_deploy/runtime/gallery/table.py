@@ -33,6 +33,7 @@ from itr_deploy.runtime.gallery.layout import (
 from itr_deploy.runtime.gallery.location import Location, location_of
 from itr_deploy.runtime.gallery.lock import DEFAULT_TIMEOUT, checked_timeout
 from itr_deploy.runtime.gallery.moves import Move
+from itr_deploy.runtime.gallery.sharding.shards import is_shards
 
 log = logging.getLogger(__name__)
 
@@ -453,8 +454,13 @@ def _open(location: Location, *, walk: bool) -> Table:
     Raises:
         GalleryError: The table is missing or damaged.
     """
-    location.check_before_opening(walk=walk)
     path = location.address
+    if is_shards(path):
+        raise GalleryError(
+            f"{path}: a gallery in shards, which search and serve take; give one of the shards, "
+            "each of them a gallery"
+        )
+    location.check_before_opening(walk=walk)
     with gallery_errors(path):
         database = location.connect()
         if not location.has_table(database):

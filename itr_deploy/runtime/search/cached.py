@@ -101,6 +101,11 @@ class SearcherCache:
         return None if current is None else current.searched
 
     @property
+    def loaded(self) -> Loaded | None:
+        """What was loaded last, None before the first search."""
+        return self._current
+
+    @property
     def newest(self) -> Searcher | None:
         """The searcher that was loaded last, whatever happened to the gallery since."""
         current = self._current

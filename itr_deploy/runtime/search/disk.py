@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +18,16 @@ from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.product_scorer import PART, ProductScorer
 from itr_deploy.runtime.products import of_one
 from itr_deploy.runtime.projection import PLAIN, Projection
-from itr_deploy.runtime.ranking import ROUNDING, best, best_rows
+from itr_deploy.runtime.ranking import ROUNDING, best, best_rows, contenders
 from itr_deploy.runtime.scorer import Scorer
 from itr_deploy.runtime.search.coarse import CoarseVectors
 from itr_deploy.runtime.search.memory import Size
-from itr_deploy.runtime.search.searcher import Searched
-from itr_deploy.runtime.timing import each, stage
+from itr_deploy.runtime.search.ragged import score_ragged
+from itr_deploy.runtime.search.searcher import Contenders, Searched
+from itr_deploy.runtime.timing import Stage, each, stage
+
+JOINED = 16
+"""Batches after which only what may still be among the best is kept."""
 
 
 class DiskSearcher:
@@ -95,9 +100,7 @@ class DiskSearcher:
     ) -> list[Hits]:
         """The ``k`` best items of every query; arguments as in `Searcher.search`."""
         allowed = self._count if where is None else self.gallery.count(where)
-        # LanceDB compares single vectors: where an item or a query has several views, all are read.
-        single = queries.embedding.shape[1] == self.gallery.description.embedding_dim
-        if self._by_products and k < allowed and (self._held is not None or single):
+        if self._by_products and k < allowed and self._compares(queries):
             return self._by_product(queries, k, where)
         if candidates is None or max(candidates, k) >= allowed:
             return self._exhaustive(queries, k, where)
@@ -184,28 +187,144 @@ class DiskSearcher:
     def _nearest_of(
         self, vector: NDArray[np.float32], width: int, where: str | None
     ) -> tuple[NDArray[np.int64], NDArray[np.str_], NDArray[np.float32]]:
+        rows, ids, coarse = self._around(vector, width, where)
+        order, products = best(coarse, width, ids)
+        return rows[order], ids[order], products
+
+    def _around(
+        self, vector: NDArray[np.float32], width: int, where: str | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.str_], NDArray[np.float32]]:
+        """Row ids, ids and products of the nearest items and of all that tie with the last."""
         wanted = width + self.SPARE
         while True:
             rows, vectors, ids = read.nearest_rows(
                 self.gallery, vector, wanted, where, self._indexed
             )
             coarse = of_one(vector, vectors)
-            order, products = best(coarse, width, ids)
+            if len(rows) < wanted:
+                return rows, ids, coarse
             # While the farthest row read ties with the shortlist's last, more rows may tie.
-            edge = coarse[order[-1]]
-            if len(rows) < wanted or coarse.min() < edge - 2 * ROUNDING * (1 + abs(edge)):
-                return rows[order], ids[order], products
+            edge = np.partition(coarse, len(coarse) - width)[len(coarse) - width]
+            if coarse.min() < edge - 2 * ROUNDING * (1 + abs(edge)):
+                return rows, ids, coarse
             wanted *= 2
+
+    def nearest(
+        self, queries: Encoded, width: int, where: str | None
+    ) -> tuple[int, list[Contenders]]:
+        """The coarse stage; see `StagedSearcher`."""
+        own = self._projection.query(queries.modality, queries.embedding)
+        with stage("shortlist"):
+            held = self._held
+            if held is not None:
+                places = held.places
+                if where is not None:
+                    places = held.found(read.filtered_rows(self.gallery, where))
+                found = self._coarse.contenders(own, width, None if where is None else places)
+                return len(places), [
+                    Contenders(held.rows[chosen], held.ids[chosen], products)
+                    for chosen, products in found
+                ]
+            count = self._count if where is None else self.gallery.count(where)
+            return count, [self._contenders_of(vector, width, where) for vector in own]
+
+    def _contenders_of(
+        self, vector: NDArray[np.float32], width: int, where: str | None
+    ) -> Contenders:
+        rows, ids, coarse = self._around(vector, width, where)
+        chosen = contenders(coarse, width)
+        return Contenders(rows[chosen], ids[chosen], coarse[chosen])
+
+    def prefiltered(
+        self, queries: Encoded, rows: Sequence[NDArray[np.int64]]
+    ) -> list[NDArray[np.float32]]:
+        """The prefilter's scores; see `StagedSearcher`."""
+        assert self._prefilter is not None
+        about = self.gallery.description
+        tensors = self._prefilter.reads(about.modality, about.storage)
+        return self._scored("prefilter", self._prefilter, queries, rows, tensors)
+
+    def matched(
+        self, queries: Encoded, rows: Sequence[NDArray[np.int64]]
+    ) -> list[NDArray[np.float32]]:
+        """The matcher's scores; see `StagedSearcher`."""
+        return self._scored("match", self._scorer, queries, rows, None)
+
+    def _scored(
+        self,
+        name: Stage,
+        scorer: Scorer,
+        queries: Encoded,
+        rows: Sequence[NDArray[np.int64]],
+        tensors: Collection[str] | None,
+    ) -> list[NDArray[np.float32]]:
+        """Scores of each query's own items, of which no more are read at once than fit."""
+        scores = [np.empty(len(own), np.float32) for own in rows]
+        union = np.unique(np.concatenate([np.empty(0, np.int64), *rows]))
+        for start in range(0, len(union), self._rows_per_read):
+            part = union[start : start + self._rows_per_read]
+            with stage("gather"):
+                items = read.read_rows(self.gallery, part, tensors)
+            inside = [np.flatnonzero(np.isin(own, part)) for own in rows]
+            places = [np.searchsorted(part, own[at]) for own, at in zip(rows, inside, strict=True)]
+            with stage(name):
+                found = score_ragged(scorer, queries, items.encoded, places)
+            for target, at, values in zip(scores, inside, found, strict=True):
+                target[at] = values
+        return scores
+
+    def exhaustive(self, queries: Encoded, k: int, where: str | None) -> list[Contenders]:
+        """Contenders by the scores of all items; see `StagedSearcher`."""
+        if self._by_products and self._compares(queries):
+            found = self.nearest(queries, k, where)[1]
+            for one in found:
+                check_scores(one.scores, PART)
+            return found
+        parts: list[list[Contenders]] = [[] for _ in range(len(queries))]
+        for rows, items in each("gather", read.read_in_parts(self.gallery, where)):
+            with stage("match"):
+                scores = self._scorer.score_all(queries, items.encoded)
+            for row, own in zip(scores, parts, strict=True):
+                own.append(Contenders(rows, items.ids, row))
+                if len(own) >= JOINED:
+                    own[:] = [_joined(own, k)]
+        return [_joined(own, k) for own in parts]
+
+    def described(
+        self, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.str_], tuple[dict[str, Any], ...]]:
+        """Ids and user columns of items; see `StagedSearcher`."""
+        if not len(rows):
+            return np.empty(0, np.str_), ()
+        items = read.read_rows(self.gallery, rows, ())
+        return items.ids, items.describe(np.arange(len(rows)))
+
+    def _compares(self, queries: Encoded) -> bool:
+        """Whether the nearest items can be found: LanceDB compares single vectors alone."""
+        single = queries.embedding.shape[1] == self.gallery.description.embedding_dim
+        return self._held is not None or single
 
     def _exhaustive(self, queries: Encoded, k: int, where: str | None) -> list[Hits]:
         found: list[list[Hits]] = [[] for _ in range(len(queries))]
-        for items in each("gather", read.read_in_parts(self.gallery, where)):
+        for _, items in each("gather", read.read_in_parts(self.gallery, where)):
             everything = np.arange(len(items.ids))
             with stage("match"):
                 scores = self._scorer.score_all(queries, items.encoded)
             for row, parts in zip(scores, found, strict=True):
                 parts.append(_stored_hits(row, items, everything, k))
         return [_merged(parts, k) for parts in found]
+
+
+def _joined(parts: Sequence[Contenders], k: int) -> Contenders:
+    """The contenders of several parts of a gallery."""
+    if not parts:
+        return Contenders(np.empty(0, np.int64), np.empty(0, np.str_), np.empty(0, np.float32))
+    rows, ids, scores = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("rows", "ids", "scores")
+    )
+    chosen = contenders(scores, k)
+    return Contenders(rows[chosen], ids[chosen], scores[chosen])
 
 
 def _stored_hits(

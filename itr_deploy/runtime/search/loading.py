@@ -18,7 +18,7 @@ from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.search.disk import DiskSearcher
 from itr_deploy.runtime.search.memory import Size
 from itr_deploy.runtime.search.resident import ResidentSearcher
-from itr_deploy.runtime.search.searcher import Searched, Searcher
+from itr_deploy.runtime.search.searcher import Searched, StagedSearcher
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Loaded:
             waits for it.
     """
 
-    searcher: Searcher
+    searcher: StagedSearcher
     identity: Identity
     schema: pa.Schema
     held: Held | None
@@ -213,7 +213,7 @@ class Loader:
         matcher = self._matcher
         stages = matcher.prefilter, matcher.projection
         searched = Searched(now.version, size.items)
-        searcher: Searcher
+        searcher: StagedSearcher
         if held is not None and held.has_tensors:
             searcher = ResidentSearcher(now, searched, matcher.scorer, held, *stages)
         else:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,10 +14,11 @@ from itr_deploy.runtime.gallery.held import Held
 from itr_deploy.runtime.gallery.read import Vectors
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.projection import PLAIN, Projection
-from itr_deploy.runtime.ranking import best, best_rows
+from itr_deploy.runtime.ranking import best, best_rows, contenders
 from itr_deploy.runtime.scorer import Scorer
 from itr_deploy.runtime.search.coarse import CoarseVectors
-from itr_deploy.runtime.search.searcher import Searched
+from itr_deploy.runtime.search.ragged import score_ragged
+from itr_deploy.runtime.search.searcher import Contenders, Searched
 from itr_deploy.runtime.timing import stage
 
 
@@ -77,6 +81,55 @@ class ResidentSearcher:
         with stage("match"):
             scores = self._scorer.score_candidates(queries, self._encoded, shortlist)
         return [self._hits(row, list_, k) for row, list_ in zip(scores, shortlist, strict=True)]
+
+    def nearest(
+        self, queries: Encoded, width: int, where: str | None
+    ) -> tuple[int, list[Contenders]]:
+        """The coarse stage; see `StagedSearcher`."""
+        allowed = self._allowed(where)
+        own = self._projection.query(queries.modality, queries.embedding)
+        everything = allowed is self._held.places
+        with stage("shortlist"):
+            found = self._coarse.contenders(own, width, None if everything else allowed)
+        return len(allowed), [self._contenders(*one) for one in found]
+
+    def prefiltered(
+        self, queries: Encoded, rows: Sequence[NDArray[np.int64]]
+    ) -> list[NDArray[np.float32]]:
+        """The prefilter's scores; see `StagedSearcher`."""
+        assert self._prefilter is not None
+        places = [self._held.at(own) for own in rows]
+        with stage("prefilter"):
+            return score_ragged(self._prefilter, queries, self._encoded, places)
+
+    def matched(
+        self, queries: Encoded, rows: Sequence[NDArray[np.int64]]
+    ) -> list[NDArray[np.float32]]:
+        """The matcher's scores; see `StagedSearcher`."""
+        places = [self._held.at(own) for own in rows]
+        with stage("match"):
+            return score_ragged(self._scorer, queries, self._encoded, places)
+
+    def exhaustive(self, queries: Encoded, k: int, where: str | None) -> list[Contenders]:
+        """Contenders by the scores of all items; see `StagedSearcher`."""
+        allowed = self._allowed(where)
+        with stage("match"):
+            scores = self._scorer.score_all(queries, self._encoded, allowed)
+        return [
+            self._contenders(allowed[chosen], row[chosen])
+            for row in scores
+            for chosen in [contenders(row, k)]
+        ]
+
+    def described(
+        self, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.str_], tuple[dict[str, Any], ...]]:
+        """Ids and user columns of items; see `StagedSearcher`."""
+        places = self._held.at(rows)
+        return self._held.ids[places], self._held.metadata.describe(places)
+
+    def _contenders(self, places: NDArray[np.int64], scores: NDArray[np.float32]) -> Contenders:
+        return Contenders(self._held.rows[places], self._held.ids[places], scores)
 
     def _allowed(self, where: str | None) -> NDArray[np.int64]:
         if where is None:

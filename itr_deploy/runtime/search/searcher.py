@@ -6,7 +6,9 @@ asked for, and the matcher ranks what is left.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,21 @@ class Searched(NamedTuple):
 
     version: int
     items: int
+
+
+@dataclass(frozen=True, eq=False)
+class Contenders:
+    """Items that may be among the best for a query, with scores as they were computed.
+
+    Attributes:
+        rows: ``int64 [n]``, row ids, which are those of the version everywhere.
+        ids: ``[n]``.
+        scores: ``float32 [n]``.
+    """
+
+    rows: NDArray[np.int64]
+    ids: NDArray[np.str_]
+    scores: NDArray[np.float32]
 
 
 class Searcher(Protocol):
@@ -57,4 +74,46 @@ class Searcher(Protocol):
             prefilter: Width of the coarse shortlist that the prefilter cuts down to
                 ``candidates``, None for no prefilter.
         """
+        ...
+
+
+class StagedSearcher(Searcher, Protocol):
+    """Answers one stage of a search at a time: the next one depends on other galleries' answers.
+
+    What is best of several galleries together is chosen of their contenders, see
+    `ranking.contenders`.
+    """
+
+    def nearest(
+        self, queries: Encoded, width: int, where: str | None
+    ) -> tuple[int, list[Contenders]]:
+        """The coarse stage: number of items that the filter keeps, and each query's contenders.
+
+        Args:
+            queries: Encoded queries.
+            width: Items that are chosen of all galleries.
+            where: SQL over the gallery's columns, or None.
+        """
+        ...
+
+    def prefiltered(
+        self, queries: Encoded, rows: Sequence[NDArray[np.int64]]
+    ) -> list[NDArray[np.float32]]:
+        """The prefilter's scores of each query's own items, given by their row ids."""
+        ...
+
+    def matched(
+        self, queries: Encoded, rows: Sequence[NDArray[np.int64]]
+    ) -> list[NDArray[np.float32]]:
+        """The matcher's scores of each query's own items, given by their row ids."""
+        ...
+
+    def exhaustive(self, queries: Encoded, k: int, where: str | None) -> list[Contenders]:
+        """Each query's contenders for ``k`` hits, by the matcher's scores of all items."""
+        ...
+
+    def described(
+        self, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.str_], tuple[dict[str, Any], ...]]:
+        """Ids and user columns of items, given by their row ids."""
         ...

@@ -31,7 +31,7 @@ REFUSED: dict[int | str, dict[str, Any]] = {
         422: "The request cannot be done; the message says why.",
         429: "Too many requests wait; Retry-After says when to try again.",
         500: "A fault of the service.",
-        503: "Loading, draining, dead, or the gallery cannot be read.",
+        503: "Loading, draining, dead, or the gallery or a part of it cannot be read.",
         504: "Not answered in time.",
     }.items()
 }

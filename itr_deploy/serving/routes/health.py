@@ -29,9 +29,14 @@ async def livez(service: Serving) -> Response:
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", response_model=Health, responses=refused(500, 503))
 async def readyz(service: Serving) -> Response:
-    """Whether searches are answered: one was a moment ago, or is now."""
+    """Whether searches are answered: one was a moment ago, or is now.
+
+    Where they are without the hits of some shards, it is ``degraded``.
+    """
     await service.check_ready()
-    return json_response({"status": "ready"})
+    shards = service.retriever.shards or ()
+    whole = all(shard.living for shard in shards)
+    return json_response({"status": "ready" if whole else "degraded"})
 
 
 @router.get(

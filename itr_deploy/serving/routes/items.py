@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from itr_deploy.runtime.gallery import Gallery
-from itr_deploy.runtime.gallery.layout import ID, named
+from itr_deploy.runtime.retriever import AnyGallery
 from itr_deploy.serving.answers import Told, json_response
 from itr_deploy.serving.pictures import LEAST_SIDE, MOST_SIDE, SIDE
 from itr_deploy.serving.refusals import not_found
@@ -75,35 +74,25 @@ async def item(id: str, service: Serving) -> Response:
     return json_response({"id": id, "metadata": metadata, "boxes": boxes, "picture_size": size})
 
 
-def check_there(gallery: Gallery, names: Sequence[str]) -> None:
+def check_there(gallery: AnyGallery, names: Sequence[str]) -> None:
     """Refuse ids that the gallery does not have.
 
     Raises:
         RefusalError: It does not have one.
     """
-    found = gallery.opened.ask(
-        lambda table: table.search().where(named(names)).select([ID]).limit(None).to_arrow()
-    )
-    there = set(found[ID].to_pylist())
+    there = gallery.lookup(names)
     for name in names:
         if name not in there:
             raise not_found(f"the gallery has no item {name!r}")
 
 
-def _metadata(gallery: Gallery, name: str) -> dict[str, Any]:
+def _metadata(gallery: AnyGallery, name: str) -> dict[str, Any]:
     """An item's columns.
 
     Raises:
         RefusalError: There is no such item.
     """
-    if "\0" in name:
+    found = {} if "\0" in name else gallery.lookup([name])
+    if name not in found:
         raise not_found(f"the gallery has no item {name!r}")
-    kept = [ID, *gallery.metadata_columns]
-    found = gallery.opened.ask(
-        lambda table: table.search().where(named([name])).select(kept).limit(1).to_arrow()
-    ).to_pylist()
-    if not found:
-        raise not_found(f"the gallery has no item {name!r}")
-    row: dict[str, Any] = found[0]
-    del row[ID]
-    return row
+    return found[name]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Response
 
 from itr_deploy.errors import BundleError
+from itr_deploy.runtime.search.shards.gallery import ShardStatus
 from itr_deploy.serving.answers import Told, json_response
 from itr_deploy.serving.held import searched_by
 from itr_deploy.serving.routes.common import Serving, refused
@@ -23,6 +25,7 @@ class GalleryAbout(Told):
     version: int
     count: int
     columns: dict[str, str]
+    shards: ShardsAbout | None
 
 
 class Takes(Told):
@@ -31,6 +34,15 @@ class Takes(Told):
     text: bool
     picture: bool
     regions: bool
+
+
+class ShardsAbout(Told):
+    """The shards of the gallery: how many there are and how many answer, and their replicas."""
+
+    total: int
+    living: int
+    replicas: int
+    living_replicas: int
 
 
 class LimitsAbout(Told):
@@ -95,7 +107,6 @@ def _told(service: Service) -> dict[str, Any]:
         why_not_explained = str(error).replace(str(retriever.matcher.bundle.path), "the bundle")
     if gallery.modality == "text":
         why_not_explained = "the gallery holds texts as the model encoded them, not their words"
-    layout = gallery.opened.state.schema
     return {
         "id": service.name,
         "object": "model",
@@ -107,7 +118,8 @@ def _told(service: Service) -> dict[str, Any]:
             "modality": gallery.modality,
             "version": version,
             "count": count,
-            "columns": {name: str(layout.field(name).type) for name in gallery.metadata_columns},
+            "columns": gallery.column_types,
+            "shards": None if retriever.shards is None else _shards(retriever.shards),
         },
         "takes": takes,
         "no_picture_because": no_picture,
@@ -121,4 +133,13 @@ def _told(service: Service) -> dict[str, Any]:
             "max_texts": settings.max_texts,
             "max_body": settings.max_body,
         },
+    }
+
+
+def _shards(shards: Sequence[ShardStatus]) -> dict[str, int]:
+    return {
+        "total": len(shards),
+        "living": sum(shard.living > 0 for shard in shards),
+        "replicas": sum(shard.replicas for shard in shards),
+        "living_replicas": sum(shard.living for shard in shards),
     }

@@ -9,7 +9,6 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
 
-from itr_deploy.runtime.gallery.read import read_named
 from itr_deploy.runtime.retriever import Retriever
 from itr_deploy.serving.answers import Scored, Told, json_response
 from itr_deploy.serving.refusals import invalid
@@ -95,9 +94,5 @@ async def rerank(asked: RerankAsked, request: Request, service: Serving) -> Resp
 
 def _of_ids(retriever: Retriever, texts: Sequence[str], ids: Sequence[str]) -> NDArray[np.float32]:
     """Scores ``float32 [texts, ids]`` as a search gives them; an id may be there twice."""
-    names = list(dict.fromkeys(ids))
-    check_there(retriever.gallery, names)
-    images = read_named(retriever.gallery, names).encoded
-    queries = retriever.matcher.encode_texts(list(texts))
-    scores = retriever.matcher.scorer.score_all(queries, images)
-    return scores[:, [names.index(name) for name in ids]]
+    check_there(retriever.gallery, list(dict.fromkeys(ids)))
+    return retriever.score(texts, ids)

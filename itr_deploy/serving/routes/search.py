@@ -14,7 +14,13 @@ from itr_deploy.errors import GalleryError, GalleryUnreadableError, InputError
 from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.retriever import FROM_BUNDLE, Retriever
 from itr_deploy.runtime.timing import Stage, timed_stages
-from itr_deploy.serving.answers import Searched, explanation_json, hits_json, json_response
+from itr_deploy.serving.answers import (
+    Searched,
+    explanation_json,
+    hits_json,
+    json_response,
+    shards_json,
+)
 from itr_deploy.serving.refusals import invalid
 from itr_deploy.serving.requests import SearchAsked, picture_bytes
 from itr_deploy.serving.routes.common import (
@@ -93,14 +99,15 @@ async def search(asked: SearchAsked, request: Request, service: Serving) -> Resp
     found, job = await while_connected(request, computing)
     service.note_search()
     service.metrics.staged(found.stages)
+    if found.hits[0].partial:
+        service.metrics.partial.inc()
     timings = {"queue": job.waited, **found.stages, "total": perf_counter() - begun}
     shown = {name: round(1e3 * seconds, 3) for name, seconds in timings.items()}
     version, count = found.searched
     rest = {
         "gallery": {"version": version, "count": count},
         "timings_ms": shown,
-        "partial": False,
-        "shards": None,
+        **shards_json(found.hits[0]),
     }
     results = [
         {"hits": hits_json(hits, wanted.k), "unknown_words": unknown}
@@ -152,7 +159,7 @@ def _wanted(asked: SearchAsked, service: Service) -> Wanted:
     if asked.rerank and not retriever.reranks:
         raise invalid("this service does not re-rank", "see reranks of /v1/models")
     if asked.where is not None:
-        retriever.gallery.opened.sql(asked.where)
+        retriever.gallery.check_filter(asked.where)
     how: dict[str, Any] = {"where": asked.where, "rerank": asked.rerank}
     how["candidates"] = asked.candidates if "candidates" in given else FROM_BUNDLE
     how["prefilter"] = asked.prefilter if "prefilter" in given else FROM_BUNDLE

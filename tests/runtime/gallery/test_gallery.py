@@ -227,9 +227,9 @@ def test_stored_bytes_are_those_of_the_arrays_in_memory(
 
 
 def test_parts_read_from_disk_hold_every_item_once(filled: Gallery) -> None:
-    parts = list(read_in_parts(filled, None))
+    parts = [part for _, part in read_in_parts(filled, None)]
     assert sorted(name for part in parts for name in part.ids.tolist()) == names(10)
-    kept = [n for part in read_in_parts(filled, "split = 'test'") for n in part.ids.tolist()]
+    kept = [n for _, part in read_in_parts(filled, "split = 'test'") for n in part.ids.tolist()]
     assert sorted(kept) == names(10)[6:]
 
 

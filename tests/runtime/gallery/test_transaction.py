@@ -73,4 +73,4 @@ def test_a_file_that_is_missing_is_not_the_filters_fault(
 
 
 def parts(gallery: Gallery, where: str) -> int:
-    return sum(len(items.ids) for items in read_in_parts(gallery, where))
+    return sum(len(items.ids) for _, items in read_in_parts(gallery, where))
