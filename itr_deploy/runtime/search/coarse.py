@@ -5,24 +5,48 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from itr_deploy.runtime.gallery.codes import Codes
 from itr_deploy.runtime.gallery.read import Vectors
 from itr_deploy.runtime.product_scorer import COPIED
-from itr_deploy.runtime.products import product
-from itr_deploy.runtime.ranking import best
+from itr_deploy.runtime.products import of_one, product
+from itr_deploy.runtime.ranking import ROUNDING, best
+
+ASKED, BESIDE = 4, 200
+"""Items whose estimates are largest and whose products are computed: four times the shortlist, and
+200."""
+SURE = 2.0
+"""Deviations of the estimates by which the shortlist's last is above those that were not looked at.
+About one in 300 of the exact shortlist is missed then (docs/performance.md)."""
+MOST = 16
+"""Where one in this many is not enough, all products are computed."""
+FEW = 16
+"""The most that may be left out by a filter, and the fewest that tell how the estimates deviate."""
 
 
 class CoarseVectors:
-    """Every item's coarse embedding in memory: shortlists are exact, by one matrix product."""
+    """Every item's coarse embedding in memory: shortlists by products, exact without codes.
 
-    def __init__(self, vectors: Vectors, there: NDArray[np.bool_] | None = None) -> None:
+    With codes, products are computed of the items with the largest estimates; those of the shortlist
+    are exact, and it is certain but for the estimates' deviation, which the same products show.
+    """
+
+    def __init__(
+        self,
+        vectors: Vectors,
+        there: NDArray[np.bool_] | None = None,
+        codes: Codes | None = None,
+    ) -> None:
         """Store the vectors; items that tie are ordered by id.
 
         Args:
             vectors: Ids and embeddings.
             there: ``bool [N]``, False for items that are in no shortlist, None if all may be.
+            codes: Of these vectors, or of the first ones; they may come later.
         """
         self.vectors = vectors
+        self._there = there
         self._gone = None if there is None else np.flatnonzero(~there)
+        self._codes = codes
 
     def nearest(
         self, queries: NDArray[np.float32], width: int, allowed: NDArray[np.int64] | None = None
@@ -37,6 +61,23 @@ class CoarseVectors:
         Returns:
             Places ``int64 [Q, width]`` and their products ``float32 [Q, width]``.
         """
+        if not self._may_estimate(queries, width, allowed):
+            return self._exact(queries, width, allowed)
+        part = self._there
+        if allowed is not None:
+            part = np.zeros(len(self.vectors.ids), np.bool_)
+            part[allowed] = True
+        found = []
+        for query in queries:
+            own = self._estimated(query, width, part)
+            if own is None:
+                own = tuple(exact[0] for exact in self._exact(query[None], width, allowed))
+            found.append(own)
+        return np.stack([own for own, _ in found]), np.stack([own for _, own in found])
+
+    def _exact(
+        self, queries: NDArray[np.float32], width: int, allowed: NDArray[np.int64] | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         vectors, ties = self.vectors.embedding, self.vectors.ids
         if allowed is None or len(allowed) > len(vectors) // COPIED:
             # A copy of most of the vectors would take longer than the products of all.
@@ -52,3 +93,59 @@ class CoarseVectors:
         found = [best(row, width, ties, rows) for row in products]
         places = np.stack([own for own, _ in found])
         return places if rows is None else rows[places], np.stack([own for _, own in found])
+
+    def _may_estimate(
+        self, queries: NDArray[np.float32], width: int, allowed: NDArray[np.int64] | None
+    ) -> bool:
+        """Whether there are codes, and few enough items to look at."""
+        if self._codes is None or not self._codes.covered:
+            return False
+        count, single = self.vectors.embedding.shape
+        asked = ASKED * width + BESIDE
+        many = allowed is None or len(allowed) * FEW > count
+        return many and asked * MOST <= count and queries.shape[1] == single
+
+    def _estimated(
+        self, query: NDArray[np.float32], width: int, part: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
+        """A query's shortlist of the items in ``part``, None if estimates cannot tell it."""
+        assert self._codes is not None
+        vectors, count = self.vectors.embedding, len(self.vectors.ids)
+        share = 1.0 if part is None else np.count_nonzero(part) / count
+        asked = int((ASKED * width + BESIDE) / share)
+        while asked * MOST <= count:
+            found = self._codes.nearest(query, asked, count)
+            if found is None:
+                return None
+            places, estimates = found.places, found.estimates
+            if part is not None:
+                kept = part[places]
+                places, estimates = places[kept], estimates[kept]
+            products = of_one(query, vectors[places])
+            deviation = float((products - estimates).std()) if len(places) >= FEW else np.inf
+            rows, products = self._with_late(query, found.covered, places, products, part)
+            if len(rows) >= width:
+                last = float(np.partition(products, len(rows) - width)[len(rows) - width])
+                # What ties with the last may be there as well.
+                if last - found.cut > SURE * deviation + 2 * ROUNDING * (1 + abs(last)):
+                    chosen, settled = best(products, width, self.vectors.ids, rows)
+                    return rows[chosen], settled
+            asked *= 2
+        return None
+
+    def _with_late(
+        self,
+        query: NDArray[np.float32],
+        covered: int,
+        places: NDArray[np.int64],
+        products: NDArray[np.float32],
+        part: NDArray[np.bool_] | None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Places and products, with those of the items that have no codes yet."""
+        count = len(self.vectors.ids)
+        if covered == count:
+            return places, products
+        late, own = np.arange(covered, count), of_one(query, self.vectors.embedding[covered:])
+        if part is not None:
+            late, own = late[part[covered:]], own[part[covered:]]
+        return np.concatenate([places, late]), np.concatenate([products, own])
