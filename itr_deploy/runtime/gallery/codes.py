@@ -1,9 +1,9 @@
 """Which items may be in a shortlist, by one bit per dimension of every coarse embedding.
 
-RaBitQ's codes (Gao and Long, SIGMOD 2024), which faiss compares in blocks of 32: an estimate of every
-product from a thirtieth of the bytes, whose error shrinks with the width of the vectors. Nothing is
-trained but a mean, and nothing but the vectors is needed, so that codes are made where the vectors
-are in memory and are never stored: they cannot be out of date, damaged or another gallery's.
+RaBitQ's codes (Gao and Long, SIGMOD 2024), which faiss compares in blocks of 32: an estimate of
+every product from a thirtieth of the bytes, whose error shrinks with the width of the vectors.
+Nothing is trained but a mean, and nothing but the vectors is needed. So codes are made where the
+vectors are in memory, and never stored: they cannot be out of date, damaged or another gallery's.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -157,7 +158,7 @@ class Codes:
             limit: Number of items that take part, the first ones; others may have codes too.
 
         Returns:
-            None if estimates are no help: of items that are all alike, or for a query of no numbers.
+            None if estimates are no help: items that are all alike, a query of no numbers.
         """
         parts = [part for part in self._parts if part.start < limit]
         turned = _Turn.of(len(query)).one(query)[None]
@@ -260,12 +261,8 @@ def _encoded(
         start = kept.pop().start
     pieces = max(1, min(threads, (count - start) // _PART))
     bounds = np.linspace(start, count, pieces + 1).astype(int).tolist()
-    made = [_part(vectors, *ends, threads, pause) for ends in _pairs(bounds)]
+    made = [_part(vectors, first, last, threads, pause) for first, last in pairwise(bounds)]
     return (*kept, *made)
-
-
-def _pairs(bounds: Sequence[int]) -> Iterator[tuple[int, int]]:
-    return zip(bounds[:-1], bounds[1:], strict=True)
 
 
 def _part(vectors: Vectors, start: int, stop: int, threads: int, pause: Pause) -> _Part:

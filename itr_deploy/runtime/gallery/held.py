@@ -173,8 +173,10 @@ class Held:
     @property
     def bytes(self) -> int:
         """Bytes of embeddings, codes and tensors, also of items that are gone."""
-        return self.embedding.nbytes + self.codes.bytes + sum(
-            tensor.nbytes for block in self._blocks for tensor in block.tensors.values()
+        return (
+            self.embedding.nbytes
+            + self.codes.bytes
+            + sum(tensor.nbytes for block in self._blocks for tensor in block.tensors.values())
         )
 
     @property

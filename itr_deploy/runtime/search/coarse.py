@@ -20,14 +20,15 @@ About one in 300 of the exact shortlist is missed then (docs/performance.md)."""
 MOST = 16
 """Where one in this many is not enough, all products are computed."""
 FEW = 16
-"""The most that may be left out by a filter, and the fewest that tell how the estimates deviate."""
+"""The products of one item in this many are all computed; and so many products tell a deviation."""
 
 
 class CoarseVectors:
     """Every item's coarse embedding in memory: shortlists by products, exact without codes.
 
-    With codes, products are computed of the items with the largest estimates; those of the shortlist
-    are exact, and it is certain but for the estimates' deviation, which the same products show.
+    With codes, products are computed of the items with the largest estimates, and of more while an
+    item that was not looked at could have a larger one: how estimates deviate is seen at those
+    products. What is returned has exact products; it may lack a few items.
     """
 
     def __init__(
@@ -100,10 +101,12 @@ class CoarseVectors:
         """Whether there are codes, and few enough items to look at."""
         if self._codes is None or not self._codes.covered:
             return False
-        count, single = self.vectors.embedding.shape
-        asked = ASKED * width + BESIDE
-        many = allowed is None or len(allowed) * FEW > count
-        return many and asked * MOST <= count and queries.shape[1] == single
+        if queries.shape[1] != self.vectors.embedding.shape[1]:
+            return False
+        count = len(self.vectors.ids)
+        gone = 0 if self._gone is None else len(self._gone)
+        taking = count - gone if allowed is None else len(allowed)
+        return taking * FEW > count and (ASKED * width + BESIDE) * MOST <= count
 
     def _estimated(
         self, query: NDArray[np.float32], width: int, part: NDArray[np.bool_] | None
@@ -122,12 +125,12 @@ class CoarseVectors:
                 kept = part[places]
                 places, estimates = places[kept], estimates[kept]
             products = of_one(query, vectors[places])
-            deviation = float((products - estimates).std()) if len(places) >= FEW else np.inf
+            above = _above(products - estimates)
             rows, products = self._with_late(query, found.covered, places, products, part)
             if len(rows) >= width:
                 last = float(np.partition(products, len(rows) - width)[len(rows) - width])
                 # What ties with the last may be there as well.
-                if last - found.cut > SURE * deviation + 2 * ROUNDING * (1 + abs(last)):
+                if last - found.cut > above + 2 * ROUNDING * (1 + abs(last)):
                     chosen, settled = best(products, width, self.vectors.ids, rows)
                     return rows[chosen], settled
             asked *= 2
@@ -149,3 +152,13 @@ class CoarseVectors:
         if part is not None:
             late, own = late[part[covered:]], own[part[covered:]]
         return np.concatenate([places, late]), np.concatenate([products, own])
+
+
+def _above(errors: NDArray[np.float32]) -> float:
+    """By how much a product is above its estimate at the most, but for one in some hundreds.
+
+    The largest estimates are too large on average, so that a mean below 0 says nothing of others.
+    """
+    if len(errors) < FEW:
+        return np.inf
+    return max(0.0, float(errors.mean())) + SURE * float(errors.std())
