@@ -33,7 +33,7 @@ class Size:
         items = gallery.count()
         width = gallery.description.embedding_dim
         # A dual encoder's gallery has no tensors; its scores are the products, and stay exact.
-        codes = wanted_bytes(items, width) if gallery.description.columns else 0
+        codes = wanted_bytes(items, width) if gallery.description.tensors else 0
         vectors = items * width * np.dtype(np.float32).itemsize
         return cls(items, stored_bytes(gallery, items) + codes, vectors + codes, budget)
 
