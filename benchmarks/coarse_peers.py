@@ -174,8 +174,8 @@ class Hnswlib(_Refined):
 class Faiss(_Refined):
     """An index of faiss by the text that its factory reads."""
 
-    def __init__(self, text: str, efforts: Sequence[float] = (2, 4, 8), probed: int = 0) -> None:
-        self._text, self.efforts, self._probed = text, efforts, probed
+    def __init__(self, text: str, efforts: Sequence[float] = (2, 4, 8)) -> None:
+        self._text, self.efforts = text, efforts
 
     def build(self, vectors: Floats) -> None:
         """See `Peer`."""
@@ -197,61 +197,11 @@ class Faiss(_Refined):
             self._inverted.nprobe = int(self._lists * min(1, effort / 16))
             wide = 4 * count
         elif "HNSW" in self._text:
-            # A graph of another type than `IndexHNSW` would ignore it.
             self._index.hnsw.efSearch = int(effort * count)
             wide = 2 * count
         else:
             wide = int(effort * count)
         return self._index.search(query[None], wide)[1][0]
-
-
-class Int8:
-    """Products of int8 vectors by ONNX Runtime, then exact ones of the best."""
-
-    efforts: Sequence[float] = (2, 4)
-    stored = 0
-
-    def build(self, vectors: Floats) -> None:
-        """See `Peer`."""
-        import onnx
-        import onnxruntime
-        from onnx import TensorProto as Kind
-        from onnx import helper
-
-        self.vectors = vectors
-        self._scale = np.abs(vectors).max(axis=1) / 127
-        # The constant side is packed once, as ``[E, N]``.
-        codes = np.empty(vectors.shape, np.int8)
-        for start in range(0, len(vectors), BATCH):
-            part = slice(start, start + BATCH)
-            codes[part] = np.rint(vectors[part] / self._scale[part, None])
-        width, many = vectors.shape[1], len(vectors)
-        graph = helper.make_graph(
-            [helper.make_node("MatMulInteger", ["a", "b"], ["y"])],
-            "int8",
-            [
-                helper.make_tensor_value_info("a", Kind.INT8, [many, width]),
-                helper.make_tensor_value_info("b", Kind.INT8, [width, 1]),
-            ],
-            [helper.make_tensor_value_info("y", Kind.INT32, [many, 1])],
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = THREADS
-        self._session = onnxruntime.InferenceSession(
-            onnx.ModelProto.SerializeToString(model), options, providers=["CPUExecutionProvider"]
-        )
-        self._codes = codes
-
-    def search(self, query: Floats, count: int, effort: float) -> Places:
-        """See `Peer`."""
-        own = np.rint(query * (127 / np.abs(query).max())).astype(np.int8)
-        (products,) = self._session.run(["y"], {"a": self._codes, "b": own[:, None]})
-        about = products[:, 0] * self._scale
-        wide = int(effort * count)
-        found = np.argpartition(about, len(about) - wide)[-wide:]
-        exact = of_one(query, self.vectors[found])
-        return found[np.argpartition(exact, wide - count)[-count:]]
 
 
 def _ids(count: int) -> NDArray[np.str_]:
@@ -278,8 +228,7 @@ PEERS: dict[str, tuple[str, Any]] = {
             lambda n: HnswPq(distance_type="dot", num_partitions=_partitions(n)), (2, 4, 8)
         ),
     ),
-    "int8, every product": ("onnx", Int8),
-    "faiss SQ8": ("faiss", lambda: Faiss("SQ8", (2,))),
+    "faiss SQ8, every product": ("faiss", lambda: Faiss("SQ8", (2,))),
     "faiss IVF, RaBitQ": ("faiss", lambda: Faiss("RR,IVF{lists},RaBitQfs", (4, 8, 16))),
     "faiss IVF, PQ256x4": ("faiss", lambda: Faiss("RR,IVF{lists},PQ256x4fs", (4, 8, 16))),
     "faiss PQ256x4": ("faiss", lambda: Faiss("RR,PQ256x4fs", (2, 4, 8))),

@@ -81,6 +81,7 @@ class Codes:
         self._parts: tuple[_Part, ...] = ()
         self._threads = 1
         self._encoding = threading.Lock()
+        self._beside = False
 
     @property
     def covered(self) -> int:
@@ -112,8 +113,10 @@ class Codes:
 
     def encode_beside(self, vectors: Vectors, threads: int, pause: Pause) -> None:
         """As `encode`, in a thread of its own, which ends early when nobody has these codes."""
-        if self._encoding.locked():
-            return
+        with self._encoding:
+            if self._beside:
+                return
+            self._beside = True
         own = weakref.ref(self)
 
         def paused(seconds: float) -> None:
@@ -123,13 +126,13 @@ class Codes:
 
         def work(parts: tuple[_Part, ...]) -> None:
             began = time.perf_counter()
+            made = None
             try:
                 made = _encoded(parts, vectors, threads, paused)
             except _UnwantedError:
                 return
-            except (ImportError, RuntimeError, MemoryError) as error:
+            except Exception as error:  # a broken library raises anything
                 log.warning("shortlists of %d items stay exact: %s", len(vectors), error)
-                return
             if (codes := own()) is not None and codes._take(parts, made, threads):
                 log.info(
                     "shortlists of %d items by their codes, made in %.1f s",
@@ -142,9 +145,13 @@ class Codes:
         )
         thread.start()
 
-    def _take(self, before: tuple[_Part, ...], made: tuple[_Part, ...], threads: int) -> bool:
+    def _take(
+        self, before: tuple[_Part, ...], made: tuple[_Part, ...] | None, threads: int
+    ) -> bool:
+        """What the thread has made, if anything, and if nobody was faster."""
         with self._encoding:
-            if self._parts is not before:
+            self._beside = False
+            if made is None or self._parts is not before:
                 return False
             self._threads, self._parts = threads, made
             return True

@@ -152,6 +152,21 @@ def test_codes_are_made_beside_searches(vectors: np.ndarray) -> None:
     wait(codes, COUNT)
 
 
+def test_one_thread_makes_codes_whoever_asks(vectors: np.ndarray) -> None:
+    codes, go, calls = Codes(), threading.Event(), list[float]()
+
+    def pause(seconds: float) -> None:
+        calls.append(seconds)
+        go.wait(30)
+
+    for _ in range(3):
+        codes.encode_beside(vectors[:5_000], 1, pause)
+    assert [one.name for one in threading.enumerate()].count("itr-deploy-codes") == 1
+    go.set()
+    wait(codes, 5_000)
+    assert len(calls) == 1
+
+
 def test_codes_that_nobody_has_any_more_are_not_made_to_the_end(vectors: np.ndarray) -> None:
     codes, go, calls = Codes(), threading.Event(), list[float]()
 
