@@ -228,7 +228,7 @@ PEERS: dict[str, tuple[str, Any]] = {
             lambda n: HnswPq(distance_type="dot", num_partitions=_partitions(n)), (2, 4, 8)
         ),
     ),
-    "faiss SQ8, every product": ("faiss", lambda: Faiss("SQ8", (2,))),
+    "faiss SQ8, all of them": ("faiss", lambda: Faiss("SQ8", (2,))),
     "faiss IVF, RaBitQ": ("faiss", lambda: Faiss("RR,IVF{lists},RaBitQfs", (4, 8, 16))),
     "faiss IVF, PQ256x4": ("faiss", lambda: Faiss("RR,IVF{lists},PQ256x4fs", (4, 8, 16))),
     "faiss PQ256x4": ("faiss", lambda: Faiss("RR,PQ256x4fs", (2, 4, 8))),
