@@ -79,7 +79,7 @@ class Codes:
         """Begin without any."""
         # Assigned as a whole, so that a search needs no lock.
         self._parts: tuple[_Part, ...] = ()
-        self._threads = 1
+        self._pool: ThreadPoolExecutor | None = None
         self._encoding = threading.Lock()
         self._beside = False
 
@@ -106,8 +106,7 @@ class Codes:
         """
         if self._encoding.acquire(blocking=False):
             try:
-                self._threads = threads
-                self._parts = _encoded(self._parts, vectors, threads, pause)
+                self._use(_encoded(self._parts, vectors, threads, pause), threads)
             finally:
                 self._encoding.release()
 
@@ -153,8 +152,14 @@ class Codes:
             self._beside = False
             if made is None or self._parts is not before:
                 return False
-            self._threads, self._parts = threads, made
+            self._use(made, threads)
             return True
+
+    def _use(self, parts: tuple[_Part, ...], threads: int) -> None:
+        if threads > 1 and self._pool is None:
+            # Besides the thread that asks.
+            self._pool = ThreadPoolExecutor(threads - 1, "itr-deploy-scan")
+        self._parts = parts
 
     def nearest(self, query: Vectors, count: int, limit: int) -> Found | None:
         """The items whose products are probably the largest.
@@ -174,11 +179,12 @@ class Codes:
             estimates, places = part.index.search(turned, min(count, part.rows))
             return estimates[0], np.where(places[0] < 0, places[0], places[0] + part.start)
 
-        if len(parts) > 1 and self._threads > 1:
-            with ThreadPoolExecutor(min(self._threads, len(parts))) as pool:
-                found = list(pool.map(scan, parts))
-        else:
+        pool = self._pool
+        if pool is None:
             found = [scan(part) for part in parts]
+        else:
+            others = pool.map(scan, parts[1:])
+            found = [scan(parts[0]), *others]
         estimates, places = map(np.concatenate, zip(*found, strict=True))
         if (places < 0).any():
             return None
