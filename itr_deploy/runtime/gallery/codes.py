@@ -268,7 +268,7 @@ def _encoded(
     """
     kept, count = list(parts), len(vectors)
     start = kept[-1].stop if kept else 0
-    if start == count:
+    if count <= start:
         return parts
     while kept and kept[-1].rows <= 2 * (count - start):
         start = kept.pop().start
