@@ -60,7 +60,7 @@ faults: $(VENV)/.dev
 test-lowest: $(VENV)/.dev
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
-	  -e '.[cpu,serve,client]' 'filelock>=3.16' 'hypothesis>=6.120' 'pytest>=8.3' 'pytest-xdist>=3.6'
+	  -e '.[cpu,serve,client,faiss]' 'filelock>=3.16' 'hypothesis>=6.120' 'pytest>=8.3' 'pytest-xdist>=3.6'
 	state=$$($(BIN)/python -m tests.support.exports) && ITR_DEPLOY_TEST_STATE=$$state OMP_NUM_THREADS=1 \
 	  $(LOWEST)/bin/python -m pytest -n auto --dist loadfile $(RUNTIME_TESTS)
 

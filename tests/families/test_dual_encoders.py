@@ -17,7 +17,10 @@ from itr_deploy import Gallery, Hits, Matcher, Retriever
 from itr_deploy.errors import BundleError, GalleryError, UsageError
 from itr_deploy.evaluation.measures.recall import ranks, recall
 from itr_deploy.models.family import Family
+from itr_deploy.runtime.gallery import codes
+from itr_deploy.runtime.gallery.codes import Codes
 from itr_deploy.runtime.gallery.read import stored_bytes
+from itr_deploy.runtime.search.memory import Size
 from tests.families.cases import _toy
 from tests.families.toys import DUAL, IMAGE_DIM, VECTORS, VIEWS, WIDTH, WORDS, registered
 from tests.support.exports import Bundles
@@ -156,6 +159,16 @@ def test_a_matcher_and_a_dual_encoder_are_no_ensemble(
 ) -> None:
     with pytest.raises(BundleError, match="what scores pairs is a matcher, but a product in"):
         itr_deploy.ensemble([dual, _toy(VECTORS, bundles)[0]], output=tmp_path / "both")
+
+
+def test_products_that_are_scores_are_not_found_by_codes(
+    dual: Path, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codes, "FROM", COUNT // 2)
+    monkeypatch.setattr(Codes, "encode_beside", lambda *given: pytest.fail("codes are made"))
+    for form in (resident, on_disk):
+        assert form(Matcher.load(dual), gallery).search(TEXTS, k=3)
+    assert Size.of(gallery, 1 << 24).bytes == stored_bytes(gallery)
 
 
 def test_several_views_are_no_ensemble_and_have_no_coarse_index(

@@ -22,6 +22,7 @@ from itr_deploy.runtime.encoding.encoded import Block, Encoded
 from itr_deploy.runtime.gallery import read, rows
 from itr_deploy.runtime.gallery.boundary import damaged
 from itr_deploy.runtime.gallery.changes import Change
+from itr_deploy.runtime.gallery.codes import Codes
 from itr_deploy.runtime.gallery.fragments import Fragments
 from itr_deploy.runtime.gallery.gallery import Gallery
 from itr_deploy.runtime.gallery.growing import Growing, capacity
@@ -62,6 +63,7 @@ class Held:
         fragments: Those of the version; None if they are not known, and no later version can be
             made from this one.
         has_tensors: Whether tensors and user columns are held, besides embeddings.
+        codes: Of the embeddings, shared with the versions that are made of this one.
     """
 
     about: Description
@@ -75,6 +77,7 @@ class Held:
     _vectors: Growing
     _pools: tuple[Pool, ...] = ()
     _blocks: tuple[Block, ...] = field(default=())
+    codes: Codes = field(default_factory=Codes)
 
     @classmethod
     def load(
@@ -110,6 +113,7 @@ class Held:
         empty = cls(
             *(about, heads.rows[:0], heads.ids[:0], None, UserColumns(), fragments),
             *(tensors, spare, vectors),
+            codes=vectors_of.codes if vectors_of is not None and taken else Codes(),
         )
         names = [] if taken else [EMBEDDING]
         return empty._extended(gallery, heads, None, names, pause)
@@ -168,9 +172,11 @@ class Held:
 
     @property
     def bytes(self) -> int:
-        """Bytes of embeddings and tensors, also of items that are gone."""
-        return self.embedding.nbytes + sum(
-            tensor.nbytes for block in self._blocks for tensor in block.tensors.values()
+        """Bytes of embeddings, codes and tensors, also of items that are gone."""
+        return (
+            self.embedding.nbytes
+            + self.codes.bytes
+            + sum(tensor.nbytes for block in self._blocks for tensor in block.tensors.values())
         )
 
     @property

@@ -183,6 +183,7 @@ class SearcherCache:
             self.after_swap(before.searcher)
         if loaded.unsettled:
             self._settling.run()
+        self._loader.encode_beside(loaded)
 
     def _await_older(self) -> None:
         """Wait until no search uses what came before the current version.

@@ -33,8 +33,8 @@ JOINED = 16
 class DiskSearcher:
     """Tensors stay on disk; a search reads its candidates' rows, or streams all rows.
 
-    Where the coarse embeddings are in memory the shortlist is exact. Otherwise LanceDB finds it,
-    with the gallery's coarse index if there is one.
+    Where the coarse embeddings are in memory the shortlist is made as by `ResidentSearcher`.
+    Otherwise LanceDB finds it, with the gallery's coarse index if there is one.
     """
 
     SPARE = 64
@@ -88,7 +88,7 @@ class DiskSearcher:
     @cached_property
     def _coarse(self) -> CoarseVectors:
         held = self._read_held
-        return CoarseVectors(Vectors(held.ids, held.embedding), held.there)
+        return CoarseVectors(Vectors(held.ids, held.embedding), held.there, held.codes)
 
     def search(
         self,

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from itr_deploy.runtime.cpus import available_cores
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.changes import change
-from itr_deploy.runtime.gallery.held import Held, Pause, at_once
+from itr_deploy.runtime.gallery.held import Held, Pause, at_once, gently
 from itr_deploy.runtime.gallery.table import Identity
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.search.disk import DiskSearcher
@@ -177,6 +178,19 @@ class Loader:
             return None
         log.info("%s: version %d, now in memory, as there is space", now.path, now.version)
         return self._with_tensors(now, size, pause, vectors)
+
+    def encode_beside(self, loaded: Loaded) -> None:
+        """Have codes of the embeddings in memory made where there are many; searches go on.
+
+        A dual encoder's scores are the products of the embeddings, and stay exact.
+        """
+        held, matcher = loaded.held, self._matcher
+        if held is None or matcher.bundle.manifest.is_dual_encoder:
+            return
+        if held.codes.due(len(held)):
+            backend = matcher.backend
+            threads = backend.workers if backend.device == "cpu" else available_cores()
+            held.codes.encode_beside(held.embedding, threads, gently)
 
     def _wants_tensors(self, size: Size) -> bool:
         return size.fits() if self._resident is None else self._resident

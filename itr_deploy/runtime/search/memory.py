@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.runtime.gallery.codes import wanted_bytes
 from itr_deploy.runtime.gallery.read import stored_bytes
 
 
@@ -16,8 +17,8 @@ class Size:
 
     Attributes:
         items: Number of items.
-        bytes: Bytes of their embeddings and tensors.
-        vectors: Bytes of their embeddings alone.
+        bytes: Bytes of their embeddings, the codes of these, and tensors.
+        vectors: Bytes of their embeddings and codes alone.
         budget: Bytes that may be in memory.
     """
 
@@ -30,8 +31,11 @@ class Size:
     def of(cls, gallery: Gallery, budget: int) -> Size:
         """Measure a gallery; no tensor is read."""
         items = gallery.count()
-        width = gallery.description.embedding_dim * np.dtype(np.float32).itemsize
-        return cls(items, stored_bytes(gallery, items), items * width, budget)
+        width = gallery.description.embedding_dim
+        # A dual encoder's gallery has no tensors; its scores are the products, and stay exact.
+        codes = wanted_bytes(items, width) if gallery.description.tensors else 0
+        vectors = items * width * np.dtype(np.float32).itemsize
+        return cls(items, stored_bytes(gallery, items) + codes, vectors + codes, budget)
 
     @property
     def rows_per_read(self) -> int:

@@ -23,7 +23,7 @@ from itr_deploy.runtime.timing import stage
 
 
 class ResidentSearcher:
-    """All tensors in memory; the coarse shortlist is an exact product."""
+    """All tensors in memory, and all coarse embeddings, from which shortlists are made."""
 
     def __init__(
         self,
@@ -49,7 +49,8 @@ class ResidentSearcher:
         self._projection = projection
         self._held = held
         self._encoded = scorer.resident(held.encoded)
-        self._coarse = CoarseVectors(Vectors(held.ids, held.embedding), held.there)
+        vectors = Vectors(held.ids, held.embedding)
+        self._coarse = CoarseVectors(vectors, held.there, held.codes)
         # Worked out now, not at the first search.
         _ = self._encoded.places, held.places
 
