@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -37,7 +36,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tools/gpu_check.sh", description=__doc__)
     modes = parser.add_subparsers(required=True, metavar="MODE")
 
-    def mode(name: str, run: Callable[[argparse.Namespace], int], says: str) -> argparse.ArgumentParser:
+    def mode(
+        name: str, run: Callable[[argparse.Namespace], int], says: str
+    ) -> argparse.ArgumentParser:
         added = modes.add_parser(name, help=says, description=says)
         added.set_defaults(run=run)
         return added
@@ -146,7 +147,7 @@ def _checked(arguments: argparse.Namespace, folder: Path, device: str) -> int:
             (arguments.work or Path(temporary)).absolute(),
             device,
             arguments.budget,
-            None if arguments.python is None else Path(os.path.abspath(arguments.python)),
+            None if arguments.python is None else arguments.python.absolute(),
             _words(arguments.only),
         )
         ends_in_order(lambda: found.append(check(request)))

@@ -30,9 +30,6 @@ from tools.gpu_check.parts import PackError
 from tools.gpu_check.place import RUN
 from tools.gpu_check.steps import HALF_CASE
 
-Export = Callable[[Sequence[object]], Path]
-"""Exports a golden case with these words of ``itr-deploy export``; the bundle's directory."""
-
 FILES = ("inputs.npz", "expected.npz")
 SMALL = 64
 """Widths of the models of a dry run."""
@@ -67,13 +64,15 @@ def is_small(case: GoldenCase) -> bool:
     return case.name in ("imram-full_3step", HALF_CASE, "regions-bua_caffe")
 
 
-def exporter(folder: Path) -> Export:
+def exporter(folder: Path) -> Callable[[Sequence[object]], Path]:
     """Exports into a folder, as a user would."""
 
     def run(words: Sequence[object]) -> Path:
         output = folder / f"{len(list(folder.iterdir()))}"
         command = [sys.executable, "-c", RUN, "export", *map(str, words), "--output", str(output)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        done = subprocess.run(  # noqa: S603
+            command, capture_output=True, text=True, timeout=600, check=False
+        )
         if done.returncode:
             raise PackError(f"export {words[0]} fails: {done.stderr.strip().splitlines()[-1]}")
         return output

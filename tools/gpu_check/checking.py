@@ -21,7 +21,7 @@ from tools.gpu_check.place import (
     see_packages_there,
 )
 from tools.gpu_check.report import markdown
-from tools.gpu_check.running import LOG, RESULTS, Budget, Results, run_step
+from tools.gpu_check.running import LOG, Budget, Results, run_step
 from tools.gpu_check.steps import MEASURES, NO_BUILDER, Step, Unable, steps
 
 REPORT = "report.md"
@@ -85,6 +85,8 @@ def _all(
 ) -> None:
     root, scratch = request.work / "unpacked", request.work / "scratch"
     there = _unpacked(request.packed, manifest, root, results)
+    if request.python is not None:
+        there |= {"galleries"}
     python = request.python
     variables = environment(python or interpreter(request.work / "venv"), scratch)
     if python is None:
@@ -236,5 +238,3 @@ def _head(request: Request, manifest: Manifest) -> dict[str, Any]:
             "executable": sys.executable,
         },
     }
-
-

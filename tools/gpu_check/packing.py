@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -70,11 +71,24 @@ class Wanted:
     wheels: bool = True
 
 
+@dataclass(frozen=True)
+class Made:
+    """Where the bundles of a pack come from.
+
+    Attributes:
+        golden: Gives the bundle that ``itr-deploy export`` makes with these words.
+        models: Writes those that are timed into a new directory.
+    """
+
+    golden: Callable[[Sequence[object]], Path]
+    models: Callable[[Path], None]
+
+
 def pack(
     folder: Path,
     wanted: Wanted,
     progress: Progress = lambda step: None,
-    export: Callable[[Sequence[object]], Path] | None = None,
+    made: Made | None = None,
 ) -> Manifest:
     """Pack into a new or empty folder.
 
@@ -82,7 +96,7 @@ def pack(
         folder: Where the pieces, their manifest and the check's own programs are written.
         wanted: What to pack.
         progress: Called with each step as it begins.
-        export: Exports golden cases; by default into a temporary directory.
+        made: Where bundles come from; by default they are exported.
 
     Raises:
         PackError: The folder is not empty, or something cannot be had.
@@ -99,7 +113,7 @@ def pack(
     manifest.left_out.update(left_out)
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as temporary:
         parts = Path(temporary) / "parts"
-        _bundles(parts, wanted, export, Path(temporary), progress)
+        _bundles(parts, wanted, made, Path(temporary), progress)
         if wanted.wheels:
             _wheels(parts, wanted, manifest, progress)
         for name, says in _said(wanted).items():
@@ -132,31 +146,32 @@ def _said(wanted: Wanted) -> dict[str, str]:
         "base": "wheels, golden cases, IMRAM",
         "galleries": "wheels that only galleries need",
         "detector": "a region detector",
-        **{name: "wheels of its libraries" for name in wanted.accelerators},
+        **dict.fromkeys(wanted.accelerators, "wheels of its libraries"),
     }
 
 
 def _bundles(
     parts: Path,
     wanted: Wanted,
-    export: Callable[[Sequence[object]], Path] | None,
+    made: Made | None,
     temporary: Path,
     progress: Progress,
 ) -> None:
     # Needs the export half, which nothing else here does.
     from tools.gpu_check import bundles
 
-    exports = temporary / "exports"
-    exports.mkdir()
-    export = export or bundles.exporter(exports)
+    if made is None:
+        exports = temporary / "exports"
+        exports.mkdir()
+        made = Made(bundles.exporter(exports), partial(bundles.write_models, small=wanted.small))
     for case in bundles.golden_cases():
         if wanted.small and not bundles.is_small(case):
             continue
         progress(f"golden case {case.name}")
         place = parts / "base" / "golden" / case.name
-        bundles.write_golden(case, export(case.words), place)
+        bundles.write_golden(case, made.golden(case.words), place)
     progress("IMRAM")
-    bundles.write_models(parts / "base" / "models", small=wanted.small)
+    made.models(parts / "base" / "models")
     progress("detector")
     detector = parts / "detector" / "detector"
     if wanted.small:
@@ -180,9 +195,7 @@ def _wheels(parts: Path, wanted: Wanted, manifest: Manifest, progress: Progress)
         download(base, packed, wanted.python)
     download(base, ["pip"], wanted.python, alone=True)
     removed = remove(base, wanted.there)
-    manifest.left_out.update(
-        {distribution(name): "taken to be there" for name in removed}
-    )
+    manifest.left_out.update({distribution(name): "taken to be there" for name in removed})
     for wheel in base.glob("*.whl"):
         if distribution(wheel.name) in GALLERIES:
             wheel.rename(galleries / wheel.name)
@@ -224,9 +237,6 @@ def _made(wanted: Wanted) -> dict[str, Any]:
 
 
 def _git(*words: str) -> str:
-    done = subprocess.run(
-        ["git", *words], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    command = ["git", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
     return done.stdout.strip()
-
-

@@ -60,20 +60,31 @@ def _heading(results: Mapping[str, Any]) -> str:
 
 
 def _doctor(found: list[Any]) -> Iterator[str]:
-    (told,) = found
-    for check in told["checks"]:
-        if check["state"] in ("problem", "missing"):
-            yield f"{check['state']}, {check['name']}: {check['found']}"
-        elif check["name"].startswith(("GPU", "CUDA", "Tensor", "engines")):
-            yield f"{check['name']}: {check['found']}"
+    for told in found:
+        for check in told["checks"]:
+            if check["state"] in ("problem", "missing"):
+                yield f"{check['state']}, {check['name']}: {check['found']}"
+            elif check["name"].startswith(("onnx", "GPU", "CUDA", "Tensor")):
+                yield f"{check['name']}: {check['found']}"
+
+
+def _fit(found: list[Any]) -> Iterator[str]:
+    for told in found:
+        for check in told["checks"]:
+            if check["name"].startswith("engines"):
+                yield f"{check['state']}, {check['found']}"
 
 
 def _self_test(found: list[Any]) -> Iterator[str]:
-    for row in found[0].get("self_test", []):
+    rows = [row for told in found for row in told.get("self_test", [])]
+    missing = {(r["backend"], r["device"], r["said"]): r for r in rows if r["state"] == "missing"}
+    for backend, device, said in missing:
+        yield f"{backend} on {device}: missing, {said}"
+    for row in rows:
         place = f"{row['backend']} on {row['device']}, {row['precision']}"
-        if row["error"] is None:
+        if row["state"] != "missing" and row["error"] is None:
             yield f"{place}: {row['state']}, {row['said']}"
-        else:
+        elif row["state"] != "missing":
             same = "same ranking" if row["same_ranking"] else "OTHER RANKING"
             figures = f"error {row['error']:.1e}, {same}, {row['milliseconds']:.2f} ms"
             yield f"{place}: {row['state']}, {figures}"
@@ -94,21 +105,24 @@ def _golden(found: list[Any]) -> Iterator[str]:
 
 def _engines(found: list[Any]) -> Iterator[str]:
     for built in found:
-        for graph, engine in built["engines"].items():
-            layers = ", ".join(f"{n} {kind}" for kind, n in engine["matrix_layers"].items())
-            yield f"{graph}: {layers or 'no'} matrix layers, built in {engine['seconds']:.1f} s"
+        engines = list(built["engines"].values())
+        kinds = sorted({kind for engine in engines for kind in engine["matrix_layers"]})
+        counts = {k: sum(engine["matrix_layers"].get(k, 0) for engine in engines) for k in kinds}
+        layers = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+        seconds = sum(engine["seconds"] for engine in engines)
+        yield f"{len(engines)} engines, {layers} matrix layers, built in {seconds:.1f} s"
 
 
 def _bench(found: list[Any]) -> Iterator[str]:
-    (told,) = found
-    for row in told["searches"]:
-        width = "all" if row["candidates"] is None else row["candidates"]
-        total = row["milliseconds"]["total"]
-        yield (
-            f"batch {row['batch']}, candidates {width}: p50 {total['p50']:.2f} ms, "
-            f"p95 {total['p95']:.2f} ms, {row['pairs_per_second']:,.0f} pairs/s"
-        )
-    yield f"first hits after {told['cold_start']['seconds']['total']:.2f} s"
+    for told in found:
+        for row in told["searches"]:
+            width = "all" if row["candidates"] is None else row["candidates"]
+            total = row["milliseconds"]["total"]
+            yield (
+                f"batch {row['batch']}, candidates {width}: p50 {total['p50']:.2f} ms, "
+                f"p95 {total['p95']:.2f} ms, {row['pairs_per_second']:,.0f} pairs/s"
+            )
+        yield f"first hits after {told['cold_start']['seconds']['total']:.2f} s"
 
 
 def _matrix(found: list[Any]) -> Iterator[str]:
@@ -135,7 +149,7 @@ WORDS: Mapping[str, Callable[[list[Any]], Iterator[str]]] = {
     "self-test": _self_test,
     "golden": _golden,
     "engines": _engines,
-    "engines-fit": _doctor,
+    "engines-fit": _fit,
     "engines-golden": _golden,
     "bench-few": _bench,
     "bench-many": _bench,

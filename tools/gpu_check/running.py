@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -101,7 +102,7 @@ def run_step(
         KeyboardInterrupt: This process was asked to end; the results are written.
     """
     seconds = min(limit, budget.left)
-    if seconds < LEAST:
+    if budget.left < LEAST:
         results.not_run(name, says, budget.spent)
         return results.steps[-1]
     step: dict[str, Any] = {
@@ -153,7 +154,7 @@ def _run(
 ) -> int | None:
     """The exit code; None if it was stopped. Files instead of pipes: what was printed is kept."""
     with out.open("wb") as printed, err.open("wb") as said:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603
             command,
             stdin=subprocess.DEVNULL,
             stdout=printed,
@@ -181,10 +182,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    try:
+    # Without the group, all of them have ended.
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass  # all of them have ended
 
 
 def json_in(text: str) -> Iterator[Any]:

@@ -12,7 +12,6 @@ from tools.gpu_check.place import Place
 MEASURES = Path(__file__).parent / "measures"
 HALF_CASE = "imram-full_3step-float16"
 """The golden case in half precision whose engines are built."""
-RTX_BUILDS_ANYWHERE = "tensorrt-rtx"
 NO_BUILDER = "neither tensorrt nor tensorrt_rtx is installed"
 
 
@@ -149,9 +148,7 @@ def _matrix(place: Place, images: int, texts: int) -> list[str]:
 
 def _detector(place: Place, pictures: int) -> list[str]:
     bundle = place.root / "detector" / "bua-caffe-float32"
-    return _measure(
-        place, "detector", bundle, "--pictures", pictures, "--device", place.device
-    )
+    return _measure(place, "detector", bundle, "--pictures", pictures, "--device", place.device)
 
 
 def _measure(place: Place, name: str, *words: object) -> list[str]:

@@ -96,7 +96,7 @@ def store_uncompressed(folder: Path) -> None:
 
 def _pip(*words: object) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603
         [*command, *map(str, words)], capture_output=True, text=True, timeout=1200, check=False
     )
     if done.returncode:

@@ -13,8 +13,6 @@ import time
 from pathlib import Path
 from statistics import median
 
-import numpy as np
-
 from itr_deploy import Detector
 
 HEIGHT, WIDTH = 480, 640
