@@ -15,6 +15,8 @@ from tools.gpu_check.report import markdown, result
 from tools.gpu_check.running import RESULTS, Results, ends_in_order
 
 BUDGET = 540.0
+SPARE = 2 << 20
+"""Bytes up to which wheels are packed that are there too: what is there may be too old."""
 PREPARES = ("ok", "not run")
 
 
@@ -55,8 +57,8 @@ def _parser() -> argparse.ArgumentParser:
         "--there",
         type=Path,
         metavar="FILE",
-        help="packages that the other machine has and that are not packed, one a line, as pip "
-        "freeze prints them; by default torch, onnx, onnxruntime, cuda-bindings and numpy",
+        help="packages that the other machine has, one a line, as pip freeze prints them, whose "
+        "large wheels are not packed; by default torch, onnx, onnxruntime, cuda-bindings and numpy",
     )
     packing.add_argument("--piece-mib", type=int, default=36, help="size of a piece (%(default)s)")
     packing.add_argument("--python", default="3.12", help="Python there (%(default)s)")
@@ -108,10 +110,11 @@ def _pack(arguments: argparse.Namespace) -> int:
         there += [distribution(line.strip()) for line in given if line.strip()]
     wanted = Wanted(
         tuple(there),
-        _words(arguments.accelerators),
-        arguments.piece_mib,
-        arguments.python,
-        arguments.small,
+        spare=SPARE,
+        accelerators=_words(arguments.accelerators),
+        piece_mib=arguments.piece_mib,
+        python=arguments.python,
+        small=arguments.small,
     )
     manifest = pack(arguments.folder, wanted, _says)
     print("\n".join(summary(manifest)))

@@ -8,9 +8,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.detectors import CAFFE_SETTINGS, published_detector, published_network
@@ -47,7 +49,7 @@ class GoldenCase:
 
 def golden_cases() -> Iterator[GoldenCase]:
     """Every golden case of a matcher or a detector, and one in half precision."""
-    matchers = [*golden.CASES, *dime.DIRECTIONS, *scan.CASES, *sgraf.MODULES]
+    matchers: list[Any] = [*golden.CASES, *dime.DIRECTIONS, *scan.CASES, *sgraf.MODULES]
     given = [(case.folder, case.export_words) for case in matchers]
     given.append((lhsc.FOLDER, (*lhsc.LHSC.export_words, "--text-padding", "true-length")))
     given += [(case.folder, duals.export_words(case)) for case in duals.CASES]
@@ -99,7 +101,7 @@ def write_golden(case: GoldenCase, bundle: Path, place: Path) -> None:
 
 def _write_regions(place: Path) -> None:
     found = Detector.load(place / "bundle").detect(sorted((place / "pictures").iterdir()))
-    arrays = {}
+    arrays: dict[str, NDArray[np.float32]] = {}
     for number, one in enumerate(found):
         arrays |= {f"boxes_{number}": one.boxes, f"features_{number}": one.features}
     np.savez(place / "regions.npz", **arrays)

@@ -185,8 +185,10 @@ def _installed(
     """Make the environment and install the wheels; its interpreter, None if that failed."""
 
     def ran(name: str, says: str, command: Sequence[str]) -> bool:
-        options = {"limit": 120.0, "budget": budget, "environment": variables}
-        return run_step(results, name, says, command, **options)["state"] == "ok"
+        step = run_step(
+            results, name, says, command, limit=120, budget=budget, environment=variables
+        )
+        return bool(step["state"] == "ok")
 
     wheels = root / "wheels"
     try:

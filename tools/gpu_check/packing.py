@@ -56,6 +56,7 @@ class Wanted:
 
     Attributes:
         there: Distributions that the other machine has, which are not packed.
+        spare: Bytes up to which wheels are packed all the same, as what is there may be too old.
         accelerators: Names among `ACCELERATORS`.
         piece_mib: Size of a piece.
         python: Version of Python there.
@@ -64,6 +65,7 @@ class Wanted:
     """
 
     there: Sequence[str]
+    spare: int = 0
     accelerators: Sequence[str] = ()
     piece_mib: int = PIECE_MIB
     python: str = PYTHON
@@ -190,11 +192,11 @@ def _wheels(parts: Path, wanted: Wanted, manifest: Manifest, progress: Progress)
     only_galleries = [one for one in required if distribution(one) in GALLERIES]
     others = [one for one in required if one not in only_galleries]
     progress("wheels that it needs")
-    packed = [one for one in required if distribution(one) not in wanted.there]
+    packed = [one for one in required if wanted.spare or distribution(one) not in wanted.there]
     if packed:
         download(base, packed, wanted.python)
     download(base, ["pip"], wanted.python, alone=True)
-    removed = remove(base, wanted.there)
+    removed = remove(base, wanted.there, wanted.spare)
     manifest.left_out.update({distribution(name): "taken to be there" for name in removed})
     for wheel in base.glob("*.whl"):
         if distribution(wheel.name) in GALLERIES:

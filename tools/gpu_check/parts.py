@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -87,7 +87,7 @@ def write_part(folder: Path, name: str, says: str, content: Path, piece_bytes: i
     """Pack a directory's content into pieces ``NAME.0``, ``NAME.1``, .. of a folder."""
     cut = _Cut(folder, name, piece_bytes)
     with (
-        lzma.LZMAFile(cut, "wb", preset=6) as packed,
+        lzma.LZMAFile(cast(IO[bytes], cut), "wb", preset=6) as packed,
         tarfile.open(fileobj=packed, mode="w|") as archive,
     ):
         for path in sorted(content.iterdir()):
@@ -114,9 +114,10 @@ def unpack(folder: Path, part: Part, place: Path) -> None:
     Raises:
         PackError: It cannot be unpacked.
     """
+    joined = _Joined([folder / piece.file for piece in part.pieces])
     try:
         with (
-            lzma.LZMAFile(_Joined([folder / piece.file for piece in part.pieces])) as content,
+            lzma.LZMAFile(cast(IO[bytes], joined)) as content,
             tarfile.open(fileobj=content, mode="r|") as archive,
         ):
             archive.extractall(place, filter="data")

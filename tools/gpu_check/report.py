@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 Step = Mapping[str, Any]
@@ -47,8 +48,8 @@ def reason(step: Step) -> str:
 
 def _heading(results: Mapping[str, Any]) -> str:
     packed, card = results["packed"], "no GPU"
-    told = next((s for s in results["steps"] if s["name"] == "machine"), {})
-    for machine in told.get("found") or []:
+    machines = [s.get("found") or [] for s in results["steps"] if s["name"] == "machine"]
+    for machine in chain.from_iterable(machines):
         gpus = [f"{gpu['name']}, capability {gpu['capability']}" for gpu in machine["gpus"]]
         if gpus:
             card = f"{'; '.join(gpus)}, driver for CUDA {machine['driver']}"

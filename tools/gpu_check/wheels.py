@@ -70,11 +70,11 @@ def distribution(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def remove(folder: Path, names: Iterable[str]) -> list[str]:
-    """Remove the wheels of some distributions; the names of those that were there."""
+def remove(folder: Path, names: Iterable[str], spare: int) -> list[str]:
+    """Remove the wheels of some distributions above a size; the names of their files."""
     unwanted, removed = set(names), []
     for wheel in sorted(folder.glob("*.whl")):
-        if distribution(wheel.name) in unwanted:
+        if distribution(wheel.name) in unwanted and wheel.stat().st_size > spare:
             wheel.unlink()
             removed.append(wheel.name)
     return removed
