@@ -104,7 +104,7 @@ def _write_regions(place: Path) -> None:
     arrays: dict[str, NDArray[np.float32]] = {}
     for number, one in enumerate(found):
         arrays |= {f"boxes_{number}": one.boxes, f"features_{number}": one.features}
-    np.savez(place / "regions.npz", **arrays)
+    np.savez(place / "regions.npz", **arrays)  # type: ignore[arg-type]  # see numpy's stubs
 
 
 def write_models(place: Path, *, small: bool) -> None:

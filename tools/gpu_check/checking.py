@@ -6,8 +6,8 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from tools.gpu_check.running import LOG, Budget, Results, run_step
 from tools.gpu_check.steps import MEASURES, NO_BUILDER, Step, Unable, steps
 
 REPORT = "report.md"
-ACCELERATORS = ("onnxruntime_gpu", "tensorrt")
+LIBRARIES = ("onnxruntime_gpu", "tensorrt")
 """How the files of wheels begin that are installed as they are, whatever else is there."""
 
 
@@ -74,149 +74,151 @@ def check(request: Request) -> Results:
     results = Results(request.out, _head(request, manifest))
     results.write()
     try:
-        _all(request, manifest, every, results, budget)
+        _Check(request, manifest, results, budget).all(every)
     finally:
         write_text(request.out / REPORT, markdown({**results.head, "steps": results.steps}))
     return results
 
 
-def _all(
-    request: Request, manifest: Manifest, every: Sequence[Step], results: Results, budget: Budget
-) -> None:
-    root, scratch = request.work / "unpacked", request.work / "scratch"
-    there = _unpacked(request.packed, manifest, root, results)
-    if request.python is not None:
-        there |= {"galleries"}
-    python = request.python
-    variables = environment(python or interpreter(request.work / "venv"), scratch)
-    if python is None:
-        python = _installed(root, request.work / "venv", results, budget, variables)
-    if python is None:
-        machine = None
-    else:
-        machine = run_step(
-            results,
-            "machine",
-            "Python, libraries, GPUs",
-            [str(python), str(MEASURES / "machine.py")],
-            limit=60,
-            budget=budget,
-            environment=variables,
+@dataclass
+class _Check:
+    request: Request
+    manifest: Manifest
+    results: Results
+    budget: Budget
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def all(self, every: Sequence[Step]) -> None:
+        request, results = self.request, self.results
+        root, scratch = request.work / "unpacked", request.work / "scratch"
+        there = self.unpacked(root)
+        folder = request.work / "venv"
+        self.variables = environment(request.python or interpreter(folder), scratch)
+        python: Path | None
+        if request.python is None:
+            python = self.installed(root, folder)
+        else:
+            python, there = request.python, there | {"galleries"}
+        place = None if python is None else self.place(root, scratch, python)
+        for step in every:
+            if request.only and step.name not in request.only:
+                continue
+            reason: str | None
+            if place is None:
+                reason = "the environment was not made, see above"
+            else:
+                reason = self.reason_against(step, there) or self.run(step, place)
+            if reason is not None:
+                results.not_run(step.name, step.says, reason)
+
+    def run(self, step: Step, place: Place) -> str | None:
+        """Run a step; why it cannot be run in this place, None if it was."""
+        command = step.command(place)
+        if isinstance(command, Unable):
+            known = self.manifest.left_out if command.reason == NO_BUILDER else {}
+            left = [f"{n}: {why}" for n, why in known.items() if n.startswith("tensorrt")]
+            return "; ".join([command.reason, *left])
+        self.ran(step.name, step.says, command, step.limit, _shown(command, place))
+        return None
+
+    def ran(
+        self,
+        name: str,
+        says: str,
+        command: Sequence[str],
+        limit: float = 120,
+        shown: str | None = None,
+    ) -> dict[str, Any]:
+        return run_step(
+            self.results,
+            name,
+            says,
+            command,
+            limit=limit,
+            budget=self.budget,
+            environment=self.variables,
+            shown=shown,
         )
-    for step in every:
-        if request.only and step.name not in request.only:
-            continue
-        if python is None or machine is None:
-            results.not_run(step.name, step.says, "the environment was not made, see above")
-            continue
-        told = machine.get("found") or [{}]
-        place = Place(
+
+    def reason_against(self, step: Step, there: set[str]) -> str | None:
+        """Why a step is not run; None if nothing speaks against it."""
+        missing = [part for part in step.needs if part not in there]
+        if missing:
+            reasons = [self.manifest.left_out.get(p, "its pieces are not here") for p in missing]
+            parts = "; ".join(f"{p}: {why}" for p, why in zip(missing, reasons, strict=True))
+            return f"needs what is not here, {parts}"
+        if step.after is None:
+            return None
+        state = self.results.state_of(step.after)
+        return None if state == "ok" else f"{step.after}: {state or 'not run'}"
+
+    def place(self, root: Path, scratch: Path, python: Path) -> Place:
+        asked = [str(python), str(MEASURES / "machine.py")]
+        told = self.ran("machine", "Python, libraries, GPUs", asked, 60).get("found") or [{}]
+        return Place(
             root,
             scratch,
             python,
-            request.device,
+            self.request.device,
             told[0].get("modules", {}),
             [gpu["capability"] for gpu in told[0].get("gpus", [])],
         )
-        _one(step, place, there, manifest, results, budget, variables)
 
+    def unpacked(self, root: Path) -> set[str]:
+        """Unpack what is whole; the parts that are there."""
+        shutil.rmtree(root, ignore_errors=True)
+        root.mkdir(parents=True)
+        there = set()
+        for name, part in self.manifest.parts.items():
+            why = absent(self.request.packed, part)
+            if why is not None:
+                self.results.not_run(f"unpack {name}", part.says, why)
+                continue
+            begun = time.monotonic()
+            step: dict[str, Any] = {"name": f"unpack {name}", "says": part.says, "state": "ok"}
+            try:
+                unpack(self.request.packed, part, root)
+                there.add(name)
+            except PackError as error:
+                step |= {"state": "failed", "reason": str(error)}
+            self.results.steps.append({**step, "seconds": round(time.monotonic() - begun, 2)})
+            self.results.write()
+        return there
 
-def _one(
-    step: Step,
-    place: Place,
-    there: set[str],
-    manifest: Manifest,
-    results: Results,
-    budget: Budget,
-    variables: dict[str, str],
-) -> None:
-    missing = [part for part in step.needs if part not in there]
-    if missing:
-        reasons = [manifest.left_out.get(part, "its pieces are not here") for part in missing]
-        parts = "; ".join(f"{p}: {why}" for p, why in zip(missing, reasons, strict=True))
-        results.not_run(step.name, step.says, f"needs what is not here, {parts}")
-        return
-    if step.after is not None and (state := results.state_of(step.after)) != "ok":
-        results.not_run(step.name, step.says, f"{step.after}: {state or 'not run'}")
-        return
-    command = step.command(place)
-    if isinstance(command, Unable):
-        known = manifest.left_out if command.reason == NO_BUILDER else {}
-        left = [f"{n}: {why}" for n, why in known.items() if n.startswith("tensorrt")]
-        results.not_run(step.name, step.says, "; ".join([command.reason, *left]))
-        return
-    run_step(
-        results,
-        step.name,
-        step.says,
-        command,
-        limit=step.limit,
-        budget=budget,
-        environment=variables,
-        shown=_shown(command, place),
-    )
+    def installed(self, root: Path, folder: Path) -> Path | None:
+        """Make the environment and install the wheels; its interpreter, None if that failed."""
 
+        def works(name: str, says: str, command: Sequence[str]) -> bool:
+            return bool(self.ran(name, says, command)["state"] == "ok")
 
-def _unpacked(folder: Path, manifest: Manifest, root: Path, results: Results) -> set[str]:
-    """Unpack what is whole; the parts that are there."""
-    shutil.rmtree(root, ignore_errors=True)
-    root.mkdir(parents=True)
-    there = set()
-    for name, part in manifest.parts.items():
-        why = absent(folder, part)
-        if why is not None:
-            results.not_run(f"unpack {name}", part.says, why)
-            continue
-        begun = time.monotonic()
-        step: dict[str, Any] = {"name": f"unpack {name}", "says": part.says, "state": "ok"}
+        wheels = root / "wheels"
         try:
-            unpack(folder, part, root)
-            there.add(name)
-        except PackError as error:
-            step |= {"state": "failed", "reason": str(error)}
-        results.steps.append({**step, "seconds": round(time.monotonic() - begun, 2)})
-        results.write()
-    return there
-
-
-def _installed(
-    root: Path, folder: Path, results: Results, budget: Budget, variables: dict[str, str]
-) -> Path | None:
-    """Make the environment and install the wheels; its interpreter, None if that failed."""
-
-    def ran(name: str, says: str, command: Sequence[str]) -> bool:
-        step = run_step(
-            results, name, says, command, limit=120, budget=budget, environment=variables
-        )
-        return bool(step["state"] == "ok")
-
-    wheels = root / "wheels"
-    try:
-        (pip,) = wheels.glob("pip-*.whl")
-        (own,) = wheels.glob("itr_deploy-*.whl")
-    except ValueError:
-        results.not_run("environment", "an environment", "the part 'base' is not here")
-        return None
-    if not ran("environment", "an environment that sees what is there", make_environment(folder)):
-        return None
-    see_packages_there(folder)
-    python = interpreter(folder)
-    install = [str(python), str(pip / "pip"), "install", "--no-index", "--no-compile"]
-    listed = [word for file in root.glob("requirements-*.txt") for word in ("-r", str(file))]
-    if not ran(
-        "dependencies",
-        "the wheels that are missing there",
-        [*install, "--find-links", str(wheels), *listed],
-    ):
-        # Something there does not fit: take what was packed as it is.
-        given = [w for w in wheels.glob("*.whl") if not w.name.startswith(ACCELERATORS)]
-        others = [str(wheel) for wheel in given if wheel not in (pip, own)]
-        ran("dependencies-as-packed", "all packed wheels", [*install, "--no-deps", *others])
-    accelerators = [str(w) for w in wheels.glob("*.whl") if w.name.startswith(ACCELERATORS)]
-    alone = [*install, "--no-deps", "--force-reinstall"]
-    if accelerators:
-        ran("accelerators", "libraries for GPUs", [*alone, *accelerators])
-    return python if ran("wheel", "itr-deploy", [*alone, str(own)]) else None
+            (pip,) = wheels.glob("pip-*.whl")
+            (own,) = wheels.glob("itr_deploy-*.whl")
+        except ValueError:
+            self.results.not_run("environment", "an environment", "the part base is not here")
+            return None
+        making = make_environment(folder)
+        if not works("environment", "an environment that sees what is there", making):
+            return None
+        see_packages_there(folder)
+        python = interpreter(folder)
+        install = [str(python), str(pip / "pip"), "install", "--no-index", "--no-compile"]
+        listed = [word for file in root.glob("requirements-*.txt") for word in ("-r", str(file))]
+        needed = [*install, "--find-links", str(wheels), *listed]
+        libraries = [wheel for wheel in wheels.glob("*.whl") if wheel.name.startswith(LIBRARIES)]
+        if not works("dependencies", "the wheels that are missing there", needed):
+            # Something there does not fit: take what was packed as it is.
+            others = set(wheels.glob("*.whl")) - {pip, own, *libraries}
+            works(
+                "dependencies-as-packed",
+                "all packed wheels",
+                [*install, "--no-deps", *map(str, sorted(others))],
+            )
+        alone = [*install, "--no-deps", "--force-reinstall"]
+        if libraries:
+            works("libraries", "libraries for GPUs", [*alone, *map(str, libraries)])
+        return python if works("wheel", "itr-deploy", [*alone, str(own)]) else None
 
 
 def _shown(command: Sequence[str], place: Place) -> str:

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 Step = Mapping[str, Any]
-UNTIL_MEASURED = ("unpack ", "environment", "dependencies", "accelerators", "wheel", "machine")
+UNTIL_MEASURED = ("unpack ", "environment", "dependencies", "libraries", "wheel", "machine")
 """How the names of the steps begin that only prepare."""
 
 
