@@ -132,7 +132,7 @@ def _dry_run(arguments: argparse.Namespace) -> int:
     from tools.gpu_check.packing import Wanted, pack, summary
     from tools.gpu_check.wheels import distribution
 
-    there = {distribution(one.metadata["Name"]) for one in distributions()} - {"pip", "itr-deploy"}
+    there = {distribution(one.metadata["Name"]) for one in distributions()}
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as temporary:
         folder = Path(temporary) / "packed"

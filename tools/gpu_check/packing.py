@@ -196,7 +196,8 @@ def _wheels(parts: Path, wanted: Wanted, manifest: Manifest, progress: Progress)
     if packed:
         download(base, packed, wanted.python)
     download(base, ["pip"], wanted.python, alone=True)
-    removed = remove(base, wanted.there, wanted.spare)
+    # Whatever is there, these two are ours.
+    removed = remove(base, set(wanted.there) - {"pip", "itr-deploy"}, wanted.spare)
     manifest.left_out.update({distribution(name): "taken to be there" for name in removed})
     for wheel in base.glob("*.whl"):
         if distribution(wheel.name) in GALLERIES:
