@@ -16,6 +16,7 @@ from tests.support.exports import Bundles
 from tests.support.golden import FULL
 from tools.gpu_check.packing import Made, Wanted, pack
 from tools.gpu_check.parts import Manifest
+from tools.gpu_check.steps import HALF_CASE
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ("imram-full-float32", "imram-full-float16", "imram-none-float32")
@@ -77,7 +78,7 @@ def test_every_step_that_can_be_run_here_is(ran: Path) -> None:
     }
     assert found["engines-fit"]["reason"] == "engines: not run"
     cases = {case["case"]: case for case in found["golden"]["found"]}
-    assert set(cases) == {"imram-full_3step", "imram-full_3step-float16", "regions-bua_caffe"}
+    assert set(cases) == {"imram-full_3step", HALF_CASE, "regions-bua_caffe"}
     assert 0 < cases["imram-full_3step"]["error"] < 1e-4
     assert [row["bundle"] for row in found["matrix"]["found"]] == list(MODELS[:2])
     assert found["matrix"]["found"][0]["finite"]

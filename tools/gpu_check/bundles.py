@@ -55,8 +55,8 @@ def golden_cases() -> Iterator[GoldenCase]:
     given += [(case.folder, duals.export_words(case)) for case in duals.CASES]
     for folder, words in given:
         yield GoldenCase(f"{words[0]}-{folder.name}", folder, words)
-    full = golden.FULL
-    yield GoldenCase(HALF_CASE, full.folder, (*full.export_words, "--dtype", "float16"))
+    text = golden.TEXT
+    yield GoldenCase(HALF_CASE, text.folder, (*text.export_words, "--dtype", "float16"))
     for case in region_cases.REGION_CASES:
         yield GoldenCase(f"regions-{case.name}", case.folder, case.export_words, is_detector=True)
 

@@ -10,7 +10,7 @@ from typing import Any
 from tools.gpu_check.place import Place
 
 MEASURES = Path(__file__).parent / "measures"
-HALF_CASE = "imram-full_3step-float16"
+HALF_CASE = "imram-text_2step_softmax_normed-float16"
 """The golden case in half precision whose engines are built."""
 NO_BUILDER = "neither tensorrt nor tensorrt_rtx is installed"
 
