@@ -18,6 +18,7 @@ from tools.gpu_check.parts import Manifest, PackError, Part, mib, write_part
 from tools.gpu_check.wheels import (
     GALLERIES,
     ROOT,
+    build,
     build_wheel,
     distribution,
     download,
@@ -33,13 +34,11 @@ FULL_SIZES = {"bench": [1_000, 100_000], "rounds": [20, 5], "matrix": [1_000, 5_
 SMALL_SIZES = {"bench": [50, 200], "rounds": [2, 1], "matrix": [20, 50], "pictures": 1}
 ACCELERATORS = {
     "onnxruntime-gpu": ("onnxruntime-gpu",),
-    "tensorrt-rtx": (
-        "tensorrt-rtx",
-        "tensorrt-rtx-cu13",
-        "tensorrt-rtx-cu13-libs",
-        "tensorrt-rtx-cu13-bindings",
-    ),
+    "tensorrt-rtx": ("tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu13-bindings"),
 }
+"""What is downloaded for each."""
+FROM_SOURCE = {"tensorrt-rtx": ("tensorrt-rtx-cu13",)}
+"""Their modules in Python, of which there are no wheels."""
 LEFT_OUT = {
     "tensorrt": "its libraries are no wheels on PyPI but come from NVIDIA's own index",
     "tensorrt-rtx": "92 MiB of wheels that do not know GPUs of capability 9.0; "
@@ -209,6 +208,8 @@ def _wheels(parts: Path, wanted: Wanted, manifest: Manifest, progress: Progress)
         place = parts / name / "wheels"
         place.mkdir(parents=True)
         download(place, ACCELERATORS[name], wanted.python, alone=True)
+        for module in FROM_SOURCE.get(name, ()):
+            build(place, module)
     for place in parts.glob("*/wheels"):
         store_uncompressed(place)
 

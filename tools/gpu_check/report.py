@@ -98,10 +98,13 @@ def _golden(found: list[Any]) -> Iterator[str]:
     if errors:
         worst = max(errors, key=lambda name: errors[name])
         yield f"largest error in float32 {errors[worst]:.1e} ({worst})"
+    off: dict[str, list[str]] = {}
     for case in found:
         if not case["passed"]:
-            off = {k: case[k] for k in ("problem", "error", "found_again", "turned") if k in case}
-            yield f"{case['case']}: {', '.join(f'{k} {v}' for k, v in off.items())}"
+            told = [f"{k} {case[k]:.1e}" for k in ("error", "found_again", "turned") if k in case]
+            off.setdefault(case.get("problem") or ", ".join(told), []).append(case["case"])
+    for problem, cases in off.items():
+        yield f"{', '.join(cases)}: {problem}"
 
 
 def _engines(found: list[Any]) -> Iterator[str]:

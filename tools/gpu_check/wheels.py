@@ -35,8 +35,13 @@ GALLERIES = ("lancedb", "pyarrow", "lance-namespace", "lance-namespace-urllib3-c
 
 def build_wheel(folder: Path) -> Path:
     """Build this checkout's wheel into a folder."""
-    _pip("wheel", "--no-deps", "--wheel-dir", folder, ROOT)
+    build(folder, ROOT)
     return next(folder.glob("itr_deploy-*.whl"))
+
+
+def build(folder: Path, source: object) -> None:
+    """Build a wheel of pure Python, of a directory or of what the index has, into a folder."""
+    _pip("wheel", "--no-deps", "--wheel-dir", folder, "-c", CONSTRAINTS, source)
 
 
 def needs(wheel: Path) -> list[str]:
@@ -60,7 +65,7 @@ def download(folder: Path, wanted: Sequence[str], python: str, *, alone: bool = 
     platforms = [*(f"manylinux_{glibc}_x86_64" for glibc in GLIBC), *(f"{o}_x86_64" for o in OLD)]
     target = [word for name in platforms for word in ("--platform", name)]
     chosen = ("--only-binary=:all:", "--implementation", "cp", "--python-version", python)
-    options = ["--no-deps"] if alone else ["-c", str(CONSTRAINTS)]
+    options = ["-c", str(CONSTRAINTS), *(["--no-deps"] if alone else [])]
     _pip("download", "--dest", folder, *chosen, *target, *options, *wanted)
 
 
