@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import packages_distributions
+from importlib.metadata import distribution, packages_distributions
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Literal
@@ -115,8 +115,13 @@ def check_export_half() -> Check:
 
 
 def check_onnxruntime(machine: Machine) -> Check:
-    """Which build of ONNX Runtime is installed; two builds overwrite each other's files."""
-    builds = {name: installed(name) for name in packages_distributions().get("onnxruntime", ())}
+    """Which build of ONNX Runtime is installed; two in a directory overwrite each other's files.
+
+    Of builds in several directories, as an environment on top of another has them, the first on
+    Python's path is the one that is imported.
+    """
+    places = _onnxruntimes()
+    builds = next((there for there in places if len(there) > 1), places[0] if places else {})
     names = " and ".join(f"{name} {version}" for name, version in sorted(builds.items()))
     if len(builds) > 1:
         return Check(
@@ -132,6 +137,15 @@ def check_onnxruntime(machine: Machine) -> Check:
         again = f"pip uninstall {' '.join(builds) or 'onnxruntime'}, then {INSTALL}"
         return Check("onnxruntime", "problem", f"does not load: {told.problem}", again)
     return Check("onnxruntime", "ok", names or f"{told.answer['version']}, not installed by pip")
+
+
+def _onnxruntimes() -> list[dict[str, str]]:
+    """Versions of ONNX Runtime's builds by name, for each directory, in the order of the path."""
+    places: dict[str, dict[str, str]] = {}
+    for name in packages_distributions().get("onnxruntime", ()):
+        build = distribution(name)
+        places.setdefault(str(build.locate_file("")), {})[name] = build.version
+    return list(places.values())
 
 
 def check_provider(machine: Machine, provider: str) -> Check:

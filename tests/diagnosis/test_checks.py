@@ -69,6 +69,17 @@ def test_two_builds_at_once_are_a_problem(site: Path) -> None:
     )
 
 
+def test_of_builds_in_two_directories_the_first_on_the_path_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place, name in (("below", "onnxruntime"), ("above", "onnxruntime-gpu")):
+        fake_distribution(tmp_path / place, name, "1.31.1", "onnxruntime")
+        fake_onnxruntime(tmp_path / place)
+        monkeypatch.syspath_prepend(tmp_path / place)
+    check = check_onnxruntime(Machine())
+    assert (check.state, check.found) == ("ok", "onnxruntime-gpu 1.31.1")
+
+
 def test_no_onnxruntime_is_a_problem(tmp_path: Path) -> None:
     packages = site_without(tmp_path / "site", "onnxruntime")
     stdlib = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
