@@ -180,3 +180,16 @@ def test_one_querys_shortlist_does_not_depend_on_the_others(many: Many) -> None:
     together, _ = own.nearest(many.queries, 50)
     alone = [own.nearest(query[None], 50)[0][0] for query in many.queries]
     np.testing.assert_array_equal(together, np.stack(alone))
+
+
+def test_contenders_of_parts_hold_nearly_all_of_the_shortlist_of_all(many: Many) -> None:
+    width, exact = 50, CoarseVectors(many.vectors)
+    expected, _ = exact.nearest(many.queries, width)
+    for row, (places, products) in zip(
+        expected,
+        CoarseVectors(many.vectors, None, many.codes).contenders(many.queries, width),
+        strict=True,
+    ):
+        assert (np.diff(places) > 0).all()
+        assert len(places) == len(products) >= width
+        assert np.isin(row, places).mean() >= 0.98
