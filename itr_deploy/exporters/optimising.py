@@ -34,8 +34,8 @@ def _rules_for(model: ir.Model) -> Iterator[None]:
     if rules is None:
         yield
         return
-    graphs = [model.graph, *model.functions.values()]
-    present = {node.op_type for node in chain.from_iterable(g.all_nodes() for g in graphs)}
+    nodes = (model.graph.all_nodes(), *(made.all_nodes() for made in model.functions.values()))
+    present = {node.op_type for node in chain.from_iterable(nodes)}
     rewriter._DEFAULT_REWRITE_RULES = tuple(r for r in rules if _operators(r) <= present)
     try:
         yield

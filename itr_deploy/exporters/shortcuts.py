@@ -71,7 +71,7 @@ def operators_of(program: ExportedProgram) -> frozenset[str]:
 
 def _name(target: Any) -> str:
     if isinstance(target, torch._ops.OpOverload):
-        return target.name().split(".")[0]
+        return target._schema.name
     return f"{getattr(target, '__module__', '')}::{getattr(target, '__name__', '')}"
 
 
