@@ -93,6 +93,7 @@ bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks.coarse
 	$(BIN)/python -m benchmarks.threads
 	$(BIN)/python -m benchmarks.creep
+	$(BIN)/python -m benchmarks.cold_start
 	$(BIN)/python -m benchmarks.galleries
 
 clean:

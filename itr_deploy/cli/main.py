@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 
@@ -13,9 +14,12 @@ def main() -> None:
     except KeyboardInterrupt:
         print("error: interrupted; nothing half-written was left behind", file=sys.stderr)
         sys.exit(130)
+    if sys.argv[1:2] == ["export"]:
+        gc.disable()  # the process ends with the export, see exporters/garbage.py
     with shown_logs():
         code = exit_code_of(_run)
     end_at_once()
+    gc.freeze()  # or Python looks for garbage once more as it ends
     sys.exit(code)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from itr_deploy.errors import SetupError
+from itr_deploy.exporters.garbage import collected_later
 from itr_deploy.runtime.backends.importing import switch_telemetry_off
 from itr_deploy.runtime.cpus import VARIABLE, default_threads
 
@@ -24,7 +25,8 @@ def export_half() -> Iterator[None]:
     """
     switch_telemetry_off()
     try:
-        yield
+        with collected_later():
+            yield
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("itr_deploy"):
             raise

@@ -15,6 +15,7 @@ from itr_deploy.deploy.exported import Exported
 from itr_deploy.deploy.families import family_named
 from itr_deploy.deploy.unchanged import check_unchanged, digest_of
 from itr_deploy.errors import ParityError, UsageError
+from itr_deploy.exporters.garbage import collected_later
 from itr_deploy.models import registry
 from itr_deploy.models.registry import DEFAULT_OPSET, OPSETS
 from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice, whole
@@ -32,6 +33,7 @@ from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice, whole
     force=FLAG,
     progress=FUNCTION,
 )
+@collected_later()
 def export(
     family: str,
     *,

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import onnx_ir as ir
-import onnxscript.optimizer
 import torch
 import torch._dynamo.config
 from torch import Tensor, nn
 
 from itr_deploy.bundle.manifest import Precision
+from itr_deploy.exporters.garbage import collected_later
 from itr_deploy.exporters.modules import InPrecision
+from itr_deploy.exporters.optimising import optimise
 from itr_deploy.exporters.specs import GraphTensor
 from itr_deploy.exporters.translating import captured, translated
-
-LARGEST_CONSTANT = 1 << 31
-"""Constant folding stops at weights of this many bytes; everything smaller is folded."""
+from itr_deploy.models.layers import onnx_gru_weights
 
 _EXAMPLE = {"batch": 3, "groups": 3, "texts": 2, "images": 4, "regions": 7, "length": 8}
 _EXAMPLE |= {"height": 45, "width": 62, "rows": 9, "columns": 13}
@@ -54,7 +52,7 @@ def to_onnx(
         for entry in inputs
         for tensor in ((entry,) if isinstance(entry, GraphTensor) else entry)
     ]
-    with _quiet(), _no_garbage_collection(), _no_cache(), torch.no_grad():
+    with _quiet(), collected_later(), _no_cache(), torch.no_grad(), onnx_gru_weights(module):
         program = captured(
             InPrecision(module, precision).eval(),
             tuple(_nested(entry, _example) for entry in inputs),
@@ -66,9 +64,7 @@ def to_onnx(
             input_names=[tensor.name for tensor in flat],
             output_names=[tensor.name for tensor in outputs],
         )
-        onnxscript.optimizer.optimize(
-            model, input_size_limit=LARGEST_CONSTANT, output_size_limit=LARGEST_CONSTANT
-        )
+        optimise(model)
     name_axes(model, flat, outputs)
     return model
 
@@ -105,18 +101,6 @@ def _dynamic(tensor: GraphTensor) -> dict[int, Any]:
         for place, axis in enumerate(tensor.axes)
         if isinstance(axis, str)
     }
-
-
-@contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Disable garbage collection, which takes a seventh of a trace's time (millions of objects)."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @contextlib.contextmanager

@@ -17,6 +17,8 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.utils._sympy.numbers import int_oo
 
+from itr_deploy.exporters.shortcuts import quick_capture, quick_translation
+
 log = logging.getLogger(__name__)
 
 
@@ -33,7 +35,8 @@ def captured(
         example: Arguments of its forward.
         dynamic_shapes: Their dynamic axes, as `torch.export.export` takes them.
     """
-    with torch.fx.experimental._config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
+    oblivious = torch.fx.experimental._config.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
+    with oblivious, quick_capture():
         return torch.export.export(module, example, dynamic_shapes=dynamic_shapes, strict=False)
 
 
@@ -49,13 +52,11 @@ def translated(program: ExportedProgram, **options: Any) -> ir.Model:
     """
     if not _changes_tensors(program) and not _is_bounded(program):
         _rename(program)
-        decompose = program.run_decompositions
-        program.run_decompositions = lambda *_, **__: program
         try:
-            return _export(program, options)
+            with quick_translation(program):
+                return _export(program, options)
         except torch.onnx.OnnxExporterError as error:
             log.debug("to be decomposed: %s", error)
-            program.run_decompositions = decompose
     return _export(program, options)
 
 

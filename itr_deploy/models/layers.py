@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -155,34 +158,66 @@ def _gru_one_direction(rnn: nn.GRU, suffix: str, x: Tensor) -> Tensor:
     ``torch.nn.GRU`` freezes the time axis.
     """
     dtype = recurrent_dtype(x.dtype)
-    weights = [
-        getattr(rnn, f"{part}_{suffix}").to(dtype)
-        for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    ]
     with full_precision():
-        return _gru(rnn.hidden_size, weights, x.to(dtype)).to(x.dtype)
+        if torch.compiler.is_exporting():
+            return _onnx_gru(rnn, suffix, x.to(dtype)).to(x.dtype)
+        weights = [weight.to(dtype) for weight in _weights(rnn, suffix)]
+        start = x.new_zeros(1, x.shape[0], rnn.hidden_size, dtype=dtype)
+        y = torch.gru(x.to(dtype), start, weights, True, 1, 0.0, False, False, True)[0]
+        return y.to(x.dtype)
 
 
-def _gru(hidden_size: int, weights: list[Tensor], x: Tensor) -> Tensor:
-    if not torch.compiler.is_exporting():
-        start = x.new_zeros(1, x.shape[0], hidden_size)
-        return torch.gru(x, start, weights, True, 1, 0.0, False, False, True)[0]
-    w_ih, w_hh, b_ih, b_hh = (_gates_in_onnx_order(w) for w in weights)
-    length, batch = x.shape[1], x.shape[0]
+def _onnx_gru(rnn: nn.GRU, suffix: str, x: Tensor) -> Tensor:
+    names = [f"{part}_{suffix}" for part in ONNX_PARTS]
+    made = hasattr(rnn, names[0])
+    weights = [getattr(rnn, name) for name in names] if made else _onnx_weights(rnn, suffix)
+    length, batch, hidden_size = x.shape[1], x.shape[0], rnn.hidden_size
     y, _ = torch.onnx.ops.symbolic_multi_out(
         "GRU",
-        (
-            x.transpose(0, 1),
-            w_ih.unsqueeze(0),
-            w_hh.unsqueeze(0),
-            torch.cat([b_ih, b_hh]).unsqueeze(0),
-        ),
+        (x.transpose(0, 1), *(weight.to(x.dtype) for weight in weights)),
         attrs={"hidden_size": hidden_size, "linear_before_reset": 1},
         dtypes=(x.dtype, x.dtype),
         shapes=((length, 1, batch, hidden_size), (1, batch, hidden_size)),
         version=14,
     )
     return y.squeeze(1).transpose(0, 1)
+
+
+ONNX_PARTS = ("onnx_weight_ih", "onnx_weight_hh", "onnx_bias")
+
+
+@contextmanager
+def onnx_gru_weights(module: nn.Module) -> Iterator[None]:
+    """Give a module's GRUs their weights in ONNX's order for a while, for a trace.
+
+    A trace without takes longer: each slice of a weight is traced, translated and folded away.
+    """
+    made = [
+        (rnn, f"{part}_l{layer}{direction}", weight)
+        for rnn in module.modules()
+        if isinstance(rnn, nn.GRU)
+        for layer in range(rnn.num_layers)
+        for direction in ("", "_reverse")[: 1 + rnn.bidirectional]
+        for part, weight in zip(ONNX_PARTS, _onnx_weights(rnn, f"l{layer}{direction}"), strict=True)
+    ]
+    for rnn, name, weight in made:
+        rnn.register_buffer(name, weight, persistent=False)
+    try:
+        yield
+    finally:
+        for rnn, name, _ in made:
+            delattr(rnn, name)
+
+
+def _weights(rnn: nn.GRU, suffix: str) -> list[Tensor]:
+    parts = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    return [getattr(rnn, f"{part}_{suffix}") for part in parts]
+
+
+def _onnx_weights(rnn: nn.GRU, suffix: str) -> list[Tensor]:
+    """The `ONNX_PARTS` of one direction of a layer, each with an axis of one direction first."""
+    w_ih, w_hh, b_ih, b_hh = map(_gates_in_onnx_order, _weights(rnn, suffix))
+    return [part.unsqueeze(0) for part in (w_ih, w_hh, torch.cat([b_ih, b_hh]))]
 
 
 def _gates_in_onnx_order(weight: Tensor) -> Tensor:

@@ -196,10 +196,11 @@ class ImramDeployment(DeployedMatcher):
     ) -> list[tuple[Tensor, Tensor, Tensor]]:
         """The first steps' scores ``[B, Y, X]`` of ``[B, X, Lq, D]`` over ``[B, Y, Lc, D]``.
 
-        With each its attention ``[B, Y, X * Lq, Lc]``, and the cosines ``[B, Y, X, Lq]``.
+        With each its attention ``[B, Y, X, Lq, Lc]``, and the cosines ``[B, Y, X, Lq]``.
 
         Arrays of pairs are laid out ``[B, Y, X * Lq, ...]``, the context's item outermost, so
-        that every product with a context is one matrix product for all its queries.
+        that every product with a context is one matrix product for all its queries. What all steps
+        share is made once: an operator more takes longer to trace than to fold away.
         """
         q0, c = query.embedded, context.embedded
         groups, items, q_len, width = q0.shape
@@ -209,34 +210,41 @@ class ImramDeployment(DeployedMatcher):
         raw = flat_q0.squeeze(1) @ flat_c.transpose(1, 2)
         first = raw.reshape(groups, items * q_len, contexts, c_len).transpose(1, 2)
         q0_squared = (flat_q0 * flat_q0).sum(dim=-1)
+        by_position = c.transpose(2, 3)
+        real = None if query.mask is None else query.mask.unsqueeze(1)
+        counted = None if real is None else real.to(first.dtype)
+        real_queries = None if real is None else real.unsqueeze(4)
+        real_context = None if context.mask is None else context.mask.unsqueeze(2).unsqueeze(2)
         affinity, state, found = first, flat_q0, []
         for step in range(steps):
-            weights = self._weights(affinity, query, context, items, q_len)
+            logits = affinity.reshape(groups, contexts, items, q_len, c_len)
+            attention = self._attention(logits, real_queries, real_context)
+            weights = attention.reshape(groups, contexts, items * q_len, c_len)
             attended = weights @ c
             cosine = self._cosine(weights, first, q0_squared, attended)
             cosine = cosine.reshape(groups, contexts, items, q_len)
-            found.append((_masked_mean(cosine, query.mask), weights, cosine))
+            found.append((_counted_mean(cosine, counted), attention, cosine))
             if step + 1 < steps:
                 state = self._distil(branch, step, query, context, state, weights, attended)
-                affinity = state @ c.transpose(2, 3)
+                affinity = state @ by_position
         return found
 
-    def _weights(
-        self, affinity: Tensor, query: _Side, context: _Side, items: int, q_len: int
+    def _attention(
+        self, logits: Tensor, real_queries: Tensor | None, real_context: Tensor | None
     ) -> Tensor:
-        """Attention weights ``[B, Y, X * Lq, Lc]`` from raw affinities of the same shape."""
-        groups, contexts, _, c_len = affinity.shape
+        """Attention weights ``[B, Y, X, Lq, Lc]`` from raw affinities of the same shape.
+
+        With the masks of both sides in shapes that broadcast to it, None where all are real.
+        """
         kind = self.model.config.attention_norm
-        logits = affinity.reshape(groups, contexts, items, q_len, c_len)
-        if query.mask is not None and kind not in ("clipped", "no_norm"):
-            real = query.mask[:, None, :, :, None]
+        if real_queries is not None and kind not in ("clipped", "no_norm"):
             # A zero leaves an L2 norm unchanged, and MASKED leaves a softmax unchanged.
             fill = MASKED if kind == "softmax" else 0.0
-            logits = torch.where(real, logits, fill)
+            logits = torch.where(real_queries, logits, fill)
         logits = first_norm(kind, logits, 3, l2_norm) * self.model.config.temperature
-        if context.mask is not None:
-            logits = torch.where(context.mask[:, :, None, None, :], logits, MASKED)
-        return torch.softmax(logits, dim=-1).reshape(groups, contexts, items * q_len, c_len)
+        if real_context is not None:
+            logits = torch.where(real_context, logits, MASKED)
+        return torch.softmax(logits, dim=-1)
 
     @staticmethod
     def _cosine(weights: Tensor, first: Tensor, q0_squared: Tensor, attended: Tensor) -> Tensor:
@@ -291,7 +299,7 @@ class _Step(NamedTuple):
     Attributes:
         by_words: Whether words attend; else regions do.
         scores: ``[B, T, I]``.
-        weights: ``[B, Y, X * Lq, Lc]``: X queries of Lq positions, Y contexts of Lc.
+        weights: ``[B, Y, X, Lq, Lc]``: X queries of Lq positions, Y contexts of Lc.
         cosines: ``[B, Y, X, Lq]``, of the queries with what they attend to.
     """
 
@@ -305,8 +313,7 @@ def _told(branches: Sequence[Sequence[_Step]]) -> Told:
     """What attends to what at all steps, as `DeployedMatcher.match_and_attend` says."""
 
     def told(step: _Step) -> Told:
-        weights = step.weights.reshape(*step.cosines.shape, -1)
-        return (of_words if step.by_words else of_regions)(weights, step.cosines)
+        return (of_words if step.by_words else of_regions)(step.weights, step.cosines)
 
     return stacked([told(step) for steps in branches for step in steps])
 
@@ -324,9 +331,13 @@ def _sum(terms: Iterable[Tensor]) -> Tensor:
     return total
 
 
-def _masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean of ``[B, Y, X, Lq]`` over the last axis, over ``mask [B, X, Lq]`` where given."""
-    if mask is None:
+def _counted_mean(values: Tensor, counted: Tensor | None) -> Tensor:
+    """Mean of ``[B, Y, X, Lq]`` over the last axis, of those that count 1, or of all.
+
+    Args:
+        values: The values.
+        counted: ``[B, 1, X, Lq]``, 1 or 0; None if all count.
+    """
+    if counted is None:
         return values.mean(dim=-1)
-    real = mask.unsqueeze(1).to(values.dtype)
-    return (values * real).sum(dim=-1) / real.sum(dim=-1)
+    return (values * counted).sum(dim=-1) / counted.sum(dim=-1)

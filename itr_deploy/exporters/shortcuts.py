@@ -1,0 +1,147 @@
+"""PyTorch's exporter without work that leaves no mark on a graph: half of the time of a trace.
+
+Each way replaces a function of PyTorch for a while, by a name that is not public. Where a release
+lacks it, PyTorch's own way is gone instead: it takes longer, to the same graph. `tests/exporters`
+compares the two.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.fx import Interpreter, Node
+
+log = logging.getLogger(__name__)
+
+ADDED = frozenset({"aten::_to_copy", "aten::scalar_tensor", "prims::convert_element_type"})
+"""Operators that promoting types adds to a graph."""
+
+
+@contextmanager
+def quick_capture() -> Iterator[None]:
+    """Trace without asking for every value whether it lies in memory in one of PyTorch's orders.
+
+    That is answered by algebra with the symbols of the sizes, and read by nobody here.
+    """
+    with _instead("torch.fx.experimental.proxy_tensor", "_extract_tensor_metadata", _nothing):
+        yield
+
+
+@contextmanager
+def quick_translation(program: ExportedProgram) -> Iterator[None]:
+    """Translate a program whose operators ONNX has all.
+
+    - It is not decomposed: that traces it once more.
+    - Types are promoted as ever, but what that does not change is not computed anew.
+    - Of the two thousand operators that PyTorch knows to translate, only the program's are read.
+
+    An operator that is missing raises what an unknown one does.
+    """
+    exporter = "torch.onnx._internal.exporter"
+    promotion = "torch.onnx._internal.fx.passes.type_promotion"
+    with ExitStack() as stack:
+
+        def instead(module: str, name: str, value: Any) -> None:
+            stack.enter_context(_instead(module, name, value))
+
+        instead(f"{exporter}._fx_passes", "decompose_with_registry", lambda given, _: given)
+        instead(promotion, "_TypePromotionInterpreter.run_node", _promoted)
+        instead(f"{exporter}._registration", "onnxscript_apis", _Library(operators_of(program)))
+        yield
+
+
+def operators_of(program: ExportedProgram) -> frozenset[str]:
+    """The operators of a program and of its subgraphs, without overloads: ``aten::mul``."""
+    targets = {
+        node.target
+        for module in program.graph_module.modules()
+        if isinstance(module, torch.fx.GraphModule)
+        for node in module.graph.nodes
+        if node.op == "call_function"
+    }
+    return frozenset(map(_name, targets)) | ADDED
+
+
+def _name(target: Any) -> str:
+    if isinstance(target, torch._ops.OpOverload):
+        return target._schema.name
+    return f"{getattr(target, '__module__', '')}::{getattr(target, '__name__', '')}"
+
+
+class _Library:
+    """onnxscript's functions for PyTorch, with only some of the translations.
+
+    Reading one means parsing its source.
+    """
+
+    def __init__(self, operators: Iterable[str]) -> None:
+        self._operators = operators
+        self._all = import_module("torch.onnx._internal._lazy_import").onnxscript_apis
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._all, name)
+
+    def get_torchlib_ops(self) -> list[_Translation]:
+        """The translations of the operators."""
+        import_module("onnxscript.function_libs.torch_lib.ops")  # which registers them
+        registry = import_module("onnxscript.function_libs.torch_lib.registration").default_registry
+        return [
+            _Translation(name, function, is_complex)
+            for name, found in registry.items()
+            if name.split(".")[0] in self._operators
+            for is_complex, functions in ((False, found.overloads), (True, found.complex))
+            for function in functions
+        ]
+
+
+@dataclass(frozen=True)
+class _Translation:
+    """A function that translates an operator, as PyTorch takes it from onnxscript."""
+
+    qualified_name: str
+    function: Callable[..., Any]
+    is_complex: bool
+
+
+def _promoted(interpreter: Any, node: Node) -> Any:
+    """`_TypePromotionInterpreter.run_node`, with the value of the trace where nothing changed."""
+    passes = import_module("torch.onnx._internal.fx.passes.type_promotion")
+    before = node.target, node.args, node.kwargs
+    with interpreter._set_current_node(node):
+        rule = passes.get_type_promotion_rule(node, interpreter.type_promotion_table)
+        if rule is not None:
+            interpreter._maybe_promote_node(node, rule)
+    if "val" in node.meta and (node.target, node.args, node.kwargs) == before:
+        return node.meta["val"]
+    return Interpreter.run_node(interpreter, node)
+
+
+def _nothing(*given: Any, **named: Any) -> None:
+    return None
+
+
+@contextmanager
+def _instead(module: str, name: str, value: Any) -> Iterator[None]:
+    """Give ``value`` a name of a module, or of a class in it; nothing where there is no such."""
+    *path, last = name.split(".")
+    try:
+        owner: Any = import_module(module)
+        for part in path:
+            owner = getattr(owner, part)
+        original = getattr(owner, last)
+    except (ImportError, AttributeError) as error:
+        log.debug("the longer way: %s", error)
+        yield
+        return
+    setattr(owner, last, value)
+    try:
+        yield
+    finally:
+        setattr(owner, last, original)
