@@ -14,13 +14,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from itr_deploy.bundle.manifest import TOP
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.evaluation.scores.coarse import BLOCK_CELLS, Coarse, query_blocks
 from itr_deploy.evaluation.scores.split_scores import Scores, SplitScores, query_scores
-
-TOP = 10
-"""A shortlist is judged by how many of this many best items it holds."""
-
 
 Order = Callable[[slice], NDArray[np.int64]]
 """Returns all items for some queries, ``int64 [queries, items]``, best first."""

@@ -83,6 +83,7 @@ class Reranking:
         where: str | None,
         query_neighbours: QueryNeighbours | None = None,
         prefilter: int | None = None,
+        refine: int | None = None,
         *,
         bank: Searcher | None = None,
     ) -> list[Hits]:
@@ -97,7 +98,8 @@ class Reranking:
                 lists of what is found.
             query_neighbours: For every query, the ids and similarities of its nearest bank items,
                 as for `Retriever.search`.
-            prefilter: Width of the shortlist that the prefilter narrows to the matcher's.
+            prefilter: Width of the shortlist that the prefilter narrows.
+            refine: Width of the shortlist that the refiner narrows to the matcher's.
             bank: Searches the bank; by default its current version.
 
         Raises:
@@ -107,7 +109,7 @@ class Reranking:
         given = _given(query_neighbours, len(queries))
         around = self.neighbourhood(gallery, bank)
         needed = self._record.depth(queries.modality)
-        found = gallery.search(queries, max(k, needed), candidates, where, prefilter)
+        found = gallery.search(queries, max(k, needed), candidates, where, prefilter, refine)
         if found and len(found[0]) < needed:
             kept = "" if where is None else f" that where={where!r} keeps"
             raise GalleryError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,7 @@ from itr_deploy.runtime.projection import PLAIN, Projection
 from itr_deploy.runtime.ranking import best, best_rows
 from itr_deploy.runtime.scorer import Scorer
 from itr_deploy.runtime.search.coarse import CoarseVectors
+from itr_deploy.runtime.search.narrowing import Narrower, narrowers, wider
 from itr_deploy.runtime.search.searcher import Searched
 from itr_deploy.runtime.timing import stage
 
@@ -29,6 +32,7 @@ class ResidentSearcher:
         held: Held,
         prefilter: Scorer | None = None,
         projection: Projection = PLAIN,
+        refiner: Scorer | None = None,
     ) -> None:
         """Search what is held of the gallery.
 
@@ -39,9 +43,10 @@ class ResidentSearcher:
             held: All of its items with their tensors.
             prefilter: Scores with the bundle's prefilter, if it has one.
             projection: Transforms a query's coarse embedding before the shortlist.
+            refiner: Scores with the bundle's refiner, if it has one.
         """
         self.gallery, self.searched = gallery, searched
-        self._scorer, self._prefilter = scorer, prefilter
+        self._scorer, self._prefilter, self._refiner = scorer, prefilter, refiner
         self._projection = projection
         self._held = held
         self._encoded = scorer.resident(held.encoded)
@@ -65,6 +70,7 @@ class ResidentSearcher:
         candidates: int | None,
         where: str | None,
         prefilter: int | None = None,
+        refine: int | None = None,
     ) -> list[Hits]:
         """The ``k`` best items of every query; arguments as in `Searcher.search`."""
         allowed = self._allowed(where)
@@ -73,7 +79,8 @@ class ResidentSearcher:
             with stage("match"):
                 scores = self._scorer.score_all(queries, self._encoded, allowed)
             return [self._hits(row, allowed, k) for row in scores]
-        shortlist = self._shortlist(queries, allowed, width, prefilter)
+        chain = narrowers(self._prefilter, prefilter, self._refiner, refine)
+        shortlist = self._shortlist(queries, allowed, width, chain)
         with stage("match"):
             scores = self._scorer.score_candidates(queries, self._encoded, shortlist)
         return [self._hits(row, list_, k) for row, list_ in zip(scores, shortlist, strict=True)]
@@ -84,24 +91,25 @@ class ResidentSearcher:
         return self._held.found(read.filtered_rows(self.gallery, where))
 
     def _shortlist(
-        self, queries: Encoded, allowed: NDArray[np.int64], width: int, prefilter: int | None
+        self, queries: Encoded, allowed: NDArray[np.int64], width: int, chain: Sequence[Narrower]
     ) -> NDArray[np.int64]:
-        """The items of every query for the matcher to score, ``int64 [Q, width]``."""
-        if self._prefilter is None or prefilter is None or prefilter <= width:
+        """The best items of every query by the last of a chain that reads more: ``[Q, width]``."""
+        chain = wider(chain, width)
+        if not chain:
             with stage("shortlist"):
                 return self._nearest(queries, allowed, width)
+        *before, last = chain
         items = self._encoded
-        if prefilter >= len(allowed):
-            wide = np.broadcast_to(allowed, (len(queries), len(allowed)))
-            with stage("prefilter"):
-                scores = self._prefilter.score_all(queries, items, allowed)
+        if last.width >= len(allowed):
+            rows = np.broadcast_to(allowed, (len(queries), len(allowed)))
+            with stage(last.stage):
+                scores = last.scorer.score_all(queries, items, allowed)
         else:
-            with stage("shortlist"):
-                wide = self._nearest(queries, allowed, prefilter)
-            with stage("prefilter"):
-                scores = self._prefilter.score_candidates(queries, items, wide)
-        with stage("prefilter"):
-            return best_rows(scores, wide, width, self._held.ids)
+            rows = self._shortlist(queries, allowed, last.width, before)
+            with stage(last.stage):
+                scores = last.scorer.score_candidates(queries, items, rows)
+        with stage(last.stage):
+            return best_rows(scores, rows, width, self._held.ids)
 
     def _nearest(
         self, queries: Encoded, allowed: NDArray[np.int64], width: int

@@ -1,7 +1,7 @@
 """The protocol for searching a gallery, in memory or on disk.
 
 A search narrows in stages: the coarse embedding makes a shortlist, the prefilter cuts it down if
-asked for, and the matcher ranks what is left.
+asked for, the refiner cuts down what the prefilter leaves, and the matcher ranks what is left.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Searcher(Protocol):
         candidates: int | None,
         where: str | None,
         prefilter: int | None = None,
+        refine: int | None = None,
     ) -> list[Hits]:
         """The ``k`` best items of every query.
 
@@ -54,7 +55,9 @@ class Searcher(Protocol):
             k: Hits per query.
             candidates: Items that the matcher scores per query, None for every item.
             where: SQL over the gallery's columns, or None.
-            prefilter: Width of the coarse shortlist that the prefilter cuts down to
-                ``candidates``, None for no prefilter.
+            prefilter: Width of the coarse shortlist that the prefilter cuts down, None for no
+                prefilter.
+            refine: Width of the shortlist that the refiner cuts down to ``candidates``, None for no
+                refiner.
         """
         ...

@@ -1,0 +1,52 @@
+"""What narrows a shortlist between the coarse embedding and the matcher, cheapest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from itr_deploy.runtime.scorer import Scorer
+from itr_deploy.runtime.timing import Stage
+
+
+class Narrower(NamedTuple):
+    """A part of the matcher that orders a shortlist.
+
+    Attributes:
+        stage: Its stage of a search.
+        scorer: Scores pairs.
+        width: Items that it reads per query.
+    """
+
+    stage: Stage
+    scorer: Scorer
+    width: int
+
+
+def narrowers(
+    prefilter: Scorer | None,
+    prefilter_width: int | None,
+    refiner: Scorer | None,
+    refine_width: int | None,
+) -> list[Narrower]:
+    """The narrowers of a search: those that there are and that have a width."""
+    given: tuple[tuple[Stage, Scorer | None, int | None], ...] = (
+        ("prefilter", prefilter, prefilter_width),
+        ("refine", refiner, refine_width),
+    )
+    return [
+        Narrower(stage, scorer, width)
+        for stage, scorer, width in given
+        if scorer is not None and width is not None
+    ]
+
+
+def wider(chain: Sequence[Narrower], width: int) -> list[Narrower]:
+    """The part of a chain that a shortlist of ``width`` items comes from.
+
+    What reads no more than it leaves is skipped.
+    """
+    end = len(chain)
+    while end and chain[end - 1].width <= width:
+        end -= 1
+    return list(chain[:end])
