@@ -225,11 +225,11 @@ class Pipeline(Record):
     replaces it for image queries, if `tune` found that they need another width. ``prefilter`` and
     ``image_query_prefilter`` are the widths of the wider shortlist that the bundle's prefilter
     narrows; a query skips the prefilter if its width is None or not larger than what it leaves.
-    ``refine`` and ``image_query_refine`` are the widths of the shortlist that the bundle's refiner, a
-    larger part of the matcher, narrows to ``candidates``, and are skipped likewise; both are absent
-    from the file of a bundle without a refiner. ``text_query_projection`` and ``image_query_projection`` name the
-    file of a bilinear form that replaces the coarse embeddings' dot product, if `tune` found one
-    that shortlists better.
+    ``refine`` and ``image_query_refine`` are the widths of the shortlist that the bundle's refiner,
+    a larger part of the matcher, narrows to ``candidates``, and are skipped likewise; both are
+    absent from the file of a bundle without a refiner. ``text_query_projection`` and
+    ``image_query_projection`` name the file of a bilinear form that replaces the coarse embeddings'
+    dot product, if `tune` found one that shortlists better.
     """
 
     candidates: Width | None = 200

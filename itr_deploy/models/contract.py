@@ -220,9 +220,7 @@ class DeployedMatcher(Deployed):
         """
         raise NotImplementedError(f"{type(self).__name__} has no prefilter")
 
-    def refine(
-        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
-    ) -> Tensor:
+    def refine(self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]) -> Tensor:
         """A larger part of the score, with which a search narrows what `prefilter` leaves.
 
         A family that names refine tensors overrides this. Only worth it where it costs a fraction

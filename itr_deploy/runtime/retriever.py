@@ -255,7 +255,7 @@ class Retriever(OneProcess):
             refine: Items per query that the bundle's refiner reads, a larger part of the matcher,
                 which chooses the ``candidates`` among them. The refiner is not used if this is None
                 or no larger than ``candidates``, or if every item is scored. By default the
-                bundle's pipeline decides.
+                bundle's pipeline decides, and there is none where ``candidates`` are given.
             rerank: Reorder the best hits with the bundle's re-ranker; they stay above the rest. A
                 query is treated as if it were an item of the bank.
             query_neighbours: For every query, the ids of its nearest bank items, nearest first,
@@ -269,8 +269,8 @@ class Retriever(OneProcess):
             InputError: The query cannot be encoded or is of the gallery's own modality, unless a
                 dual encoder compares those; or its neighbours are missing.
             GalleryError: The filter is not understood, or there are too few items to re-rank.
-            UsageError: ``k``, ``candidates``, ``prefilter`` or ``refine`` is not positive, not exactly
-                one of ``query`` and ``image`` is given, or there is no bank to re-rank with.
+            UsageError: ``k``, ``candidates``, ``prefilter`` or ``refine`` is not positive, not
+                exactly one of ``query`` and ``image`` is given, or there is no bank to re-rank with.
         """
         if FLAG("rerank", rerank) and self._reranking is None:
             raise no_bank(self.gallery.modality)
@@ -300,7 +300,9 @@ class Retriever(OneProcess):
             wide = _PREFILTER("prefilter", prefilter)
             if wide is not None:
                 self._check_part("prefilter", self.matcher.prefilter)
-        refined: int | None = pipeline.refine_width(modality)
+        refined: int | None = None
+        if candidates is FROM_BUNDLE:
+            refined = pipeline.refine_width(modality)
         if refine is not FROM_BUNDLE:
             refined = _REFINE("refine", refine)
             if refined is not None:
@@ -473,8 +475,8 @@ class Retriever(OneProcess):
         """Load everything that a search touches now rather than at the first one.
 
         That is the gallery and the bank; and, by searches with a small random query, the encoder of
-        the queries, the detector, filters, the prefilter, the refiner, the matcher at the pipeline's
-        widths and the re-ranker.
+        the queries, the detector, filters, the prefilter, the refiner, the matcher at the
+        pipeline's widths and the re-ranker.
 
         Raises:
             BundleError: The bundle has no graphs for what the gallery stores.

@@ -195,17 +195,14 @@ class ImramDeployment(DeployedMatcher):
     def prefilter(
         self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
     ) -> Tensor:
-        """The first step's part of the score ``[B, T, I]``, but for the lengths of what is attended.
+        """The first step's part of the score ``[B, T, I]``, without the lengths of what is attended.
 
-        Of a cosine with an attended vector the vector's length is half of the work; without it the
-        order is much the same.
+        These are half of the work for a cosine, and the order is much the same without them.
         """
         text, image = {"words": texts[0]}, {"regions": images[0]}
         return _prefiltered(self._branches(text, lengths, image, 1))
 
-    def refine(
-        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
-    ) -> Tensor:
+    def refine(self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]) -> Tensor:
         """The score ``[B, T, I]`` if the steps after the second gave what the second does.
 
         Nearly all of the matcher's work is the query part of the memory units, which is the same
@@ -222,7 +219,8 @@ class ImramDeployment(DeployedMatcher):
     ) -> list[list[_Step]]:
         """The first ``steps`` steps of every branch of the model."""
         config = self.model.config
-        words = _Side(text, "words", position_mask(lengths, text["words"].shape[2]), config.text_norm)
+        mask = position_mask(lengths, text["words"].shape[2])
+        words = _Side(text, "words", mask, config.text_norm)
         regions = _Side(image, "regions", None, config.image_norm)
         branches = []
         if config.has_text_branch:
@@ -232,9 +230,7 @@ class ImramDeployment(DeployedMatcher):
             branches.append(self._branch("i2t", regions, words, steps))
         return branches
 
-    def _branch(
-        self, branch: str, query: _Side, context: _Side, steps: int
-    ) -> list[_Step]:
+    def _branch(self, branch: str, query: _Side, context: _Side, steps: int) -> list[_Step]:
         """The first steps of ``[B, X, Lq, D]`` over ``[B, Y, Lc, D]``, scores ``[B, Y, X]``.
 
         Arrays of pairs are laid out ``[B, Y, X * Lq, ...]``, the context's item outermost, so
@@ -347,8 +343,8 @@ class _Step(NamedTuple):
 
     def by_words(self) -> _Step:
         """The step with its scores as those of words over regions, ``[B, Y, X]`` before."""
-        turned = (values.transpose(1, 2) for values in (self.scores, self.near))
-        return _Step(*turned, self.weights, self.cosines, True)
+        scores, near = self.scores.transpose(1, 2), self.near.transpose(1, 2)
+        return self._replace(scores=scores, near=near, words_attend=True)
 
 
 def _told(branches: Sequence[Sequence[_Step]]) -> Told:
