@@ -270,7 +270,8 @@ class Retriever(OneProcess):
                 dual encoder compares those; or its neighbours are missing.
             GalleryError: The filter is not understood, or there are too few items to re-rank.
             UsageError: ``k``, ``candidates``, ``prefilter`` or ``refine`` is not positive, not
-                exactly one of ``query`` and ``image`` is given, or there is no bank to re-rank with.
+                exactly one of ``query`` and ``image`` is given, or there is no bank to re-rank
+                with.
         """
         if FLAG("rerank", rerank) and self._reranking is None:
             raise no_bank(self.gallery.modality)

@@ -195,7 +195,7 @@ class ImramDeployment(DeployedMatcher):
     def prefilter(
         self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
     ) -> Tensor:
-        """The first step's part of the score ``[B, T, I]``, without the lengths of what is attended.
+        """The first step's part of the score ``[B, T, I]``, but for lengths of attended vectors.
 
         These are half of the work for a cosine, and the order is much the same without them.
         """
