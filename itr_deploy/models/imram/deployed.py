@@ -33,7 +33,7 @@ TWO_STEPS = Pipeline(
 )
 CASCADE = Pipeline(
     candidates=18,
-    refine=60,
+    refine=50,
     prefilter=300,
     image_query_candidates=30,
     image_query_refine=200,
@@ -206,13 +206,13 @@ class ImramDeployment(DeployedMatcher):
         """The score ``[B, T, I]`` if the steps after the second gave what the second does.
 
         Nearly all of the matcher's work is the query part of the memory units, which is the same
-        for all pairs until the first update.
+        for all pairs until the first update. The first step's part is the prefilter's.
         """
         return self._refined(self._steps(texts, lengths, images, 2))
 
     def _refined(self, branches: Sequence[Sequence[_Step]]) -> Tensor:
-        first, second = (_sum(steps[place].scores for steps in branches) for place in (0, 1))
-        return first + (self.model.config.steps - 1) * second
+        second = _sum(steps[1].scores for steps in branches)
+        return _prefiltered(branches) + (self.model.config.steps - 1) * second
 
     def _branches(
         self, text: Mapping[str, Tensor], lengths: Tensor, image: Mapping[str, Tensor], steps: int
