@@ -6,7 +6,8 @@ IMRAM at its published sizes (see benchmarks/models.py), random weights. The pla
 scores every image, and so does an exhaustive search of a float16 gallery in memory. The cascade
 searches the same gallery. All sides encode the text; the images are encoded beforehand. The sides
 take turns in one process. A cascade's widths are those of the prefilter's and the matcher's
-shortlists; the default cascade is that of a bundle that was not tuned, with the refiner between them.
+shortlists; the default cascade is that of a bundle that was not tuned, with a refiner between
+them.
 Prints a table and writes benchmarks/results/cascade.json.
 """
 

@@ -154,8 +154,8 @@ def report(found: dict[str, list[dict[str, float]]]) -> None:
     )
     tenth = len(ratios) // 10
     print(
-        f"this is {statistics.median(ratios):.2f} times as fast; nine tenths of {len(ratios)} turns "
-        f"are between {ratios[tenth // 2]:.2f} and {ratios[-1 - tenth // 2]:.2f}"
+        f"this is {statistics.median(ratios):.2f} times as fast; nine tenths of {len(ratios)} "
+        f"turns are between {ratios[tenth // 2]:.2f} and {ratios[-1 - tenth // 2]:.2f}"
     )
 
 

@@ -286,7 +286,9 @@ class Retriever(OneProcess):
         _FILTER("where", where)
         pipeline = self.matcher.bundle.manifest.pipeline
         modality: Modality = "text" if image is None else "image"
-        narrow: int | None = pipeline.width_for(modality, k)
+        reranking = self._reranking if rerank else None
+        hits = k if reranking is None else max(k, reranking.depth(modality))
+        narrow: int | None = pipeline.width_for(modality, hits)
         if candidates is not FROM_BUNDLE:
             narrow = _WIDTH("candidates", candidates)
             if narrow is not None and self.matcher.bundle.manifest.is_dual_encoder:
@@ -312,7 +314,6 @@ class Retriever(OneProcess):
             queries, single = self._encode(query, image)
         found: list[Hits] = []
         if len(queries):
-            reranking = self._reranking if rerank else None
             searcher, bank = self._current(reranking)
             note_searched(*searcher.searched)
             log.debug(

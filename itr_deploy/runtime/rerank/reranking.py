@@ -74,6 +74,10 @@ class Reranking:
         """The bank, the gallery of the queries' modality."""
         return self._bank
 
+    def depth(self, query: Modality) -> int:
+        """The least number of the matcher's hits that re-ranking needs."""
+        return self._record.depth(query)
+
     def search(
         self,
         gallery: Searcher,
@@ -108,7 +112,7 @@ class Reranking:
         """
         given = _given(query_neighbours, len(queries))
         around = self.neighbourhood(gallery, bank)
-        needed = self._record.depth(queries.modality)
+        needed = self.depth(queries.modality)
         found = gallery.search(queries, max(k, needed), candidates, where, prefilter, refine)
         if found and len(found[0]) < needed:
             kept = "" if where is None else f" that where={where!r} keeps"
