@@ -41,9 +41,9 @@ Images: TypeAlias = Unencoded | Encoded
 DEFAULT_BUDGET = 1 << 30
 """Bytes for encoded items and scratch while scoring raw inputs."""
 
-PREFILTER_CALL, REFINE_CALL = 32 << 20, 16 << 20
-"""Scratch memory of one call of a prefilter and of a refiner on a CPU, by the matcher's estimate.
-They compute little from what they gather, which should therefore still be in the cache
+PREFILTER_CALL = 16 << 20
+"""Scratch memory of one call of a prefilter or a refiner on a CPU, by the matcher's estimate. They
+compute little from what they gather, which should therefore still be in the cache
 (docs/performance.md)."""
 
 ALL = slice(None)
@@ -93,12 +93,12 @@ class Matcher(OneProcess):
         )
         self.prefilter: PairScorer | None = None
         self.refiner: PairScorer | None = None
+        if backend.device == "cpu":
+            budget = min(budget, backend.workers * PREFILTER_CALL)
         if manifest.has_prefilter:
-            own = _cached(backend, budget, PREFILTER_CALL)
-            self.prefilter = PairScorer(backend, manifest, own, PREFILTERS)
+            self.prefilter = PairScorer(backend, manifest, budget, PREFILTERS)
         if manifest.has_refiner:
-            own = _cached(backend, budget, REFINE_CALL)
-            self.refiner = PairScorer(backend, manifest, own, REFINERS)
+            self.refiner = PairScorer(backend, manifest, budget, REFINERS)
         self.explainer = Explainer(bundle, backend)
         self.projection = read_projection(bundle)
         self._text: TextProcessor | None = None
@@ -274,8 +274,3 @@ class Matcher(OneProcess):
         if not specs:
             return manifest.embedding_width(modality) * np.dtype(np.float32).itemsize
         return value_bytes * sum(s.width * (positions if s.per_position else 1) for s in specs)
-
-
-def _cached(backend: Backend, budget: int, call: int) -> int:
-    """The scratch memory of all concurrent calls, each of which should stay within the cache."""
-    return min(budget, backend.workers * call) if backend.device == "cpu" else budget
