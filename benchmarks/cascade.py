@@ -6,7 +6,8 @@ IMRAM at its published sizes (see benchmarks/models.py), random weights. The pla
 scores every image, and so does an exhaustive search of a float16 gallery in memory. The cascade
 searches the same gallery. All sides encode the text; the images are encoded beforehand. The sides
 take turns in one process. A cascade's widths are those of the prefilter's and the matcher's
-shortlists; the default cascade is that of a bundle that was not tuned.
+shortlists; the default cascade is that of a bundle that was not tuned, with a refiner between
+them.
 Prints a table and writes benchmarks/results/cascade.json.
 """
 
@@ -29,6 +30,7 @@ from benchmarks.matching import RESULTS, exported
 from benchmarks.models import IMAGE_DIM, REGIONS, random_imram
 from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.bundle.files import write_json
+from itr_deploy.bundle.manifest import Pipeline
 from itr_deploy.models.imram.plain import Imram
 
 WORDS = 12
@@ -110,12 +112,15 @@ def _sides(
     return {
         "plain PyTorch, every image": scored_plainly,
         "matcher, every image": lambda: retriever.search(query, candidates=None),
-        f"default cascade, {pipeline.prefilter}:{pipeline.candidates}": lambda: retriever.search(
-            query
-        ),
+        f"default cascade, {_default(pipeline)}": lambda: retriever.search(query),
         **{f"cascade {widths}": cascade(widths) for widths in arguments.widths},
         "text encoder alone": lambda: matcher.encode_texts([query]),
     }
+
+
+def _default(pipeline: Pipeline) -> str:
+    widths = (pipeline.prefilter, pipeline.refine, pipeline.candidates)
+    return ":".join(str(width) for width in widths if width is not None)
 
 
 def report(result: dict[str, object]) -> None:

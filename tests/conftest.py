@@ -94,8 +94,8 @@ def bundle_copy(bundle: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def without_prefilter(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle as a family without a prefilter would have it; do not change it."""
-    copy = without_graphs(bundle, tmp_path_factory.mktemp("plain") / "bundle", "prefilter_*")
+    """The bundle as a family without prefilter and refiner would have it; do not change it."""
+    copy = without_graphs(bundle, tmp_path_factory.mktemp("plain") / "bundle", "[pr]*fi*_to_*")
     manifest = read_bundle(copy).manifest
     write_manifest(copy, manifest.model_copy(update={"pipeline": Pipeline()}))
     return copy

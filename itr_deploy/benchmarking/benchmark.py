@@ -197,9 +197,11 @@ def _settled(options: Options, matcher: Matcher, gallery: Gallery) -> Options:
     if gallery.count() == 0:
         raise GalleryError(f"{gallery.path}: the gallery is empty; add items with itr-deploy index")
     resident = options.resident
+    pipeline = matcher.bundle.manifest.pipeline
     return replace(
         options,
-        widths=options.widths or (matcher.bundle.manifest.pipeline.width(options.query),),
+        widths=options.widths or (pipeline.width_for(options.query, options.k),),
+        refine=None if options.widths else pipeline.refine_width(options.query),
         resident=stored_bytes(gallery) <= DEFAULT_BUDGET if resident is None else resident,
     )
 

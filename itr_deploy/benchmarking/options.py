@@ -29,6 +29,7 @@ class Options:
         trace: Whether ONNX Runtime profiles its graphs.
         checkpoints: Checkpoints of the plain model to compare with, one per member of an ensemble;
             empty for no comparison.
+        refine: Items that the refiner reads, None for no refiner: where ``widths`` are given.
     """
 
     query: Modality
@@ -44,6 +45,7 @@ class Options:
     bank: Path | None
     trace: bool
     checkpoints: tuple[Path, ...]
+    refine: int | None = None
 
     def loading(self, threads: int | None) -> dict[str, Any]:
         """Arguments of `Retriever.load` besides the bundle and the gallery."""
@@ -58,4 +60,6 @@ class Options:
     def searching(self, width: int | None) -> dict[str, Any]:
         """Arguments of `Retriever.search` besides the query."""
         given = {} if self.prefilter is None else {"prefilter": self.prefilter}
+        if self.refine is not None:
+            given["refine"] = self.refine
         return {"k": self.k, "candidates": width, "rerank": self.bank is not None, **given}

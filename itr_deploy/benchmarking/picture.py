@@ -16,7 +16,10 @@ NARROWEST = 0.06
 COLOURS = dict(
     zip(
         (*STAGES, REST),
-        ("#35598f", "#c9822b", "#7b5aa6", "#2f93a8", "#3f8f6b", "#b0475a", "#b8bcc4"),
+        (
+            *("#35598f", "#c9822b", "#7b5aa6", "#2f93a8", "#9a8f2f", "#3f8f6b", "#b0475a"),
+            "#b8bcc4",
+        ),
         strict=True,
     )
 )

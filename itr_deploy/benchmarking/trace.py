@@ -11,9 +11,10 @@ from typing import Any
 from itr_deploy.benchmarking.options import Options
 from itr_deploy.benchmarking.random_items import RandomItems
 from itr_deploy.benchmarking.report import OperatorFigures, Trace
+from itr_deploy.bundle.modality import PAIR_SCORERS
 from itr_deploy.errors import UsageError
 from itr_deploy.runtime.backends.base import Backend
-from itr_deploy.runtime.backends.onnxruntime import SCORERS, OnnxRuntimeBackend
+from itr_deploy.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.retriever import Retriever
@@ -70,7 +71,7 @@ def trace(
     found = {}
     for graph, path in backend.end_profiles().items():
         profile = path.rename(folder / f"{graph}.json")
-        if graphs[graph].role in SCORERS:
+        if graphs[graph].role in PAIR_SCORERS:
             found[graph] = operators(json.loads(profile.read_bytes()))
     return Trace(searches=SEARCHES, operators=found)
 

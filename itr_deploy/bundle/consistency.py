@@ -11,7 +11,9 @@ from itr_deploy.bundle.modality import (
     EXPLAIN,
     MATCHERS,
     MODALITIES,
+    PAIR_SCORERS,
     PREFILTERS,
+    REFINERS,
     GraphRole,
     Modality,
 )
@@ -49,7 +51,7 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     for role, storage in roles:
         if roles.count((role, storage)) > 1:
             yield f"two graphs are {_called(role, storage)}"
-        scores_pairs = role in {*MATCHERS.values(), *PREFILTERS.values()}
+        scores_pairs = role in PAIR_SCORERS
         if scores_pairs == (storage is None):
             yield f"a graph is {_called(role, storage)}"
     for role in sorted(ENCODERS):
@@ -73,7 +75,9 @@ def _missing_scorers(
 ) -> Iterator[str]:
     if manifest.images.views is not None:
         yield "there is a matcher, and images of several views"
-    for scorers in (MATCHERS, PREFILTERS) if manifest.has_prefilter else (MATCHERS,):
+    whole = [MATCHERS]
+    whole += [PREFILTERS] * manifest.has_prefilter + [REFINERS] * manifest.has_refiner
+    for scorers in whole:
         for role in scorers.values():
             for storage in manifest.storages:
                 if (role, storage) not in roles:
@@ -85,8 +89,9 @@ def _not_of_dual_encoders(manifest: Manifest) -> Iterator[str]:
     for modality in MODALITIES:
         for spec in manifest.items(modality).tensors:
             yield f"{modality}_{spec.name} is stored, and there is no {MATCHERS[modality]}"
-    if manifest.has_prefilter:
-        yield f"there is a prefilter, and no {MATCHERS['text']}"
+    for there, what in ((manifest.has_prefilter, "prefilter"), (manifest.has_refiner, "refiner")):
+        if there:
+            yield f"there is a {what}, and no {MATCHERS['text']}"
     if manifest.pipeline.projections:
         yield f"there is a projection, and no {MATCHERS['text']}"
 

@@ -5,11 +5,12 @@ Unknown fields are refused. A newer schema is recognised by its version before t
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from itr_deploy.bundle.modality import MATCHERS, PREFILTERS, GraphRole, Modality
+from itr_deploy.bundle.modality import MATCHERS, PREFILTERS, REFINERS, GraphRole, Modality
 from itr_deploy.bundle.record import Record, SparseRecord
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -33,6 +34,8 @@ Size = Annotated[int, Field(ge=1, le=1 << 24)]
 Width = Annotated[int, Field(ge=1, le=1 << 40)]
 """Of a shortlist: one that is wider than a gallery holds all of it."""
 Values = Annotated[int, Field(ge=0, le=1 << 32)]
+TOP = 10
+"""A shortlist is judged by how many of this many best items it holds."""
 Setting = bool | int | Annotated[float, Field(allow_inf_nan=False)] | str
 """Value of an option that a matcher was exported with."""
 
@@ -221,16 +224,20 @@ class Pipeline(Record):
     ``candidates`` is the shortlist's width, None for every item; ``image_query_candidates``
     replaces it for image queries, if `tune` found that they need another width. ``prefilter`` and
     ``image_query_prefilter`` are the widths of the wider shortlist that the bundle's prefilter
-    narrows to ``candidates``; a query skips the prefilter if one of its two widths is None or the
-    prefilter's is not the larger. ``text_query_projection`` and ``image_query_projection`` name the
-    file of a bilinear form that replaces the coarse embeddings' dot product, if `tune` found one
-    that shortlists better.
+    narrows; a query skips the prefilter if its width is None or not larger than what it leaves.
+    ``refine`` and ``image_query_refine`` are the widths of the shortlist that the bundle's refiner,
+    a larger part of the matcher, narrows to ``candidates``, and are skipped likewise; both are
+    absent from the file of a bundle without a refiner. ``text_query_projection`` and
+    ``image_query_projection`` name the file of a bilinear form that replaces the coarse embeddings'
+    dot product, if `tune` found one that shortlists better.
     """
 
     candidates: Width | None = 200
     image_query_candidates: Width | None = None
     prefilter: Width | None = None
     image_query_prefilter: Width | None = None
+    refine: Width | None = None
+    image_query_refine: Width | None = None
     text_query_projection: Name | None = None
     image_query_projection: Name | None = None
 
@@ -239,10 +246,33 @@ class Pipeline(Record):
         own = self.image_query_candidates if query == "image" else None
         return self.candidates if own is None else own
 
+    def width_for(self, query: Modality, hits: int) -> int | None:
+        """The shortlist's width for a number of hits.
+
+        A refiner's shortlist is little wider than the `TOP` hits that it is judged by: more hits
+        take as much more of it, up to all that the refiner reads.
+        """
+        width, refine = self.width(query), self.refine_width(query)
+        if width is None or refine is None or hits <= TOP:
+            return width
+        return min(math.ceil(width * hits / TOP), max(width, refine, hits))
+
     def prefilter_width(self, query: Modality) -> int | None:
         """The width of the shortlist that the prefilter reads, None for no prefilter."""
         own = self.image_query_prefilter if query == "image" else None
         return self.prefilter if own is None else own
+
+    def refine_width(self, query: Modality) -> int | None:
+        """The width of the shortlist that the refiner reads, None for no refiner."""
+        own = self.image_query_refine if query == "image" else None
+        return self.refine if own is None else own
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Releases that know of no refiner read the bundles that have none.
+        found: dict[str, Any] = dump(self)
+        new = {"refine", "image_query_refine"}
+        return {name: v for name, v in found.items() if v is not None or name not in new}
 
     @property
     def projections(self) -> dict[Modality, str]:
@@ -446,3 +476,8 @@ class Manifest(Record):
     def has_prefilter(self) -> bool:
         """Whether the bundle can narrow a wide shortlist before its matcher."""
         return any(graph.role in PREFILTERS.values() for graph in self.graphs.values())
+
+    @property
+    def has_refiner(self) -> bool:
+        """Whether the bundle can narrow a shortlist by a larger part of its matcher."""
+        return any(graph.role in REFINERS.values() for graph in self.graphs.values())

@@ -17,6 +17,8 @@ GraphRole = Literal[
     "match_image_to_text",
     "prefilter_text_to_image",
     "prefilter_image_to_text",
+    "refine_text_to_image",
+    "refine_image_to_text",
     "rerank_text_to_image",
     "rerank_image_to_text",
     "explain",
@@ -34,7 +36,12 @@ Roles = Mapping[Modality, GraphRole]
 
 MATCHERS: Roles = {"text": "match_text_to_image", "image": "match_image_to_text"}
 PREFILTERS: Roles = {"text": "prefilter_text_to_image", "image": "prefilter_image_to_text"}
+REFINERS: Roles = {"text": "refine_text_to_image", "image": "refine_image_to_text"}
 RERANK_GRAPHS: Roles = {"text": "rerank_text_to_image", "image": "rerank_image_to_text"}
+PAIR_SCORERS: frozenset[GraphRole] = frozenset(
+    {*MATCHERS.values(), *PREFILTERS.values(), *REFINERS.values()}
+)
+"""The graphs that score queries with items of a gallery."""
 EXPLAIN: GraphRole = "explain"
 """The graph of what in a pair attends to what, for pairs of either direction."""
 ENCODERS: frozenset[GraphRole] = frozenset({"image_encoder", "text_encoder"})
@@ -54,7 +61,7 @@ def direction_title(query: Modality) -> str:
 
 def query_of(role: GraphRole) -> Modality | None:
     """The modality of the queries that a graph serves, None for an encoder or a detector's."""
-    for roles in (MATCHERS, PREFILTERS, RERANK_GRAPHS):
+    for roles in (MATCHERS, PREFILTERS, REFINERS, RERANK_GRAPHS):
         for query, own in roles.items():
             if own == role:
                 return query

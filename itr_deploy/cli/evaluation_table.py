@@ -107,7 +107,10 @@ def _print_shortlists(direction: str, rows: tuple[ShortlistFigures, ...]) -> Non
 
 
 def _width(row: ShortlistFigures) -> str:
-    return f"{row.width}" + ("" if row.prefilter is None else f" of {row.prefilter} prefiltered")
+    refined = "" if row.refine is None else f" of {row.refine} refined"
+    return f"{row.width}{refined}" + (
+        "" if row.prefilter is None else f" of {row.prefilter} prefiltered"
+    )
 
 
 def _percent(share: float | None) -> str:

@@ -132,13 +132,15 @@ def _row(name: str, tuned: Tuned) -> list[str]:
     return [
         name,
         f"{tuned.items}",
-        _widths(tuned.prefilter_before, tuned.before),
+        _widths(tuned.prefilter_before, tuned.refine_before, tuned.before),
         f"{100 * tuned.share_before:.1f} %",
-        _widths(tuned.prefilter, tuned.width),
+        _widths(tuned.prefilter, tuned.refine, tuned.width),
         f"{100 * tuned.share:.1f} %",
     ]
 
 
-def _widths(prefilter: int | None, candidates: int | None) -> str:
+def _widths(prefilter: int | None, refine: int | None, candidates: int | None) -> str:
     narrow = "all" if candidates is None else str(candidates)
+    if refine is not None:
+        narrow = f"{narrow} of {refine} refined"
     return narrow if prefilter is None else f"{narrow} of {prefilter} prefiltered"

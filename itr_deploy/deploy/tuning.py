@@ -42,8 +42,8 @@ def tune(
     """Write the cheapest shortlists that keep ``target`` of the exhaustive top 10 into a bundle.
 
     This writes a projection of the coarse embeddings, if one is clearly better than none, and the
-    shortlist's width; if the bundle has a prefilter, both the width that it reads and the width
-    that it leaves for the matcher. If it is stopped or killed, the same call resumes.
+    shortlist's width; if the bundle has a prefilter, the widths that it and the refiner read, and
+    the width that is left for the matcher. If it is stopped or killed, the same call resumes.
 
     Args:
         bundle: The bundle's directory.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from itr_deploy.bundle.detector import LEAST_SIDE, DetectorManifest
 from itr_deploy.bundle.manifest import GraphInfo, Manifest, StoredTensor
-from itr_deploy.bundle.modality import ENCODERS, PREFILTERS, query_of
+from itr_deploy.bundle.modality import ENCODERS, PREFILTERS, REFINERS, query_of
 from itr_deploy.bundle.store import AnyManifest
 from itr_deploy.engines.files import ShapeRange
 from itr_deploy.errors import EngineError, UsageError
@@ -196,6 +196,8 @@ class _Defaults:
         assert query is not None, f"{role} scores no candidates"
         if role in PREFILTERS.values():
             return pipeline.prefilter_width(query) or CANDIDATES
+        if role in REFINERS.values():
+            return pipeline.refine_width(query) or CANDIDATES
         return pipeline.width(query) or CANDIDATES
 
     def _most(self, axis: str) -> int:

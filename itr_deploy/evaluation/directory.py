@@ -17,6 +17,7 @@ PAGE = "report.html"
 SCORES = "scores"
 BASELINE = "baseline"
 PREFILTER = "prefilter"
+REFINE = "refine"
 
 
 def check_evaluation_output(output: Path, *, force: bool) -> None:
@@ -61,7 +62,7 @@ def is_only_an_evaluation(path: Path) -> bool:
     if not path.is_dir():
         return False
     names = (*FILES, *EMBEDDINGS.values())
-    roots = (SCORES, BASELINE, PREFILTER)
+    roots = (SCORES, BASELINE, PREFILTER, REFINE)
     own = {REPORT, PAGE, *(f"{root}/{name}" for root in roots for name in names)}
     files = set(files_below(path))
     return bool(files) and files <= own

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from itr_deploy.evaluation.directory import (
     BASELINE,
     PAGE,
     PREFILTER,
+    REFINE,
     REPORT,
     SCORES,
     check_evaluation_output,
@@ -27,7 +28,13 @@ from itr_deploy.evaluation.directory import (
 )
 from itr_deploy.evaluation.measures.baseline import baseline_scores
 from itr_deploy.evaluation.measures.merge import TwoWayMerge
-from itr_deploy.evaluation.measures.prefilter import Cascade, cascade_widths, prefilter_scores
+from itr_deploy.evaluation.measures.prefilter import (
+    Cascade,
+    cascade_widths,
+    prefilter_scores,
+    refine_scores,
+    refine_widths,
+)
 from itr_deploy.evaluation.measures.recall import ranks, recall
 from itr_deploy.evaluation.measures.reranking import (
     Network,
@@ -77,6 +84,9 @@ from itr_deploy.runtime.rerank.matrices import Inputs
 from itr_deploy.runtime.rerank.reranking import network_scores, reranker_of
 
 log = logging.getLogger(__name__)
+
+Widths = Mapping[Modality, int | None]
+Scored = Callable[[SplitItems, Path, bool, Bar], ScoreMatrix]
 
 
 def evaluate(
@@ -129,12 +139,9 @@ def evaluate(
     own = split_ranks(ranking.of(matrix, ranking.bundle), answers, options.folds)
     own_work = [(matrix, scored > 0)]
     cascade = None
-    widths = cascade_widths(matcher.bundle.manifest.pipeline, coarse)
-    if matcher.prefilter is not None and options.candidates is None and any(widths.values()):
-        kept_before = (output / PREFILTER).exists() and not options.force
-        first = prefilter_scores(items, output / PREFILTER, options.force, bar)
-        own_work.append((first, not kept_before))
-        cascade = Cascade(first.plane(), widths)
+    if options.candidates is None:
+        cascade, narrowing = _cascade(items, coarse, output, options, bar)
+        own_work += narrowing
     data = SplitScores(matrix.plane(), coarse, answers)
     stages = _stages(data, matcher, options, own, cascade)
     report = EvaluationReport(
@@ -175,6 +182,32 @@ def evaluate(
             if not options.save_scores and not (saved_before and not made_now):
                 entry.remove()
     return report
+
+
+def _cascade(
+    items: SplitItems, coarse: Coarse, output: Path, options: Options, bar: Bar
+) -> tuple[Cascade | None, list[tuple[ScoreMatrix, bool]]]:
+    """What narrows the bundle's shortlists, None for nothing; its scores, and which are new."""
+    matcher, work = items.matcher, list[tuple[ScoreMatrix, bool]]()
+    pipeline = matcher.bundle.manifest.pipeline
+
+    def scores(part: object, widths: Widths, root: Path, score: Scored) -> Scores | None:
+        if part is None or not any(widths.values()):
+            return None
+        kept_before = root.exists() and not options.force
+        matrix = score(items, root, options.force, bar)
+        work.append((matrix, not kept_before))
+        return matrix.plane()
+
+    widths, refined = cascade_widths(pipeline, coarse), refine_widths(pipeline, coarse)
+    first = scores(matcher.prefilter, widths, output / PREFILTER, prefilter_scores)
+    second = scores(matcher.refiner, refined, output / REFINE, refine_scores)
+    if first is None and second is None:
+        return None, work
+    nothing: Widths = dict.fromkeys(MODALITIES)
+    return Cascade(
+        first, nothing if first is None else widths, second, nothing if second is None else refined
+    ), work
 
 
 def _check(matcher: Matcher, split: Split, options: Options) -> None:

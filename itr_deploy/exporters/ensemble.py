@@ -24,7 +24,7 @@ from itr_deploy.bundle.manifest import (
     TensorInfo,
     Workspace,
 )
-from itr_deploy.bundle.modality import EXPLAIN, MODALITIES, PREFILTERS, RERANK_GRAPHS
+from itr_deploy.bundle.modality import EXPLAIN, MODALITIES, PREFILTERS, REFINERS, RERANK_GRAPHS
 from itr_deploy.bundle.names import scale_name
 from itr_deploy.bundle.store import Bundle, list_files, text_files, write_manifest
 from itr_deploy.errors import BundleError, UsageError
@@ -69,7 +69,7 @@ def build_ensemble(
             if info.role == EXPLAIN:  # every member attends by itself
                 continue
             if not all(name in member.manifest.graphs for member in members):
-                continue  # a prefilter that not every member has
+                continue  # a prefilter or a refiner that not every member has
             progress(f"graph {name}")
             model, graphs[name] = _merged(members, shares, name, info)
             precision = members[0].manifest.precision
@@ -307,10 +307,11 @@ def _manifest(
 
 
 def _pipeline(first: Pipeline, graphs: Mapping[str, GraphInfo]) -> Pipeline:
-    """The first member's widths, unless they rely on a prefilter that the ensemble lacks."""
-    has_prefilter = any(info.role in PREFILTERS.values() for info in graphs.values())
-    if not has_prefilter and any(first.prefilter_width(query) for query in PREFILTERS):
-        return Pipeline()
+    """The first member's widths, unless they rely on graphs that the ensemble lacks."""
+    roles = {info.role for info in graphs.values()}
+    for scorers, width in ((PREFILTERS, first.prefilter_width), (REFINERS, first.refine_width)):
+        if roles.isdisjoint(scorers.values()) and any(map(width, MODALITIES)):
+            return Pipeline()
     # A projection is specific to one member's embeddings; `tune` fits one for the ensemble.
     return first.model_copy(update={"text_query_projection": None, "image_query_projection": None})
 

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from torch import nn
 
 from itr_deploy.bundle.manifest import Precision, Quantization
-from itr_deploy.bundle.modality import MATCHERS, PREFILTERS, Roles
+from itr_deploy.bundle.modality import MATCHERS, PREFILTERS, REFINERS, Roles
 from itr_deploy.exporters.directions import directed, paired, part
 from itr_deploy.exporters.modules import (
     ImageEncoderModule,
@@ -27,6 +27,7 @@ from itr_deploy.exporters.specs import (
     image_encoder_spec,
     pair_tensors,
     prefilter_tensors,
+    refine_tensors,
     text_encoder_spec,
 )
 from itr_deploy.exporters.tracing import to_onnx
@@ -93,6 +94,8 @@ def _all_outputs(
     inputs, outputs = (pairs.texts, pairs.lengths, pairs.images), pairs.outputs
     if deployed.prefilter_image_tensors:
         outputs = (*outputs, replace(outputs[0], name="prefilter_scores"))
+    if deployed.refine_image_tensors:
+        outputs = (*outputs, replace(outputs[0], name="refine_scores"))
     if deployed.attention_steps:
         outputs = (*outputs, *attention_tensors(deployed).outputs)
     module: nn.Module = ScorersModule(deployed)
@@ -107,10 +110,14 @@ def _all_outputs(
 def _scorers(
     deployed: DeployedMatcher, model: ir.Model
 ) -> Iterator[tuple[Roles, PairTensors, ir.Model]]:
-    """The matcher, and the prefilter that some families have."""
+    """The matcher, and the prefilter and the refiner that some families have."""
     pairs = pair_tensors(deployed)
     count = len(pairs.outputs)
     yield MATCHERS, pairs, part(model, pairs, slice(count))
     if deployed.prefilter_image_tensors:
         own = prefilter_tensors(deployed)
         yield PREFILTERS, own, part(model, own, slice(count, count + 1))
+        count += 1
+    if deployed.refine_image_tensors:
+        own = refine_tensors(deployed)
+        yield REFINERS, own, part(model, own, slice(count, count + 1))

@@ -65,7 +65,7 @@ class TextEncoderModule(nn.Module):
 
 
 class ScorersModule(nn.Module):
-    """The matcher, together with the prefilter and the attention if the family has them.
+    """The matcher, together with what else the family has: prefilter, refiner, attention.
 
     Scores every text of a group with every image of it, for `itr_deploy.exporters.directions`.
     """

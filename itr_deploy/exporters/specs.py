@@ -100,9 +100,20 @@ def pair_tensors(deployed: DeployedMatcher) -> PairTensors:
 
 def prefilter_tensors(deployed: DeployedMatcher) -> PairTensors:
     """The prefilter's tensors: it reads some of the stored ones and returns only the score."""
+    return _partial(deployed, deployed.prefilter_text_tensors, deployed.prefilter_image_tensors)
+
+
+def refine_tensors(deployed: DeployedMatcher) -> PairTensors:
+    """The refiner's tensors, as for the prefilter."""
+    return _partial(deployed, deployed.refine_text_tensors, deployed.refine_image_tensors)
+
+
+def _partial(
+    deployed: DeployedMatcher, text_names: tuple[str, ...], image_names: tuple[str, ...]
+) -> PairTensors:
     pairs = pair_tensors(deployed)
-    texts = {f"text_{name}" for name in deployed.prefilter_text_tensors}
-    images = {f"image_{name}" for name in deployed.prefilter_image_tensors}
+    texts = {f"text_{name}" for name in text_names}
+    images = {f"image_{name}" for name in image_names}
     return PairTensors(
         tuple(tensor for tensor in pairs.texts if tensor.name in texts),
         pairs.lengths,

@@ -164,6 +164,9 @@ class DeployedMatcher(Deployed):
         prefilter_image_tensors: Names of the image tensors that `prefilter` reads; empty if
             the family has no prefilter.
         prefilter_text_tensors: Names of the text tensors that it reads.
+        refine_image_tensors: Names of the image tensors that `refine` reads; empty if the family
+            has no refiner.
+        refine_text_tensors: Names of the text tensors that it reads.
         attention_steps: What `match_and_attend` tells of, in order; empty if the family does not
             attend from words to regions or the other way round.
     """
@@ -172,6 +175,8 @@ class DeployedMatcher(Deployed):
     pair_outputs: tuple[PairOutput, ...] = ()
     prefilter_image_tensors: tuple[str, ...] = ()
     prefilter_text_tensors: tuple[str, ...] = ()
+    refine_image_tensors: tuple[str, ...] = ()
+    refine_text_tensors: tuple[str, ...] = ()
     attention_steps: tuple[AttentionStep, ...] = ()
 
     @abstractmethod
@@ -215,6 +220,22 @@ class DeployedMatcher(Deployed):
         """
         raise NotImplementedError(f"{type(self).__name__} has no prefilter")
 
+    def refine(self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]) -> Tensor:
+        """A larger part of the score, with which a search narrows what `prefilter` leaves.
+
+        A family that names refine tensors overrides this. Only worth it where it costs a fraction
+        of `match` and orders a shortlist much as that does.
+
+        Args:
+            texts: The `refine_text_tensors`, in the axes of `match`.
+            lengths: ``int64 [B, T]``.
+            images: The `refine_image_tensors`.
+
+        Returns:
+            ``[B, T, I]``, higher is better.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no refiner")
+
     def match_and_attend(
         self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
@@ -243,8 +264,8 @@ class DeployedMatcher(Deployed):
     ) -> tuple[Tensor, ...]:
         """All that is told of a pair: what the graphs that score and explain pairs are traced from.
 
-        `match_outputs`, then `prefilter` if there is one, then what attends to what if there are
-        `attention_steps`. A family whose matcher computes its prefilter anyway overrides this.
+        `match_outputs`, then `prefilter` and `refine` if there are such, then what attends to what
+        if there are `attention_steps`. A family whose matcher computes these anyway overrides this.
 
         Args:
             texts: The `text_tensors`, as for `match`.
@@ -260,6 +281,10 @@ class DeployedMatcher(Deployed):
             own_texts = _named(self.prefilter_text_tensors, self.text_tensors, texts)
             own_images = _named(self.prefilter_image_tensors, self.image_tensors, images)
             outputs = (*outputs, self.prefilter(own_texts, lengths, own_images))
+        if self.refine_image_tensors:
+            own_texts = _named(self.refine_text_tensors, self.text_tensors, texts)
+            own_images = _named(self.refine_image_tensors, self.image_tensors, images)
+            outputs = (*outputs, self.refine(own_texts, lengths, own_images))
         return (*outputs, *told)
 
 

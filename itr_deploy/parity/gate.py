@@ -18,6 +18,7 @@ from itr_deploy.bundle.modality import (
     MATCHERS,
     MODALITIES,
     PREFILTERS,
+    REFINERS,
     Modality,
     direction_title,
 )
@@ -98,6 +99,7 @@ def _compared(
         *gate.encoder_outputs(),
         *gate.matcher_outputs(),
         *gate.prefilter_outputs(),
+        *gate.refiner_outputs(),
         *gate.pair_outputs(),
         *gate.attention(),
     ]
@@ -106,6 +108,10 @@ def _compared(
         if whole:
             raise ParityError("the bundle lacks the model's prefilter; no bundle was written")
         unchecked.append("the prefilter: the bundle has none, an older itr-deploy exported it")
+    if gate.has_refiner and matcher.refiner is None:
+        if whole:
+            raise ParityError("the bundle lacks the model's refiner; no bundle was written")
+        unchecked.append("the refiner: the bundle has none, an older itr-deploy exported it")
     if gate.attends and not gate.explains:
         if whole:
             raise ParityError("the bundle lacks what explains pairs; no bundle was written")
@@ -147,6 +153,11 @@ class _Gate:
     def has_prefilter(self) -> bool:
         """Whether the model has a prefilter."""
         return self._scoring is not None and bool(self._scoring.prefilter_image_tensors)
+
+    @property
+    def has_refiner(self) -> bool:
+        """Whether the model has a refiner."""
+        return self._scoring is not None and bool(self._scoring.refine_image_tensors)
 
     @property
     def attends(self) -> bool:
@@ -195,8 +206,22 @@ class _Gate:
         scorer = self._matcher.prefilter
         if scorer is None:
             return []
-        references = [self._prefilter_scores(sample) for sample in self._samples]
+        deployed = self._scoring
+        assert deployed is not None
+        names = deployed.prefilter_text_tensors, deployed.prefilter_image_tensors
+        references = [self._partial(deployed.prefilter, *names, sample) for sample in self._samples]
         return self._scores(scorer, PREFILTERS, references)
+
+    def refiner_outputs(self) -> list[Comparison]:
+        """Scores of every refiner graph, compared with the exported form in PyTorch."""
+        scorer = self._matcher.refiner
+        if scorer is None:
+            return []
+        deployed = self._scoring
+        assert deployed is not None
+        names = deployed.refine_text_tensors, deployed.refine_image_tensors
+        references = [self._partial(deployed.refine, *names, sample) for sample in self._samples]
+        return self._scores(scorer, REFINERS, references)
 
     def _scores(
         self,
@@ -325,7 +350,14 @@ class _Gate:
             scores: NDArray[np.floating] = self._trained.plain.score(*sample.tensors()).numpy()
         return scores
 
-    def _prefilter_scores(self, sample: Sample) -> NDArray[np.floating]:
+    def _partial(
+        self,
+        score: Callable[..., Tensor],
+        text_names: Sequence[str],
+        image_names: Sequence[str],
+        sample: Sample,
+    ) -> NDArray[np.floating]:
+        """Scores ``[images, texts]`` by a part of the matcher, from the tensors that it reads."""
         deployed = self._scoring
         assert deployed is not None
         ids, lengths = sample.text_tensors()
@@ -333,10 +365,10 @@ class _Gate:
             texts = _named(deployed.text_tensors, deployed.encode_texts(ids, lengths))
             given = deployed.encode_given(sample.image_tensors())
             images = _named(deployed.image_tensors, given)
-            scores: NDArray[np.floating] = deployed.prefilter(
-                [texts[name][None] for name in deployed.prefilter_text_tensors],
+            scores: NDArray[np.floating] = score(
+                [texts[name][None] for name in text_names],
                 lengths[None],
-                [images[name][None] for name in deployed.prefilter_image_tensors],
+                [images[name][None] for name in image_names],
             )[0].T.numpy()
         return scores
 

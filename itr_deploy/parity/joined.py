@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.modality import MATCHERS, PREFILTERS
+from itr_deploy.bundle.modality import MATCHERS, PREFILTERS, REFINERS
 from itr_deploy.parity.report import ParityReport, RankComparison, compare, compare_ranks
 from itr_deploy.runtime.encoding.images import Unencoded
 from itr_deploy.runtime.encoding.pictures import random_pictures
@@ -63,6 +63,9 @@ def figures(matcher: Matcher, given: Inputs) -> dict[str, NDArray[np.float32]]:
             if matcher.prefilter is not None:
                 scores = matcher.prefilter.score_all(query, stored)
                 found[f"{PREFILTERS[query.modality]}, {storage}"] = scores
+            if matcher.refiner is not None:
+                scores = matcher.refiner.score_all(query, stored)
+                found[f"{REFINERS[query.modality]}, {storage}"] = scores
     return found
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from itr_deploy.bundle.consistency import check_consistent
-from itr_deploy.bundle.modality import PREFILTERS, Modality
+from itr_deploy.bundle.modality import PREFILTERS, REFINERS, Modality
 from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.errors import InputError
 from itr_deploy.runtime.backends import Backend, open_backend
@@ -42,8 +42,9 @@ DEFAULT_BUDGET = 1 << 30
 """Bytes for encoded items and scratch while scoring raw inputs."""
 
 PREFILTER_CALL = 16 << 20
-"""Scratch memory of one prefilter call on a CPU, by the matcher's estimate. A prefilter computes
-little from what it gathers, which should therefore still be in the cache (docs/performance.md)."""
+"""Scratch memory of one call of a prefilter or a refiner on a CPU, by the matcher's estimate. They
+compute little from what they gather, which should therefore still be in the cache
+(docs/performance.md)."""
 
 ALL = slice(None)
 
@@ -58,6 +59,7 @@ class Matcher(OneProcess):
     Attributes:
         scorer: Scores encoded pairs.
         prefilter: Scores pairs with the bundle's prefilter; None if it has none.
+        refiner: Scores pairs with the bundle's refiner; None if it has none.
         explainer: Tells of encoded pairs what attends to what.
         projection: Transforms a query's coarse embedding before the shortlist.
         detector: Finds regions in pictures, for a model that takes regions; None without one.
@@ -90,10 +92,13 @@ class Matcher(OneProcess):
             else PairScorer(backend, manifest, budget)
         )
         self.prefilter: PairScorer | None = None
+        self.refiner: PairScorer | None = None
+        if backend.device == "cpu":
+            budget = min(budget, backend.workers * PREFILTER_CALL)
         if manifest.has_prefilter:
-            if backend.device == "cpu":
-                budget = min(budget, backend.workers * PREFILTER_CALL)
             self.prefilter = PairScorer(backend, manifest, budget, PREFILTERS)
+        if manifest.has_refiner:
+            self.refiner = PairScorer(backend, manifest, budget, REFINERS)
         self.explainer = Explainer(bundle, backend)
         self.projection = read_projection(bundle)
         self._text: TextProcessor | None = None

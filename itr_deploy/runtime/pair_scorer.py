@@ -1,4 +1,4 @@
-"""Scoring pairs through a bundle's matcher or prefilter graphs, in tiles of bounded memory."""
+"""Scoring pairs through a bundle's graphs that do, in tiles of bounded memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itr_deploy.bundle.manifest import Manifest, StorageType
-from itr_deploy.bundle.modality import MATCHERS, Modality, Roles, other
+from itr_deploy.bundle.modality import MATCHERS, PREFILTERS, REFINERS, Modality, Roles, other
 from itr_deploy.runtime.backends.base import Backend, Call
 from itr_deploy.runtime.encoding.checks import check_scores
 from itr_deploy.runtime.encoding.encoded import Block, Encoded, divided
@@ -26,9 +26,11 @@ Place = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 T = TypeVar("T")
 
+_PARTS = {MATCHERS["text"]: "matcher", PREFILTERS["text"]: "prefilter", REFINERS["text"]: "refiner"}
+
 
 class PairScorer:
-    """A `Scorer` by a bundle's matcher or prefilter graphs."""
+    """A `Scorer` by a bundle's matcher, prefilter or refiner graphs."""
 
     def __init__(
         self, backend: Backend, manifest: Manifest, memory_budget: int, roles: Roles = MATCHERS
@@ -39,12 +41,12 @@ class PairScorer:
             backend: Runs the graphs.
             manifest: The bundle's manifest.
             memory_budget: Bytes of scratch memory for all concurrent calls together.
-            roles: Which graphs score: the matcher's or the prefilter's.
+            roles: Which graphs score: the matcher's, the prefilter's or the refiner's.
         """
         self._backend = backend
         self._manifest = manifest
         self._roles = roles
-        self._part = "matcher" if roles is MATCHERS else "prefilter"
+        self._part = _PARTS[roles["text"]]
         self._limits = Limits(
             budget=min(memory_budget, TILE_BYTES) // backend.workers,
             workers=backend.workers,

@@ -68,16 +68,23 @@ def best_rows(
         scores: ``[Q, N]``.
         rows: The rows that were scored, ``[Q, N]``.
         k: How many, no more than N.
-        tie_order: ``[Q, N]``, distinct within a query; or of all rows, by row.
+        tie_order: Of all rows, by row; distinct.
 
     Returns:
         ``int64 [Q, k]``, chosen from ``rows``.
     """
-    if tie_order.ndim == 1:
-        found = [best(row, k, tie_order, own)[0] for row, own in zip(scores, rows, strict=True)]
-    else:
-        found = [best(row, k, ties)[0] for row, ties in zip(scores, tie_order, strict=True)]
+    found = [best(row, k, tie_order, own)[0] for row, own in zip(scores, rows, strict=True)]
     return np.take_along_axis(rows, np.stack(found), axis=1)
+
+
+def best_places(
+    scores: NDArray[np.float32], k: int, tie_order: NDArray[np.str_]
+) -> NDArray[np.int64]:
+    """Places ``int64 [Q, k]`` of each query's best of ``[Q, N]``, in the order of `best`.
+
+    ``tie_order`` is ``[Q, N]``, distinct within a query.
+    """
+    return np.stack([best(row, k, own)[0] for row, own in zip(scores, tie_order, strict=True)])
 
 
 def _settle(falling: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -32,6 +32,7 @@ from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.matcher import DETECTOR, Matcher
 from itr_deploy.runtime.rerank.neighbours import NeighbourLists, QueryNeighbours
 from itr_deploy.runtime.rerank.reranking import Reranking, check_bank, no_bank
+from itr_deploy.runtime.scorer import Scorer
 from itr_deploy.runtime.search.background import Background
 from itr_deploy.runtime.search.cached import SearcherCache
 from itr_deploy.runtime.search.searcher import Searched, Searcher
@@ -76,6 +77,7 @@ MOST_REPLICAS = 64
 _COUNT = whole(1)
 _WIDTH = or_none(_COUNT, "None for all items")
 _PREFILTER = or_none(_COUNT, "None for no prefilter")
+_REFINE = or_none(_COUNT, "None for no refiner")
 _FILTER = or_none(TEXT)
 SECONDS = real("a number of seconds above 0", above=0.0, at_most=86_400.0)
 _GALLERY = either(Gallery, GALLERY)
@@ -247,6 +249,7 @@ class Retriever(OneProcess):
         *,
         candidates: int | Default | None = ...,
         prefilter: int | Default | None = ...,
+        refine: int | Default | None = ...,
         rerank: bool = ...,
         query_neighbours: QueryNeighbours | None = ...,
     ) -> Hits: ...
@@ -260,6 +263,7 @@ class Retriever(OneProcess):
         *,
         candidates: int | Default | None = ...,
         prefilter: int | Default | None = ...,
+        refine: int | Default | None = ...,
         rerank: bool = ...,
         query_neighbours: QueryNeighbours | None = ...,
     ) -> list[Hits]: ...
@@ -273,6 +277,7 @@ class Retriever(OneProcess):
         where: str | None = ...,
         candidates: int | Default | None = ...,
         prefilter: int | Default | None = ...,
+        refine: int | Default | None = ...,
         rerank: bool = ...,
         query_neighbours: QueryNeighbours | None = ...,
     ) -> Hits | list[Hits]: ...
@@ -286,6 +291,7 @@ class Retriever(OneProcess):
         image: Unencoded | None = None,
         candidates: int | Default | None = FROM_BUNDLE,
         prefilter: int | Default | None = FROM_BUNDLE,
+        refine: int | Default | None = FROM_BUNDLE,
         rerank: bool = False,
         query_neighbours: QueryNeighbours | None = None,
     ) -> Hits | list[Hits]:
@@ -305,12 +311,17 @@ class Retriever(OneProcess):
                 them: a path, a file's content in bytes, an image of Pillow's, or
                 ``uint8 [H, W, 3]``.
             candidates: Items that the matcher scores per query, never fewer than ``k``; None
-                scores every item. By default the bundle's pipeline decides. Means nothing for a
-                dual encoder, which has no matcher, and a warning says so.
+                scores every item. By default the bundle's pipeline decides, and where it has a
+                refiner, more than 10 hits have as many times the width, up to the refiner's. Means
+                nothing for a dual encoder, which has no matcher, and a warning says so.
             prefilter: Items per query that the coarse embedding passes to the bundle's prefilter,
-                which chooses the ``candidates`` among them. The prefilter is not used if this is
-                None or no larger than ``candidates``, or if every item is scored. By default the
-                bundle's pipeline decides.
+                which chooses among them what the refiner reads, or the ``candidates``. The
+                prefilter is not used if this is None or no larger than what it would leave, or if
+                every item is scored. By default the bundle's pipeline decides.
+            refine: Items per query that the bundle's refiner reads, a larger part of the matcher,
+                which chooses the ``candidates`` among them. The refiner is not used if this is None
+                or no larger than ``candidates``, or if every item is scored. By default the
+                bundle's pipeline decides, and there is none where ``candidates`` are given.
             rerank: Reorder the best hits with the bundle's re-ranker; they stay above the rest. A
                 query is treated as if it were an item of the bank.
             query_neighbours: For every query, the ids of its nearest bank items, nearest first,
@@ -320,12 +331,13 @@ class Retriever(OneProcess):
             The hits of one query, or a list of them for several.
 
         Raises:
-            BundleError: ``prefilter`` is given and the bundle has none.
+            BundleError: ``prefilter`` or ``refine`` is given and the bundle has none.
             InputError: The query cannot be encoded or is of the gallery's own modality, unless a
                 dual encoder compares those; or its neighbours are missing.
             GalleryError: The filter is not understood, or there are too few items to re-rank.
-            UsageError: ``k``, ``candidates`` or ``prefilter`` is not positive, not exactly one of
-                ``query`` and ``image`` is given, or there is no bank to re-rank with.
+            UsageError: ``k``, ``candidates``, ``prefilter`` or ``refine`` is not positive, not
+                exactly one of ``query`` and ``image`` is given, or there is no bank to re-rank
+                with.
         """
         if FLAG("rerank", rerank) and self._reranking is None:
             raise no_bank(self.gallery.modality)
@@ -342,7 +354,9 @@ class Retriever(OneProcess):
             self._shards.check_filter(where)
         pipeline = self.matcher.bundle.manifest.pipeline
         modality: Modality = "text" if image is None else "image"
-        narrow: int | None = pipeline.width(modality)
+        reranking = self._reranking if rerank else None
+        hits = k if reranking is None else max(k, reranking.depth(modality))
+        narrow: int | None = pipeline.width_for(modality, hits)
         if candidates is not FROM_BUNDLE:
             narrow = _WIDTH("candidates", candidates)
             if narrow is not None and self.matcher.bundle.manifest.is_dual_encoder:
@@ -356,28 +370,42 @@ class Retriever(OneProcess):
         if prefilter is not FROM_BUNDLE:
             wide = _PREFILTER("prefilter", prefilter)
             if wide is not None:
-                self._check_prefilter()
+                self._check_part("prefilter", self.matcher.prefilter)
+        refined: int | None = None
+        if candidates is FROM_BUNDLE:
+            refined = pipeline.refine_width(modality)
+        if refine is not FROM_BUNDLE:
+            refined = _REFINE("refine", refine)
+            if refined is not None:
+                self._check_part("refiner", self.matcher.refiner)
         with stage("encode"):
             queries, single = self._encode(query, image)
         found: list[Hits] = []
         if len(queries):
             log.debug(
-                "%d %s queries: k %d, prefilter %s, candidates %s, re-ranked: %s",
-                *(len(queries), modality, k, wide, narrow, rerank),
+                "%d %s queries: k %d, prefilter %s, refine %s, candidates %s, re-ranked: %s",
+                *(len(queries), modality, k, wide, refined, narrow, rerank),
             )
-            reranking = self._reranking if rerank else None
             if self._shards is not None:
                 note_searched(*self._shards.searched)
-                found = self._shards.searcher.search(queries, k, narrow, where, wide)
+                found = self._shards.searcher.search(queries, k, narrow, where, wide, refined)
             else:
                 searcher, bank = self._current(reranking)
                 note_searched(*searcher.searched)
                 if reranking is not None:
                     found = reranking.search(
-                        searcher, queries, k, narrow, where, query_neighbours, wide, bank=bank
+                        searcher,
+                        queries,
+                        k,
+                        narrow,
+                        where,
+                        query_neighbours,
+                        wide,
+                        refined,
+                        bank=bank,
                     )
                 else:
-                    found = searcher.search(queries, k, narrow, where, wide)
+                    found = searcher.search(queries, k, narrow, where, wide, refined)
         return found[0] if single else found
 
     @checked(query=TEXT, id=TEXT, step=_COUNT, attends=choice(Modality))
@@ -585,8 +613,8 @@ class Retriever(OneProcess):
         """Load everything that a search touches now rather than at the first one.
 
         That is the gallery and the bank; and, by searches with a small random query, the encoder of
-        the queries, the detector, filters, the prefilter, the matcher at the pipeline's widths and
-        the re-ranker.
+        the queries, the detector, filters, the prefilter, the refiner, the matcher at the
+        pipeline's widths and the re-ranker.
 
         Raises:
             BundleError: The bundle has no graphs for what the gallery stores.
@@ -614,8 +642,9 @@ class Retriever(OneProcess):
                 queries, _ = self._encode(query.get("query"), query.get("image"))
                 pipeline = self.matcher.bundle.manifest.pipeline
                 modality = queries.modality
-                widths = pipeline.width(modality), pipeline.prefilter_width(modality)
-                self._shards.warm(queries, 1, *widths)
+                width = pipeline.width(modality)
+                chain = pipeline.prefilter_width(modality), pipeline.refine_width(modality)
+                self._shards.warm(queries, 1, width, *chain)
 
     def close(self) -> None:
         """End what was started for this retriever: the actors of shards, and their local cluster.
@@ -625,16 +654,16 @@ class Retriever(OneProcess):
         if self._shards is not None:
             self._shards.close()
 
-    def _check_prefilter(self) -> None:
-        if self.matcher.prefilter is None:
+    def _check_part(self, name: str, part: Scorer | None) -> None:
+        if part is None:
             if self.matcher.bundle.manifest.is_dual_encoder:
                 raise BundleError(
                     f"{self.matcher.bundle.path} is a dual encoder, whose search scores every item "
-                    "by one product; search without prefilter"
+                    f"by one product; search without {name}"
                 )
             raise BundleError(
-                f"{self.matcher.bundle.path} has no prefilter: its family has none, or an older "
-                "itr-deploy exported it; search without prefilter, or export it again"
+                f"{self.matcher.bundle.path} has no {name}: its family has none, or an older "
+                "itr-deploy exported it; search without, or export it again"
             )
 
     @property

@@ -71,10 +71,19 @@ def tiles(queries: int, candidates: int, cost: Cost, limits: Limits, shared: boo
         left = limits.budget - k_step * cost.item
         q_step = max(1, min(left // max(1, k_step * cost.pair), most // k_step))
     else:
+        if queries == 1:
+            k_step = _even(candidates, k_step, limits.workers)
         q_step = max(1, per_call // k_step)
     q_step = min(q_step, limits.queries or q_step)
     k_step = min(k_step, limits.candidates or k_step)
     return [(q, k) for q in _slices(queries, q_step) for k in _slices(candidates, k_step)]
+
+
+def _even(count: int, step: int, workers: int) -> int:
+    """A step no larger than this one, with which every worker has as many slices as the others."""
+    slices = -(-count // step)
+    rounds = -(-slices // workers)
+    return max(min(LEAST_PAIRS, step), -(-count // (rounds * workers)))
 
 
 def _slices(count: int, step: int) -> Iterator[slice]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Literal, TypeVar, get_args
 
-Stage = Literal["encode", "shortlist", "gather", "prefilter", "match", "rerank"]
+Stage = Literal["encode", "shortlist", "gather", "prefilter", "refine", "match", "rerank"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 """In the order in which a search reaches them."""
 

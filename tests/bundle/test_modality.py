@@ -12,6 +12,7 @@ from itr_deploy.bundle.modality import (
     MATCHERS,
     MODALITIES,
     PREFILTERS,
+    REFINERS,
     RERANK_GRAPHS,
     Direction,
     GraphRole,
@@ -37,7 +38,13 @@ def test_a_direction_leads_from_its_query_to_the_other_modality() -> None:
 
 
 @pytest.mark.parametrize(
-    ("roles", "kind"), [(MATCHERS, "match"), (PREFILTERS, "prefilter"), (RERANK_GRAPHS, "rerank")]
+    ("roles", "kind"),
+    [
+        (MATCHERS, "match"),
+        (PREFILTERS, "prefilter"),
+        (REFINERS, "refine"),
+        (RERANK_GRAPHS, "rerank"),
+    ],
 )
 def test_a_graph_that_scores_serves_the_queries_of_its_direction(roles: dict, kind: str) -> None:
     assert dict(roles) == {query: f"{kind}_{way}" for query, way in DIRECTIONS.items()}

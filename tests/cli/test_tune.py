@@ -31,7 +31,13 @@ def tune(bundle: Path, data: Path, work: Path, *options: object) -> Outcome:
     return itr_deploy("tune", bundle, "--data", data, "--work", work, *options)
 
 
-def share(matcher: Matcher, width: int, queries: str, prefilter: int | None = None) -> float:
+def share(
+    matcher: Matcher,
+    width: int,
+    queries: str,
+    prefilter: int | None = None,
+    refine: int | None = None,
+) -> float:
     """Share of the exhaustive top 10 within a search's shortlist, query by query."""
     regions, captions = items.images(40), items.captions(120)
     scores = matcher.score(texts=captions, images=regions)
@@ -41,12 +47,17 @@ def share(matcher: Matcher, width: int, queries: str, prefilter: int | None = No
     if prefilter is not None:
         assert matcher.prefilter is not None
         first = matcher.prefilter.score_all(texts, images).T
+    second = first
+    if refine is not None:
+        assert matcher.refiner is not None
+        second = matcher.refiner.score_all(texts, images).T
     if queries == "text":
-        scores, coarse, first = scores.T, coarse.T, first.T
+        scores, coarse, first, second = scores.T, coarse.T, first.T, second.T
     kept = 0
-    for row, by_coarse, by_first in zip(scores, coarse, first, strict=True):
+    for row, by_coarse, by_first, by_second in zip(scores, coarse, first, second, strict=True):
         wide = np.argsort(-by_coarse)[:prefilter]
-        shortlist = wide[np.argsort(-by_first[wide])[:width]]
+        middle = wide[np.argsort(-by_first[wide])[:refine]]
+        shortlist = middle[np.argsort(-by_second[middle])[:width]]
         kept += len(set(np.argsort(-row)[:10]) & set(shortlist))
     return kept / (10 * len(scores))
 
@@ -83,9 +94,11 @@ def test_with_a_prefilter_both_widths_keep_the_target_and_become_the_bundles(
         for query in ("text", "image"):
             widths = found[f"{query}_query"]
             assert widths["share"] >= 0.9
-            kept = share(matcher, widths["width"], query, widths["prefilter"])
+            kept = share(matcher, widths["width"], query, widths["prefilter"], widths["refine"])
             assert kept == pytest.approx(widths["share"], abs=0.003)
             assert pipeline.width(query) == widths["width"]
+            refine = pipeline.refine_width(query)
+            assert refine == widths["refine"] or (refine or 0) <= widths["width"]
             if widths["prefilter"] is None:  # timing decides whether it pays at these sizes
                 assert (pipeline.prefilter_width(query) or 0) <= widths["width"]
             else:
@@ -93,6 +106,7 @@ def test_with_a_prefilter_both_widths_keep_the_target_and_become_the_bundles(
     for query in ("text_query", "image_query"):
         assert found[query]["before"] == before[query]["width"]
         assert found[query]["prefilter_before"] == before[query]["prefilter"]
+        assert found[query]["refine_before"] == before[query]["refine"]
         assert found[query]["share_before"] == pytest.approx(before[query]["share"])
 
 
@@ -110,7 +124,10 @@ def test_a_search_then_takes_the_bundles_width_of_its_direction(
     width = pipeline.width("image")
     assert width is not None
     prefilter = pipeline.prefilter_width("image")
-    expected = retriever.search(image=query, k=5, candidates=width, prefilter=prefilter)
+    refine = pipeline.refine_width("image")
+    expected = retriever.search(
+        image=query, k=5, candidates=width, prefilter=prefilter, refine=refine
+    )
     assert [hits.ids for hits in found] == [hits.ids for hits in expected]
 
 

@@ -77,7 +77,7 @@ def test_the_tolerance_of_half_precision_galleries_is_its_own(bundle_copy: Path)
     failed = {entry["name"] for entry in outcome.json["outputs"] if not entry["passed"]}
     assert failed == {
         f"{kind}_{way}, float16"
-        for kind in ("match", "prefilter")
+        for kind in ("match", "prefilter", "refine")
         for way in ("text_to_image", "image_to_text")
     }
 
@@ -193,5 +193,7 @@ def test_a_bundle_from_before_there_were_prefilters_is_verified_without(
     copy = Path(shutil.copytree(without_prefilter, tmp_path / "bundle"))
     outcome = verify(copy, "--json")
     assert outcome.code == 0, outcome.err
-    (said,) = outcome.json["unchecked"]
-    assert said == "the prefilter: the bundle has none, an older itr-deploy exported it"
+    assert outcome.json["unchecked"] == [
+        f"the {part}: the bundle has none, an older itr-deploy exported it"
+        for part in ("prefilter", "refiner")
+    ]

@@ -26,7 +26,8 @@ MATCHERS = {
     "match_image_to_text_int8": "int8",
 }
 PREFILTERS = {name.replace("match", "prefilter"): storage for name, storage in MATCHERS.items()}
-SCORERS = {**MATCHERS, **PREFILTERS}
+REFINERS = {name.replace("match", "refine"): storage for name, storage in MATCHERS.items()}
+SCORERS = {**MATCHERS, **PREFILTERS, **REFINERS}
 EVERY_EXPORT = [
     pytest.param((FULL, ()), id="full"),
     pytest.param((IMAGE, ()), id="image", marks=pytest.mark.full),
@@ -71,7 +72,10 @@ def square_weights(model: onnx.ModelProto, width: int) -> list[np.ndarray]:
 
 def test_the_bundle_has_the_graphs_of_the_architecture(exported: Export) -> None:
     storage = {name: graph.storage for name, graph in exported.manifest.graphs.items()}
-    assert storage == {"image_encoder": None, "text_encoder": None, **SCORERS, "explain": None}
+    scorers = {**MATCHERS, **PREFILTERS}
+    if exported.case.options["iteration_step"] > 2:
+        scorers |= REFINERS
+    assert storage == {"image_encoder": None, "text_encoder": None, **scorers, "explain": None}
     for name, graph in exported.manifest.graphs.items():
         assert name.removesuffix("_float32").removesuffix("_int8") == graph.role
 
@@ -188,6 +192,14 @@ def test_a_prefilter_reads_the_embeddings_and_has_no_memory_unit(exported: Expor
             assert read == {"text_words", "text_lengths", "image_regions", "candidates"}, name
             assert not nodes(model).keys() & {"Tanh", "Sigmoid"}, name
             assert not square_weights(model, 24), name
+
+
+def test_a_refiner_has_the_first_memory_unit_alone(exported: Export) -> None:
+    for name, model in exported.graphs():
+        if name in REFINERS:
+            assert nodes(model)["Tanh"] == nodes(model)["Sigmoid"] == exported.case.branches, name
+            if exported.precompute:
+                assert not square_weights(model, 24), name
 
 
 def test_context_is_projected_once_an_item_where_it_is_stored(exported: Export) -> None:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 
 from itr_deploy import Matcher
 from itr_deploy.bundle.manifest import StorageType
 from itr_deploy.bundle.modality import MATCHERS, PREFILTERS
+from itr_deploy.models.imram.checkpoint import load
 from tests.support.golden import FULL, IMAGE, TEXT, Case
 
 EVERY_EXPORT = pytest.mark.parametrize(
@@ -99,7 +101,7 @@ def test_graphs_take_far_more_padding_than_the_example_and_stay_exact(
 
 @EVERY_EXPORT
 @pytest.mark.parametrize(("storage", "tolerance"), [("float32", 1e-4), ("float16", 1e-2)])
-def test_prefilter_scores_are_the_published_first_steps(
+def test_prefilter_and_refiner_score_as_in_pytorch_and_of_the_published_steps(
     case: Case,
     options: tuple[str, ...],
     storage: StorageType,
@@ -108,13 +110,25 @@ def test_prefilter_scores_are_the_published_first_steps(
 ) -> None:
     matcher = load_matcher(case, *options)
     assert matcher.prefilter is not None
-    steps = [v[0] for name, v in case.expected.items() if name.startswith("step_scores_")]
+    deployed = load(case.checkpoint).deployed
+    with torch.inference_mode():
+        ids, lengths = torch.from_numpy(case.token_ids), torch.from_numpy(case.lengths)
+        words = deployed.encode_texts(ids, lengths)[:1]
+        regions = deployed.encode_images(torch.from_numpy(case.regions))[:1]
+        near = deployed.prefilter([words[0][None]], lengths[None], [regions[0][None]])[0].T
+    parts = [(matcher.prefilter, near.numpy())]
+    steps = [v for name, v in case.expected.items() if name.startswith("step_scores_")]
+    assert (matcher.refiner is not None) == (len(steps[0]) > 2)
+    if matcher.refiner is not None:
+        later = sum((len(v) - 1) * v[1] for v in steps)
+        parts.append((matcher.refiner, near.numpy() + later))
     texts = matcher.encode_token_ids(case.token_ids, case.lengths)
     images = matcher.encode_images(case.regions)
-    to_images = matcher.prefilter.score_all(texts, images.stored_as(storage))
-    to_texts = matcher.prefilter.score_all(images, texts.stored_as(storage))
-    np.testing.assert_allclose(to_images.T, sum(steps), atol=tolerance)
-    np.testing.assert_allclose(to_texts, sum(steps), atol=tolerance)
+    for scorer, expected in parts:
+        to_images = scorer.score_all(texts, images.stored_as(storage))
+        to_texts = scorer.score_all(images, texts.stored_as(storage))
+        np.testing.assert_allclose(to_images.T, expected, atol=tolerance)
+        np.testing.assert_allclose(to_texts, expected, atol=tolerance)
 
 
 @EVERY_EXPORT

@@ -178,9 +178,10 @@ def test_a_shortlist_is_never_narrower_than_the_hits_that_are_asked_for(
 
 def test_the_bundle_decides_the_width_by_default(galleries: dict, matcher: Matcher) -> None:
     retriever = resident(matcher, galleries["image-float16"])
-    width = matcher.bundle.manifest.pipeline.candidates
-    assert width == 40
-    assert shown(retriever.search("a dog")) == shown(retriever.search("a dog", candidates=width))
+    pipeline = matcher.bundle.manifest.pipeline
+    assert (pipeline.candidates, pipeline.refine) == (18, 50)
+    given = retriever.search("a dog", candidates=18, refine=50)
+    assert shown(retriever.search("a dog")) == shown(given)
 
 
 def test_numpy_numbers_are_numbers(galleries: dict, matcher: Matcher) -> None:

@@ -84,6 +84,12 @@ def test_every_worker_gets_a_tile_where_there_are_pairs_enough(
     assert len(found) >= min(workers, pairs // LEAST_PAIRS)
 
 
+@pytest.mark.parametrize(("candidates", "sizes"), [(50, [13, 13, 13, 11]), (18, [9, 9]), (8, [8])])
+def test_one_querys_candidates_are_shared_out_evenly(candidates: int, sizes: list[int]) -> None:
+    found = tiles(1, candidates, Cost(pair=50, item=50), Limits(1700, workers=2), shared=False)
+    assert [k.stop - k.start for _, k in found] == sizes
+
+
 @pytest.mark.parametrize("shared", [True, False])
 def test_pairs_that_fit_are_one_tile(shared: bool) -> None:
     found = tiles(7, 9, Cost(pair=10, item=1), Limits(budget=7 * 9 * 11), shared)

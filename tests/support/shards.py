@@ -12,6 +12,7 @@ import itr_deploy
 from itr_deploy import Gallery, Matcher, Retriever, Shards
 from itr_deploy.runtime.search.shards.gallery import ShardedGallery
 from itr_deploy.runtime.search.shards.held import HeldShard, Part
+from itr_deploy.runtime.search.shards.how import parts_of
 from itr_deploy.runtime.search.shards.replicas import Group, Local, Member, Method
 from itr_deploy.runtime.search.shards.searcher import Missing
 from itr_deploy.runtime.search.shards.shard import LostError
@@ -93,6 +94,6 @@ def held(
         groups,
         missing=missing,
         timeout=30.0,
-        prefilters=matcher.prefilter is not None,
+        parts=parts_of(matcher),
     )
     return Held(Retriever(matcher, gallery), made, groups)

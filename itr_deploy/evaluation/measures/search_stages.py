@@ -64,7 +64,8 @@ class Staged:
             encoder.
         plain: The same without the projection, for directions that have one, if every pair was
             scored.
-        behind: The shortlists of a search: by the prefilter in directions that have one.
+        behind: The shortlists of a search: by the prefilter and the refiner in directions that have
+            them.
         stages: The stages, cheapest first.
     """
 
@@ -102,7 +103,7 @@ def staged(
         exhaustive: Ranks by every pair's score, None where not every pair has one.
         widths: Width of the shortlist that is a stage of its own, by the query's modality; None
             takes every item.
-        cascade: The prefilter of that stage, None if it has none.
+        cascade: What is before that stage, None for nothing.
     """
     every, coarse = exhaustive is not None, data.coarse
     own = {query: _at_most(widths[query], coarse.items(query)) for query in MODALITIES}
@@ -185,7 +186,13 @@ def _reported(items: int, own: int, every: bool) -> list[int]:
 
 def _shortlist_name(widths: Mapping[Modality, int | None], cascade: Cascade | None) -> str:
     name = f"matcher, shortlist of {_both(widths, 'all')}"
-    return name if cascade is None else f"{name} by a prefilter of {_both(cascade.widths, 'no')}"
+    if cascade is None:
+        return name
+    if any(cascade.refine_widths.values()):
+        name = f"{name} by a refiner of {_both(cascade.refine_widths, 'no')}"
+        if not any(cascade.widths.values()):
+            return name
+    return f"{name} by a prefilter of {_both(cascade.widths, 'no')}"
 
 
 def _both(widths: Mapping[Modality, int | None], without: str) -> str:

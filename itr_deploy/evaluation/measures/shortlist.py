@@ -14,13 +14,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from itr_deploy.bundle.manifest import TOP
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.evaluation.scores.coarse import BLOCK_CELLS, Coarse, query_blocks
 from itr_deploy.evaluation.scores.split_scores import Scores, SplitScores, query_scores
-
-TOP = 10
-"""A shortlist is judged by how many of this many best items it holds."""
-
 
 Order = Callable[[slice], NDArray[np.int64]]
 """Returns all items for some queries, ``int64 [queries, items]``, best first."""
@@ -114,11 +111,16 @@ def prefiltered_order(coarse: Coarse, prefilter: Scores, query: Modality, width:
         query: Modality of the queries.
         width: Width of the shortlist that the prefilter reads.
     """
+    return narrowed_order(partial(coarse_order, coarse, query), prefilter, query, width)
+
+
+def narrowed_order(before: Order, by: Scores, query: Modality, width: int) -> Order:
+    """An order with its first ``width`` items sorted by other scores, ``float32 [N, C]``."""
 
     def order(part: slice) -> NDArray[np.int64]:
-        found = coarse_order(coarse, query, part)
+        found = before(part)
         wide = found[:, :width]
-        scores = np.take_along_axis(query_scores(prefilter, query, part), wide, axis=1)
+        scores = np.take_along_axis(query_scores(by, query, part), wide, axis=1)
         places = np.argsort(-scores, axis=1, kind="stable")
         found[:, :width] = np.take_along_axis(wide, places, axis=1)
         return found

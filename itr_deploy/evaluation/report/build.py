@@ -134,11 +134,13 @@ def shortlist_figures(stages: Staged) -> BothWays[tuple[ShortlistFigures, ...]]:
 
 
 def cascade_figures(stages: Staged, cascade: Cascade) -> BothWays[tuple[ShortlistFigures, ...]]:
-    """What the shortlist behind a prefilter loses, in the directions that have one."""
+    """What a search's shortlist loses, in the directions with a prefilter or a refiner."""
 
     def of(query: Modality) -> tuple[ShortlistFigures, ...]:
-        width = cascade.widths[query]
-        return () if width is None else _shortlists(stages.behind[query], prefilter=width)
+        if not cascade.narrows(query):
+            return ()
+        widths = cascade.widths.get(query), cascade.refine_widths.get(query)
+        return _shortlists(stages.behind[query], None, *widths)
 
     return BothWays[tuple[ShortlistFigures, ...]](
         image_to_text=of("image"), text_to_image=of("text")
@@ -146,7 +148,10 @@ def cascade_figures(stages: Staged, cascade: Cascade) -> BothWays[tuple[Shortlis
 
 
 def _shortlists(
-    found: Shortlists, plain: Shortlists | None = None, prefilter: int | None = None
+    found: Shortlists,
+    plain: Shortlists | None = None,
+    prefilter: int | None = None,
+    refine: int | None = None,
 ) -> tuple[ShortlistFigures, ...]:
     """Figures for every width.
 
@@ -154,6 +159,7 @@ def _shortlists(
         found: The shortlists.
         plain: The same by the plain coarse embeddings, if ``found`` uses a projection.
         prefilter: Width of the shortlist that the prefilter read, None without a prefilter.
+        refine: Width of the shortlist that the refiner read, None without a refiner.
     """
     figures = []
     for width, ranks in found.ranks.items():
@@ -161,6 +167,7 @@ def _shortlists(
         figures.append(
             ShortlistFigures(
                 prefilter=prefilter,
+                refine=refine,
                 width=width,
                 r1=r1,
                 r5=r5,

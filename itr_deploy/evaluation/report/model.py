@@ -89,7 +89,8 @@ class ShortlistFigures(SparseRecord):
     """What the matcher finds on a shortlist, in one direction.
 
     Attributes:
-        prefilter: Items that the prefilter chose the shortlist from; None without a prefilter.
+        prefilter: Items that the prefilter chose from; None without a prefilter.
+        refine: Items that the refiner chose the shortlist from; None without a refiner.
         width: Number of items in the shortlist.
         r1: Percentage of queries whose right answer is first.
         r5: Percentage of queries whose right answer is among the first five.
@@ -101,6 +102,7 @@ class ShortlistFigures(SparseRecord):
     """
 
     prefilter: int | None = None
+    refine: int | None = None
     width: int
     r1: float
     r5: float

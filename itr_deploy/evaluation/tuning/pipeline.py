@@ -56,11 +56,15 @@ def _width_fields(widths: dict[Modality, Widths]) -> dict[str, int | None]:
     text, image = widths["text"], widths["image"]
     # A prefilter width that is not above the matcher's leaves the prefilter out.
     wide = image.prefilter or (image.candidates if text.prefilter else None)
+    # Nor does a refiner's.
+    middle = image.refine or (image.candidates if text.refine else None)
     return {
         "candidates": text.candidates,
         "image_query_candidates": image.candidates if image.candidates != text.candidates else None,
         "prefilter": text.prefilter,
         "image_query_prefilter": wide if wide != text.prefilter else None,
+        "refine": text.refine,
+        "image_query_refine": middle if middle != text.refine else None,
     }
 
 

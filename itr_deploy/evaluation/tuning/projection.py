@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from itr_deploy.bundle.manifest import TOP
 from itr_deploy.bundle.modality import MODALITIES, Modality, other
 from itr_deploy.evaluation.data.answers import Mask
-from itr_deploy.evaluation.measures.shortlist import TOP, default_widths
+from itr_deploy.evaluation.measures.shortlist import default_widths
 from itr_deploy.evaluation.scores.coarse import query_blocks
 from itr_deploy.evaluation.scores.split_scores import SplitScores
 from itr_deploy.evaluation.tuning.ridge import FLOORS, Form, RidgeFit

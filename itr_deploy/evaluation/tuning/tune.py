@@ -14,14 +14,21 @@ from itr_deploy.errors import UsageError
 from itr_deploy.evaluation.data.split import Split
 from itr_deploy.evaluation.directory import (
     PREFILTER,
+    REFINE,
     REPORT,
     SCORES,
     check_evaluation_output,
     remove_embeddings,
 )
 from itr_deploy.evaluation.evaluate import split_scores
-from itr_deploy.evaluation.measures.prefilter import cascade_widths, prefilter_scores
-from itr_deploy.evaluation.measures.shortlist import prefiltered_order, shortlists
+from itr_deploy.evaluation.measures.prefilter import (
+    Cascade,
+    cascade_widths,
+    prefilter_scores,
+    refine_scores,
+    refine_widths,
+)
+from itr_deploy.evaluation.measures.shortlist import shortlists
 from itr_deploy.evaluation.options import Options
 from itr_deploy.evaluation.progress import QUIET, Bar
 from itr_deploy.evaluation.scores.matrix import PLAN
@@ -54,6 +61,8 @@ class Tuned:
         before: Its previous width of the matcher's shortlist, None for every item.
         share_before: The share that the previous widths keep.
         projection: The projection that was tried, None if none was.
+        refine: Width of the refiner's shortlist, None for no refiner, multiplied by ``growth``.
+        refine_before: The bundle's previous width of the refiner's shortlist.
     """
 
     items: int
@@ -64,6 +73,8 @@ class Tuned:
     before: int | None
     share_before: float
     projection: Trial | None
+    refine: int | None = None
+    refine_before: int | None = None
 
 
 def tune(
@@ -78,7 +89,7 @@ def tune(
     """Find a projection and widths on a split and make them the bundle's defaults.
 
     A direction gets a projection if it clearly beats the plain coarse embeddings on items that it
-    was not fitted to. If the bundle has a prefilter, the widths are those of both shortlists with
+    was not fitted to. If the bundle has a prefilter, the widths are those of all shortlists with
     the lowest cost per query, by the time that a pair takes on this machine; if not, the smallest
     width.
 
@@ -118,42 +129,49 @@ def tune(
     matrix, before, _ = split_scores(items, work / SCORES, Options(), bar)
     data = SplitScores(matrix.plane(), before, split.answers)
     first, first_before = None, (work / PREFILTER).exists()
+    second, second_before = None, (work / REFINE).exists()
     if matcher.prefilter is not None:
         first = prefilter_scores(items, work / PREFILTER, False, bar)
+        if matcher.refiner is not None:
+            second = refine_scores(items, work / REFINE, False, bar)
     fitted = Fitted(PLAIN, (PLAIN, PLAIN), {})
     if projection == "auto":
         bar.step("fitting a projection")
         fitted = fit_projection(data)
     held_out = data.by(HeldOutCoarse(before.root, fitted.halves, split.answers))
     bar.step("choosing widths")
-    widths_before = cascade_widths(pipeline, before)
+    cascade = Cascade(
+        None if first is None else first.plane(),
+        cascade_widths(pipeline, before),
+        None if second is None else second.plane(),
+        refine_widths(pipeline, before),
+    )
+    orders = cascade.orders(before)
     found: dict[Modality, Tuned] = {}
     widths: dict[Modality, Widths] = {}
     for query in MODALITIES:
         lists = shortlists(held_out, query, [], exhaustive=True)
         least = lists.smallest_width(target)
         chosen = Widths(None, least, lists.share(least))
-        wide, narrow = widths_before[query], pipeline.width(query)
-        order = None
-        if first is not None:
-            chosen = cheapest(
-                lists, held_out, query, first.plane(), target, measured_cost(items, query)
-            )
-            if wide is not None:
-                order = prefiltered_order(before, first.plane(), query, wide)
-        old = shortlists(data, query, [], exhaustive=True, order=order)
+        narrow = pipeline.width(query)
+        if cascade.scores is not None:
+            cost = measured_cost(items, query)
+            chosen = cheapest(lists, held_out, query, cascade.scores, target, cost, cascade.refine)
+        old = shortlists(data, query, [], exhaustive=True, order=orders.get(query))
         grown = widths[query] = chosen.grown(growth)
         found[query] = Tuned(
             *(lists.items, grown.prefilter, grown.candidates, grown.share),
-            *(None if first is None else wide, narrow),
+            *(None if first is None else cascade.widths[query], narrow),
             1.0 if narrow is None else old.share(narrow),
             fitted.trials.get(query),
+            *(grown.refine, None if second is None else cascade.refine_widths[query]),
         )
     write_defaults(matcher.bundle, widths, fitted.projection)
     with output_errors(work):
         remove_embeddings(work / SCORES)
-        if first is not None and not (saved_before and first_before):
-            first.remove()
+        for part, part_before in ((first, first_before), (second, second_before)):
+            if part is not None and not (saved_before and part_before):
+                part.remove()
         if not saved_before:
             matrix.remove()
             if not any(work.iterdir()):

@@ -7,11 +7,20 @@ import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
+from itr_deploy.bundle.manifest import TOP
 from itr_deploy.bundle.modality import Modality
-from itr_deploy.evaluation.measures.shortlist import Shortlists, prefiltered_order, shortlists
+from itr_deploy.evaluation.measures.shortlist import (
+    Order,
+    Shortlists,
+    coarse_order,
+    narrowed_order,
+    prefiltered_order,
+    shortlists,
+)
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
 from itr_deploy.evaluation.scores.split_scores import Scores, SplitScores
 from itr_deploy.runtime.scorer import Scorer
@@ -25,34 +34,42 @@ SAMPLE, ROUNDS = 200, 5
 
 @dataclass(frozen=True)
 class PairCost:
-    """What scoring a pair costs, both in the same unit."""
+    """What scoring a pair costs, all in the same unit; ``refiner`` is None without one."""
 
     prefilter: float
     matcher: float
+    refiner: float | None = None
 
 
 @dataclass(frozen=True)
 class Widths:
-    """How wide the two shortlists are, and what they keep.
+    """How wide the shortlists are, and what they keep.
 
     Attributes:
         prefilter: Items that the prefilter reads, None for no prefilter.
         candidates: Items that the matcher scores.
         share: Share of the exhaustive top 10 among them.
+        refine: Items that the refiner reads, None for no refiner.
     """
 
     prefilter: int | None
     candidates: int
     share: float
+    refine: int | None = None
 
     def cost(self, pair: PairCost) -> float:
         """The cost of a query."""
-        return (self.prefilter or 0) * pair.prefilter + self.candidates * pair.matcher
+        refined = (self.refine or 0) * (pair.refiner or 0)
+        return (self.prefilter or 0) * pair.prefilter + refined + self.candidates * pair.matcher
 
     def grown(self, growth: float) -> Widths:
         """The widths for a gallery ``growth`` times as large; places grow in proportion."""
-        wide = None if self.prefilter is None else _rounded_up(growth * self.prefilter)
-        return replace(self, prefilter=wide, candidates=_rounded_up(growth * self.candidates))
+        wide, middle = (
+            None if width is None else _rounded_up(growth * width)
+            for width in (self.prefilter, self.refine)
+        )
+        narrow = _rounded_up(growth * self.candidates)
+        return replace(self, prefilter=wide, refine=middle, candidates=narrow)
 
 
 def measured_cost(items: SplitItems, query: Modality) -> PairCost:
@@ -77,7 +94,8 @@ def measured_cost(items: SplitItems, query: Modality) -> PairCost:
             taken.append(time.perf_counter() - start)
         return statistics.median(taken[1:]) / len(gallery)
 
-    return PairCost(seconds(matcher.prefilter), seconds(matcher.scorer))
+    refiner = None if matcher.refiner is None else seconds(matcher.refiner)
+    return PairCost(seconds(matcher.prefilter), seconds(matcher.scorer), refiner)
 
 
 def cheapest(
@@ -87,6 +105,7 @@ def cheapest(
     prefilter: Scores,
     target: float,
     pair: PairCost,
+    refine: Scores | None = None,
 ) -> Widths:
     """The widths that keep a share of the exhaustive top 10 at the lowest cost per query.
 
@@ -96,16 +115,62 @@ def cheapest(
         query: Modality of the queries.
         prefilter: The prefilter's scores.
         target: Share to keep.
-        pair: What a pair costs with each of the two.
+        pair: What a pair costs with each of them.
+        refine: The refiner's scores, None without one.
     """
     least = by_coarse.smallest_width(target)
     best = Widths(None, least, by_coarse.share(least))
+    best = _refined(best, least, by_coarse.items, None, data, query, refine, target, pair)
     for width in _series(least, by_coarse.items):
         order = prefiltered_order(data.coarse, prefilter, query, width)
         found = shortlists(data, query, [], exhaustive=True, order=order)
         narrow = found.smallest_width(target)
         tried = Widths(width, narrow, found.share(narrow))
         if narrow < width and tried.cost(pair) < best.cost(pair):
+            best = tried
+        best = _refined(best, narrow, width, order, data, query, refine, target, pair)
+    return best
+
+
+def _refined(
+    best: Widths,
+    least: int,
+    most: int,
+    order: Order | None,
+    data: SplitScores,
+    query: Modality,
+    refine: Scores | None,
+    target: float,
+    pair: PairCost,
+) -> Widths:
+    """The best so far, or one with a refiner that reads the first of an order.
+
+    Args:
+        best: The best so far.
+        least: Items of the order that keep the target.
+        most: Items of it that the refiner may read: as many as were put in this order.
+        order: The prefilter's order, None for the coarse one.
+        data: The split.
+        query: Modality of the queries.
+        refine: The refiner's scores, None without one.
+        target: Share to keep.
+        pair: What a pair costs.
+    """
+    if refine is None:
+        return best
+    before = order or partial(coarse_order, data.coarse, query)
+    for middle in _series(least, most):
+        tried = Widths(None if order is None else most, TOP, 0.0, middle)
+        if middle >= most and order is not None:
+            break  # nothing would be left for the prefilter to do
+        if tried.cost(pair) >= best.cost(pair):
+            break  # however few the matcher scored
+        found = shortlists(
+            data, query, [], exhaustive=True, order=narrowed_order(before, refine, query, middle)
+        )
+        narrow = found.smallest_width(target)
+        tried = replace(tried, candidates=narrow, share=found.share(narrow))
+        if narrow < middle and tried.cost(pair) < best.cost(pair):
             best = tried
     return best
 

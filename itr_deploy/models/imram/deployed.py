@@ -28,8 +28,16 @@ from itr_deploy.models.imram.plain import Imram
 from itr_deploy.models.layers import MASKED, NORM_EPS, bigru_two_pass, l2_norm, position_mask
 from itr_deploy.models.precision import full_precision
 
-CASCADE = Pipeline(
+TWO_STEPS = Pipeline(
     candidates=40, prefilter=300, image_query_candidates=200, image_query_prefilter=2000
+)
+CASCADE = Pipeline(
+    candidates=18,
+    refine=50,
+    prefilter=300,
+    image_query_candidates=30,
+    image_query_refine=200,
+    image_query_prefilter=2000,
 )
 """Keeps 99 % of the exhaustive top 10 on the shapes world's test split (docs/performance.md)."""
 
@@ -45,7 +53,9 @@ class ImramDeployment(DeployedMatcher):
     Attributes:
         pair_outputs: With ``step_scores=True``, each step's part of the score, over both branches.
         prefilter_image_tensors: The regions alone: the first step needs no memory unit. With one
-            step there is no prefilter: it would be the matcher itself.
+            step there is no prefilter: it would be hardly less than the matcher itself.
+        refine_image_tensors: All. With fewer than three steps there is no refiner: the first two
+            steps would be the matcher itself.
         attention_steps: Every step of every branch.
     """
 
@@ -68,6 +78,10 @@ class ImramDeployment(DeployedMatcher):
             self.pair_outputs = (PairOutput(STEP_SCORES, (config.steps,)),)
         if config.steps > 1:
             self.prefilter_image_tensors, self.prefilter_text_tensors = ("regions",), ("words",)
+            self.pipeline = TWO_STEPS
+        if config.steps > 2:
+            self.refine_image_tensors = tuple(spec.name for spec in self.image_tensors)
+            self.refine_text_tensors = tuple(spec.name for spec in self.text_tensors)
             self.pipeline = CASCADE
         branches = ["text"] * config.has_text_branch + ["image"] * config.has_image_branch
         self.attention_steps = tuple(
@@ -148,18 +162,28 @@ class ImramDeployment(DeployedMatcher):
     def all_outputs(
         self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """The outputs of `match_outputs`, the first step's part of the score, the attention."""
+        """The outputs of `match_outputs`, of `prefilter` and of `refine`, the attention."""
         branches = self._all_steps(texts, lengths, images)
-        first = (_first_step(branches),) if self.prefilter_image_tensors else ()
-        return (*self._outputs(branches), *first, *_told(branches))
+        outputs = self._outputs(branches)
+        if self.prefilter_image_tensors:
+            outputs = (*outputs, _prefiltered(branches))
+        if self.refine_image_tensors:
+            outputs = (*outputs, self._refined(branches))
+        return (*outputs, *_told(branches))
 
     def _all_steps(
         self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
     ) -> list[list[_Step]]:
         """Every step of every branch."""
+        return self._steps(texts, lengths, images, self.model.config.steps)
+
+    def _steps(
+        self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor], steps: int
+    ) -> list[list[_Step]]:
+        """The first ``steps`` steps of every branch."""
         text = dict(zip((spec.name for spec in self.text_tensors), texts, strict=True))
         image = dict(zip((spec.name for spec in self.image_tensors), images, strict=True))
-        return self._branches(text, lengths, image, self.model.config.steps)
+        return self._branches(text, lengths, image, steps)
 
     def _outputs(self, branches: Sequence[Sequence[_Step]]) -> tuple[Tensor, ...]:
         scores = _sum([_sum(step.scores for step in steps) for steps in branches])
@@ -171,32 +195,43 @@ class ImramDeployment(DeployedMatcher):
     def prefilter(
         self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]
     ) -> Tensor:
-        """The first step's part of the score ``[B, T, I]``."""
+        """The first step's part of the score ``[B, T, I]``, but for lengths of attended vectors.
+
+        These are half of the work for a cosine, and the order is much the same without them.
+        """
         text, image = {"words": texts[0]}, {"regions": images[0]}
-        return _first_step(self._branches(text, lengths, image, 1))
+        return _prefiltered(self._branches(text, lengths, image, 1))
+
+    def refine(self, texts: Sequence[Tensor], lengths: Tensor, images: Sequence[Tensor]) -> Tensor:
+        """The score ``[B, T, I]`` if the steps after the second gave what the second does.
+
+        Nearly all of the matcher's work is the query part of the memory units, which is the same
+        for all pairs until the first update. The first step's part is the prefilter's.
+        """
+        return self._refined(self._steps(texts, lengths, images, 2))
+
+    def _refined(self, branches: Sequence[Sequence[_Step]]) -> Tensor:
+        second = _sum(steps[1].scores for steps in branches)
+        return _prefiltered(branches) + (self.model.config.steps - 1) * second
 
     def _branches(
         self, text: Mapping[str, Tensor], lengths: Tensor, image: Mapping[str, Tensor], steps: int
     ) -> list[list[_Step]]:
         """The first ``steps`` steps of every branch of the model."""
+        config = self.model.config
         mask = position_mask(lengths, text["words"].shape[2])
+        words = _Side(text, "words", mask, config.text_norm)
+        regions = _Side(image, "regions", None, config.image_norm)
         branches = []
-        if self.model.config.has_text_branch:
-            query, context = _Side(text, "words", mask), _Side(image, "regions", None)
-            found = self._branch("t2i", query, context, steps)
-            branches.append([_Step(True, one[0].transpose(1, 2), *one[1:]) for one in found])
-        if self.model.config.has_image_branch:
-            query, context = _Side(image, "regions", None), _Side(text, "words", mask)
-            found = self._branch("i2t", query, context, steps)
-            branches.append([_Step(False, *one) for one in found])
+        if config.has_text_branch:
+            found = self._branch("t2i", words, regions, steps)
+            branches.append([one.by_words() for one in found])
+        if config.has_image_branch:
+            branches.append(self._branch("i2t", regions, words, steps))
         return branches
 
-    def _branch(
-        self, branch: str, query: _Side, context: _Side, steps: int
-    ) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """The first steps' scores ``[B, Y, X]`` of ``[B, X, Lq, D]`` over ``[B, Y, Lc, D]``.
-
-        With each its attention ``[B, Y, X, Lq, Lc]``, and the cosines ``[B, Y, X, Lq]``.
+    def _branch(self, branch: str, query: _Side, context: _Side, steps: int) -> list[_Step]:
+        """The first steps of ``[B, X, Lq, D]`` over ``[B, Y, Lc, D]``, scores ``[B, Y, X]``.
 
         Arrays of pairs are laid out ``[B, Y, X * Lq, ...]``, the context's item outermost, so
         that every product with a context is one matrix product for all its queries. What all steps
@@ -221,9 +256,16 @@ class ImramDeployment(DeployedMatcher):
             attention = self._attention(logits, real_queries, real_context)
             weights = attention.reshape(groups, contexts, items * q_len, c_len)
             attended = weights @ c
-            cosine = self._cosine(weights, first, q0_squared, attended)
-            cosine = cosine.reshape(groups, contexts, items, q_len)
-            found.append((_counted_mean(cosine, counted), attention, cosine))
+            # Taken over the context's positions instead of the embedding's width:
+            # q0 . sum_i P_i c_i = sum_i P_i (q0 . c_i), and first holds q0 . c_i.
+            dot = (weights * first).sum(dim=-1)
+            cosine = _cosine(dot, q0_squared * (attended * attended).sum(dim=-1))
+            near = _cosine(dot, q0_squared) if context.unit else cosine
+            cosine, near = (
+                values.reshape(groups, contexts, items, q_len) for values in (cosine, near)
+            )
+            score, near = (_counted_mean(values, counted) for values in (cosine, near))
+            found.append(_Step(score, near, attention, cosine))
             if step + 1 < steps:
                 state = self._distil(branch, step, query, context, state, weights, attended)
                 affinity = state @ by_position
@@ -245,17 +287,6 @@ class ImramDeployment(DeployedMatcher):
         if real_context is not None:
             logits = torch.where(real_context, logits, MASKED)
         return torch.softmax(logits, dim=-1)
-
-    @staticmethod
-    def _cosine(weights: Tensor, first: Tensor, q0_squared: Tensor, attended: Tensor) -> Tensor:
-        """Cosine of the original query with what it attended to, ``[B, Y, X * Lq]``.
-
-        The dot product is taken over the context's positions instead of the embedding's width:
-        ``q0 . sum_i P_i c_i = sum_i P_i (q0 . c_i)``, and ``first`` holds ``q0 . c_i``.
-        """
-        dot = (weights * first).sum(dim=-1)
-        squared = q0_squared * (attended * attended).sum(dim=-1)
-        return dot / torch.clamp(squared, min=NORM_EPS**2).sqrt()
 
     def _distil(
         self,
@@ -285,41 +316,61 @@ class ImramDeployment(DeployedMatcher):
 
 
 class _Side:
-    """One side of a branch: its tensors by name, including the embedding, and its mask."""
+    """One side of a branch: its tensors by name, including the embedding, and its mask.
 
-    def __init__(self, tensors: Mapping[str, Tensor], embedded: str, mask: Tensor | None) -> None:
+    Attributes:
+        unit: Whether the rows of its embedding have length 1.
+    """
+
+    def __init__(
+        self, tensors: Mapping[str, Tensor], embedded: str, mask: Tensor | None, unit: bool
+    ) -> None:
         self.tensors = tensors
         self.embedded = tensors[embedded]
         self.mask = mask
+        self.unit = unit
 
 
 class _Step(NamedTuple):
     """One step of one branch.
 
     Attributes:
-        by_words: Whether words attend; else regions do.
         scores: ``[B, T, I]``.
+        near: The same, but for the lengths of what is attended, where that is a mean of rows of
+            length 1.
         weights: ``[B, Y, X, Lq, Lc]``: X queries of Lq positions, Y contexts of Lc.
         cosines: ``[B, Y, X, Lq]``, of the queries with what they attend to.
+        words_attend: Whether words attend; else regions do.
     """
 
-    by_words: bool
     scores: Tensor
+    near: Tensor
     weights: Tensor
     cosines: Tensor
+    words_attend: bool = False
+
+    def by_words(self) -> _Step:
+        """The step with its scores as those of words over regions, ``[B, Y, X]`` before."""
+        scores, near = self.scores.transpose(1, 2), self.near.transpose(1, 2)
+        return self._replace(scores=scores, near=near, words_attend=True)
 
 
 def _told(branches: Sequence[Sequence[_Step]]) -> Told:
     """What attends to what at all steps, as `DeployedMatcher.match_and_attend` says."""
 
     def told(step: _Step) -> Told:
-        return (of_words if step.by_words else of_regions)(step.weights, step.cosines)
+        return (of_words if step.words_attend else of_regions)(step.weights, step.cosines)
 
     return stacked([told(step) for steps in branches for step in steps])
 
 
-def _first_step(branches: Sequence[Sequence[_Step]]) -> Tensor:
-    return _sum(steps[0].scores for steps in branches)
+def _prefiltered(branches: Sequence[Sequence[_Step]]) -> Tensor:
+    return _sum(steps[0].near for steps in branches)
+
+
+def _cosine(dot: Tensor, squared: Tensor) -> Tensor:
+    """Dot products over the square roots of what their lengths' squares give multiplied."""
+    return dot / torch.clamp(squared, min=NORM_EPS**2).sqrt()
 
 
 def _sum(terms: Iterable[Tensor]) -> Tensor:

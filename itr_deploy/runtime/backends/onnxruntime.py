@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.modality import MATCHERS, PREFILTERS
+from itr_deploy.bundle.modality import PAIR_SCORERS
 from itr_deploy.bundle.store import AnyBundle
 from itr_deploy.engines.shapes import largest
 from itr_deploy.errors import BundleError, ItrDeployError, SetupError, UsageError
@@ -31,9 +31,6 @@ from itr_deploy.values import shown
 log = logging.getLogger(__name__)
 
 GRAPH_ERRORS = ("InvalidArgument", "InvalidGraph", "NotImplemented", "ValueError", "TypeError")
-
-SCORERS = {*MATCHERS.values(), *PREFILTERS.values()}
-"""Roles of graphs whose calls run side by side, each on one thread."""
 
 
 class OnnxRuntimeBackend:
@@ -206,7 +203,7 @@ class OnnxRuntimeBackend:
         options = self._runtime.SessionOptions()
         if self.device == "cpu":
             share_arena(self._runtime, options)
-        alone = self.device == "cpu" and info.role in SCORERS
+        alone = self.device == "cpu" and info.role in PAIR_SCORERS
         options.intra_op_num_threads = 1 if alone else self._threads
         # Threads spinning for a next operator after the last would take a core from the matcher.
         options.add_session_config_entry("session.force_spinning_stop", "1")

@@ -61,11 +61,12 @@ def searched_lists(
         pipeline: How wide the shortlists are, None to score every bank item.
     """
     queries = gallery.encoded(rows).stored_as("float32")
-    candidates = prefilter = None
+    candidates = prefilter = refine = None
     if pipeline is not None:
-        candidates = pipeline.width(queries.modality)
+        candidates = pipeline.width_for(queries.modality, depth)
         prefilter = pipeline.prefilter_width(queries.modality)
-    found = bank.search(queries, depth, candidates, None, prefilter)
+        refine = pipeline.refine_width(queries.modality)
+    found = bank.search(queries, depth, candidates, None, prefilter, refine)
     ids = bank.vectors.ids
     order = np.argsort(ids)
     names = np.array([hits.ids for hits in found])

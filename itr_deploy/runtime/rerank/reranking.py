@@ -74,6 +74,10 @@ class Reranking:
         """The bank, the gallery of the queries' modality."""
         return self._bank
 
+    def depth(self, query: Modality) -> int:
+        """The least number of the matcher's hits that re-ranking needs."""
+        return self._record.depth(query)
+
     def search(
         self,
         gallery: Searcher,
@@ -83,6 +87,7 @@ class Reranking:
         where: str | None,
         query_neighbours: QueryNeighbours | None = None,
         prefilter: int | None = None,
+        refine: int | None = None,
         *,
         bank: Searcher | None = None,
     ) -> list[Hits]:
@@ -97,7 +102,8 @@ class Reranking:
                 lists of what is found.
             query_neighbours: For every query, the ids and similarities of its nearest bank items,
                 as for `Retriever.search`.
-            prefilter: Width of the shortlist that the prefilter narrows to the matcher's.
+            prefilter: Width of the shortlist that the prefilter narrows.
+            refine: Width of the shortlist that the refiner narrows to the matcher's.
             bank: Searches the bank; by default its current version.
 
         Raises:
@@ -106,8 +112,8 @@ class Reranking:
         """
         given = _given(query_neighbours, len(queries))
         around = self.neighbourhood(gallery, bank)
-        needed = self._record.depth(queries.modality)
-        found = gallery.search(queries, max(k, needed), candidates, where, prefilter)
+        needed = self.depth(queries.modality)
+        found = gallery.search(queries, max(k, needed), candidates, where, prefilter, refine)
         if found and len(found[0]) < needed:
             kept = "" if where is None else f" that where={where!r} keeps"
             raise GalleryError(

@@ -209,7 +209,7 @@ def write_store(
         gallery=fingerprint(gallery.gallery, gallery.vectors),
         bank=fingerprint(bank.gallery, bank.vectors),
         depth=depth,
-        candidates=None if complete else pipeline.width(gallery.gallery.modality),
+        candidates=None if complete else pipeline.width_for(gallery.gallery.modality, depth),
         complete=complete,
         files={
             name: StoredFile(bytes=(root / name).stat().st_size, sha256=sha256_of(root / name))

@@ -18,10 +18,11 @@ from itr_deploy.runtime.hits import Hits
 from itr_deploy.runtime.product_scorer import PART, ProductScorer
 from itr_deploy.runtime.products import of_one
 from itr_deploy.runtime.projection import PLAIN, Projection
-from itr_deploy.runtime.ranking import ROUNDING, best, best_rows, contenders
+from itr_deploy.runtime.ranking import ROUNDING, best, best_places, contenders
 from itr_deploy.runtime.scorer import Scorer
 from itr_deploy.runtime.search.coarse import CoarseVectors
 from itr_deploy.runtime.search.memory import Size
+from itr_deploy.runtime.search.narrowing import Narrower, Narrowing, narrowers, wider
 from itr_deploy.runtime.search.ragged import score_ragged
 from itr_deploy.runtime.search.searcher import Contenders, Searched
 from itr_deploy.runtime.timing import Stage, each, stage
@@ -49,6 +50,7 @@ class DiskSearcher:
         held: Held | None,
         prefilter: Scorer | None = None,
         projection: Projection = PLAIN,
+        refiner: Scorer | None = None,
     ) -> None:
         """Search the gallery's table.
 
@@ -60,9 +62,10 @@ class DiskSearcher:
             held: Its coarse embeddings, if these are in memory.
             prefilter: Scores with the bundle's prefilter, if it has one.
             projection: Transforms a query's coarse embedding before the shortlist.
+            refiner: Scores with the bundle's refiner, if it has one.
         """
         self.gallery, self.searched = gallery, searched
-        self._scorer, self._prefilter = scorer, prefilter
+        self._scorer, self._prefilter, self._refiner = scorer, prefilter, refiner
         self._projection = projection
         self._count = size.items
         self._rows_per_read = size.rows_per_read
@@ -97,6 +100,7 @@ class DiskSearcher:
         candidates: int | None,
         where: str | None,
         prefilter: int | None = None,
+        refine: int | None = None,
     ) -> list[Hits]:
         """The ``k`` best items of every query; arguments as in `Searcher.search`."""
         allowed = self._count if where is None else self.gallery.count(where)
@@ -105,13 +109,16 @@ class DiskSearcher:
         if candidates is None or max(candidates, k) >= allowed:
             return self._exhaustive(queries, k, where)
         width = max(candidates, k)
-        prefilter = None if prefilter is None else min(prefilter, allowed)
+        chain = [
+            one._replace(width=min(one.width, allowed))
+            for one in narrowers(self._prefilter, prefilter, self._refiner, refine)
+        ]
         step = max(1, self._rows_per_read // width)
         return [
             hits
             for start in range(0, len(queries), step)
             for hits in self._shortlisted(
-                queries.take(slice(start, start + step)), k, width, where, prefilter
+                queries.take(slice(start, start + step)), k, width, where, chain
             )
         ]
 
@@ -128,13 +135,14 @@ class DiskSearcher:
         ]
 
     def _shortlisted(
-        self, queries: Encoded, k: int, width: int, where: str | None, prefilter: int | None
+        self,
+        queries: Encoded,
+        k: int,
+        width: int,
+        where: str | None,
+        chain: Sequence[Narrower],
     ) -> list[Hits]:
-        if self._prefilter is not None and prefilter is not None and prefilter > width:
-            shortlists = self._prefiltered(self._prefilter, queries, prefilter, width, where)
-        else:
-            with stage("shortlist"):
-                shortlists = self._nearest(queries, width, where)[0]
+        shortlists, _ = self._shortlist(queries, width, where, chain)
         with stage("gather"):
             items, places = self._read(shortlists)
         with stage("match"):
@@ -143,23 +151,28 @@ class DiskSearcher:
             _stored_hits(row, items, chosen, k) for row, chosen in zip(scores, places, strict=True)
         ]
 
-    def _prefiltered(
-        self, scorer: Scorer, queries: Encoded, wide: int, width: int, where: str | None
-    ) -> NDArray[np.int64]:
-        """Row ids ``int64 [Q, width]``: the prefilter's best of ``wide`` coarse candidates."""
-        with stage("shortlist"):
-            shortlists, ids, _ = self._nearest(queries, wide, where)
+    def _shortlist(
+        self, queries: Encoded, width: int, where: str | None, chain: Sequence[Narrower]
+    ) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+        """Row ids and ids ``[Q, width]``: the best by the last of a chain that reads more."""
+        chain = wider(chain, width)
+        if not chain:
+            with stage("shortlist"):
+                return self._nearest(queries, width, where)[:2]
+        *before, last = chain
+        rows, ids = self._shortlist(queries, last.width, where, before)
         about = self.gallery.description
-        tensors = scorer.reads(about.modality, about.storage)
-        scores = np.empty(shortlists.shape, np.float32)
+        tensors = last.scorer.reads(about.modality, about.storage)
+        scores = np.empty(rows.shape, np.float32)
         step = max(1, self._rows_per_read // len(queries))
-        for start in range(0, shortlists.shape[1], step):
+        for start in range(0, rows.shape[1], step):
             part = slice(start, start + step)
             with stage("gather"):
-                items, places = self._read(shortlists[:, part], tensors)
-            with stage("prefilter"):
-                scores[:, part] = scorer.score_candidates(queries, items.encoded, places)
-        return best_rows(scores, shortlists, width, ids)
+                items, places = self._read(rows[:, part], tensors)
+            with stage(last.stage):
+                scores[:, part] = last.scorer.score_candidates(queries, items.encoded, places)
+        chosen = best_places(scores, width, ids)
+        return np.take_along_axis(rows, chosen, axis=1), np.take_along_axis(ids, chosen, axis=1)
 
     def _read(
         self, shortlists: NDArray[np.int64], tensors: Collection[str] | None = None
@@ -235,14 +248,16 @@ class DiskSearcher:
         chosen = contenders(coarse, width)
         return Contenders(rows[chosen], ids[chosen], coarse[chosen])
 
-    def prefiltered(
-        self, queries: Encoded, rows: Sequence[NDArray[np.int64]]
+    def narrowed(
+        self, queries: Encoded, rows: Sequence[NDArray[np.int64]], part: Narrowing
     ) -> list[NDArray[np.float32]]:
-        """The prefilter's scores; see `StagedSearcher`."""
-        assert self._prefilter is not None
+        """The scores of a part of the matcher; see `StagedSearcher`."""
+        scorer = self._prefilter if part == "prefilter" else self._refiner
+        assert scorer is not None
         about = self.gallery.description
-        tensors = self._prefilter.reads(about.modality, about.storage)
-        return self._scored("prefilter", self._prefilter, queries, rows, tensors)
+        return self._scored(
+            part, scorer, queries, rows, scorer.reads(about.modality, about.storage)
+        )
 
     def matched(
         self, queries: Encoded, rows: Sequence[NDArray[np.int64]]

@@ -225,7 +225,7 @@ class Loader:
         unsettled: bool = False,
     ) -> Loaded:
         matcher = self._matcher
-        stages = matcher.prefilter, matcher.projection
+        stages = matcher.prefilter, matcher.projection, matcher.refiner
         searched = Searched(now.version, size.items)
         searcher: StagedSearcher
         if held is not None and held.has_tensors:

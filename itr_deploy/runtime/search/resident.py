@@ -17,6 +17,7 @@ from itr_deploy.runtime.projection import PLAIN, Projection
 from itr_deploy.runtime.ranking import best, best_rows, contenders
 from itr_deploy.runtime.scorer import Scorer
 from itr_deploy.runtime.search.coarse import CoarseVectors
+from itr_deploy.runtime.search.narrowing import Narrower, Narrowing, narrowers, wider
 from itr_deploy.runtime.search.ragged import score_ragged
 from itr_deploy.runtime.search.searcher import Contenders, Searched
 from itr_deploy.runtime.timing import stage
@@ -33,6 +34,7 @@ class ResidentSearcher:
         held: Held,
         prefilter: Scorer | None = None,
         projection: Projection = PLAIN,
+        refiner: Scorer | None = None,
     ) -> None:
         """Search what is held of the gallery.
 
@@ -43,9 +45,10 @@ class ResidentSearcher:
             held: All of its items with their tensors.
             prefilter: Scores with the bundle's prefilter, if it has one.
             projection: Transforms a query's coarse embedding before the shortlist.
+            refiner: Scores with the bundle's refiner, if it has one.
         """
         self.gallery, self.searched = gallery, searched
-        self._scorer, self._prefilter = scorer, prefilter
+        self._scorer, self._prefilter, self._refiner = scorer, prefilter, refiner
         self._projection = projection
         self._held = held
         self._encoded = scorer.resident(held.encoded)
@@ -70,6 +73,7 @@ class ResidentSearcher:
         candidates: int | None,
         where: str | None,
         prefilter: int | None = None,
+        refine: int | None = None,
     ) -> list[Hits]:
         """The ``k`` best items of every query; arguments as in `Searcher.search`."""
         allowed = self._allowed(where)
@@ -78,7 +82,8 @@ class ResidentSearcher:
             with stage("match"):
                 scores = self._scorer.score_all(queries, self._encoded, allowed)
             return [self._hits(row, allowed, k) for row in scores]
-        shortlist = self._shortlist(queries, allowed, width, prefilter)
+        chain = narrowers(self._prefilter, prefilter, self._refiner, refine)
+        shortlist = self._shortlist(queries, allowed, width, chain)
         with stage("match"):
             scores = self._scorer.score_candidates(queries, self._encoded, shortlist)
         return [self._hits(row, list_, k) for row, list_ in zip(scores, shortlist, strict=True)]
@@ -94,14 +99,15 @@ class ResidentSearcher:
             found = self._coarse.contenders(own, width, None if everything else allowed)
         return len(allowed), [self._contenders(*one) for one in found]
 
-    def prefiltered(
-        self, queries: Encoded, rows: Sequence[NDArray[np.int64]]
+    def narrowed(
+        self, queries: Encoded, rows: Sequence[NDArray[np.int64]], part: Narrowing
     ) -> list[NDArray[np.float32]]:
-        """The prefilter's scores; see `StagedSearcher`."""
-        assert self._prefilter is not None
+        """The scores of a part of the matcher; see `StagedSearcher`."""
+        scorer = self._prefilter if part == "prefilter" else self._refiner
+        assert scorer is not None
         places = [self._held.at(own) for own in rows]
-        with stage("prefilter"):
-            return score_ragged(self._prefilter, queries, self._encoded, places)
+        with stage(part):
+            return score_ragged(scorer, queries, self._encoded, places)
 
     def matched(
         self, queries: Encoded, rows: Sequence[NDArray[np.int64]]
@@ -138,24 +144,25 @@ class ResidentSearcher:
         return self._held.found(read.filtered_rows(self.gallery, where))
 
     def _shortlist(
-        self, queries: Encoded, allowed: NDArray[np.int64], width: int, prefilter: int | None
+        self, queries: Encoded, allowed: NDArray[np.int64], width: int, chain: Sequence[Narrower]
     ) -> NDArray[np.int64]:
-        """The items of every query for the matcher to score, ``int64 [Q, width]``."""
-        if self._prefilter is None or prefilter is None or prefilter <= width:
+        """The best items of every query by the last of a chain that reads more: ``[Q, width]``."""
+        chain = wider(chain, width)
+        if not chain:
             with stage("shortlist"):
                 return self._nearest(queries, allowed, width)
+        *before, last = chain
         items = self._encoded
-        if prefilter >= len(allowed):
-            wide = np.broadcast_to(allowed, (len(queries), len(allowed)))
-            with stage("prefilter"):
-                scores = self._prefilter.score_all(queries, items, allowed)
+        if last.width >= len(allowed):
+            rows = np.broadcast_to(allowed, (len(queries), len(allowed)))
+            with stage(last.stage):
+                scores = last.scorer.score_all(queries, items, allowed)
         else:
-            with stage("shortlist"):
-                wide = self._nearest(queries, allowed, prefilter)
-            with stage("prefilter"):
-                scores = self._prefilter.score_candidates(queries, items, wide)
-        with stage("prefilter"):
-            return best_rows(scores, wide, width, self._held.ids)
+            rows = self._shortlist(queries, allowed, last.width, before)
+            with stage(last.stage):
+                scores = last.scorer.score_candidates(queries, items, rows)
+        with stage(last.stage):
+            return best_rows(scores, rows, width, self._held.ids)
 
     def _nearest(
         self, queries: Encoded, allowed: NDArray[np.int64], width: int

@@ -1,7 +1,7 @@
 """The protocol for searching a gallery, in memory or on disk.
 
 A search narrows in stages: the coarse embedding makes a shortlist, the prefilter cuts it down if
-asked for, and the matcher ranks what is left.
+asked for, the refiner cuts down what the prefilter leaves, and the matcher ranks what is left.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.read import Vectors
 from itr_deploy.runtime.hits import Hits
+from itr_deploy.runtime.search.narrowing import Narrowing
 
 
 class Searched(NamedTuple):
@@ -63,6 +64,7 @@ class Searcher(Protocol):
         candidates: int | None,
         where: str | None,
         prefilter: int | None = None,
+        refine: int | None = None,
     ) -> list[Hits]:
         """The ``k`` best items of every query.
 
@@ -71,8 +73,10 @@ class Searcher(Protocol):
             k: Hits per query.
             candidates: Items that the matcher scores per query, None for every item.
             where: SQL over the gallery's columns, or None.
-            prefilter: Width of the coarse shortlist that the prefilter cuts down to
-                ``candidates``, None for no prefilter.
+            prefilter: Width of the coarse shortlist that the prefilter cuts down, None for no
+                prefilter.
+            refine: Width of the shortlist that the refiner cuts down to ``candidates``, None for no
+                refiner.
         """
         ...
 
@@ -96,10 +100,10 @@ class StagedSearcher(Searcher, Protocol):
         """
         ...
 
-    def prefiltered(
-        self, queries: Encoded, rows: Sequence[NDArray[np.int64]]
+    def narrowed(
+        self, queries: Encoded, rows: Sequence[NDArray[np.int64]], part: Narrowing
     ) -> list[NDArray[np.float32]]:
-        """The prefilter's scores of each query's own items, given by their row ids."""
+        """The prefilter's or refiner's scores of each query's own items, by their row ids."""
         ...
 
     def matched(

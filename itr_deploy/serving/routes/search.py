@@ -196,8 +196,8 @@ def _kind(wanted: Wanted, retriever: Retriever) -> Hashable | None:
 def _wide(wanted: Wanted, retriever: Retriever) -> int:
     narrow = wanted.how["candidates"]
     if narrow is FROM_BUNDLE:
-        narrow = retriever.matcher.bundle.manifest.pipeline.width("text")
-    return wanted.k if narrow is not None and wanted.k > narrow else 0
+        narrow = retriever.matcher.bundle.manifest.pipeline.width_for("text", wanted.k)
+    return 0 if narrow is None else max(narrow, wanted.k)
 
 
 def _searched(service: Service, wanted: Sequence[Wanted]) -> list[Found]:

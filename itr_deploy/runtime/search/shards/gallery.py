@@ -22,6 +22,7 @@ from itr_deploy.runtime.gallery.filters import filter_sql
 from itr_deploy.runtime.gallery.given import checked_ids
 from itr_deploy.runtime.gallery.layout import filter_columns, metadata_columns
 from itr_deploy.runtime.gallery.sharding.shards import Shards, shards_of
+from itr_deploy.runtime.search.narrowing import Narrowing
 from itr_deploy.runtime.search.searcher import Searched
 from itr_deploy.runtime.search.shards.replicas import Call, Group, Watch
 from itr_deploy.runtime.search.shards.searcher import Missing, ShardedSearcher
@@ -68,7 +69,7 @@ class ShardedGallery:
         *,
         missing: Missing,
         timeout: float,
-        prefilters: bool,
+        parts: frozenset[Narrowing],
         share: Callable[[Encoded], Any] = lambda queries: queries,
         close: Callable[[], object] = lambda: None,
         watched: bool = False,
@@ -80,7 +81,7 @@ class ShardedGallery:
             groups: Their replicas.
             missing: What becomes of a search where a shard does not answer.
             timeout: Seconds that a search may take.
-            prefilters: Whether the bundle has a prefilter.
+            parts: Which parts of the matcher narrow shortlists.
             share: Makes of queries what several calls may be given.
             close: Ends the replicas.
             watched: Whether to look, in a thread, which replicas live.
@@ -90,7 +91,7 @@ class ShardedGallery:
         """
         self.path = str(shards.root)
         self.searcher = ShardedSearcher(
-            groups, share, missing=missing, timeout=timeout, prefilters=prefilters
+            groups, share, missing=missing, timeout=timeout, parts=parts
         )
         self._groups = groups
         self._refreshing = threading.Lock()
@@ -201,10 +202,17 @@ class ShardedGallery:
                 found[place] = entry
         return found
 
-    def warm(self, queries: Encoded, k: int, candidates: int | None, prefilter: int | None) -> None:
+    def warm(
+        self,
+        queries: Encoded,
+        k: int,
+        candidates: int | None,
+        prefilter: int | None,
+        refine: int | None,
+    ) -> None:
         """Have every replica search once."""
         answers = [
-            member.replica.ask("warm", queries, k, candidates, prefilter)
+            member.replica.ask("warm", queries, k, candidates, prefilter, refine)
             for group in self._groups
             for member in group.members
             if member.lives

@@ -23,6 +23,7 @@ from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.ranking import contenders
 from itr_deploy.runtime.search.cached import SearcherCache
 from itr_deploy.runtime.search.loading import Loaded
+from itr_deploy.runtime.search.narrowing import Narrowing
 from itr_deploy.runtime.search.searcher import StagedSearcher
 from itr_deploy.runtime.search.shards.shard import (
     Found,
@@ -99,9 +100,11 @@ class HeldShard:
         now = self._loaded
         return Nearest(now.identity, *now.searcher.nearest(queries, width, where))
 
-    def prefiltered(self, of: Identity, queries: Encoded, rows: Sequence[Rows]) -> list[Scores]:
-        """The prefilter's scores; see `Shard`."""
-        return self._searcher(of).prefiltered(queries, rows)
+    def narrowed(
+        self, of: Identity, queries: Encoded, rows: Sequence[Rows], part: Narrowing
+    ) -> list[Scores]:
+        """The scores of a part of the matcher; see `Shard`."""
+        return self._searcher(of).narrowed(queries, rows, part)
 
     def matched(self, of: Identity, queries: Encoded, rows: Sequence[Rows], k: int) -> Matched:
         """The matcher's scores; see `Shard`."""
@@ -134,9 +137,16 @@ class HeldShard:
         """Number of items that a filter keeps."""
         return self._loaded.searcher.gallery.count(where)
 
-    def warm(self, queries: Encoded, k: int, candidates: int | None, prefilter: int | None) -> None:
+    def warm(
+        self,
+        queries: Encoded,
+        k: int,
+        candidates: int | None,
+        prefilter: int | None,
+        refine: int | None,
+    ) -> None:
         """Search once; see `Shard`."""
-        self._loaded.searcher.search(queries, k, candidates, None, prefilter)
+        self._loaded.searcher.search(queries, k, candidates, None, prefilter, refine)
 
     def refresh(self) -> ShardState:
         """Go over to the newest version; see `Shard`.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.runtime.search.narrowing import Narrowing
 from itr_deploy.runtime.search.shards.searcher import Missing
 
 
@@ -32,3 +34,9 @@ class How:
     resident: bool | None
     device: str
     backend: str
+
+
+def parts_of(matcher: Matcher) -> frozenset[Narrowing]:
+    """Which parts of a matcher narrow shortlists."""
+    given: dict[Narrowing, object] = {"prefilter": matcher.prefilter, "refine": matcher.refiner}
+    return frozenset(name for name, part in given.items() if part is not None)

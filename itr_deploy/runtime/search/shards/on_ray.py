@@ -26,7 +26,7 @@ from itr_deploy.runtime.gallery.sharding.shards import Shards
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.search.shards.gallery import LOADED, ShardedGallery
 from itr_deploy.runtime.search.shards.held import HeldShard, Part
-from itr_deploy.runtime.search.shards.how import How
+from itr_deploy.runtime.search.shards.how import How, parts_of
 from itr_deploy.runtime.search.shards.replicas import Group, Member, Method
 from itr_deploy.runtime.search.shards.shard import GoneError, LostError, ShardState, StaleError
 
@@ -195,7 +195,7 @@ def on_ray(matcher: Matcher, shards: Shards, how: How) -> ShardedGallery:
             groups,
             missing=how.missing,
             timeout=how.timeout,
-            prefilters=matcher.prefilter is not None,
+            parts=parts_of(matcher),
             share=lambda queries: ray.put(queries) if _bytes(queries) > SHARED else queries,
             close=close,
             watched=True,

@@ -9,7 +9,7 @@ from itr_deploy.runtime.gallery.sharding.shards import Shards
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.search.shards.gallery import ShardedGallery
 from itr_deploy.runtime.search.shards.held import HeldShard, Part
-from itr_deploy.runtime.search.shards.how import How
+from itr_deploy.runtime.search.shards.how import How, parts_of
 from itr_deploy.runtime.search.shards.replicas import Group, Local, Member
 
 
@@ -48,5 +48,5 @@ def open_shards(matcher: Matcher, path: str | Path, how: How) -> ShardedGallery:
         groups,
         missing=how.missing,
         timeout=how.timeout,
-        prefilters=matcher.prefilter is not None,
+        parts=parts_of(matcher),
     )

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 Method = Literal[
     "state",
     "nearest",
-    "prefiltered",
+    "narrowed",
     "matched",
     "exhaustive",
     "stored",

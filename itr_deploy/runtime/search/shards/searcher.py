@@ -1,7 +1,8 @@
 """A search over shards, in rounds, that finds what one machine finds.
 
 1. The coarse stage: every shard's contenders. The best of all shards are chosen of them.
-2. With a prefilter: its scores of those, where they are; the best of all again.
+2. With a prefilter: its scores of those, where they are; the best of all again. The same with a
+   refiner.
 3. The matcher's scores of these, where they are; the hits are the best of all.
 
 All rounds read one state of a shard. Where it is lost between two rounds, with all replicas that
@@ -14,7 +15,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.gallery.table import Identity
 from itr_deploy.runtime.hits import Answered, Hits
 from itr_deploy.runtime.ranking import best
+from itr_deploy.runtime.search.narrowing import Narrowing, used
 from itr_deploy.runtime.search.searcher import Contenders, Searched
 from itr_deploy.runtime.search.shards.replicas import Call, Group, Member, ask_all
 from itr_deploy.runtime.search.shards.shard import Found, Matched, Nearest, Rows, Scores
@@ -42,6 +44,13 @@ T = TypeVar("T")
 
 class _LostInBetweenError(Exception):
     """A shard was lost after it had answered in this search."""
+
+
+class _Step(NamedTuple):
+    """A part of the matcher that narrows, and the items that it reads."""
+
+    part: Narrowing
+    width: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +99,7 @@ class ShardedSearcher:
         *,
         missing: Missing,
         timeout: float,
-        prefilters: bool,
+        parts: frozenset[Narrowing],
     ) -> None:
         """Take the shards.
 
@@ -99,10 +108,10 @@ class ShardedSearcher:
             share: Makes of queries what several calls may be given.
             missing: What becomes of a search where a shard does not answer.
             timeout: Seconds that a search may take.
-            prefilters: Whether the bundle has a prefilter.
+            parts: Which parts of the matcher narrow shortlists.
         """
         self.groups, self.missing, self.timeout = groups, missing, timeout
-        self._share, self._prefilters = share, prefilters
+        self._share, self._parts = share, parts
 
     @property
     def searched(self) -> Searched:
@@ -117,6 +126,7 @@ class ShardedSearcher:
         candidates: int | None,
         where: str | None,
         prefilter: int | None = None,
+        refine: int | None = None,
     ) -> list[Hits]:
         """The ``k`` best items of every query; arguments as in `Searcher.search`.
 
@@ -131,14 +141,22 @@ class ShardedSearcher:
                 if candidates is None:
                     return asked.exhaustive()
                 width = max(candidates, k)
-                wide = prefilter if self._prefilters and prefilter and prefilter > width else None
-                return asked.cascade(width, wide)
+                return asked.cascade(width, self._chain(prefilter, refine))
             except _LostInBetweenError as error:
                 log.info("searching again: %s", error)
                 last = error
         raise ShardUnavailableError(
             f"shards were lost while they were searched, {ATTEMPTS} times: {last}; try again"
         )
+
+    def _chain(self, prefilter: int | None, refine: int | None) -> list[_Step]:
+        given: tuple[tuple[Narrowing, int | None], ...] = (
+            ("prefilter", prefilter),
+            ("refine", refine),
+        )
+        return [
+            _Step(part, width) for part, width in given if part in self._parts and width is not None
+        ]
 
     def ask(self, number: int, call: Call) -> Any:
         """One shard's answer.
@@ -190,9 +208,9 @@ class _Search:
             found: dict[int, Matched] = self._first("exhaustive", args)
         return self._hits({number: answer.found for number, answer in found.items()})
 
-    def cascade(self, width: int, wide: int | None) -> list[Hits]:
-        """Match the best ``width`` of the prefilter's ``wide``, or of the coarse stage."""
-        coarse = width if wide is None else wide
+    def cascade(self, width: int, chain: Sequence[_Step]) -> list[Hits]:
+        """Match the best ``width`` of the last of a chain, or of the coarse stage."""
+        coarse = next((step.width for step in used(chain, width)), width)
         with stage("shortlist"):
             nearest: dict[int, Nearest] = self._first(
                 "nearest", (self._queries, coarse, self._where)
@@ -203,10 +221,13 @@ class _Search:
             for query in range(self._count)
         ]
         if width < allowed:
-            pools = [pool.best(coarse) for pool in pools]
-            if wide is not None:
-                with stage("prefilter"):
-                    pools = [pool.best(width) for pool in self._prefiltered(pools)]
+            # Nobody reads more items than the filter keeps.
+            steps = used([step._replace(width=min(step.width, allowed)) for step in chain], width)
+            widths = [*(step.width for step in steps), width]
+            pools = [pool.best(widths[0]) for pool in pools]
+            for step, kept in zip(steps, widths[1:], strict=True):
+                with stage(step.part):
+                    pools = [pool.best(kept) for pool in self._narrowed(pools, step.part)]
         with stage("match"):
             answers = self._next(
                 "matched",
@@ -216,11 +237,11 @@ class _Search:
             self._check(number, answer, pools)
         return self._hits({number: answer.found for number, answer in answers.items()})
 
-    def _prefiltered(self, pools: Sequence[_Pool]) -> list[_Pool]:
-        """The same items with the prefilter's scores."""
-        given = {number: (rows,) for number, rows in self._rows(pools).items()}
+    def _narrowed(self, pools: Sequence[_Pool], part: Narrowing) -> list[_Pool]:
+        """The same items with the scores of a part of the matcher."""
+        given = {number: (rows, part) for number, rows in self._rows(pools).items()}
         scores = [np.empty(len(pool.rows), np.float32) for pool in pools]
-        for number, answer in self._next("prefiltered", given).items():
+        for number, answer in self._next("narrowed", given).items():
             for pool, target, own in zip(pools, scores, answer, strict=True):
                 target[pool.places(number)] = own
         return [
@@ -251,7 +272,7 @@ class _Search:
         return {number: answers.values[number] for number in sorted(answers.values)}
 
     def _next(
-        self, method: Literal["prefiltered", "matched"], given: Mapping[int, tuple[Any, ...]]
+        self, method: Literal["narrowed", "matched"], given: Mapping[int, tuple[Any, ...]]
     ) -> dict[int, Any]:
         """Ask those who answered before of the same state."""
         calls = {

@@ -18,6 +18,7 @@ from itr_deploy.bundle.modality import Modality
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.encoding.places import Placed
 from itr_deploy.runtime.gallery.table import Identity
+from itr_deploy.runtime.search.narrowing import Narrowing
 from itr_deploy.runtime.search.searcher import Contenders
 
 Rows = NDArray[np.int64]
@@ -117,8 +118,10 @@ class Shard(Protocol):
         """The coarse stage's contenders for ``width`` items of all shards."""
         ...
 
-    def prefiltered(self, of: Identity, queries: Encoded, rows: Sequence[Rows]) -> list[Scores]:
-        """The prefilter's scores of each query's own items."""
+    def narrowed(
+        self, of: Identity, queries: Encoded, rows: Sequence[Rows], part: Narrowing
+    ) -> list[Scores]:
+        """The prefilter's or refiner's scores of each query's own items."""
         ...
 
     def matched(self, of: Identity, queries: Encoded, rows: Sequence[Rows], k: int) -> Matched:
@@ -145,7 +148,14 @@ class Shard(Protocol):
         """Number of items that a filter keeps."""
         ...
 
-    def warm(self, queries: Encoded, k: int, candidates: int | None, prefilter: int | None) -> None:
+    def warm(
+        self,
+        queries: Encoded,
+        k: int,
+        candidates: int | None,
+        prefilter: int | None,
+        refine: int | None,
+    ) -> None:
         """Search once, for what a first search loads."""
         ...
 

@@ -22,7 +22,7 @@ from tests.support.shards import Held, Switch, held
 
 QUERY = captions(1, seed=11)[0]
 CASCADE = {"candidates": 10, "prefilter": 30}
-METHODS = ["nearest", "prefiltered", "matched"]
+METHODS = ["nearest", "narrowed", "matched"]
 
 
 @pytest.fixture(scope="module")

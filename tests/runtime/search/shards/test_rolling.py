@@ -85,7 +85,7 @@ def between(shards: Held, number: int, method: str, do: Any) -> None:
     replica.ask = asked  # type: ignore[method-assign]
 
 
-@pytest.mark.parametrize("method", ["prefiltered", "matched"])
+@pytest.mark.parametrize("method", ["narrowed", "matched"])
 def test_a_version_that_is_succeeded_between_two_stages_is_read_to_the_end(
     matcher: Matcher, one: Retriever, copy: Shards, method: str
 ) -> None:
@@ -97,7 +97,7 @@ def test_a_version_that_is_succeeded_between_two_stages_is_read_to_the_end(
     assert_same([shards.retriever.search(QUERY, 60, **CASCADE)], [later])
 
 
-@pytest.mark.parametrize("method", ["prefiltered", "matched"])
+@pytest.mark.parametrize("method", ["narrowed", "matched"])
 def test_a_version_that_is_gone_between_two_stages_has_the_search_asked_again(
     matcher: Matcher, copy: Shards, method: str
 ) -> None:

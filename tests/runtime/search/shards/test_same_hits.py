@@ -61,7 +61,7 @@ def kinds(
     return {kind: Both(matcher, Path(one.path), root / kind) for kind, one in chosen.items()}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=80)
 @given(
     kind=st.sampled_from(["image-float16", "image-int8", "text-float16", "repeated"]),
     count=st.sampled_from([1, 2, 5]),
@@ -69,6 +69,7 @@ def kinds(
     k=st.sampled_from([1, 4, 10, 60, 2 * COUNT]),
     candidates=st.none() | st.integers(1, COUNT + 10),
     prefilter=st.none() | st.integers(1, COUNT + 10),
+    refine=st.none() | st.integers(1, COUNT + 10),
     where=st.sampled_from(CONDITIONS),
 )
 def test_whatever_is_asked(
@@ -79,11 +80,13 @@ def test_whatever_is_asked(
     k: int,
     candidates: int | None,
     prefilter: int | None,
+    refine: int | None,
     where: str | None,
 ) -> None:
     if kind == "repeated" and where is not None:
         where = "image >= 4"
-    how = {"k": k, "candidates": candidates, "prefilter": prefilter, "where": where}
+    how = {"k": k, "candidates": candidates, "where": where}
+    how |= {"prefilter": prefilter, "refine": refine}
     one, many = kinds[kind].whole, kinds[kind].shards(count, form)
     assert_same(search(many, **how), search(one, **how))
 
