@@ -74,7 +74,7 @@ def test_a_search_tells_its_widths_and_its_stages_to_who_debugs(
     with caplog.at_level(logging.DEBUG, "itr_deploy"):
         retriever.search("a dog", k=3, candidates=5, prefilter=9)
     (told,) = said(caplog, "retriever")
-    assert told.startswith("1 text queries: k 3, prefilter 9, candidates 5, ")
+    assert told.startswith("1 text queries: k 3, prefilter 9, refine None, candidates 5, ")
     stages = [line.split(":")[0] for line in said(caplog, "timing")]
     # The prefilter's scores, and choosing the best of them.
     assert stages == ["encode", "shortlist", "prefilter", "prefilter", "match"]

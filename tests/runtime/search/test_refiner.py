@@ -203,3 +203,24 @@ def test_a_manifest_without_a_refiner_is_written_as_before_there_was_one() -> No
     assert not {"refine", "image_query_refine"} & Pipeline(candidates=40).model_dump().keys()
     for pipeline in (Pipeline(refine=60), Pipeline(image_query_refine=5), Pipeline()):
         assert Pipeline.model_validate(pipeline.model_dump()) == pipeline
+
+
+@pytest.mark.parametrize("kind", ["image-float16", "text-float16"])
+def test_by_default_nearly_all_of_the_exhaustive_top_ten_are_found(
+    kind: str, galleries: dict, matcher: Matcher
+) -> None:
+    retriever = resident(matcher, galleries[kind])
+    with timed_stages() as times:
+        found = search(retriever, k=10)
+    assert {"refine", "match"} <= times.seconds.keys()
+    exhaustive = search(retriever, k=10, candidates=None)
+    kept = 0
+    for hits, best in zip(found, exhaustive, strict=True):
+        scores = dict(zip(best.ids, best.scores, strict=True))
+        same = [name for name in hits.ids if name in scores]
+        kept += len(same)
+        found_scores = dict(zip(hits.ids, hits.scores, strict=True))
+        np.testing.assert_allclose(
+            [found_scores[name] for name in same], [scores[name] for name in same], atol=1e-5
+        )
+    assert kept >= 0.95 * 10 * len(found)
