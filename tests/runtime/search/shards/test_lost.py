@@ -21,7 +21,7 @@ from tests.support.retrieval import COUNT, assert_same, columns
 from tests.support.shards import Held, Switch, held
 
 QUERY = captions(1, seed=11)[0]
-CASCADE = {"candidates": 10, "prefilter": 30}
+CASCADE = {"candidates": 24, "prefilter": 60}
 METHODS = ["nearest", "narrowed", "matched"]
 
 
