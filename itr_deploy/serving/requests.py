@@ -9,6 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from itr_deploy.bundle.modality import Modality
+
 MOST_CHARACTERS = 10_000
 """Of a text or a filter."""
 
@@ -108,7 +110,7 @@ class ExplainAsked(Asked):
     step: Whole | None = Field(
         None, description="The model's step; by default the last that enters the score."
     )
-    attends: Literal["text", "image"] | None = Field(None, description="Who attends.")
+    attends: Modality | None = Field(None, description="Who attends.")
 
 
 class ScoreAsked(Asked):

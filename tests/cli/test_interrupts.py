@@ -145,20 +145,6 @@ def run(*arguments: object, program: str = IN_A_COLLECTION) -> subprocess.Comple
 
 
 @BOTH
-def test_an_export_that_is_interrupted_while_it_collects_garbage_ends_with_130(
-    sent: signal.Signals, tmp_path: Path
-) -> None:
-    files = ("--checkpoint", FULL.checkpoint, "--vocab", FULL.vocab)
-    export = ("export", "imram", *files, "--output", tmp_path / "place" / "bundle")
-    done = run(int(sent), "itr_deploy.exporters.build", *export)
-    assert done.returncode == 130, done.stderr
-    assert "interrupted" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "Exception ignored" not in done.stderr
-    assert not list(tmp_path.rglob("*.onnx"))
-
-
-@BOTH
 def test_a_verb_that_was_done_before_it_noticed_ends_with_130(
     sent: signal.Signals, bundle: Path
 ) -> None:

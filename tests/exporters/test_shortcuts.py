@@ -145,8 +145,7 @@ def test_garbage_is_collected_as_before_when_an_export_is_done(enabled: bool) ->
         assert not gc.isenabled()
         raise KeyError
 
-    if not enabled:
-        gc.disable()
+    (gc.enable if enabled else gc.disable)()
     try:
         with pytest.raises(KeyError):
             failing()

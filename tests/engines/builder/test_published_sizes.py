@@ -25,9 +25,11 @@ GRAPHS = {
 }
 MATCHING = {name for name in GRAPHS if name.startswith("match_")}
 PREFILTERS = {name.replace("match", "prefilter") for name in MATCHING}
+REFINERS = {name.replace("match", "refine") for name in MATCHING}
 RERANKERS = {"rerank_text_to_image", "rerank_image_to_text"}
 FURTHER: dict[str, set[str]] = {
     RERANKED: RERANKERS,
+    **{f"imram-{mode}": PREFILTERS | REFINERS for mode in ("text", "image", "full")},
     "sgraf-saf": set(),
     "sgraf-sgr": set(),
     "scan-t2i": set(),

@@ -184,7 +184,7 @@ def test_ranks_behind_a_shortlist_are_what_a_search_with_it_finds(
     scores = matcher.score(texts=data.captions, images=data.regions)
     gallery = Gallery.create(tmp_path / "g", matcher, "image", "float32")
     gallery.add(data.image_ids, data.regions)
-    hits = Retriever(matcher, gallery).search(data.captions, k=4, candidates=4)
+    hits = Retriever(matcher, gallery).search(data.captions, k=4, candidates=4, prefilter=None)
     found = shortlists(data_of(scores, coarse), "text", [4], exhaustive=True).ranks[4]
     for number, (rank, hit) in enumerate(zip(found, hits, strict=True)):
         right = data.image_of_caption[number]
