@@ -1,0 +1,134 @@
+"""What half precision does to every family's Recall@K, rounded as a GPU rounds, on a CPU.
+
+    python -m benchmarks.half [--only imram scan] [--images 1000] [--types float16 bfloat16]
+
+The checkpoints of examples/shapes; 1,000 images and 5,000 captions of that world that no model was
+trained on, every pair scored. A bundle in half precision is turned into float32 graphs that round
+the operands and results of its products (`itr_deploy/parity/emulated.py`) and accumulate in
+float32, as TensorRT's do. Points of Recall@K against the float32 bundle; one image of 1,000 is 0.1.
+Prints a table and writes benchmarks/results/half.json after every bundle; ends with 1 if a figure
+differs by more than 0.2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+import itr_deploy
+from benchmarks.matching import RESULTS
+from examples.shapes.make_data import make_split
+from itr_deploy.bundle.files import write_json
+from itr_deploy.bundle.manifest import Precision
+from itr_deploy.bundle.store import read_bundle
+from itr_deploy.parity.emulated import write_emulated
+
+CHECKPOINTS = Path(__file__).parents[1] / "examples" / "shapes" / "checkpoints"
+KS = (1, 5, 10)
+MOST = 0.2
+"""Points by which a figure may differ."""
+
+FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "imram": ("imram", "shapes_vocab.json", {}),
+    "scan": ("scan", "shapes_vocab.json", {}),
+    "sgraf_saf": ("sgraf", "shapes_vocab.json", {}),
+    "lhsc": ("lhsc", "shapes_vocab.json", {}),
+    "vse_infty": ("vse_infty", "shapes_vocab.json", {}),
+    "dime_i2t": ("dime", "vocab.txt", {"gates": "yes"}),
+    "dime_t2i": ("dime", "vocab.txt", {"gates": "yes"}),
+}
+"""By the checkpoint: the family, its vocabulary's file and its options."""
+
+Recalls = dict[str, tuple[float, ...]]
+
+
+def main() -> None:
+    """Measure every family in every type."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=FAMILIES, default=list(FAMILIES))
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument(
+        "--types", nargs="+", choices=("float16", "bfloat16"), default=["float16", "bfloat16"]
+    )
+    arguments = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        data = root / "data"
+        data.mkdir()
+        make_split("test", data, with_pictures=False, size=arguments.images)
+        for name in arguments.only:
+            plain = recalls(name, "float32", root, data)
+            rows.append({"model": name, "type": "float32", **plain})
+            for kind in arguments.types:
+                found = recalls(name, kind, root, data)
+                rows.append({"model": name, "type": kind, **found, "most": most(found, plain)})
+            write_json(RESULTS / "half.json", {"images": arguments.images, "rows": rows})
+            Console(stderr=True).log(rows[-1])
+    show(rows, arguments.images)
+    sys.exit(1 if any(row.get("most", 0.0) > MOST + 1e-9 for row in rows) else 0)
+
+
+def recalls(name: str, precision: Precision, root: Path, data: Path) -> Recalls:
+    """Recall@1, 5 and 10 of both directions, in percent."""
+    family, vocabulary, options = FAMILIES[name]
+    checkpoint = CHECKPOINTS / name
+    bundle = root / f"{name}-{precision}"
+    if family == "dime":
+        options = {**options, "bert_config": checkpoint / "bert_config.json"}
+    itr_deploy.export(
+        family,
+        checkpoint=checkpoint / "model_best.pth.tar",
+        vocab=checkpoint / vocabulary,
+        output=bundle,
+        dtype=precision,
+        **options,
+    )
+    if precision != "float32":
+        rounded = root / f"{name}-{precision}-rounded"
+        rounded.mkdir()
+        write_emulated(read_bundle(bundle), rounded)
+        bundle = rounded
+    report = itr_deploy.evaluate(bundle, data=data, output=root / f"{bundle.name}-evaluation")
+    own = report.recall
+    return {
+        "image to text": own.image_to_text.recalls,
+        "text to image": own.text_to_image.recalls,
+    }
+
+
+def most(found: Recalls, plain: Recalls) -> float:
+    """The largest difference of a figure, in points."""
+    return max(
+        abs(one - other)
+        for direction, figures in found.items()
+        for one, other in zip(figures, plain[direction], strict=True)
+    )
+
+
+def show(rows: Sequence[dict[str, Any]], images: int) -> None:
+    """Print the table."""
+    table = Table(
+        title=f"Recall@{', '.join(map(str, KS))}, {images:,} images, {5 * images:,} captions"
+    )
+    for heading in ("model", "type", "image to text", "text to image", "largest difference"):
+        table.add_column(heading)
+    for row in rows:
+        figures = (
+            " / ".join(f"{value:.2f}" for value in row[direction])
+            for direction in ("image to text", "text to image")
+        )
+        told = f"{row['most']:.2f}" if "most" in row else ""
+        table.add_row(row["model"], row["type"], *figures, told)
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()
