@@ -188,17 +188,25 @@ def test_a_version_that_waited_on_disk_for_the_one_before_is_in_memory_after_tha
         *(matcher, gallery, Part(0, 4)),
         memory_budget=Size.of(gallery, 0).bytes * 5 // 4,
         resident=None,
-        kept=0.5,
+        kept=60.0,
     )
+    assert isinstance(shard._loaded.searcher, ResidentSearcher)
     ids = gallery.ids()
     # So many that the gallery is read as a whole, beside the version that is kept.
     Gallery.open(copy.paths[0], matcher).delete(ids[: len(ids) // 3])
     shard.refresh()
+    settled(shard)
     assert not isinstance(shard._loaded.searcher, ResidentSearcher)
-    until = time.monotonic() + 30
-    while shard._loaded.unsettled and time.monotonic() < until:
-        time.sleep(0.01)
+    assert shard._before is not None
+    shard._forget(shard._before[0])
+    settled(shard)
     assert isinstance(shard._loaded.searcher, ResidentSearcher)
+
+
+def settled(shard: HeldShard) -> None:
+    until = time.monotonic() + 30
+    while shard._cache._settling._running and time.monotonic() < until:
+        time.sleep(0.01)
 
 
 def copy_id(shards: Shards, number: int) -> str:
