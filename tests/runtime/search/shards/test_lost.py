@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from itr_deploy import Gallery, Matcher, Retriever, Shards, ShardUnavailableError
 from itr_deploy.errors import GalleryError, GalleryUnreadableError, InputError
+from itr_deploy.runtime.search import cached
 from itr_deploy.runtime.search.shards.held import HeldShard
 from itr_deploy.runtime.search.shards.replicas import Call, Watch, ask_all
 from tests.support.items import captions, images, names
@@ -244,8 +245,13 @@ def test_a_shard_of_this_process_is_searched_again_after_a_search_that_failed(
 
 
 def test_a_shard_that_was_refused_is_searched_again_when_it_is_put_right(
-    matcher: Matcher, one: Retriever, four: Shards, tmp_path: Path
+    matcher: Matcher,
+    one: Retriever,
+    four: Shards,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(cached, "LONGEST_WAIT", 0.1)
     copy = Shards.open(shutil.copytree(four.root, tmp_path / "copy"))
     shards = held(matcher, copy, missing="refuse")
     path = copy.paths[3]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +199,7 @@ def test_a_version_that_waited_on_disk_for_the_one_before_is_in_memory_after_tha
     settled(shard)
     assert not isinstance(shard._loaded.searcher, ResidentSearcher)
     assert shard._before is not None
-    shard._forget(shard._before[0])
+    shard._forget(weakref.ref(shard._before[0]))
     settled(shard)
     assert isinstance(shard._loaded.searcher, ResidentSearcher)
 
