@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -26,6 +27,9 @@ _EXAMPLE |= {"height": 45, "width": 62, "rows": 9, "columns": 13}
 
 Inputs = Sequence[GraphTensor | Sequence[GraphTensor]]
 """Inputs nested as a module's forward takes them."""
+
+_alone = threading.Lock()
+"""Held by a trace: what it replaces of PyTorch for a while is the whole process's."""
 
 
 def to_onnx(
@@ -52,7 +56,14 @@ def to_onnx(
         for entry in inputs
         for tensor in ((entry,) if isinstance(entry, GraphTensor) else entry)
     ]
-    with _quiet(), collected_later(), _no_cache(), torch.no_grad(), onnx_gru_weights(module):
+    with (
+        _alone,
+        _quiet(),
+        collected_later(),
+        _no_cache(),
+        torch.no_grad(),
+        onnx_gru_weights(module),
+    ):
         program = captured(
             InPrecision(module, precision).eval(),
             tuple(_nested(entry, _example) for entry in inputs),

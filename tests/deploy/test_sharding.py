@@ -168,3 +168,10 @@ def test_a_damaged_gallery_is_not_split(gallery: Path, tmp_path: Path) -> None:
     with pytest.raises(GalleryError, match="not as it was written"):
         itr_deploy.shard(copy, count=2, output=tmp_path / "out")
     assert {path.name for path in tmp_path.iterdir()} == {"copy"}
+
+
+def test_no_gallery_is_made_where_one_in_shards_is(matcher: Matcher, shards: Shards) -> None:
+    before = tree(shards.root)
+    with pytest.raises(GalleryError, match="a gallery in shards is there"):
+        Gallery.create(shards.root, matcher)
+    assert tree(shards.root) == before

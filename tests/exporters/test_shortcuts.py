@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -101,6 +102,33 @@ def test_only_the_operators_of_a_program_are_read() -> None:
 class Doubled(nn.Module):
     def forward(self, *args: Tensor) -> Tensor:
         return torch.tanh(2 * args[0])
+
+
+def test_one_thread_traces_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    active: list[None] = []
+    found: list[int] = []
+    both = threading.Event()
+
+    def captured(*given: Any) -> Any:
+        active.append(None)
+        if len(active) == 2:
+            both.set()
+        both.wait(0.2)
+        found.append(len(active))
+        active.pop()
+        raise KeyError
+
+    def export() -> None:
+        with pytest.raises(KeyError):
+            to_onnx(Mixed().eval(), [X, LENGTHS], [Y], 20)
+
+    monkeypatch.setattr("itr_deploy.exporters.tracing.captured", captured)
+    threads = [threading.Thread(target=export) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [1, 1]
 
 
 def test_what_is_replaced_comes_back() -> None:

@@ -127,6 +127,8 @@ class GalleryTable:
         """
         location, timeout = _located(path), checked_timeout(lock_timeout)
         path = location.address if isinstance(path, Location) else path
+        if is_shards(location.address):
+            raise GalleryError(f"{path}: a gallery in shards is there; choose another place")
         with gallery_errors(path):
             database = location.connect()
             if location.has_table(database):

@@ -164,6 +164,12 @@ class SearcherCache:
         if ready.gallery is not None:
             adopt(self.gallery, ready.gallery, ready.before)
 
+    def settle(self) -> None:
+        """Load the current version in the form that it should have, now that memory was freed."""
+        current = self._current
+        if current is not None and current.unsettled:
+            self._settling.run()
+
     def _load(self, gallery: Gallery, pause: Pause, *, prompt: bool) -> Loaded:
         now = gallery.snapshot()
         now.check_bundle(self._matcher)

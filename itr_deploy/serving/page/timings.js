@@ -3,7 +3,7 @@
 import { element, styled } from "./dom.js";
 import { milliseconds } from "./numbers.js";
 
-const STAGES = ["queue", "encode", "shortlist", "gather", "prefilter", "match", "rerank"];
+const STAGES = ["queue", "encode", "shortlist", "gather", "prefilter", "refine", "match", "rerank"];
 
 /** Fill the figure with a search's timings in milliseconds; hide it where there are none. */
 export function showTimings(figure, timings) {

@@ -248,7 +248,7 @@ class ShardedGallery:
         changed = False
         for member in group.members:
             # One that does not live loads the newest version when it is started again.
-            if not member.lives:
+            if not (member.lives or member.refused):
                 continue
             try:
                 state = member.replica.ask("refresh").result(LOADED)
@@ -259,10 +259,11 @@ class ShardedGallery:
                 member.fell(error)
                 continue
             if (wrong := self._check(state)) is not None:
-                member.fell(wrong)
+                member.fell(wrong, refused=True)
                 raise GalleryError(f"{member.name}: {wrong}")
-            changed |= state.identity != member.state.identity
+            changed |= state.identity != member.state.identity or member.refused
             member.went_to(state)
+            member.rose(state)
         return changed
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
@@ -188,14 +189,17 @@ class HeldShard:
         )
 
     def _forget_later(self, before: StagedSearcher) -> None:
-        def forget() -> None:
-            # Another refresh may have put another version there.
-            if self._before is not None and self._before[0] is before:
-                self._before = None
-
-        timer = threading.Timer(self._kept, forget)
+        # Weak: what another refresh takes the place of is free at once.
+        timer = threading.Timer(self._kept, self._forget, (weakref.ref(before),))
         timer.daemon = True
         timer.start()
+
+    def _forget(self, before: weakref.ref[StagedSearcher]) -> None:
+        # Another refresh may have put another version there.
+        if self._before is not None and self._before[0] is before():
+            self._before = None
+        # What was kept may be why the version after it stays on disk.
+        self._cache.settle()
 
     def _check_ids(self, loaded: Loaded) -> None:
         """Refuse a gallery that has items of other shards, which would be found twice, or never.

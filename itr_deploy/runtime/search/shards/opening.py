@@ -49,4 +49,6 @@ def open_shards(matcher: Matcher, path: str | Path, how: How) -> ShardedGallery:
         missing=how.missing,
         timeout=how.timeout,
         parts=parts_of(matcher),
+        # One falls here too, by a disk or a device that fails a search, and is there afterwards.
+        watched=True,
     )

@@ -71,6 +71,7 @@ class Member:
         state: What it said last of itself.
         lives: Whether it is asked.
         why: Why it is not.
+        refused: Whether it answers, but from what is not to be searched.
         asked: What the watch has asked, and since when.
     """
 
@@ -79,6 +80,7 @@ class Member:
     state: ShardState
     lives: bool = True
     why: str = ""
+    refused: bool = False
     asked: tuple[Future[Any], float] | None = None
 
     def rose(self, state: ShardState) -> None:
@@ -86,20 +88,20 @@ class Member:
         self.state = state
         if not self.lives:
             log.warning("%s: answers again, version %d", self.name, state.identity.version)
-        self.lives, self.why = True, ""
+        self.lives, self.why, self.refused = True, "", False
 
     def went_to(self, state: ShardState) -> None:
         """It has gone over to another version."""
         # What it was asked before tells of the version before.
         self.state, self.asked = state, None
 
-    def fell(self, why: object) -> None:
-        """It does not answer."""
+    def fell(self, why: object, *, refused: bool = False) -> None:
+        """It does not answer, or is ``refused``: it answers from what is not to be searched."""
         said = " ".join(str(why).split())[:200]
         if self.lives or self.why != said:
             log.warning("%s: %s", self.name, said)
         # What it was asked before tells nothing of now.
-        self.lives, self.why, self.asked = False, said, None
+        self.lives, self.why, self.asked, self.refused = False, said, None, refused
 
 
 @dataclass(eq=False)
@@ -291,4 +293,4 @@ class Watch:
         if wrong is None:
             member.rose(state)
         else:
-            member.fell(wrong)
+            member.fell(wrong, refused=True)

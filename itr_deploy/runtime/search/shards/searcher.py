@@ -177,8 +177,9 @@ def unavailable(groups: Sequence[Group], lost: Mapping[int, str]) -> ShardUnavai
     first = f"{groups[number].name}{more}: {lost[number]}"
     return ShardUnavailableError(
         f"{len(lost)} of {len(groups)} shards do not answer: {first}; "
-        "they are started again by themselves: try again, or take hits of the others with "
-        "missing_shards='partial' (--missing-shards partial)"
+        "they are asked again once they answer: try again, give them longer with shard_timeout= "
+        "(--shard-timeout), or take hits of the others with missing_shards='partial' "
+        "(--missing-shards partial)"
     )
 
 

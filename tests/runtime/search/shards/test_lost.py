@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from itr_deploy import Gallery, Matcher, Retriever, Shards, ShardUnavailableError
 from itr_deploy.errors import GalleryError, GalleryUnreadableError, InputError
+from itr_deploy.runtime.search import cached
+from itr_deploy.runtime.search.shards.held import HeldShard
 from itr_deploy.runtime.search.shards.replicas import Call, Watch, ask_all
 from tests.support.items import captions, images, names
 from tests.support.retrieval import COUNT, assert_same, columns
@@ -219,3 +221,50 @@ def test_an_item_of_another_shard_is_refused(
     Gallery.open(copy.paths[2], matcher).add([name], images(1), columns(1))
     with pytest.raises(GalleryError, match=f"shard-0002: item '{name}' belongs to another shard"):
         Retriever.load(matcher.bundle.path, copy.root)
+
+
+def test_a_shard_of_this_process_is_searched_again_after_a_search_that_failed(
+    matcher: Matcher, one: Retriever, four: Shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retriever = Retriever.load(matcher.bundle.path, four.root)
+    nearest, left = HeldShard.nearest, [GalleryUnreadableError("gallery: the disk is away")]
+
+    def once(shard: HeldShard, *args: Any) -> Any:
+        if left:
+            raise left.pop()
+        return nearest(shard, *args)
+
+    monkeypatch.setattr(HeldShard, "nearest", once)
+    with pytest.raises(ShardUnavailableError, match="shard-0000: gallery: the disk is away"):
+        retriever.search(QUERY)
+    until = time.monotonic() + 30
+    while not all(status.living for status in retriever.shards) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert_same([retriever.search(QUERY)], [one.search(QUERY)])
+    retriever.close()
+
+
+def test_a_shard_that_was_refused_is_searched_again_when_it_is_put_right(
+    matcher: Matcher,
+    one: Retriever,
+    four: Shards,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cached, "LONGEST_WAIT", 0.1)
+    copy = Shards.open(shutil.copytree(four.root, tmp_path / "copy"))
+    shards = held(matcher, copy, missing="refuse")
+    path = copy.paths[3]
+    ids = Gallery.open(path).ids()
+    shutil.rmtree(path)
+    Gallery.create(path, matcher).add(ids, images(len(ids)), {"price": [1.0] * len(ids)})
+    wrong = "shard-0003: its column 'price' is not that of the first"
+    for _ in range(2):
+        with pytest.raises(GalleryError, match=wrong):
+            shards.retriever.refresh()
+        with pytest.raises(ShardUnavailableError, match="column 'price'"):
+            shards.retriever.search(QUERY)
+    shutil.rmtree(path)
+    shutil.copytree(four.paths[3], path)
+    assert shards.retriever.refresh()
+    assert_same([shards.retriever.search(QUERY)], [one.search(QUERY)])

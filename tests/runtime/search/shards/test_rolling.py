@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,10 @@ import pytest
 
 from itr_deploy import Gallery, Matcher, Retriever, Shards, ShardUnavailableError
 from itr_deploy.errors import GalleryError
+from itr_deploy.runtime.search import cached
+from itr_deploy.runtime.search.memory import Size
+from itr_deploy.runtime.search.resident import ResidentSearcher
+from itr_deploy.runtime.search.shards.held import HeldShard, Part
 from tests.support.items import captions, images
 from tests.support.retrieval import assert_same, columns
 from tests.support.shards import Held, held
@@ -172,6 +178,36 @@ def test_an_item_of_another_shard_is_not_gone_to(
     Gallery.open(copy.paths[1], matcher).delete([name])
     assert two.retriever.refresh()
     assert two.retriever.shards[1].versions == (4, 4)
+
+
+def test_a_version_that_waited_on_disk_for_the_one_before_is_in_memory_after_that(
+    matcher: Matcher, copy: Shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cached, "LONGEST_WAIT", 0.1)
+    gallery = Gallery.open(copy.paths[0], matcher)
+    shard = HeldShard(
+        *(matcher, gallery, Part(0, 4)),
+        memory_budget=Size.of(gallery, 0).bytes * 5 // 4,
+        resident=None,
+        kept=60.0,
+    )
+    assert isinstance(shard._loaded.searcher, ResidentSearcher)
+    ids = gallery.ids()
+    # So many that the gallery is read as a whole, beside the version that is kept.
+    Gallery.open(copy.paths[0], matcher).delete(ids[: len(ids) // 3])
+    shard.refresh()
+    settled(shard)
+    assert not isinstance(shard._loaded.searcher, ResidentSearcher)
+    assert shard._before is not None
+    shard._forget(weakref.ref(shard._before[0]))
+    settled(shard)
+    assert isinstance(shard._loaded.searcher, ResidentSearcher)
+
+
+def settled(shard: HeldShard) -> None:
+    until = time.monotonic() + 30
+    while shard._cache._settling._running and time.monotonic() < until:
+        time.sleep(0.01)
 
 
 def copy_id(shards: Shards, number: int) -> str:
