@@ -131,9 +131,10 @@ class Store(Location):
     def told_of_loss(self, stop: Callable[[], None]) -> Iterator[None]:
         """See `Location`."""
         lease = _held[self.address]
-        lease.check()
+        # Before the check, so that a loss after it is told.
         lease.on_loss.append(stop)
         try:
+            lease.check()
             yield
         except Exception as error:
             if lease.is_lost:
