@@ -26,7 +26,7 @@ from itr_deploy.errors import ItrDeployError, OutputError
 def staged_directory(
     output: Path,
     *,
-    force: bool,
+    force: bool | None,
     replaceable: Callable[[Path], bool],
     kind: str,
     last: str = "",
@@ -39,7 +39,8 @@ def staged_directory(
 
     Args:
         output: The directory to make.
-        force: Whether an existing one may be replaced; it stays until the new one is complete.
+        force: Whether an existing one may be replaced; it stays until the new one is complete. None
+            where the caller has no such option.
         replaceable: Says whether an existing directory is one of ours, which ``force`` may replace.
         kind: What it is, for messages.
         last: What makes the directory valid. In a volume it is taken away first and put there
@@ -85,7 +86,7 @@ def staged_directory(
 def check_output(
     output: Path,
     *,
-    force: bool,
+    force: bool | None,
     replaceable: Callable[[Path], bool],
     kind: str,
     remedy: str = "choose another output (--output)",
@@ -94,7 +95,7 @@ def check_output(
 
     Args:
         output: The output.
-        force: Whether it may be replaced.
+        force: Whether it may be replaced; None where the caller has no such option.
         replaceable: Whether what is there is of the kind.
         kind: What is to be made.
         remedy: What to do where something else is there.
@@ -112,6 +113,8 @@ def check_output(
             raise OutputError(
                 f"{output} exists and is not {article} {kind}, or holds other files; {remedy}"
             )
+        if force is None:
+            raise OutputError(f"{output} exists; {remedy}")
         if not force:
             raise OutputError(f"{output} exists; give force=True (--force) to replace this {kind}")
     check_writable(output if _is_filled_in_place(output) else output.parent, output)

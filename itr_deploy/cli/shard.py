@@ -49,8 +49,6 @@ def shard(
     if as_json:
         print_json(made.to_json())
         return
-    fewest, most = min(made.items), max(made.items)
-    typer.echo(
-        f"shards: {made.shards} ({sum(made.items)} {made.modality}s in {len(made.items)} shards of "
-        f"{fewest} to {most})"
-    )
+    fewest, most, count = min(made.items), max(made.items), len(made.items)
+    each = f"{count} shards of {fewest} to {most}" if count > 1 else "1 shard"
+    typer.echo(f"shards: {made.shards} ({sum(made.items)} {made.modality}s in {each})")

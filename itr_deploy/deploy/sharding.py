@@ -79,7 +79,7 @@ def shard(
         UsageError: There are fewer items than shards.
     """
     root = Path(output)
-    check_output(root, force=False, replaceable=is_shards_only, kind="directory of shards")
+    check_output(root, force=None, replaceable=is_shards_only, kind="directory of shards")
     source = Gallery.open(gallery).snapshot()
     # What is damaged would get checksums that fit.
     source.opened.check_contents()
@@ -94,7 +94,7 @@ def shard(
     progress(0, total)
     records, indexed = [], 0
     staged = staged_directory(
-        root, force=False, replaceable=is_shards_only, kind="directory of shards", last=FILE
+        root, force=None, replaceable=is_shards_only, kind="directory of shards", last=FILE
     )
     with staged as place:
         for number, own in enumerate(rows):

@@ -114,6 +114,8 @@ def test_the_command(gallery: Path, tmp_path: Path) -> None:
     again = command("shard", gallery, "--count", 3, "--output", output, "--json")
     assert again.code == 1
     assert "exists" in again.err
+    one = command("shard", gallery, "--count", 1, "--output", tmp_path / "one")
+    assert one.out.endswith("shards.json (283 images in 1 shard)\n")
     told = command("shard", gallery, "--count", 3, "--output", tmp_path / "other", "--json")
     assert sum(json.loads(told.out)["items"]) == 283
 
@@ -154,7 +156,8 @@ def test_what_cannot_be_split_is_refused(
 
 def test_an_output_that_is_there_is_refused_and_left_alone(gallery: Path, shards: Shards) -> None:
     before = tree(shards.root)
-    with pytest.raises(OutputError, match="exists"):
+    # There is no force= (--force) to name.
+    with pytest.raises(OutputError, match=r"exists; choose another output \(--output\)$"):
         itr_deploy.shard(gallery, count=2, output=shards.root)
     assert tree(shards.root) == before
 

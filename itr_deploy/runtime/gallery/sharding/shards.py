@@ -185,13 +185,13 @@ def _read(file: Path) -> ShardsRecord:
         raise GalleryError(f"{file}: cannot be read: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "it"
+        where = ".".join(map(str, first["loc"]))
         if first["loc"] == ("format",):
             raise GalleryError(
                 f"{file}: of a format that this release does not read; upgrade with pip install -U "
                 "itr-deploy"
             ) from error
-        raise _damaged(file, f"{where}: {first['msg']}") from error
+        raise _damaged(file, f"{where}: {first['msg']}" if where else first["msg"]) from error
 
 
 def _damaged(file: Path, why: str) -> GalleryError:

@@ -109,11 +109,14 @@ class RayReplica:
 
     def ask(self, method: Method, *args: Any) -> Future[Any]:
         """Have a method of the shard called."""
-        late = monotonic() - self._made > MADE_AGAIN
-        if self._gone and late and self._ray.is_initialized():
+        answer: Future[Any] = Future()
+        if not self._ray.is_initialized():
+            # For a call Ray would start another cluster, which nobody ends.
+            answer.set_exception(LostError("its cluster was left"))
+            return answer
+        if self._gone and monotonic() - self._made > MADE_AGAIN:
             self._made, self._gone = monotonic(), False
             self.actor = self._make()
-        answer: Future[Any] = Future()
 
         def ended(future: Future[Any]) -> None:
             error = future.exception()

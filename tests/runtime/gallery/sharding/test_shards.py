@@ -81,3 +81,9 @@ def test_a_record_that_is_absent_or_huge_is_refused(tmp_path: Path) -> None:
         file.truncate(5 << 20)
     with pytest.raises(GalleryError, match="larger than 4 MiB"):
         Shards.open(tmp_path)
+
+
+def test_a_file_that_was_cut_off_is_said_to_be_damaged(tmp_path: Path) -> None:
+    (tmp_path / "shards.json").write_text("{")
+    with pytest.raises(GalleryError, match=r"damaged: Invalid JSON: .*; make the shards again"):
+        Shards.open(tmp_path)
