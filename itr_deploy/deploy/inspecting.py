@@ -24,7 +24,7 @@ from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.compacting import files_of, fill_of
 from itr_deploy.runtime.gallery.layout import TABLE
 from itr_deploy.runtime.gallery.read import stored_bytes
-from itr_deploy.runtime.gallery.sharding.shards import Shards, is_shards
+from itr_deploy.runtime.gallery.sharding.shards import Shards, is_shards, shards_of
 from itr_deploy.runtime.rerank.store import verify_store
 from itr_deploy.values import FLAG, GALLERY, checked
 
@@ -229,6 +229,14 @@ def _gallery(path: str | Path, verify: bool) -> dict[str, Any]:
 
 def _shards(shards: Shards, verify: bool) -> dict[str, Any]:
     found = [_gallery(path, verify) for path in shards.paths]
+    for number, (path, own) in enumerate(zip(shards.paths, found, strict=True)):
+        if own["encoding_id"] != shards.record.encoding_id:
+            raise GalleryError(
+                f"{path}: made with another bundle (encoding {own['encoding_id'][:12]}, the shards "
+                f"have {shards.record.encoding_id[:12]}); make it again"
+            )
+        if verify:
+            _check_ids(path, number, len(shards))
     summed = ("items", "resident_bytes", "files", "bytes")
     told = [
         {"shard": path.name, **{name: own[name] for name in ("items", "version", "deleted_share")}}
@@ -246,6 +254,23 @@ def _shards(shards: Shards, verify: bool) -> dict[str, Any]:
         **({"verified": _summed(verified)} if verify else {}),
         "shards": told,
     }
+
+
+def _check_ids(path: Path, number: int, count: int) -> None:
+    """Refuse a shard that has items of others, which a search would find twice, or never.
+
+    Raises:
+        GalleryError: It has.
+    """
+    names = Gallery.open(path).ids()
+    wrong = [
+        name for name, own in zip(names, shards_of(names, count), strict=True) if own != number
+    ]
+    if wrong:
+        raise GalleryError(
+            f"{path}: item {wrong[0]!r} belongs to another shard ({len(wrong)} do); delete it here "
+            "and add it where Shards.path_of says"
+        )
 
 
 def _summed(verified: Sequence[dict[str, int]]) -> dict[str, int]:

@@ -135,6 +135,19 @@ def test_shards_are_inspected_together_and_refused_where_one_gallery_is_needed(
             itr_deploy.compact(path)
 
 
+def test_a_shard_that_is_not_its_own_is_told_by_inspect(shards: Shards, tmp_path: Path) -> None:
+    copied = tmp_path / "shards"
+    shutil.copytree(shards.root, copied)
+    shutil.rmtree(copied / "shard-0002")
+    shutil.copytree(copied / "shard-0001", copied / "shard-0002")
+    with pytest.raises(GalleryError, match=r"shard-0002: item '.*' belongs to another shard"):
+        itr_deploy.inspect(copied, verify=True)
+    record = json.loads((copied / "shards.json").read_text())
+    (copied / "shards.json").write_text(json.dumps({**record, "encoding_id": 64 * "0"}))
+    with pytest.raises(GalleryError, match=r"shard-0000: made with another bundle"):
+        itr_deploy.inspect(copied)
+
+
 @pytest.mark.parametrize(
     ("how", "error", "said"),
     [
