@@ -54,7 +54,7 @@ def test_what_cannot_be_explained_is_refused(client: TestClient) -> None:
 
     assert "no item 'absent'" in asked_for(404, id="absent")
     assert "step=99" in asked_for(422, step=99)
-    assert "attends: must be 'text' or 'image'" in asked_for(422, attends="me")
+    assert "attends: must be 'image' or 'text'" in asked_for(422, attends="me")
     assert "tokens" in asked_for(422, query="a " * 400)
 
 
