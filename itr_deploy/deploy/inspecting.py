@@ -24,7 +24,7 @@ from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.compacting import files_of, fill_of
 from itr_deploy.runtime.gallery.layout import TABLE
 from itr_deploy.runtime.gallery.read import stored_bytes
-from itr_deploy.runtime.gallery.sharding.shards import Shards, is_shards, shards_of
+from itr_deploy.runtime.gallery.sharding.shards import Shards, check_own, is_shards
 from itr_deploy.runtime.rerank.store import verify_store
 from itr_deploy.values import FLAG, GALLERY, checked
 
@@ -53,7 +53,7 @@ def inspect(path: str | Path, *, verify: bool = False) -> dict[str, Any]:
             gallery's file is not as it was written, or has no checksum.
     """
     if isinstance(path, StoreUrl):
-        return _gallery(path, verify)
+        return _gallery(Gallery.open(path), verify)
     path = Path(path)
     if (path / MANIFEST).is_file():
         bundle = read_any_bundle(path)
@@ -67,7 +67,7 @@ def inspect(path: str | Path, *, verify: bool = False) -> dict[str, Any]:
             f"{path}: neither a bundle, which has a {MANIFEST}, nor a gallery, which has a "
             f"{TABLE}.lance"
         )
-    return _gallery(path, verify)
+    return _gallery(Gallery.open(path), verify)
 
 
 PASSED = {True: "passed", False: "MISSED", None: "not measured"}
@@ -197,8 +197,7 @@ def _parity(path: Path) -> bool | None:
         ) from error
 
 
-def _gallery(path: str | Path, verify: bool) -> dict[str, Any]:
-    gallery = Gallery.open(path)
+def _gallery(gallery: Gallery, verify: bool) -> dict[str, Any]:
     # First, for what is damaged may not be readable either.
     verified = _verified(gallery) if verify else {}
     about, fill = gallery.description, fill_of(gallery.opened)
@@ -228,15 +227,18 @@ def _gallery(path: str | Path, verify: bool) -> dict[str, Any]:
 
 
 def _shards(shards: Shards, verify: bool) -> dict[str, Any]:
-    found = [_gallery(path, verify) for path in shards.paths]
-    for number, (path, own) in enumerate(zip(shards.paths, found, strict=True)):
-        if own["encoding_id"] != shards.record.encoding_id:
+    found = []
+    for number, path in enumerate(shards.paths):
+        gallery = Gallery.open(path)
+        made_by, own = gallery.description.encoding_id, shards.record.encoding_id
+        if made_by != own:
             raise GalleryError(
-                f"{path}: made with another bundle (encoding {own['encoding_id'][:12]}, the shards "
-                f"have {shards.record.encoding_id[:12]}); make it again"
+                f"{path}: made with another bundle (encoding {made_by[:12]}, the shards "
+                f"have {own[:12]}); make it again"
             )
+        found.append(_gallery(gallery, verify))
         if verify:
-            _check_ids(path, number, len(shards))
+            check_own(path, gallery.ids(), number, len(shards))
     summed = ("items", "resident_bytes", "files", "bytes")
     told = [
         {"shard": path.name, **{name: own[name] for name in ("items", "version", "deleted_share")}}
@@ -254,23 +256,6 @@ def _shards(shards: Shards, verify: bool) -> dict[str, Any]:
         **({"verified": _summed(verified)} if verify else {}),
         "shards": told,
     }
-
-
-def _check_ids(path: Path, number: int, count: int) -> None:
-    """Refuse a shard that has items of others, which a search would find twice, or never.
-
-    Raises:
-        GalleryError: It has.
-    """
-    names = Gallery.open(path).ids()
-    wrong = [
-        name for name, own in zip(names, shards_of(names, count), strict=True) if own != number
-    ]
-    if wrong:
-        raise GalleryError(
-            f"{path}: item {wrong[0]!r} belongs to another shard ({len(wrong)} do); delete it here "
-            "and add it where Shards.path_of says"
-        )
 
 
 def _summed(verified: Sequence[dict[str, int]]) -> dict[str, int]:

@@ -160,6 +160,26 @@ class Shards:
             )
 
 
+def check_own(path: object, ids: Sequence[str], number: int, count: int) -> None:
+    """Refuse a shard that has items of others, which would be found twice, or never.
+
+    Args:
+        path: The shard's gallery.
+        ids: Of its items.
+        number: The shard's number.
+        count: Number of shards.
+
+    Raises:
+        GalleryError: It has.
+    """
+    wrong = np.flatnonzero(shards_of(ids, count) != number)
+    if len(wrong):
+        raise GalleryError(
+            f"{path}: item {str(ids[int(wrong[0])])!r} belongs to another shard ({len(wrong)} do); "
+            "delete it here and add it where Shards.path_of says"
+        )
+
+
 def is_shards(path: object) -> bool:
     """Whether a path is of a ``shards.json`` or of a directory with one."""
     if not isinstance(path, (str, Path)) or not str(path):

@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from itr_deploy.errors import GalleryError
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.held import gently
 from itr_deploy.runtime.gallery.read import read_named
-from itr_deploy.runtime.gallery.sharding.shards import shards_of
+from itr_deploy.runtime.gallery.sharding.shards import check_own
 from itr_deploy.runtime.gallery.table import Identity
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.ranking import contenders
@@ -202,23 +201,17 @@ class HeldShard:
         self._cache.settle()
 
     def _check_ids(self, loaded: Loaded) -> None:
-        """Refuse a gallery that has items of other shards, which would be found twice, or never.
+        """Refuse a gallery that has items of other shards.
 
         Of items that are held, those that were checked before are not checked again.
         """
         held, gallery = loaded.held, loaded.searcher.gallery
-        ids = gallery.ids() if held is None else held.ids
+        ids = np.array(gallery.ids(), dtype=np.str_) if held is None else held.ids
         known = self._checked[1] if held is not None and held.memory == self._checked[0] else 0
-        new = list(ids[known:])
-        wrong = np.flatnonzero(shards_of(new, self._part.of) != self._part.number)
+        new = ids[known:]
         if held is not None and held.there is not None:
-            wrong = wrong[held.there[known:][wrong]]
-        if len(wrong):
-            name = str(new[int(wrong[0])])
-            raise GalleryError(
-                f"{gallery.path}: item {name!r} belongs to another shard ({len(wrong)} do); delete "
-                "it here and add it where Shards.path_of says"
-            )
+            new = new[held.there[known:]]
+        check_own(gallery.path, list(new), self._part.number, self._part.of)
         self._checked = (loaded.memory, len(ids)) if held is not None else (0, 0)
 
 
