@@ -3,11 +3,11 @@
     python -m benchmarks.half [--only imram scan] [--images 1000] [--types float16 bfloat16]
 
 The checkpoints of examples/shapes; 1,000 images and 5,000 captions of that world that no model was
-trained on, every pair scored. A bundle in half precision is turned into float32 graphs that round
-the operands and results of its products (`itr_deploy/parity/emulated.py`) and accumulate in
-float32, as TensorRT's do. Points of Recall@K against the float32 bundle; one image of 1,000 is 0.1.
-Prints a table and writes benchmarks/results/half.json after every bundle; ends with 1 if a figure
-differs by more than 0.2.
+trained on, every pair scored, and what LeaPRR makes of three bases' rankings. A bundle in half
+precision is turned into float32 graphs that round the operands and results of its products
+(`itr_deploy/parity/emulated.py`) and accumulate in float32, as TensorRT's do. Points of Recall@K
+against the float32 bundle; one image of 1,000 is 0.1. Prints a table and writes
+benchmarks/results/half.json after every bundle; ends with 1 if a figure differs by more than 0.2.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from examples.shapes.make_data import make_split
 from itr_deploy.bundle.files import write_json
 from itr_deploy.bundle.manifest import Precision
 from itr_deploy.bundle.store import read_bundle
+from itr_deploy.evaluation.measures.figures import Recall
 from itr_deploy.parity.emulated import write_emulated
 
 CHECKPOINTS = Path(__file__).parents[1] / "examples" / "shapes" / "checkpoints"
@@ -45,8 +46,13 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "dime_t2i": ("dime", "vocab.txt", {"gates": "yes"}),
 }
 """By the checkpoint: the family, its vocabulary's file and its options."""
+EVERY_ITEM = ", every item"
+"""How the stage of the base alone is called in a report."""
+RERANKERS = {"imram": "leaprr", "scan": "leaprr_scan", "vse_infty": "leaprr_vse_infty"}
+"""By the base's checkpoint: the re-ranker's."""
 
 Recalls = dict[str, tuple[float, ...]]
+"""Recall@1, 5 and 10, in percent, by the direction."""
 
 
 def main() -> None:
@@ -66,18 +72,36 @@ def main() -> None:
         make_split("test", data, with_pictures=False, size=arguments.images)
         for name in arguments.only:
             plain = recalls(name, "float32", root, data)
-            rows.append({"model": name, "type": "float32", **plain})
+            rows += [{"model": model, "type": "float32", **own} for model, own in plain.items()]
             for kind in arguments.types:
-                found = recalls(name, kind, root, data)
-                rows.append({"model": name, "type": kind, **found, "most": most(found, plain)})
+                for model, own in recalls(name, kind, root, data).items():
+                    off = most(own, plain[model])
+                    rows.append({"model": model, "type": kind, **own, "most": off})
             write_json(RESULTS / "half.json", {"images": arguments.images, "rows": rows})
             Console(stderr=True).log(rows[-1])
     show(rows, arguments.images)
     sys.exit(1 if any(row.get("most", 0.0) > MOST + 1e-9 for row in rows) else 0)
 
 
-def recalls(name: str, precision: Precision, root: Path, data: Path) -> Recalls:
-    """Recall@1, 5 and 10 of both directions, in percent."""
+def recalls(name: str, precision: Precision, root: Path, data: Path) -> dict[str, Recalls]:
+    """The recalls of a matcher, and of its re-ranker, by their names."""
+    bundle = exported(name, precision, root)
+    if precision != "float32":
+        rounded = root / f"{name}-{precision}-rounded"
+        rounded.mkdir()
+        write_emulated(read_bundle(bundle), rounded)
+        bundle = rounded
+    work, again = root / f"{bundle.name}-evaluation", RERANKERS.get(name)
+    how: dict[str, Any] = {} if again is None else {"rerank": True, "merge": "order"}
+    report = itr_deploy.evaluate(bundle, data=data, output=work, **how)
+    if again is None:
+        return {name: _figures(report.recall)}
+    every = next(stage for stage in report.stages if stage.name.endswith(EVERY_ITEM))
+    return {name: _figures(every.recall), f"{name} + {again}": _figures(report.recall)}
+
+
+def exported(name: str, precision: Precision, root: Path) -> Path:
+    """The bundle of a checkpoint, with its re-ranker."""
     family, vocabulary, options = FAMILIES[name]
     checkpoint = CHECKPOINTS / name
     bundle = root / f"{name}-{precision}"
@@ -91,16 +115,22 @@ def recalls(name: str, precision: Precision, root: Path, data: Path) -> Recalls:
         dtype=precision,
         **options,
     )
-    if precision != "float32":
-        rounded = root / f"{name}-{precision}-rounded"
-        rounded.mkdir()
-        write_emulated(read_bundle(bundle), rounded)
-        bundle = rounded
-    report = itr_deploy.evaluate(bundle, data=data, output=root / f"{bundle.name}-evaluation")
-    own = report.recall
+    if name not in RERANKERS:
+        return bundle
+    both = root / f"{name}-{precision}-reranked"
+    itr_deploy.export_reranker(
+        "leaprr",
+        checkpoint=CHECKPOINTS / RERANKERS[name] / "checkpoint_best.pth",
+        base=bundle,
+        output=both,
+    )
+    return both
+
+
+def _figures(both: Recall) -> Recalls:
     return {
-        "image to text": own.image_to_text.recalls,
-        "text to image": own.text_to_image.recalls,
+        "image to text": both.image_to_text.recalls,
+        "text to image": both.text_to_image.recalls,
     }
 
 
