@@ -40,6 +40,10 @@ NOTHING_TO_ROUND = (
     "quantize=%r (--quantize) changes nothing: no product with constant weights remains for a pair "
     "of this model"
 )
+NOTHING_HALVED = (
+    "dtype=%r (--dtype) changes nothing: all products of this model stay in float32, as they run "
+    "once per item (docs/guides/precision.md)"
+)
 
 
 def traced_graphs(
@@ -61,16 +65,20 @@ def traced_graphs(
     Raises:
         torch.onnx.OnnxExporterError: A module cannot be translated.
     """
-    deployed = trained.deployed
+    deployed, halved = trained.deployed, False
     for spec, encoder in (
         (image_encoder_spec(trained), ImageEncoderModule(deployed)),
         (text_encoder_spec(trained), TextEncoderModule(deployed)),
     ):
         progress(f"graph {spec.role}")
-        yield spec, to_onnx(encoder, spec.inputs, spec.outputs, opset, precision)
+        model = to_onnx(encoder, spec.inputs, spec.outputs, opset, precision)
+        halved = halved or _has_halves(model)
+        yield spec, model
     if not isinstance(deployed, DeployedMatcher):
         if quantization is not None:
             log.warning(NOTHING_TO_ROUND, quantization)
+        if precision != "float32" and not halved:
+            log.warning(NOTHING_HALVED, precision)
         return  # a dual encoder: its scores are products of the embeddings
     progress("what scores pairs, for both directions")
     model = _all_outputs(deployed, opset, precision, quantization)
@@ -84,6 +92,12 @@ def traced_graphs(
         progress(f"graph {spec.role}")
         own = part(model, attention_tensors(deployed), slice(-len(spec.outputs), None))
         yield spec, paired(own, spec)
+
+
+def _has_halves(model: ir.Model) -> bool:
+    """Whether anything is computed in half precision."""
+    halves = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+    return any(value.dtype in halves for node in model.graph for value in node.outputs)
 
 
 def _all_outputs(

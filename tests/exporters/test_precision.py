@@ -18,12 +18,17 @@ from itr_deploy import Gallery, Matcher
 from itr_deploy.bundle.modality import ENCODERS
 from itr_deploy.bundle.store import PARITY, read_bundle
 from itr_deploy.errors import SetupError
+from itr_deploy.exporters.graphs import traced_graphs
+from itr_deploy.models.registry import DEFAULT_OPSET, family
+from tests.support.cases import GoldenCase
 from tests.support.command import itr_deploy
+from tests.support.duals import VSE
 from tests.support.exports import Bundles
 from tests.support.golden import TEXT
 from tests.support.threads import one_torch_thread
 
 HALF = ("--dtype", "float16")
+WORDS, PIECES, _ = VSE
 FLOAT, FLOAT16 = TensorProto.FLOAT, TensorProto.FLOAT16
 
 
@@ -164,3 +169,14 @@ def test_a_script_without_a_guard_compares_once(way: str, half: Path, tmp_path: 
     assert done.stdout.startswith("compared once")
     assert done.stdout.count("once") == 1
     assert "in its own process" in done.stdout
+
+
+@pytest.mark.parametrize(("case", "told"), [(WORDS, True), (PIECES, False)], ids=["GRU", "BERT"])
+def test_where_nothing_is_left_to_halve_it_is_told(
+    case: GoldenCase, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = {} if told else {"bert_config": case.bert_config}
+    trained = family("vse_infty").load(case.checkpoint, **options)
+    with one_torch_thread():
+        list(traced_graphs(trained, DEFAULT_OPSET, "float16"))
+    assert ("dtype='float16' (--dtype) changes nothing" in caplog.text) == told

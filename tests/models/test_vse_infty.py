@@ -18,9 +18,11 @@ from itr_deploy.errors import CheckpointError, InputError
 from itr_deploy.exporters.vocabulary import read_pieces, read_words
 from itr_deploy.models.bert import BertSizes
 from itr_deploy.models.layers import position_mask
+from itr_deploy.models.precision import matrix_precision
 from itr_deploy.models.vse_infty.backbone import ResidualNetwork, cells
 from itr_deploy.models.vse_infty.checkpoint import read_model
 from itr_deploy.models.vse_infty.config import Backbone, Stage, VseInftyConfig, Words
+from itr_deploy.models.vse_infty.deployed import VseInftyDeployment
 from itr_deploy.models.vse_infty.folding import (
     FixedPooling,
     FoldedRegions,
@@ -210,6 +212,19 @@ def test_a_caption_of_word_pieces_scores_the_same_with_any_padding() -> None:
     ids, lengths = texts(REGIONS)
     padded = functional.pad(ids, (0, 5))
     assert_close(model.encode_texts(padded, lengths), model.encode_texts(ids, lengths), 1e-6)
+
+
+@torch.inference_mode()
+def test_half_precision_rounds_neither_regions_nor_words() -> None:
+    _, model = read(WORDS)
+    deployed, (ids, lengths) = VseInftyDeployment(model), texts(WORDS)
+    regions = torch.randn(2, 5, WORDS.inputs["images"].shape[2])
+    exact = (*deployed.encode_images(regions), *deployed.encode_texts(ids, lengths))
+    for precision in ("float16", "bfloat16"):
+        with matrix_precision(precision):
+            halved = (*deployed.encode_images(regions), *deployed.encode_texts(ids, lengths))
+        for one, other in zip(exact, halved, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 def test_an_image_without_regions_is_refused() -> None:

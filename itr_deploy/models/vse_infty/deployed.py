@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from itr_deploy.models.bert import last_layer
 from itr_deploy.models.contract import DualEncoder
 from itr_deploy.models.layers import bigru_two_pass, l2_norm
+from itr_deploy.models.precision import full_precision
 from itr_deploy.models.vse_infty.backbone import cells
 from itr_deploy.models.vse_infty.folding import (
     FixedPooling,
@@ -65,7 +66,8 @@ class VseInftyDeployment(DualEncoder):
         if isinstance(self.text, BertEncoder):
             local = self.text.linear(last_layer(self.text.bert, token_ids, lengths))
         else:
-            local = bigru_two_pass(self.text.rnn, self.text.embed(token_ids), lengths)
+            with full_precision():  # as for regions
+                local = bigru_two_pass(self.text.rnn, self.text.embed(token_ids), lengths)
         vectors = self.text_pooling(local, lengths)
         return (self._normed(vectors, self.config.text_norm),)
 

@@ -69,6 +69,7 @@ class FoldedRegions(nn.Module):
         self.fc, self.second = encoder.fc, second
         self.first = linear_map(first).normed(encoder.mlp.bns[0]).layer(weight_type(first))
 
+    @full_precision()  # an item is encoded only once, and a re-ranker reads small differences
     def forward(self, regions: Tensor) -> Tensor:
         """``[N, R, Di] -> [N, R, D]``."""
         embedded: Tensor = self.fc(regions) + self.second(torch.relu(self.first(regions)))
