@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,13 @@ from itr_deploy.deploy.unchanged import check_unchanged, digest_of
 from itr_deploy.errors import ParityError
 from itr_deploy.models import registry
 from itr_deploy.values import FLAG, FUNCTION, PATH, TEXT, checked, choice, whole
+
+log = logging.getLogger(__name__)
+
+MANY_TIES = (
+    "%s is in bfloat16, which moves near ties, and a re-ranker reads small differences: Recall@K "
+    "may change by some tenths of a point; export the base in float16 or float32 to avoid that"
+)
 
 EdgeThresholds = Literal["rows", "published"]
 IntraSimilarity = Literal["pooled", "lists"]
@@ -83,6 +91,8 @@ def export_reranker(
     kind = {"replaceable": is_only_a_bundle, "kind": "bundle"}
     check_output(output, force=force, **kind)  # type: ignore[arg-type]
     opened = read_bundle(base)
+    if opened.manifest.precision == "bfloat16":
+        log.warning(MANY_TIES, base)
     progress("loading PyTorch")
     with export_half():
         from itr_deploy.exporters.reranker import RerankSettings, RerankSource, build_reranked

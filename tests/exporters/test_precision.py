@@ -25,6 +25,7 @@ from tests.support.command import itr_deploy
 from tests.support.duals import VSE
 from tests.support.exports import Bundles
 from tests.support.golden import TEXT
+from tests.support.leaprr import SMALL
 from tests.support.threads import one_torch_thread
 
 HALF = ("--dtype", "float16")
@@ -180,3 +181,12 @@ def test_where_nothing_is_left_to_halve_it_is_told(
     with one_torch_thread():
         list(traced_graphs(trained, DEFAULT_OPSET, "float16"))
     assert ("dtype='float16' (--dtype) changes nothing" in caplog.text) == told
+
+
+def test_a_re_ranker_over_a_bfloat16_base_is_warned_of(
+    half: Path, bundles: Bundles, tmp_path: Path
+) -> None:
+    words = (*SMALL.words(half), "--checkpoint", "absent.pth", "--output", tmp_path / "bundle")
+    assert "near ties" not in itr_deploy("export", *words).err
+    base = ("--base", bundles.path(TEXT, "--dtype", "bfloat16"))
+    assert "is in bfloat16, which moves near ties" in itr_deploy("export", *words, *base).err
