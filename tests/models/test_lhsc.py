@@ -21,6 +21,7 @@ from itr_deploy.models.lhsc.deployed import LhscDeployment
 from itr_deploy.models.lhsc.folding import FoldedConvolution
 from itr_deploy.models.lhsc.options import LhscOptions, TextPadding
 from itr_deploy.models.lhsc.plain import Lhsc
+from itr_deploy.models.precision import matrix_precision
 from itr_deploy.models.registry import family
 
 GOLDEN = Path(__file__).resolve().parent.parent / "data" / "lhsc" / "default"
@@ -343,3 +344,13 @@ def test_imram_recognises_a_checkpoint_of_lhsc() -> None:
         load_imram(CHECKPOINT)
     assert "'model' is a list" in str(caught.value)
     assert "another model, LHSC: itr-deploy export lhsc" in str(caught.value)
+
+
+@torch.inference_mode()
+def test_half_precision_does_not_round_the_score() -> None:
+    trained = load(CHECKPOINT, LhscOptions())
+    with matrix_precision("bfloat16"):
+        scores = deployed_scores(trained.deployed, golden_items())
+    products = torch.logit(scores.double()) - trained.plain.similarity.sim_eval_w.bias.double()
+    off = (products - products.bfloat16()).abs() / products.abs()
+    assert off.median() > 1e-4

@@ -15,6 +15,7 @@ from torch.nn import functional
 from itr_deploy.models.attending import Told, of_words, stacked
 from itr_deploy.models.contract import AttentionStep, DeployedMatcher, StoredTensor, Workspace
 from itr_deploy.models.layers import l2_norm, position_mask
+from itr_deploy.models.precision import full_precision
 from itr_deploy.models.quantised import unquantised
 from itr_deploy.models.similarity.folding import FoldedGlobalAttention
 from itr_deploy.models.similarity.plain import TEMPERATURE, Similarity
@@ -93,7 +94,8 @@ class SimilarityMatcher(DeployedMatcher):
         with unquantised():  # one vector per pair: cheap, and it decides much of the score
             overall = self.similarity.sim_tranglo_w(apart * apart).unsqueeze(3)
         summary = self.summary(local, overall, mask)
-        scores: Tensor = torch.sigmoid(self.similarity.sim_eval_w(summary))
+        with full_precision():  # one number per pair, whose rounding makes ties
+            scores: Tensor = torch.sigmoid(self.similarity.sim_eval_w(summary))
         return scores.squeeze(3).transpose(1, 2), weights, attended
 
 
