@@ -11,6 +11,9 @@ from benchmarks.peers.table import Row
 from benchmarks.peers.world import World
 
 
+HTTP = "a text's vector over HTTP, BERT of one layer"
+
+
 class Work(Protocol):
     """What a peer does; made without arguments."""
 
@@ -70,5 +73,28 @@ def missing_row(peer: Peer) -> Row:
     return Row(peer.title, peer.group, note=told)
 
 
-PEERS: dict[str, Peer] = {}
+PEERS: dict[str, Peer] = {
+    "embeddings-http": Peer(
+        "itr-deploy serve, /v1/embeddings",
+        HTTP,
+        "benchmarks.peers.http:Ours",
+        ("itr-deploy", "fastapi"),
+        "pip install 'itr-deploy[export,cpu,serve]'",
+    ),
+    "search-http": Peer(
+        "itr-deploy serve, /v1/search of 1,000 images",
+        HTTP,
+        "benchmarks.peers.http:OurSearch",
+        ("itr-deploy", "fastapi"),
+        "pip install 'itr-deploy[export,cpu,serve]'",
+    ),
+    "infinity": Peer(
+        "infinity",
+        HTTP,
+        "benchmarks.peers.http:Infinity",
+        ("infinity-emb",),
+        "pip install 'itr-deploy[peers-infinity]'",
+        "infinity",
+    ),
+}
 """By the name that ``--only`` takes; ours come first in each group."""

@@ -41,7 +41,10 @@ COLUMNS = {
     "memory": Column("peak MB", ",.0f", 1e6),
     "installed": Column("installed MB", ",.0f", 1e6),
     "requests_per_second": Column("requests/s", ",.0f", more_is_better=True),
-    "overhead_ms": Column("HTTP, ms a request"),
+    "in_process_ms": Column("in process, ms", ".2f"),
+    "http_ms": Column("over HTTP, ms", ".2f"),
+    "overhead_ms": Column("HTTP adds, ms", ".2f"),
+    "cpu_ms": Column("server's CPU, ms a request", ".2f"),
 }
 """The columns, by the names of the figures; a table has those that its rows have."""
 
