@@ -42,13 +42,17 @@ class Peer:
     title: str
     group: str
     work: str
-    needs: tuple[str, ...] = ()
+    needs: tuple[str, ...]
     install: str = "pip install 'itr-deploy[export,cpu]'"
     python: str = ""
 
     def missing(self) -> list[str]:
         """What it needs and this Python does not have."""
         return [name for name in self.needs if installed_version(name) is None]
+
+    def version(self) -> str:
+        """The distribution of the row and its version."""
+        return f"{self.needs[0]} {installed_version(self.needs[0])}"
 
     def begun(self) -> Work:
         """Its work, imported."""
@@ -73,7 +77,115 @@ def missing_row(peer: Peer) -> Row:
     return Row(peer.title, peer.group, note=told)
 
 
-PEERS: dict[str, Peer] = {
+EXPORT = "pip install 'itr-deploy[export,cpu]'"
+OPENVINO = "pip install 'itr-deploy[peers]'"
+OPTIMUM = "pip install torch==2.13.0 onnxruntime onnxscript optimum-onnx"
+
+MATCHERS = {
+    "itr-deploy": Peer(
+        "itr-deploy, default cascade", "matchers", "benchmarks.peers.ours:Cascade", ("itr-deploy",)
+    ),
+    "itr-deploy-exhaustive": Peer(
+        "itr-deploy, every image", "matchers", "benchmarks.peers.ours:Exhaustive", ("itr-deploy",)
+    ),
+    "eager": Peer("plain model, PyTorch", "matchers", "benchmarks.peers.plain:Eager", ("torch",)),
+    "onnx": Peer(
+        "plain model, torch.onnx",
+        "matchers",
+        "benchmarks.peers.exported:Exported",
+        ("onnxruntime", "torch", "onnxscript"),
+    ),
+    "optimum": Peer(
+        "plain model, optimum-onnx",
+        "matchers",
+        "benchmarks.peers.optimum:Optimum",
+        ("optimum-onnx", "torch", "onnxruntime"),
+        OPTIMUM,
+        python="optimum",
+    ),
+    "compile": Peer(
+        "torch.compile, dynamic", "matchers", "benchmarks.peers.plain:Compiled", ("torch",)
+    ),
+    "compile-static": Peer(
+        "torch.compile, static", "matchers", "benchmarks.peers.plain:CompiledStatic", ("torch",)
+    ),
+    "openvino": Peer(
+        "plain model, OpenVINO",
+        "matchers",
+        "benchmarks.peers.intel:FromTorch",
+        ("openvino", "torch"),
+        OPENVINO,
+        python="openvino",
+    ),
+    "openvino-onnx": Peer(
+        "torch.onnx's graph, OpenVINO",
+        "matchers",
+        "benchmarks.peers.intel:FromOnnx",
+        ("openvino", "torch", "onnxscript"),
+        OPENVINO,
+        python="openvino",
+    ),
+    "openvino-cascade": Peer(
+        "our graphs and cascade, OpenVINO",
+        "matchers",
+        "benchmarks.peers.intel:OurCascade",
+        ("openvino",),
+        OPENVINO,
+        python="openvino",
+    ),
+    "openvino-exhaustive": Peer(
+        "our graphs, every image, OpenVINO",
+        "matchers",
+        "benchmarks.peers.intel:OurGraphs",
+        ("openvino",),
+        OPENVINO,
+        python="openvino",
+    ),
+}
+
+LATE_INTERACTION = "late interaction"
+PLAID = "pip install 'itr-deploy[cpu]' pylate"
+
+LATE = {
+    "cascade-late": Peer(
+        "itr-deploy, default cascade",
+        LATE_INTERACTION,
+        "benchmarks.peers.maxsim:OurCascade",
+        ("itr-deploy",),
+    ),
+    "prefilter-late": Peer(
+        "itr-deploy, prefilter of every image",
+        LATE_INTERACTION,
+        "benchmarks.peers.maxsim:Prefilter",
+        ("itr-deploy",),
+    ),
+    "maxsim": Peer(
+        "PyLate's MaxSim, every image",
+        LATE_INTERACTION,
+        "benchmarks.peers.maxsim:MaxSim",
+        ("pylate", "itr-deploy"),
+        PLAID,
+        python="pylate",
+    ),
+    "rerank": Peer(
+        "PyLate's rerank of our 300",
+        LATE_INTERACTION,
+        "benchmarks.peers.maxsim:Reranked",
+        ("pylate", "itr-deploy"),
+        PLAID,
+        python="pylate",
+    ),
+    "fast-plaid": Peer(
+        "fast-plaid",
+        LATE_INTERACTION,
+        "benchmarks.peers.maxsim:Plaid",
+        ("fast-plaid", "itr-deploy"),
+        PLAID,
+        python="pylate",
+    ),
+}
+
+SERVICES = {
     "embeddings-http": Peer(
         "itr-deploy serve, /v1/embeddings",
         HTTP,
@@ -97,4 +209,6 @@ PEERS: dict[str, Peer] = {
         "infinity",
     ),
 }
+
+PEERS: dict[str, Peer] = {**MATCHERS, **LATE, **SERVICES}
 """By the name that ``--only`` takes; ours come first in each group."""

@@ -37,6 +37,7 @@ COLUMNS = {
     "ms_1000": Column("ms, 1,000"),
     "ms_100000": Column("ms, 100,000", ",.0f"),
     "recall": Column("% of exact top 10", ".1f", 0.01, more_is_better=True),
+    "recall_at_1": Column("right one first, %", ".1f", 0.01, more_is_better=True),
     "cold_start": Column("cold start, s", ".1f"),
     "memory": Column("peak MB", ",.0f", 1e6),
     "installed": Column("installed MB", ",.0f", 1e6),
