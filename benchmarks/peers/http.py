@@ -28,11 +28,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.load import Load, closed, request
-from benchmarks.peers.registry import installed_version
+from benchmarks.peers.installed import installed_bytes
+from benchmarks.peers.registry import HTTP, PEERS
 from benchmarks.peers.table import Row
 from benchmarks.peers.world import SEED, WORDS, World
 
-GROUP = "a text's vector over HTTP, BERT of one layer"
 TEXTS, VOCABULARY, CLIENTS = 64, 1000, 16
 ROUNDS, SECONDS, PATIENCE = 4, 2.0, 60.0
 
@@ -175,7 +175,7 @@ def _milliseconds(call: Callable[[str], object]) -> float:
 class Ours:
     """`itr-deploy serve` with a VSE-infinity of regions whose text part is that BERT."""
 
-    title, path = "itr-deploy serve, /v1/embeddings", "/v1/embeddings"
+    name, path = "embeddings-http", "/v1/embeddings"
     items = 1000
 
     def prepare(self, world: World) -> None:
@@ -212,7 +212,9 @@ class Ours:
         command += ["--gallery", str(folder / "gallery"), "--port", str(port), "--quiet"]
         with running(command, port, "/readyz") as server:
             found = figures(server, self.path, self.bodies(), self.inside(folder))
-        return Row(self.title, GROUP, installed_version("itr-deploy") or "", found)
+        found["installed"] = installed_bytes("itr-deploy[cpu,serve]")
+        peer = PEERS[self.name]
+        return Row(peer.title, HTTP, peer.version(), found)
 
     def bodies(self) -> list[dict[str, Any]]:
         """The requests."""
@@ -229,7 +231,7 @@ class Ours:
 class OurSearch(Ours):
     """The same service, which encodes the text and finds the best of 1,000 images."""
 
-    title, path = "itr-deploy serve, /v1/search of 1,000 images", "/v1/search"
+    name, path = "search-http", "/v1/search"
 
     def bodies(self) -> list[dict[str, Any]]:
         """The requests."""
@@ -244,7 +246,7 @@ class OurSearch(Ours):
 
 
 class Infinity:
-    """infinity's server, with PyTorch."""
+    """The server of infinity, with PyTorch."""
 
     def prepare(self, world: World) -> None:
         """A BERT of the same sizes, with a Linear to 1,024 numbers, as sentence-transformers'."""
@@ -277,12 +279,13 @@ class Infinity:
         bodies = [{"input": [text], "model": model} for text in texts()]
         with running(command, port, "/health") as server, _engine(model) as embed:
             found = figures(server, "/embeddings", bodies, embed)
-        return Row("infinity", GROUP, installed_version("infinity-emb") or "", found)
+        found["installed"] = installed_bytes("infinity-emb[server,torch]")
+        return Row(PEERS["infinity"].title, HTTP, PEERS["infinity"].version(), found)
 
 
 @contextmanager
 def _engine(model: str) -> Iterator[Callable[[str], object]]:
-    """infinity's engine in this process, as a function of one text."""
+    """The engine of infinity in this process, as a function of one text."""
     os.environ.update(OFFLINE)
     from infinity_emb import AsyncEmbeddingEngine, EngineArgs
     from infinity_emb.primitives import Device

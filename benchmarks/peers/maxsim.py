@@ -1,9 +1,9 @@
 """Late interaction instead of the matcher: MaxSim over IMRAM's own regions and words.
 
 MaxSim, the sum over a text's words of the largest cosine with a region, is what ColBERT, LateOn and
-PyLate rank by. All rows encode the text with our text encoder and have IMRAM's embedded regions; what differs
-is what scores a pair. So their top 10 are not the matcher's, and beside the share of those stands how
-often the image that a caption was written for comes first.
+PyLate rank by. All rows encode texts with our text encoder and have IMRAM's embedded regions; what
+differs is what scores a pair. So their top 10 are not the matcher's, and beside the share of those
+stands how often the image that a caption was written for comes first.
 """
 
 from __future__ import annotations

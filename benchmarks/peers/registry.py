@@ -10,7 +10,6 @@ from typing import Protocol
 from benchmarks.peers.table import Row
 from benchmarks.peers.world import World
 
-
 HTTP = "a text's vector over HTTP, BERT of one layer"
 
 
@@ -185,6 +184,59 @@ LATE = {
     ),
 }
 
+SHORTLISTS = "shortlists of 300 by vectors"
+
+VECTORS = {
+    "vectors": Peer(
+        "itr-deploy, in memory",
+        SHORTLISTS,
+        "benchmarks.peers.vectors:OwnMemory",
+        ("itr-deploy", "faiss-cpu"),
+        "pip install 'itr-deploy[cpu,faiss]'",
+        "vectors",
+    ),
+    "vectors-disk": Peer(
+        "itr-deploy, on disk",
+        SHORTLISTS,
+        "benchmarks.peers.vectors:OwnDisk",
+        ("itr-deploy",),
+        "pip install 'itr-deploy[cpu]'",
+        "vectors",
+    ),
+    "lancedb": Peer(
+        "LanceDB, no index",
+        SHORTLISTS,
+        "benchmarks.peers.vectors:LanceScan",
+        ("lancedb",),
+        "pip install lancedb",
+        "vectors",
+    ),
+    "usearch": Peer(
+        "usearch, 8 bits",
+        SHORTLISTS,
+        "benchmarks.peers.vectors:UsearchInt8",
+        ("usearch",),
+        "pip install 'itr-deploy[peers-vectors]'",
+        "vectors",
+    ),
+    "faiss-flat": Peer(
+        "faiss, every product",
+        SHORTLISTS,
+        "benchmarks.peers.vectors:FaissFlat",
+        ("faiss-cpu",),
+        "pip install 'itr-deploy[faiss]'",
+        "vectors",
+    ),
+    "faiss-ivf": Peer(
+        "faiss, lists of RaBitQ's codes",
+        SHORTLISTS,
+        "benchmarks.peers.vectors:FaissLists",
+        ("faiss-cpu",),
+        "pip install 'itr-deploy[faiss]'",
+        "vectors",
+    ),
+}
+
 SERVICES = {
     "embeddings-http": Peer(
         "itr-deploy serve, /v1/embeddings",
@@ -210,5 +262,5 @@ SERVICES = {
     ),
 }
 
-PEERS: dict[str, Peer] = {**MATCHERS, **LATE, **SERVICES}
+PEERS: dict[str, Peer] = {**MATCHERS, **LATE, **VECTORS, **SERVICES}
 """By the name that ``--only`` takes; ours come first in each group."""
