@@ -22,15 +22,21 @@ STARTS, MORE, HIT = 3, 5, "hit"
 
 def first_hit(name: str, world: World) -> tuple[float, float]:
     """Seconds to the first hit, the median of `STARTS` processes, and peak memory in bytes."""
-    found = [_started(name, world) for _ in range(STARTS)]
+    found = [started(name, world) for _ in range(STARTS)]
     seconds, peaks = zip(*found, strict=True)
     return statistics.median(seconds), max(peaks)
 
 
-def _started(name: str, world: World) -> tuple[float, float]:
+def started(name: str, world: World, **variables: str) -> tuple[float, float]:
+    """The same of one process, with variables in its environment.
+
+    Raises:
+        RuntimeError: It did not answer.
+    """
     command = [sys.executable, "-m", "benchmarks.peers.first", name, str(world.folder)]
+    environment = {**os.environ, **variables}
     begun = time.perf_counter()
-    with subprocess.Popen(command, env=dict(os.environ), stdout=subprocess.PIPE, text=True) as one:
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as one:
         assert one.stdout is not None
         seconds, lines = None, []
         for line in one.stdout:

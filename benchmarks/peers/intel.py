@@ -12,8 +12,9 @@ from benchmarks.peers.exported import GRAPH, export_caption
 from benchmarks.peers.ours import Cascade
 from benchmarks.peers.ours import Exhaustive as OurExhaustive
 from benchmarks.peers.scoring import Floats, Matching, OneByOne, tokens
-from benchmarks.peers.world import Part
+from benchmarks.peers.world import Part, World
 
+MODEL = "caption.xml"
 FULL = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
 """By default it computes in bfloat16 where the processor can, and misses our scores."""
 
@@ -33,44 +34,44 @@ class Compiled(OneByOne):
         return scores
 
 
-class FromTorch(Matching):
-    """``openvino.convert_model`` of the PyTorch module."""
+class Converted(Matching):
+    """The module by OpenVINO's converter, or, where that refuses, PyTorch's graph of it."""
 
     name = "openvino"
     installs = ("openvino", "numpy")
 
     def build(self, part: Part, folder: Path) -> None:
-        """See `Matching`."""
+        """See `Matching`. Why the converter refuses is kept in ``refused``."""
         import openvino
 
         from benchmarks.peers.plain import OneCaption, example, plain_model
 
         images, ids = example(part)
-        model = openvino.convert_model(
-            OneCaption(plain_model(part)).eval(),
-            example_input=(images, ids),
-            input=[([-1, *images.shape[1:]], np.float32), ([1, -1], np.int64)],
+        try:
+            model = openvino.convert_model(
+                OneCaption(plain_model(part)).eval(),
+                example_input=(images, ids),
+                input=[([-1, *images.shape[1:]], np.float32), ([1, -1], np.int64)],
+            )
+        except Exception as error:  # of no type that it exports
+            told = [line for line in str(error).splitlines() if "rule" in line or "rror" in line]
+            (folder / "no-rule").write_text((told or [str(error)])[-1].strip(" -"))
+            export_caption(part, folder)
+            model = openvino.convert_model(folder / GRAPH)
+        openvino.save_model(model, folder / MODEL, compress_to_fp16=False)
+
+    def open(self, part: Part, folder: Path, images: int) -> Compiled:
+        """See `Matching`."""
+        return Compiled(part, folder / MODEL, images)
+
+    def told(self, world: World) -> str:
+        """See `Matching`."""
+        refused = world.of(self.name) / "published" / "no-rule"
+        if not refused.exists():
+            return ""
+        return (
+            f"convert_model refuses the module ({refused.read_text()}) and reads torch.onnx's graph"
         )
-        openvino.save_model(model, folder / "caption.xml", compress_to_fp16=False)
-
-    def open(self, part: Part, folder: Path, images: int) -> Compiled:
-        """See `Matching`."""
-        return Compiled(part, folder / "caption.xml", images)
-
-
-class FromOnnx(Matching):
-    """OpenVINO reading the graph of PyTorch's exporter."""
-
-    name = "openvino-onnx"
-    installs = ("openvino", "numpy")
-
-    def build(self, part: Part, folder: Path) -> None:
-        """See `Matching`."""
-        export_caption(part, folder / GRAPH)
-
-    def open(self, part: Part, folder: Path, images: int) -> Compiled:
-        """See `Matching`."""
-        return Compiled(part, folder / GRAPH, images)
 
 
 class OpenVinoBackend:

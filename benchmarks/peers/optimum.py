@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.peers.installed import installed_bytes
+from benchmarks.peers.exported import session
 from benchmarks.peers.registry import PEERS
 from benchmarks.peers.table import Row
 from benchmarks.peers.world import World
@@ -24,10 +24,8 @@ class Optimum:
         told = (
             f"IMRAM: {_refusal(world)}; DIME's text encoder alone, a BERT of base size: {_bert()}"
         )
-        figures = {"installed": float(installed_bytes("optimum-onnx[onnxruntime]"))}
-        return Row(
-            TITLE, GROUP, f"optimum-onnx {installed_version('optimum-onnx')}", figures, (), told
-        )
+        peer = PEERS["optimum"]
+        return Row(peer.title, peer.group, peer.version(), note=told)
 
 
 def _refusal(world: World) -> str:
@@ -38,7 +36,9 @@ def _refusal(world: World) -> str:
     module = OneCaption(plain_model(world.shapes)).eval()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            onnx_export_from_model(module, folder, task="feature-extraction")
+            onnx_export_from_model(
+                module, folder, task="feature-extraction", library_name="transformers"
+            )
         except Exception as error:
             return f"{type(error).__name__}: {str(error).splitlines()[0]}"
     return "exported"
@@ -46,7 +46,6 @@ def _refusal(world: World) -> str:
 
 def _bert() -> str:
     """Export it and compare with PyTorch."""
-    import onnxruntime
     import torch
     from optimum.exporters.onnx import onnx_export_from_model
     from transformers import BertConfig, BertModel
@@ -56,10 +55,10 @@ def _bert() -> str:
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     with tempfile.TemporaryDirectory() as folder:
         onnx_export_from_model(model, Path(folder), task="feature-extraction", do_validation=False)
-        session = onnxruntime.InferenceSession(Path(folder) / "model.onnx")
-        known = {one.name for one in session.get_inputs()}
+        graph = session(Path(folder) / "model.onnx")
+        known = {one.name for one in graph.get_inputs()}
         fed = {**inputs, "token_type_ids": torch.zeros_like(ids)}
-        found = session.run(None, {name: fed[name].numpy() for name in known})[0]
+        found = graph.run(None, {name: fed[name].numpy() for name in known})[0]
     with torch.inference_mode():
         error = float(np.abs(found - model(**inputs).last_hidden_state.numpy()).max())
     return f"exported, off by {error:.0e}; matching is what takes the time"

@@ -78,7 +78,7 @@ def missing_row(peer: Peer) -> Row:
 
 EXPORT = "pip install 'itr-deploy[export,cpu]'"
 OPENVINO = "pip install 'itr-deploy[peers]'"
-OPTIMUM = "pip install torch==2.13.0 onnxruntime onnxscript optimum-onnx"
+OPTIMUM = "pip install torch==2.13.0 onnxruntime onnxscript optimum-onnx pydantic"
 
 MATCHERS = {
     "itr-deploy": Peer(
@@ -111,15 +111,7 @@ MATCHERS = {
     "openvino": Peer(
         "plain model, OpenVINO",
         "matchers",
-        "benchmarks.peers.intel:FromTorch",
-        ("openvino", "torch"),
-        OPENVINO,
-        python="openvino",
-    ),
-    "openvino-onnx": Peer(
-        "torch.onnx's graph, OpenVINO",
-        "matchers",
-        "benchmarks.peers.intel:FromOnnx",
+        "benchmarks.peers.intel:Converted",
         ("openvino", "torch", "onnxscript"),
         OPENVINO,
         python="openvino",
