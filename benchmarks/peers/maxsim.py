@@ -125,6 +125,16 @@ class _MaxSim(Encoding):
         found: Floats = self._score(words[None], self.images)[0].numpy()
         return found
 
+    def pairs(self, captions: Sequence[int]) -> Floats:
+        """See `Opened`."""
+        scores = np.empty((len(self.images), len(captions)), np.float32)
+        for block in self.encoded(*captions).blocks:
+            words = np.asarray(block.tensors["words"], np.float32)
+            mask = np.arange(words.shape[1]) < block.lengths[:, None]
+            found = self._score(self._tensor(words), self.images, self._tensor(mask))
+            scores[:, block.rows] = found.T.numpy()
+        return scores
+
 
 class MaxSim(Ranking):
     """`pylate.scores.colbert_scores`, every image."""
@@ -165,7 +175,7 @@ class _Reranked(_MaxSim):
 class Reranked(MaxSim):
     """`pylate.rank.rerank` of a shortlist by our coarse embeddings."""
 
-    name = "rerank"
+    name, exhaustive = "rerank", False
 
     def open(self, part: Part, folder: Path, images: int) -> Opened:
         """See `Matching`."""

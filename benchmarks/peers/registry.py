@@ -135,7 +135,7 @@ MATCHERS = {
 }
 
 LATE_INTERACTION = "late interaction"
-PLAID = "pip install 'itr-deploy[cpu]' pylate"
+PYLATE = "pip install 'itr-deploy[peers-late]'"
 
 LATE = {
     "cascade-late": Peer(
@@ -155,7 +155,7 @@ LATE = {
         LATE_INTERACTION,
         "benchmarks.peers.maxsim:MaxSim",
         ("pylate", "itr-deploy"),
-        PLAID,
+        PYLATE,
         python="pylate",
     ),
     "rerank": Peer(
@@ -163,7 +163,7 @@ LATE = {
         LATE_INTERACTION,
         "benchmarks.peers.maxsim:Reranked",
         ("pylate", "itr-deploy"),
-        PLAID,
+        PYLATE,
         python="pylate",
     ),
     "fast-plaid": Peer(
@@ -171,7 +171,7 @@ LATE = {
         LATE_INTERACTION,
         "benchmarks.peers.maxsim:Plaid",
         ("fast-plaid", "itr-deploy"),
-        PLAID,
+        PYLATE,
         python="pylate",
     ),
 }
@@ -208,7 +208,7 @@ VECTORS = {
         SHORTLISTS,
         "benchmarks.peers.vectors:UsearchInt8",
         ("usearch",),
-        "pip install 'itr-deploy[peers-vectors]'",
+        "pip install 'itr-deploy[peers]'",
         "vectors",
     ),
     "faiss-flat": Peer(
@@ -249,7 +249,7 @@ SERVICES = {
         HTTP,
         "benchmarks.peers.http:Infinity",
         ("infinity-emb",),
-        "pip install 'itr-deploy[peers-infinity]'",
+        "pip install 'infinity-emb[server,torch]'",
         "infinity",
     ),
 }

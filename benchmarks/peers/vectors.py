@@ -99,11 +99,11 @@ class Vectors:
         exact = [vectors @ query for query in queries[1:]]
         tried = []
         for effort in peer.efforts:
-            milliseconds, kept = _timed(peer, queries, exact, WIDTH, effort)
+            milliseconds, kept = timed(peer, queries, exact, WIDTH, effort)
             tried.append((kept, milliseconds, effort))
         enough = [one for one in tried if one[0] >= KEPT]
         _, milliseconds, effort = min(enough, key=lambda one: one[1]) if enough else max(tried)
-        top = _timed(peer, queries, exact, TOP, effort)[1]
+        top = timed(peer, queries, exact, TOP, effort)[1]
         return Found(peer, build, memory, milliseconds, effort, top)
 
     def _kept(self, folder: Path, world: World) -> float:
@@ -115,14 +115,14 @@ class Vectors:
         return float(
             np.mean(
                 [
-                    _share(peer.search(text, NARROW, max(peer.efforts)), scores[:, number], TOP)
+                    share(peer.search(text, NARROW, max(peer.efforts)), scores[:, number], TOP)
                     for number, text in enumerate(texts)
                 ]
             )
         )
 
 
-def _timed(
+def timed(
     peer: Peer, queries: Floats, exact: list[Floats], width: int, effort: float
 ) -> tuple[float, float]:
     """Milliseconds of a query, the median, and the mean share of the exact shortlist."""
@@ -132,11 +132,11 @@ def _timed(
         begun = time.perf_counter()
         found = peer.search(query, width, effort)
         taken.append(time.perf_counter() - begun)
-        kept.append(_share(found, products, width))
+        kept.append(share(found, products, width))
     return 1000 * statistics.median(taken), statistics.mean(kept)
 
 
-def _share(found: Places, values: Any, count: int) -> float:
+def share(found: Places, values: Any, count: int) -> float:
     """The share of the places of the ``count`` largest values that was found."""
     best = np.argpartition(values, len(values) - count)[-count:]
     return len(np.intersect1d(found, best)) / count
