@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
 
 from itr_deploy.runtime.matcher import Matcher
-from itr_deploy.serving.answers import Told, json_response
+from itr_deploy.serving.answers import Told, numbers_response
 from itr_deploy.serving.requests import EmbeddingsAsked
 from itr_deploy.serving.routes.common import (
     REFUSED,
@@ -71,7 +71,7 @@ async def embeddings(asked: EmbeddingsAsked, request: Request, service: Serving)
         for number, row in enumerate(vectors)
     ]
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return json_response({"object": "list", "data": data, "model": service.name, "usage": usage})
+    return numbers_response({"object": "list", "data": data, "model": service.name, "usage": usage})
 
 
 def encoded(
