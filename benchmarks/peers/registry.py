@@ -187,14 +187,6 @@ VECTORS = {
         "pip install 'itr-deploy[cpu,faiss]'",
         "vectors",
     ),
-    "vectors-disk": Peer(
-        "itr-deploy, on disk",
-        SHORTLISTS,
-        "benchmarks.peers.vectors:OwnDisk",
-        ("itr-deploy",),
-        "pip install 'itr-deploy[cpu]'",
-        "vectors",
-    ),
     "lancedb": Peer(
         "LanceDB, no index",
         SHORTLISTS,

@@ -27,6 +27,8 @@ from benchmarks.peers.world import IMAGES, LARGE, QUERIES, TOP, World
 WIDTH, NARROW = 300, 50
 """Width of a shortlist: the default cascade's, and of the shapes world's 250 images."""
 DIMENSIONS = 1024
+REST = 0.5
+"""Seconds after a product by BLAS, whose threads wait awake for a while."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class Vectors:
         peer.build(vectors)
         build, memory = time.perf_counter() - begun, max(0, _anonymous() - before)
         exact = [vectors @ query for query in queries[1:]]
+        time.sleep(REST)
         tried = []
         for effort in peer.efforts:
             milliseconds, kept = timed(peer, queries, exact, WIDTH, effort)
@@ -164,12 +167,6 @@ class OwnMemory(Vectors):
     def _kept(self, folder: Path, world: World) -> float:
         self.make = Exact
         return super()._kept(folder, world)
-
-
-class OwnDisk(Vectors):
-    """A gallery on disk: LanceDB's index as `index --coarse-index` builds it."""
-
-    name, installs, make = "vectors-disk", ("itr-deploy[cpu]",), Lance
 
 
 class LanceScan(Vectors):
