@@ -28,30 +28,36 @@ from benchmarks.peers.scoring import (
     median_seconds,
 )
 from benchmarks.peers.table import Row
-from benchmarks.peers.world import CAPTIONS, PAIRED, TOP, Part, World
+from benchmarks.peers.world import CAPTIONS, PAIRED, TOP, Part, World, kept_of_top
 
 SHORTLIST = 300
 """Images that a re-ranker is given: as many as the default cascade's prefilter reads."""
 
 
 class Ranking(Matching):
-    """A row whose scores may be others than the matcher's."""
+    """A row whose scores may be others than the matcher's.
+
+    Attributes:
+        right: The share of captions whose own image, of the same place, comes first; once measured.
+    """
+
+    right = 0.0
 
     def measure(self, world: World) -> Row:
         """See `Work`."""
         row = super().measure(world)
-        right = self._right(*self._parts(world)[1])
-        return replace(row, figures={**row.figures, "recall_at_1": right})
+        return replace(row, figures={**row.figures, "recall_at_1": self.right})
 
     def _pairs_per_second(self, part: Part, folder: Path) -> float:
         opened, captions = self.open(part, folder, PAIRED), range(CAPTIONS)
         return PAIRED * CAPTIONS / median_seconds([lambda: opened.pairs(captions)] * ROUNDS)
 
-    def _right(self, part: Part, folder: Path) -> float:
-        """The share of captions whose own image, of the same place, comes first."""
-        images, captions = part.array("scores").shape
-        opened = self.open(part, folder, images)
-        return float(np.mean([opened.search(number)[0] == number for number in range(captions)]))
+    def _recall(self, part: Part, folder: Path) -> float:
+        scores = part.array("scores")
+        opened = self.open(part, folder, len(scores))
+        found = np.stack([opened.search(caption) for caption in range(scores.shape[1])])
+        self.right = float(np.mean(found[:, 0] == np.arange(len(found))))
+        return kept_of_top(scores, found)
 
 
 class OurCascade(Ranking, Cascade):

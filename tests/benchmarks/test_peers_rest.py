@@ -24,7 +24,7 @@ class HalfRight(OneByOne):
     """Finds its own image first for every other caption."""
 
     def search(self, caption: int) -> NDArray[np.int64]:
-        return np.roll(np.arange(8), -caption if caption % 2 else -caption - 1)
+        return np.roll(np.arange(TOP), -caption if caption % 2 else -caption - 1)
 
 
 class Ranked(Ranking):
@@ -76,8 +76,10 @@ def test_every_product_keeps_the_exact_shortlist() -> None:
 
 
 def test_the_right_image_is_that_of_the_captions_place(tmp_path: Path) -> None:
-    np.save(tmp_path / "scores.npy", np.zeros((8, 8), np.float32))
-    assert Ranked()._right(Part(tmp_path), tmp_path) == 0.5
+    np.save(tmp_path / "scores.npy", np.zeros((TOP, TOP), np.float32))
+    ranked = Ranked()
+    assert ranked._recall(Part(tmp_path), tmp_path) == 1.0
+    assert ranked.right == 0.5
 
 
 def test_every_group_has_a_row_of_ours_first_and_says_what_installs_the_others() -> None:

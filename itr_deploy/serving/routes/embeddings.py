@@ -79,8 +79,9 @@ def encoded(
 ) -> list[tuple[NDArray[np.float32], int]]:
     """Vectors and number of tokens of every request's texts, encoded in one call."""
     texts = [text for one in some for text in one]
-    lengths = matcher.text.token_ids(texts)[1]
-    vectors, ends = matcher.encode_texts(texts).embedding, np.cumsum([len(one) for one in some])
+    ids, lengths = matcher.text.token_ids(texts)
+    vectors = matcher.encode_token_ids(ids, lengths).embedding
+    ends = np.cumsum([len(one) for one in some])
     return [
         (own, int(counts.sum()))
         for own, counts in zip(
