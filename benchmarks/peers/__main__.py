@@ -29,7 +29,12 @@ RESULTS = Path(__file__).resolve().parent.parent / "results" / "peers.json"
 
 def main() -> None:
     """Measure every peer, or be the process of one."""
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    if arguments.step in ("prepare", "measure") and not arguments.world:
+        parser.error(
+            f"--step {arguments.step} needs --world, what the other step made or will read"
+        )
     if arguments.answer:
         answer(PEERS[arguments.only[0]], World(arguments.world), arguments.answer)
     elif arguments.step == "show":

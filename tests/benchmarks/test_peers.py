@@ -110,12 +110,16 @@ def test_what_is_installed_is_counted_with_what_it_requires() -> None:
     assert installed_bytes("no-such-package") == 0
 
 
-def test_the_command_lists_only_peers_that_it_has() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.peers", "--only", "nobody"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--only", "nobody"), "invalid choice: 'nobody'"),
+        (("--step", "measure"), "--step measure needs --world"),
+        (("--python", "venv/bin/python"), "expected NAME=PATH"),
+    ],
+)
+def test_the_command_refuses_what_it_cannot_do(options: tuple[str, ...], told: str) -> None:
+    command = [sys.executable, "-m", "benchmarks.peers", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "invalid choice: 'nobody'" in done.stderr
+    assert told in done.stderr
