@@ -29,10 +29,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.coarse_peers import PEERS, installed
-from benchmarks.matching import RESULTS
 from itr_deploy.bundle.files import write_json
 from itr_deploy.runtime.products import of_one
 
+RESULTS = Path(__file__).parent / "results"
 LATENT, HIDDEN, BATCH = 48, 256, 10_000
 WIDTHS = (200, 2_000)
 KEPT = 0.99

@@ -90,7 +90,10 @@ class _Refined:
 
 
 class Lance:
-    """An index of LanceDB over a table on disk; the library's own is the default."""
+    """An index of LanceDB over a table on disk; the library's own is the default.
+
+    ``config`` makes it of the number of rows; None of it is no index.
+    """
 
     def __init__(self, config: Any = None, efforts: Sequence[float] = (1,)) -> None:
         self._config, self.efforts = config, efforts
@@ -113,8 +116,8 @@ class Lance:
         self.table: Any = lancedb.connect(path).create_table("items", batches(), schema=layout)
         if self._config is None:
             coarse_index.build(self.table)
-        else:
-            self.table.create_index(EMBEDDING, config=self._config(len(vectors)))
+        elif (config := self._config(len(vectors))) is not None:
+            self.table.create_index(EMBEDDING, config=config)
         inside = next(path.glob("*.lance")) / "_indices"
         self.stored = sum(file.stat().st_size for file in inside.rglob("*") if file.is_file())
         self._indexed = len(vectors)

@@ -36,10 +36,14 @@ SESSION = re.compile(r"InferenceSession\s*\(|import\s.*InferenceSession")
 
 
 def test_onnxruntime_sessions_are_created_in_one_place() -> None:
-    """Elsewhere, int8 products would be wrong on x86 without VNNI, where few tests run."""
+    """Elsewhere, int8 products would be wrong on x86 without VNNI, where few tests run.
+
+    A peer of the benchmarks is opened as its user would, without us.
+    """
     folders = ("itr_deploy", "tests", "examples", "benchmarks", "tools")
     files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
     creating = {str(file.relative_to(ROOT)) for file in files if SESSION.search(file.read_text())}
+    creating.remove("benchmarks/peers/exported.py")
     assert creating == {"itr_deploy/runtime/backends/sessions.py"}
 
 

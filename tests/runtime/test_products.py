@@ -21,10 +21,10 @@ def run_times():
     return {task.name: (task / "schedstat").read_text().split()[0] for task in tasks}
 
 rows = np.ones((5000, 256), np.float32)
-product(rows[:1], rows)
+product(rows[:QUERIES], rows)
 before = run_times()
 for _ in range(5):
-    product(rows[:1], rows)
+    product(rows[:QUERIES], rows)
 print(run_times() == before)
 """
 
@@ -39,6 +39,14 @@ def test_it_is_every_query_with_every_row(queries: int) -> None:
         np.testing.assert_allclose(of_one(query, rows), found, atol=1e-5)
 
 
+@pytest.mark.parametrize("rows", [3, 128, 1000])
+def test_products_in_pieces_are_the_whole_product(rows: int) -> None:
+    rng = np.random.default_rng(2)
+    queries = rng.standard_normal((3, 1024), dtype=np.float32)
+    items = rng.standard_normal((rows, 1024), dtype=np.float32)
+    np.testing.assert_allclose(product(queries, items), queries @ items.T, atol=1e-3)
+
+
 def test_equal_rows_have_equal_products_wherever_they_are() -> None:
     rng = np.random.default_rng(1)
     row, query = rng.standard_normal((2, 1023), dtype=np.float32)
@@ -47,7 +55,8 @@ def test_equal_rows_have_equal_products_wherever_they_are() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="Linux counts run times")
-def test_the_product_of_one_query_wakes_no_other_thread() -> None:
-    outcome = python(BLAS_THREADS)
+@pytest.mark.parametrize("queries", [1, 2, 8])
+def test_the_products_of_few_queries_wake_no_other_thread(queries: int) -> None:
+    outcome = python(BLAS_THREADS.replace("QUERIES", str(queries)))
     assert outcome.code == 0, outcome.err
     assert outcome.out.strip() == "True"

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from itr_deploy import Retriever
+from itr_deploy.serving.routes.embeddings import encoded
 from tests.serving.conftest import SIZE, Served
 from tests.support.asked import asked, refused
 from tests.support.items import images, names
@@ -98,6 +99,18 @@ def test_embeddings_are_the_coarse_ones(
         vectors = [np.frombuffer(base64.b64decode(vector), "<f4") for vector in vectors]
     np.testing.assert_allclose(vectors, expected, rtol=1e-5)
     assert told["usage"]["total_tokens"] > 0
+
+
+def test_embeddings_of_requests_that_are_encoded_together_are_each_ones_own(
+    retriever: Retriever,
+) -> None:
+    requests = [QUERIES[:1], QUERIES[1:3], QUERIES[:2]]
+    for (vectors, tokens), texts in zip(
+        encoded(retriever.matcher, requests), requests, strict=True
+    ):
+        expected = retriever.matcher.encode_texts(texts).embedding
+        np.testing.assert_allclose(vectors, expected, atol=1e-5)
+        assert tokens == retriever.matcher.text.token_ids(texts)[1].sum()
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
+from numpy.typing import NDArray
 
-from itr_deploy.serving.answers import Told, json_response
+from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.serving.answers import Told, numbers_response
 from itr_deploy.serving.requests import EmbeddingsAsked
 from itr_deploy.serving.routes.common import (
     REFUSED,
@@ -55,19 +57,37 @@ async def embeddings(asked: EmbeddingsAsked, request: Request, service: Serving)
     texts = asked.texts
     check_some("input", texts, service.settings.max_texts)
 
-    def compute(some: Sequence[Any]) -> list[tuple[Any, int]]:
-        matcher = service.retriever.matcher
-        lengths = matcher.text.token_ids(texts)[1]
-        return [(matcher.encode_texts(texts).embedding, int(lengths.sum()))]
-
-    answer, _ = await while_connected(request, service.answer(compute, None, size=len(texts)))
-    vectors, tokens = answer
+    padded_together = service.retriever.matcher.bundle.manifest.texts.padded_together
+    computing = service.answer(
+        lambda some: encoded(service.retriever.matcher, some),
+        texts,
+        # Where the padding takes part in the encoding, others' texts would change it.
+        kind="embeddings" if padded_together is None else None,
+        size=len(texts),
+    )
+    (vectors, tokens), _ = await while_connected(request, computing)
     data = [
         {"object": "embedding", "index": number, "embedding": _told(row, asked.encoding_format)}
         for number, row in enumerate(vectors)
     ]
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return json_response({"object": "list", "data": data, "model": service.name, "usage": usage})
+    return numbers_response({"object": "list", "data": data, "model": service.name, "usage": usage})
+
+
+def encoded(
+    matcher: Matcher, some: Sequence[Sequence[str]]
+) -> list[tuple[NDArray[np.float32], int]]:
+    """Vectors and number of tokens of every request's texts, encoded in one call."""
+    texts = [text for one in some for text in one]
+    ids, lengths = matcher.text.token_ids(texts)
+    vectors = matcher.encode_token_ids(ids, lengths).embedding
+    ends = np.cumsum([len(one) for one in some])
+    return [
+        (own, int(counts.sum()))
+        for own, counts in zip(
+            np.split(vectors, ends[:-1]), np.split(lengths, ends[:-1]), strict=True
+        )
+    ]
 
 
 def _told(row: Any, form: str) -> list[float] | str:
