@@ -22,7 +22,7 @@ class Optimum:
     def measure(self, world: World) -> Row:
         """A row of reasons."""
         told = (
-            f"IMRAM: {_refusal(world)}; DIME's text encoder alone, a BERT of base size: {_bert()}"
+            f"IMRAM: {_refusal(world)}; DIME's text encoder alone, a BERT of base width: {_bert()}"
         )
         peer = PEERS["optimum"]
         return Row(peer.title, peer.group, peer.version(), note=told)
