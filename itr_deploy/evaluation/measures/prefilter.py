@@ -101,12 +101,14 @@ def _scores(
     items: SplitItems, scorer: Scorer | None, what: str, root: Path, force: bool, bar: Bar
 ) -> ScoreMatrix:
     matcher = items.matcher
+    # As a search of images in memory does, if there are enough of them.
+    names = scorer.in_bytes("image") & matcher.in_bytes("image") if scorer is not None else ()
     identity = {
         "bundle": scoring_digest(matcher.bundle.manifest),
         "data": items.split.digest(),
-        "kind": f"{what}, every pair",
+        "kind": f"{what}, every pair{', images in bytes' if names else ''}",
     }
-    filler = BundleScorer(items, scorer)
+    filler = BundleScorer(items, scorer, names)
     matrix = resume_matrix(root, identity, force=force)
     matrix = matrix or ScoreMatrix.create(root, identity, filler.grid)
     fill(matrix, filler, bar, f"pairs by the {what}")
