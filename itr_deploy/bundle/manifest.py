@@ -18,8 +18,8 @@ SCHEMA_VERSION: Literal[1] = 1
 StorageType = Literal["float16", "float32", "int8"]
 """The type in which a gallery stores its tensors; int8 also stores one scale per vector."""
 HeldType = StorageType | Literal["uint8"]
-"""The type of the gallery tensors that a graph reads: as they are stored, or the bytes that a search
-makes of them in memory (`itr_deploy.runtime.gallery.in_bytes`)."""
+"""The type of the gallery tensors that a graph reads: as they are stored, or the bytes that a
+search makes of them in memory (`itr_deploy.runtime.gallery.in_bytes`)."""
 Precision = Literal["float32", "float16", "bfloat16"]
 """Type of a bundle's matrix products; steps that half precision would break stay float32."""
 Quantization = Literal["int8"]
@@ -103,9 +103,9 @@ class AttentionStep(Record):
 class GraphInfo(Record):
     """One ONNX graph.
 
-    ``storage`` is the type of the gallery tensors that it reads, if it scores pairs. ``attention`` is what the
-    graph that explains pairs gives, in the order of its outputs' second axis; it is absent from the
-    file of every other graph.
+    ``storage`` is the type of the gallery tensors that it reads, if it scores pairs. ``attention``
+    is what the graph that explains pairs gives, in the order of its outputs' second axis; it is
+    absent from the file of every other graph.
     """
 
     role: GraphRole

@@ -34,7 +34,7 @@ from itr_deploy.parity.report import (
     compare_ranks,
 )
 from itr_deploy.parity.samples import Sample, random_samples, rank_sample, tell_of_overflow
-from itr_deploy.parity.storages import forms
+from itr_deploy.parity.storages import in_every_type
 from itr_deploy.parity.tolerances import Tolerances
 from itr_deploy.runtime.encoding.checks import NotFiniteError
 from itr_deploy.runtime.encoding.encoded import Encoded
@@ -233,11 +233,11 @@ class _Gate:
         """Scores of shared and of own candidates per query; references are ``[images, texts]``."""
         outputs: dict[tuple[str, HeldType], Pairs] = {}
         manifest = self._matcher.bundle.manifest
-        for given, reference in zip(self._forms, references, strict=True):
-            for form in given:
+        for forms, reference in zip(self._forms, references, strict=True):
+            for form in forms:
                 for queries, gallery in form.directions:
                     by_query = reference.T if queries.modality == "text" else reference
-                    for storage, stored in forms(scorer, gallery, manifest):
+                    for storage, stored in in_every_type(scorer, gallery, manifest):
                         found = _candidate_pairs(scorer, queries, stored, by_query, form.name)
                         key = names[queries.modality], storage
                         outputs.setdefault(key, []).extend(found)

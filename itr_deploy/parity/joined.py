@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.modality import MATCHERS, PREFILTERS, REFINERS
 from itr_deploy.parity.report import ParityReport, RankComparison, compare, compare_ranks
-from itr_deploy.parity.storages import forms
+from itr_deploy.parity.storages import in_every_type
 from itr_deploy.runtime.encoding.images import Unencoded
 from itr_deploy.runtime.encoding.pictures import random_pictures
 from itr_deploy.runtime.encoding.places import random_places
@@ -61,7 +61,7 @@ def figures(matcher: Matcher, given: Inputs) -> dict[str, NDArray[np.float32]]:
         if scorer is None:
             continue
         for query, gallery in ((texts, images), (images, texts)):
-            for storage, stored in forms(scorer, gallery, matcher.bundle.manifest):
+            for storage, stored in in_every_type(scorer, gallery, matcher.bundle.manifest):
                 scores = scorer.score_all(query, stored)
                 found[f"{roles[query.modality]}, {storage}"] = scores
     return found

@@ -25,7 +25,7 @@ OPTIONAL: dict[HeldType, str] = {
 """What it means that a type is left out."""
 
 
-def forms(
+def in_every_type(
     scorer: Scorer, gallery: Encoded, manifest: Manifest
 ) -> Iterator[tuple[HeldType, Encoded]]:
     """The items in every type that a bundle's graphs of one scorer read."""

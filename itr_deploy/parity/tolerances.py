@@ -19,9 +19,10 @@ STORAGE = 1e-2
 """Largest error of a score over a float16 gallery, to allow for the rounding of its tensors."""
 
 INT8_STORAGE = 1e-1
-"""The same over an int8 gallery, and over one in bytes: random models with 24 numbers per vector need it for some pairs.
+"""The same over an int8 gallery, and over one in bytes.
 
-Trained models need a tenth of it. Ranks show how good an int8 gallery is.
+Random models with 24 numbers per vector need it for some pairs, trained ones a tenth of it. Ranks
+show how good an int8 gallery is.
 """
 
 INVARIANCE_SHARE = 0.1

@@ -1,8 +1,8 @@
 """What a gallery holds in memory once more as bytes, for the graphs that choose candidates.
 
-A CPU with VNNI multiplies four times as many bytes as floats, and half of float16's memory has to be
-read. The matcher reads what is stored, so that no score depends on the bytes. They are made where
-the tensors are in memory, and never stored: they cannot be out of date, damaged or another
+A CPU with VNNI multiplies four times as many bytes as floats, and half of float16's memory has to
+be read. The matcher reads what is stored, so that no score depends on the bytes. They are made
+where the tensors are in memory, and never stored: they cannot be out of date, damaged or another
 gallery's.
 """
 
