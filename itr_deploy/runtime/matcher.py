@@ -16,7 +16,7 @@ from itr_deploy.bundle.modality import PREFILTERS, REFINERS, Modality
 from itr_deploy.bundle.store import Bundle, read_bundle
 from itr_deploy.errors import InputError
 from itr_deploy.runtime.backends import Backend, open_backend
-from itr_deploy.runtime.cpus import available_cores, multiplies_bytes
+from itr_deploy.runtime.cpus import available_cores
 from itr_deploy.runtime.detector.detector import BACKEND, Detector
 from itr_deploy.runtime.detector.images import check_fits
 from itr_deploy.runtime.encoding.encoded import Encoded
@@ -102,16 +102,6 @@ class Matcher(OneProcess):
         self.explainer = Explainer(bundle, backend)
         self.projection = read_projection(bundle)
         self._text: TextProcessor | None = None
-
-    def in_bytes(self, gallery: Modality) -> frozenset[str]:
-        """Names of the gallery items' tensors that are worth holding as bytes.
-
-        Those that prefilter and refiner read, where the CPU is faster with them.
-        """
-        if self.backend.device != "cpu" or not multiplies_bytes():
-            return frozenset()
-        chosen = (self.prefilter, self.refiner)
-        return frozenset().union(*(s.in_bytes(gallery) for s in chosen if s is not None))
 
     def __repr__(self) -> str:
         """Family, bundle and backend."""

@@ -18,6 +18,7 @@ from itr_deploy.evaluation.scores.scorers import BundleScorer
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
 from itr_deploy.evaluation.scores.split_scores import Scores
 from itr_deploy.runtime.scorer import Scorer
+from itr_deploy.runtime.search.narrowing import read_as_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +103,7 @@ def _scores(
 ) -> ScoreMatrix:
     matcher = items.matcher
     # As a search of images in memory does, if there are enough of them.
-    names = scorer.in_bytes("image") & matcher.in_bytes("image") if scorer is not None else ()
+    names = scorer.in_bytes("image") & read_as_bytes(matcher, "image") if scorer is not None else ()
     identity = {
         "bundle": scoring_digest(matcher.bundle.manifest),
         "data": items.split.digest(),

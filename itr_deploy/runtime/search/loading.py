@@ -19,6 +19,7 @@ from itr_deploy.runtime.gallery.table import Identity
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.search.disk import DiskSearcher
 from itr_deploy.runtime.search.memory import Size
+from itr_deploy.runtime.search.narrowing import read_as_bytes
 from itr_deploy.runtime.search.resident import ResidentSearcher
 from itr_deploy.runtime.search.searcher import Searched, StagedSearcher
 
@@ -198,7 +199,7 @@ class Loader:
 
     def _make_bytes(self, held: Held) -> None:
         """Have bytes of the tensors in memory made, if the budget has room for them."""
-        names = self._matcher.in_bytes(held.about.modality)
+        names = read_as_bytes(self._matcher, held.about.modality)
         if not held.has_tensors or held.about.storage == "int8" or len(held) < FROM or not names:
             return
         if held.in_bytes.of(held.pools, names, held.encoded) is not None:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from itr_deploy import Gallery, Matcher, Retriever
-from itr_deploy.runtime import matcher as matchers
 from itr_deploy.runtime.gallery.held import Held
-from itr_deploy.runtime.search import loading
+from itr_deploy.runtime.search import loading, narrowing
+from itr_deploy.runtime.search.narrowing import read_as_bytes
 from tests.support.items import images, names
 from tests.support.retrieval import resident, search
 
@@ -23,7 +23,7 @@ SEARCH: dict[str, Any] = {"k": 10, "candidates": 20, "refine": 50, "prefilter": 
 @pytest.fixture(autouse=True)
 def _from_few_items(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "FROM", 100)
-    monkeypatch.setattr(matchers, "multiplies_bytes", lambda: True)
+    monkeypatch.setattr(narrowing, "multiplies_bytes", lambda: True)
 
 
 @pytest.fixture(params=["float16", "float32"])
@@ -43,7 +43,7 @@ def held_by(retriever: Retriever) -> Held:
 def made(matcher: Matcher, retriever: Retriever) -> bool:
     """Whether the current version has bytes of all that is read."""
     held = held_by(retriever)
-    return held.in_bytes.of(held.pools, matcher.in_bytes("image"), held.encoded) is not None
+    return held.in_bytes.of(held.pools, read_as_bytes(matcher, "image"), held.encoded) is not None
 
 
 def wait(matcher: Matcher, retriever: Retriever) -> None:
@@ -71,7 +71,7 @@ def kept(matcher: Matcher, retriever: Retriever, monkeypatch: pytest.MonkeyPatch
 def test_bytes_follow_a_gallery_that_changes_and_hits_stay_nearly_the_same(
     matcher: Matcher, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert matcher.in_bytes("image")
+    assert read_as_bytes(matcher, "image")
     retriever = resident(matcher, Gallery.open(gallery.path, matcher))
     search(retriever, **SEARCH)
     wait(matcher, retriever)
@@ -111,7 +111,7 @@ def test_without_need_room_or_cpu_there_are_none(
     gallery.add(names(count), images(count))
     budget = 1 << 30
     if why == "no VNNI":
-        monkeypatch.setattr(matchers, "multiplies_bytes", lambda: False)
+        monkeypatch.setattr(narrowing, "multiplies_bytes", lambda: False)
     if why == "no room":
         budget = held_by(_searched(matcher, gallery, budget, monkeypatch)).bytes + 10
     retriever = _searched(matcher, gallery, budget, monkeypatch)
