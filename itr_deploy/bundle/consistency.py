@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from itr_deploy.bundle.manifest import GraphInfo, Manifest, StorageType
+from itr_deploy.bundle.manifest import GraphInfo, HeldType, Manifest
 from itr_deploy.bundle.modality import (
     ENCODERS,
     EXPLAIN,
@@ -71,7 +71,7 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
 
 
 def _missing_scorers(
-    manifest: Manifest, roles: list[tuple[GraphRole, StorageType | None]]
+    manifest: Manifest, roles: list[tuple[GraphRole, HeldType | None]]
 ) -> Iterator[str]:
     if manifest.images.views is not None:
         yield "there is a matcher, and images of several views"

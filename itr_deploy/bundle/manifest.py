@@ -17,6 +17,9 @@ SCHEMA_VERSION: Literal[1] = 1
 
 StorageType = Literal["float16", "float32", "int8"]
 """The type in which a gallery stores its tensors; int8 also stores one scale per vector."""
+HeldType = StorageType | Literal["uint8"]
+"""The type of the gallery tensors that a graph reads: as they are stored, or the bytes that a
+search makes of them in memory (`itr_deploy.runtime.gallery.in_bytes`)."""
 Precision = Literal["float32", "float16", "bfloat16"]
 """Type of a bundle's matrix products; steps that half precision would break stay float32."""
 Quantization = Literal["int8"]
@@ -100,15 +103,15 @@ class AttentionStep(Record):
 class GraphInfo(Record):
     """One ONNX graph.
 
-    ``storage`` is the type of the gallery tensors that a matcher reads. ``attention`` is what the
-    graph that explains pairs gives, in the order of its outputs' second axis; it is absent from the
-    file of every other graph.
+    ``storage`` is the type of the gallery tensors that it reads, if it scores pairs. ``attention``
+    is what the graph that explains pairs gives, in the order of its outputs' second axis; it is
+    absent from the file of every other graph.
     """
 
     role: GraphRole
     file: Name
     opset: int = Field(ge=1, le=100)
-    storage: StorageType | None = None
+    storage: HeldType | None = None
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     attention: tuple[AttentionStep, ...] | None = None
@@ -439,7 +442,7 @@ class Manifest(Record):
         """The type in which the matchers' products are computed."""
         return self.quantization or self.precision
 
-    def graph(self, role: GraphRole, storage: StorageType | None = None) -> str:
+    def graph(self, role: GraphRole, storage: HeldType | None = None) -> str:
         """Name of the graph with this role and storage type.
 
         Raises:
@@ -470,7 +473,7 @@ class Manifest(Record):
         if self.is_dual_encoder:
             return ("float32",)
         found = (graph.storage for graph in self.graphs.values())
-        return tuple(dict.fromkeys(storage for storage in found if storage is not None))
+        return tuple(dict.fromkeys(s for s in found if s is not None and s != "uint8"))
 
     @property
     def has_prefilter(self) -> bool:

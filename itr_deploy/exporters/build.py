@@ -18,23 +18,24 @@ from itr_deploy.bundle.files import canonical_json, sha256_of, write_file, write
 from itr_deploy.bundle.manifest import (
     DataType,
     GraphInfo,
+    HeldType,
     ImageItems,
     Manifest,
     Precision,
     Provenance,
     Quantization,
-    StorageType,
     TensorInfo,
     TextItems,
     Workspace,
 )
-from itr_deploy.bundle.modality import ENCODERS
+from itr_deploy.bundle.modality import ENCODERS, MATCHERS
 from itr_deploy.bundle.names import scale_name
 from itr_deploy.bundle.store import list_files, write_manifest
 from itr_deploy.engines.preflight import GraphView, lint_graph
 from itr_deploy.errors import SetupError
 from itr_deploy.exporters.casts import cancel_casts
 from itr_deploy.exporters.graphs import traced_graphs
+from itr_deploy.exporters.in_bytes import with_byte_gallery
 from itr_deploy.exporters.specs import GraphSpec
 from itr_deploy.exporters.storage import with_float16_gallery, with_int8_gallery
 from itr_deploy.exporters.text import BundledText
@@ -133,21 +134,26 @@ def _write_graphs(
     (root / GRAPHS).mkdir()
     with WeightsFile(root / GRAPHS / WEIGHTS) as weights:
 
-        def save(name: str, model: ir.Model, spec: GraphSpec, storage: StorageType | None) -> None:
+        def save(name: str, model: ir.Model, spec: GraphSpec, storage: HeldType | None) -> None:
             info = infos[name] = graph_info(spec, checked_opset(name, model, opset), name, storage)
             save_graph(model, root / info.file, precision, weights)
-            # Graphs with quantised products are for a CPU: what TensorRT refuses is irrelevant.
-            if quantization is None or info.role in ENCODERS:
+            # Graphs with products of integers are for a CPU: what TensorRT refuses is irrelevant.
+            if storage != "uint8" and (quantization is None or info.role in ENCODERS):
                 warn_of_findings(name, root / info.file)
 
         for spec, model in traced_graphs(trained, opset, precision, quantization, progress):
             if spec.gallery_inputs:
-                forms: dict[StorageType, ir.Model] = {
+                forms: dict[HeldType, ir.Model | None] = {
                     "float16": with_float16_gallery(model, spec.gallery_inputs),
                     "int8": with_int8_gallery(model, spec.gallery_inputs),
                     "float32": model,
+                    "uint8": None,
                 }
+                if spec.role not in MATCHERS.values() and precision == "float32":
+                    forms["uint8"] = with_byte_gallery(model, spec.gallery_inputs)
                 for storage, form in forms.items():
+                    if form is None:
+                        continue
                     name = spec.role if storage == "float16" else f"{spec.role}_{storage}"
                     save(name, form, spec, storage)
             else:
@@ -232,14 +238,14 @@ def warn_of_findings(name: str, file: Path) -> None:
         log.warning("TensorRT: %s", finding)
 
 
-def graph_info(spec: GraphSpec, opset: int, name: str, storage: StorageType | None) -> GraphInfo:
+def graph_info(spec: GraphSpec, opset: int, name: str, storage: HeldType | None) -> GraphInfo:
     """The manifest's entry for a graph."""
 
     def inputs() -> Iterator[TensorInfo]:
         for t in spec.inputs:
             stored = storage if t.name in spec.gallery_inputs else None
             yield TensorInfo(name=t.name, dtype=stored or _DTYPES[t.dtype], shape=t.axes)
-            if stored == "int8":
+            if stored in ("int8", "uint8"):
                 name = scale_name(t.name)
                 yield TensorInfo(name=name, dtype="float32", shape=t.axes[:-1])
 

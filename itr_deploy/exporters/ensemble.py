@@ -74,7 +74,8 @@ def build_ensemble(
             model, graphs[name] = _merged(members, shares, name, info)
             precision = members[0].manifest.precision
             save_graph(model, root / info.file, precision, shared)
-            if not (info.storage and members[0].manifest.quantization):
+            of_integers = info.storage and members[0].manifest.quantization
+            if not of_integers and info.storage != "uint8":
                 warn_of_findings(name, root / info.file)
     manifest = _manifest(members, shares, graphs, root)
     write_manifest(root, manifest)

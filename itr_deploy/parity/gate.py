@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from itr_deploy.bundle.manifest import StorageType, StoredTensor
+from itr_deploy.bundle.manifest import HeldType, StoredTensor
 from itr_deploy.bundle.modality import (
     EXPLAIN,
     MATCHERS,
@@ -34,6 +34,7 @@ from itr_deploy.parity.report import (
     compare_ranks,
 )
 from itr_deploy.parity.samples import Sample, random_samples, rank_sample, tell_of_overflow
+from itr_deploy.parity.storages import in_every_type
 from itr_deploy.parity.tolerances import Tolerances
 from itr_deploy.runtime.encoding.checks import NotFiniteError
 from itr_deploy.runtime.encoding.encoded import Encoded
@@ -230,13 +231,13 @@ class _Gate:
         references: list[NDArray[np.floating]],
     ) -> list[Comparison]:
         """Scores of shared and of own candidates per query; references are ``[images, texts]``."""
-        outputs: dict[tuple[str, StorageType], Pairs] = {}
+        outputs: dict[tuple[str, HeldType], Pairs] = {}
+        manifest = self._matcher.bundle.manifest
         for forms, reference in zip(self._forms, references, strict=True):
             for form in forms:
                 for queries, gallery in form.directions:
                     by_query = reference.T if queries.modality == "text" else reference
-                    for storage in self._storages:
-                        stored = gallery.stored_as(storage)
+                    for storage, stored in in_every_type(scorer, gallery, manifest):
                         found = _candidate_pairs(scorer, queries, stored, by_query, form.name)
                         key = names[queries.modality], storage
                         outputs.setdefault(key, []).extend(found)

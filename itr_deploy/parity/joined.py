@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from itr_deploy.bundle.modality import MATCHERS, PREFILTERS, REFINERS
 from itr_deploy.parity.report import ParityReport, RankComparison, compare, compare_ranks
+from itr_deploy.parity.storages import in_every_type
 from itr_deploy.runtime.encoding.images import Unencoded
 from itr_deploy.runtime.encoding.pictures import random_pictures
 from itr_deploy.runtime.encoding.places import random_places
@@ -55,17 +56,14 @@ def figures(matcher: Matcher, given: Inputs) -> dict[str, NDArray[np.float32]]:
     unencoded, ids, lengths = given
     images, texts = matcher.encode_images(unencoded), matcher.encode_token_ids(ids, lengths)
     found = {COARSE: product(texts.embedding, images.embedding)}
-    for storage in matcher.bundle.manifest.storages:
+    parts = (MATCHERS, matcher.scorer), (PREFILTERS, matcher.prefilter), (REFINERS, matcher.refiner)
+    for roles, scorer in parts:
+        if scorer is None:
+            continue
         for query, gallery in ((texts, images), (images, texts)):
-            stored = gallery.stored_as(storage)
-            scores = matcher.scorer.score_all(query, stored)
-            found[f"{MATCHERS[query.modality]}, {storage}"] = scores
-            if matcher.prefilter is not None:
-                scores = matcher.prefilter.score_all(query, stored)
-                found[f"{PREFILTERS[query.modality]}, {storage}"] = scores
-            if matcher.refiner is not None:
-                scores = matcher.refiner.score_all(query, stored)
-                found[f"{REFINERS[query.modality]}, {storage}"] = scores
+            for storage, stored in in_every_type(scorer, gallery, matcher.bundle.manifest):
+                scores = scorer.score_all(query, stored)
+                found[f"{roles[query.modality]}, {storage}"] = scores
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import StorageType
+from itr_deploy.bundle.manifest import HeldType
 from itr_deploy.parity.changes import RankChange, swaps, top_overlap
 
 RANKS = (1, 5, 10)
@@ -41,7 +41,7 @@ class Comparison:
     needed: float
     tolerance: float | None
     finite: bool
-    storage: StorageType | None = None
+    storage: HeldType | None = None
 
     @property
     def passed(self) -> bool:
@@ -84,7 +84,7 @@ class RankComparison:
     tolerance: float
     finite: bool
     keep_within: Literal[5] | None = None
-    storage: StorageType | None = None
+    storage: HeldType | None = None
 
     @property
     def passed(self) -> bool:
@@ -141,7 +141,7 @@ class ParityReport:
         """Every comparison in one list."""
         return [*self.outputs, *self.invariance, *self.ranks]
 
-    def without(self, storage: StorageType, why: str) -> ParityReport:
+    def without(self, storage: HeldType, why: str) -> ParityReport:
         """The report without the graphs for a storage type, with the reason ``why`` added."""
         return replace(
             self,
@@ -179,7 +179,7 @@ def compare(
     name: str,
     pairs: list[tuple[str, NDArray[np.floating], NDArray[np.floating]]],
     tolerance: float | None,
-    storage: StorageType | None = None,
+    storage: HeldType | None = None,
 ) -> Comparison:
     """Compare ``(sample, got, reference)`` arrays of equal shapes."""
     absolute = relative = needed = 0.0
@@ -202,7 +202,7 @@ def compare_ranks(
     reference: NDArray[np.floating],
     tolerance: float,
     keep_within: Literal[5] | None = None,
-    storage: StorageType | None = None,
+    storage: HeldType | None = None,
 ) -> RankComparison:
     """Compare the rankings of the rows of two score matrices ``[queries, items]``."""
     got_order = np.argsort(-got, axis=1, kind="stable")

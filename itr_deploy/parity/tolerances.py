@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from itr_deploy.bundle.manifest import Precision, Quantization, StorageType
+from itr_deploy.bundle.manifest import HeldType, Precision, Quantization, StorageType
 
 DEFAULTS: dict[Precision | Quantization, float] = {
     "float32": 1e-4,
@@ -19,9 +19,10 @@ STORAGE = 1e-2
 """Largest error of a score over a float16 gallery, to allow for the rounding of its tensors."""
 
 INT8_STORAGE = 1e-1
-"""The same over an int8 gallery: random models with 24 numbers per vector need it for some pairs.
+"""The same over an int8 gallery, and over one in bytes.
 
-Trained models need a tenth of it. Ranks show how good an int8 gallery is.
+Random models with 24 numbers per vector need it for some pairs, trained ones a tenth of it. Ranks
+show how good an int8 gallery is.
 """
 
 INVARIANCE_SHARE = 0.1
@@ -48,7 +49,7 @@ class Tolerances:
 
     encoders: float | None
     pairs: float | None
-    scores: dict[StorageType, float]
+    scores: dict[HeldType, float]
     invariance: float
     best_kept: dict[StorageType, Literal[5]]
 
@@ -69,7 +70,12 @@ class Tolerances:
         return cls(
             encoders=encoders,
             pairs=own if full else None,
-            scores={"float32": own, "float16": stored, "int8": max(own, INT8_STORAGE)},
+            scores={
+                "float32": own,
+                "float16": stored,
+                "int8": max(own, INT8_STORAGE),
+                "uint8": max(own, INT8_STORAGE),
+            },
             invariance=own * INVARIANCE_SHARE,
             best_kept={"int8": 5} if full else {"float32": 5, "float16": 5, "int8": 5},
         )

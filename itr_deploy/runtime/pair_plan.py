@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from itr_deploy.bundle.manifest import (
     GraphInfo,
+    HeldType,
     Manifest,
-    StorageType,
     TensorInfo,
     Workspace,
 )
@@ -19,7 +19,9 @@ from itr_deploy.runtime.encoding.encoded import Block
 from itr_deploy.runtime.tiles import Cost, Limits
 
 FLOAT_BYTES = 4
-"""Gathered values are cast to float32, whatever type they are stored in."""
+"""Gathered values are cast to float32, whatever type they are stored in, but for bytes."""
+OF_BYTES = 2
+"""A graph that multiplies bytes needs less than the matcher's scratch memory by this at least."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class PairPlan:
     _workspace: Workspace
     _item_values: int
     _position_values: int
+    _value_bytes: int
 
     @classmethod
     def of(
@@ -56,7 +59,7 @@ class PairPlan:
         roles: Roles,
         limits: Limits,
         modality: Modality,
-        storage: StorageType,
+        storage: HeldType,
     ) -> PairPlan:
         """Read names and sizes from the manifest, and the graphs' size limits from the backend.
 
@@ -92,6 +95,7 @@ class PairPlan:
             _workspace=manifest.workspace,
             _item_values=item_values,
             _position_values=position_values,
+            _value_bytes=1 if storage == "uint8" else FLOAT_BYTES,
         )
 
     def cost(self, query: Block, items: Block) -> Cost:
@@ -100,7 +104,10 @@ class PairPlan:
         if self._modality == "image":
             words, regions = regions, words
         values = self._item_values + self._position_values * items.positions
-        return Cost(self._workspace.pair_bytes(words, regions), FLOAT_BYTES * values)
+        pair = self._workspace.pair_bytes(words, regions)
+        if self._value_bytes == 1:
+            pair //= OF_BYTES
+        return Cost(pair, self._value_bytes * values)
 
 
 def _inputs(graph: GraphInfo, modality: Modality) -> dict[str, TensorInfo]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import Manifest, StorageType
+from itr_deploy.bundle.manifest import HeldType, Manifest, StorageType
 from itr_deploy.bundle.modality import MATCHERS, PREFILTERS, REFINERS, Modality, Roles, other
 from itr_deploy.runtime.backends.base import Backend, Call
 from itr_deploy.runtime.encoding.checks import check_scores
@@ -52,7 +52,7 @@ class PairScorer:
             workers=backend.workers,
             pairs=manifest.workspace.cpu_pairs if backend.device == "cpu" else None,
         )
-        self._plans: dict[tuple[Modality, StorageType], PairPlan] = {}
+        self._plans: dict[tuple[Modality, HeldType], PairPlan] = {}
 
     def score_all(
         self,
@@ -125,7 +125,15 @@ class PairScorer:
         """Names of the gallery items' tensors that the graph reads."""
         return frozenset(self._plan(other(gallery), storage).item_inputs)
 
-    def _plan(self, modality: Modality, storage: StorageType) -> PairPlan:
+    def in_bytes(self, gallery: Modality) -> frozenset[str]:
+        """Names of the gallery items' tensors that it can read as bytes; see `Scorer`."""
+        for graph in self._manifest.graphs.values():
+            if graph.role == self._roles[other(gallery)] and graph.storage == "uint8":
+                names = (given.name for given in graph.inputs if given.dtype == "uint8")
+                return frozenset(name.removeprefix(f"{gallery}_") for name in names)
+        return frozenset()
+
+    def _plan(self, modality: Modality, storage: HeldType) -> PairPlan:
         """The plan for queries of one modality over items stored in one type."""
         key = modality, storage
         if key not in self._plans:

@@ -97,6 +97,10 @@ class ProductScorer:
         """The gallery as it is."""
         return gallery
 
+    def in_bytes(self, gallery: Modality) -> frozenset[str]:
+        """None: there is no graph."""
+        return frozenset()
+
     def reads(self, gallery: Modality, storage: StorageType) -> frozenset[str]:
         """Nothing besides the embedding."""
         return frozenset()

@@ -75,6 +75,13 @@ class Scorer(Protocol):
         """
         ...
 
+    def in_bytes(self, gallery: Modality) -> frozenset[str]:
+        """Names of the gallery items' tensors that it can read as bytes, if any.
+
+        See `itr_deploy.runtime.gallery.in_bytes`.
+        """
+        ...
+
     def reads(self, gallery: Modality, storage: StorageType) -> frozenset[str]:
         """Names of the gallery items' stored tensors that scoring reads."""
         ...

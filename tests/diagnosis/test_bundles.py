@@ -78,7 +78,7 @@ def engines_check(machine: Machine, path: Path) -> Check:
 def test_a_whole_bundle_is_told_with_its_precision(bundle: Path, no_gpu: Machine) -> None:
     (check,) = check_bundle(no_gpu, bundle)
     assert (check.name, check.state) == (f"bundle {bundle}", "ok")
-    assert check.found == "imram, float32, 21 graphs, checksums fit"
+    assert check.found == "imram, float32, 23 graphs, checksums fit"
 
 
 def test_a_damaged_bundle_is_a_problem(bundle_copy: Path, no_gpu: Machine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,14 +71,32 @@ def square_weights(model: onnx.ModelProto, width: int) -> list[np.ndarray]:
     return [array for array in arrays if array.shape == (width, width)]
 
 
+def in_bytes(exported: Export) -> set[str]:
+    """Graphs that choose candidates by bytes: those that read the gallery for products alone.
+
+    Regions or words that ask are changed at each step, and their lengths count unless they are 1.
+    """
+    options, found = exported.case.options, set()
+    mode, both_unit = options["model_mode"], not (options["no_imgnorm"] or options["no_txtnorm"])
+    asks = {"text_IMRAM": {"text"}, "image_IMRAM": {"image"}, "full_IMRAM": {"text", "image"}}[mode]
+    for query, gallery in (("text", "image"), ("image", "text")):
+        if gallery not in asks or both_unit:
+            found.add(f"prefilter_{query}_to_{gallery}_uint8")
+        if gallery not in asks and options["iteration_step"] > 2:
+            found.add(f"refine_{query}_to_{gallery}_uint8")
+    return found
+
+
 def test_the_bundle_has_the_graphs_of_the_architecture(exported: Export) -> None:
     storage = {name: graph.storage for name, graph in exported.manifest.graphs.items()}
+    for name in in_bytes(exported):
+        assert storage.pop(name) == "uint8"
     scorers = {**MATCHERS, **PREFILTERS}
     if exported.case.options["iteration_step"] > 2:
         scorers |= REFINERS
     assert storage == {"image_encoder": None, "text_encoder": None, **scorers, "explain": None}
     for name, graph in exported.manifest.graphs.items():
-        assert name.removesuffix("_float32").removesuffix("_int8") == graph.role
+        assert re.sub("_(float32|u?int8)$", "", name) == graph.role
 
 
 def test_every_graph_is_valid_onnx(exported: Export) -> None:
@@ -102,7 +121,7 @@ def test_every_graph_is_of_the_default_opset_and_the_standard_domain(exported: E
 
 
 def test_the_manifest_states_every_input_and_output_as_the_graph_has_it(exported: Export) -> None:
-    kinds = {"float32": 1, "int8": 3, "float16": 10, "int64": 7}
+    kinds = {"float32": 1, "uint8": 2, "int8": 3, "float16": 10, "int64": 7}
     for name, model in exported.graphs():
         info = exported.manifest.graphs[name]
         for stated, values in (
@@ -160,6 +179,18 @@ def test_every_int8_input_is_followed_by_its_scales(exported: Export) -> None:
         for tensor in narrow:
             assert inputs[inputs.index(tensor) + 1] == scales[f"{tensor.name}_scale"]
             assert scales[f"{tensor.name}_scale"].shape == tensor.shape[:-1]
+
+
+def test_every_input_of_bytes_is_followed_by_its_scales(exported: Export) -> None:
+    for name in in_bytes(exported):
+        inputs = exported.manifest.graphs[name].inputs
+        for tensor in inputs:
+            floating = tensor.shape[0] == "gallery" and tensor.name != "text_lengths"
+            if floating and not tensor.name.endswith("_scale"):
+                assert tensor.dtype == "uint8"
+                scales = inputs[inputs.index(tensor) + 1]
+                assert (scales.name, scales.dtype) == (f"{tensor.name}_scale", "float32")
+                assert scales.shape == tensor.shape[:-1]
 
 
 def test_a_gallery_is_converted_after_the_gather_never_as_a_whole(exported: Export) -> None:

@@ -65,7 +65,12 @@ def test_every_product_of_a_pair_is_half_precision(half: Path) -> None:
 def test_inputs_and_outputs_keep_the_types_of_a_float32_bundle(half: Path, plain: Path) -> None:
     assert read_bundle(half).manifest.precision == "float16"
     assert read_bundle(plain).manifest.precision == "float32"
-    assert read_bundle(half).manifest.graphs == read_bundle(plain).manifest.graphs
+    of_floats = {
+        name: info
+        for name, info in read_bundle(plain).manifest.graphs.items()
+        if info.storage != "uint8"
+    }
+    assert read_bundle(half).manifest.graphs == of_floats
 
 
 def test_products_read_the_gallery_without_widening_it_first(half: Path) -> None:

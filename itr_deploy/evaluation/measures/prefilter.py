@@ -18,6 +18,7 @@ from itr_deploy.evaluation.scores.scorers import BundleScorer
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
 from itr_deploy.evaluation.scores.split_scores import Scores
 from itr_deploy.runtime.scorer import Scorer
+from itr_deploy.runtime.search.narrowing import read_as_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +102,14 @@ def _scores(
     items: SplitItems, scorer: Scorer | None, what: str, root: Path, force: bool, bar: Bar
 ) -> ScoreMatrix:
     matcher = items.matcher
+    # As a search of images in memory does, if there are enough of them.
+    names = scorer.in_bytes("image") & read_as_bytes(matcher, "image") if scorer is not None else ()
     identity = {
         "bundle": scoring_digest(matcher.bundle.manifest),
         "data": items.split.digest(),
-        "kind": f"{what}, every pair",
+        "kind": f"{what}, every pair{', images in bytes' if names else ''}",
     }
-    filler = BundleScorer(items, scorer)
+    filler = BundleScorer(items, scorer, names)
     matrix = resume_matrix(root, identity, force=force)
     matrix = matrix or ScoreMatrix.create(root, identity, filler.grid)
     fill(matrix, filler, bar, f"pairs by the {what}")

@@ -7,6 +7,8 @@ a few percent of the scoring. Writing them to disk in float32, which is exact, w
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,7 @@ from itr_deploy.evaluation.scores.coarse import Coarse, query_blocks
 from itr_deploy.evaluation.scores.grid import Grid
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
 from itr_deploy.runtime.encoding.encoded import Encoded
+from itr_deploy.runtime.gallery.in_bytes import in_bytes
 from itr_deploy.runtime.ranking import ROUNDING
 from itr_deploy.runtime.scorer import Scorer
 
@@ -27,7 +30,7 @@ BAND = 1024
 
 
 class BundleScorer:
-    """Scores tiles of a split with a bundle, every pair in float32.
+    """Scores tiles of a split with a bundle, every pair in float32, or images in bytes.
 
     Attributes:
         scored: Number of pairs scored so far.
@@ -36,11 +39,19 @@ class BundleScorer:
     planes = 1
     tile_pairs = TILE_PAIRS
 
-    def __init__(self, items: SplitItems, scorer: Scorer | None = None) -> None:
-        """Score the pairs of ``items`` with ``scorer``, by default their matcher."""
+    def __init__(
+        self, items: SplitItems, scorer: Scorer | None = None, as_bytes: Collection[str] = ()
+    ) -> None:
+        """Score pairs.
+
+        Args:
+            items: Images and captions.
+            scorer: By default their matcher.
+            as_bytes: Names of the image tensors that ``scorer`` reads as bytes, if it does.
+        """
         self.scored = 0
         self._items = items
-        self._scorer = scorer or items.matcher.scorer
+        self._scorer, self._as_bytes = scorer or items.matcher.scorer, as_bytes
         self._room = items.matcher.memory_budget // 2
         self._kept: dict[tuple[int, int], Encoded] = {}
         self._band: tuple[slice, Encoded] | None = None
@@ -77,6 +88,8 @@ class BundleScorer:
         if key in self._kept:
             return self._kept[key]
         encoded = self._items.encode_images(part)
+        if self._as_bytes:
+            encoded = in_bytes(encoded, self._as_bytes)
         size = sum(tensor.nbytes for block in encoded.blocks for tensor in block.tensors.values())
         # Every band visits the images in the same order, so the images kept first stay.
         if size <= self._room:

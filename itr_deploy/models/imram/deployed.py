@@ -260,7 +260,9 @@ class ImramDeployment(DeployedMatcher):
             # q0 . sum_i P_i c_i = sum_i P_i (q0 . c_i), and first holds q0 . c_i.
             dot = (weights * first).sum(dim=-1)
             cosine = _cosine(dot, q0_squared * (attended * attended).sum(dim=-1))
-            near = _cosine(dot, q0_squared) if context.unit else cosine
+            near = cosine
+            if context.unit:  # of a cosine between vectors of length 1 the product is left
+                near = dot if query.unit else _cosine(dot, q0_squared)
             cosine, near = (
                 values.reshape(groups, contexts, items, q_len) for values in (cosine, near)
             )

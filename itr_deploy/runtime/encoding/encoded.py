@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itr_deploy.bundle.manifest import StorageType
+from itr_deploy.bundle.manifest import HeldType, StorageType
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.runtime.encoding.storage import restored, stored
 
@@ -39,10 +39,10 @@ class Block:
         return max((int(t.shape[1]) for t in self.tensors.values() if t.ndim == 3), default=1)
 
     @property
-    def storage(self) -> StorageType:
-        """The type that the tensors are stored in; float32, as embeddings, if there are none."""
+    def storage(self) -> HeldType:
+        """The type of the tensors; float32, as embeddings, if there are none."""
         for tensor in self.tensors.values():
-            found: StorageType = str(tensor.dtype)  # type: ignore[assignment]
+            found: HeldType = str(tensor.dtype)  # type: ignore[assignment]
             return found
         return "float32"
 

@@ -18,6 +18,8 @@ from itr_deploy.runtime.encoding.checks import NotFiniteError
 
 LEVELS = 127
 """The largest 8-bit number used; -128 is left out for symmetry."""
+ZERO = 128
+"""The byte that stands for 0, where numbers are unsigned bytes."""
 
 Tensors = Mapping[str, NDArray[Any]]
 

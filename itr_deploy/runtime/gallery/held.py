@@ -26,6 +26,7 @@ from itr_deploy.runtime.gallery.codes import Codes
 from itr_deploy.runtime.gallery.fragments import Fragments
 from itr_deploy.runtime.gallery.gallery import Gallery
 from itr_deploy.runtime.gallery.growing import Growing, capacity
+from itr_deploy.runtime.gallery.in_bytes import InBytes
 from itr_deploy.runtime.gallery.layout import EMBEDDING, Description
 from itr_deploy.runtime.gallery.pools import Part, Pool, pooled
 from itr_deploy.runtime.gallery.read import Heads, Vectors
@@ -64,6 +65,7 @@ class Held:
             made from this one.
         has_tensors: Whether tensors and user columns are held, besides embeddings.
         codes: Of the embeddings, shared with the versions that are made of this one.
+        in_bytes: Tensors once more as bytes, shared likewise.
     """
 
     about: Description
@@ -78,6 +80,7 @@ class Held:
     _pools: tuple[Pool, ...] = ()
     _blocks: tuple[Block, ...] = field(default=())
     codes: Codes = field(default_factory=Codes)
+    in_bytes: InBytes = field(default_factory=InBytes)
 
     @classmethod
     def load(
@@ -138,7 +141,12 @@ class Held:
 
     def without_tensors(self) -> Held:
         """The same items with their embeddings alone."""
-        return replace(self, has_tensors=False, metadata=UserColumns(), _pools=(), _blocks=())
+        bare = replace(self, has_tensors=False, metadata=UserColumns(), _pools=(), _blocks=())
+        return bare.without_bytes()
+
+    def without_bytes(self) -> Held:
+        """The same items without the bytes of their tensors."""
+        return replace(self, in_bytes=InBytes())
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -171,11 +179,17 @@ class Held:
         return Encoded(self.about.modality, self.embedding, self._blocks, self.about.encoding_id)
 
     @property
+    def pools(self) -> tuple[tuple[Pool, Block], ...]:
+        """Where the tensors are, and the items there."""
+        return tuple(zip(self._pools, self._blocks, strict=True))
+
+    @property
     def bytes(self) -> int:
-        """Bytes of embeddings, codes and tensors, also of items that are gone."""
+        """Bytes of embeddings, codes and tensors in both forms, also of items that are gone."""
         return (
             self.embedding.nbytes
             + self.codes.bytes
+            + self.in_bytes.bytes
             + sum(tensor.nbytes for block in self._blocks for tensor in block.tensors.values())
         )
 

@@ -14,10 +14,12 @@ from itr_deploy.runtime.cpus import available_cores
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.changes import change
 from itr_deploy.runtime.gallery.held import Held, Pause, at_once, gently
+from itr_deploy.runtime.gallery.in_bytes import FROM, size
 from itr_deploy.runtime.gallery.table import Identity
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.search.disk import DiskSearcher
 from itr_deploy.runtime.search.memory import Size
+from itr_deploy.runtime.search.narrowing import read_as_bytes
 from itr_deploy.runtime.search.resident import ResidentSearcher
 from itr_deploy.runtime.search.searcher import Searched, StagedSearcher
 
@@ -141,6 +143,8 @@ class Loader:
             waste = held.bytes * gone // max(1, len(held))
         if not held.has_tensors and not size.vectors_fit(waste):
             return None
+        if not self._fits(size, waste + held.in_bytes.bytes):
+            held = held.without_bytes()
         # Of the files to which items were moved nothing is read.
         checked = before.checked | found.carried
         if held.has_tensors:
@@ -180,17 +184,29 @@ class Loader:
         return self._with_tensors(now, size, pause, vectors)
 
     def encode_beside(self, loaded: Loaded) -> None:
-        """Have codes of the embeddings in memory made where there are many; searches go on.
+        """Have codes and bytes of what is in memory made where there is much; searches go on.
 
         A dual encoder's scores are the products of the embeddings, and stay exact.
         """
         held, matcher = loaded.held, self._matcher
         if held is None or matcher.bundle.manifest.is_dual_encoder:
             return
+        self._make_bytes(held)
         if held.codes.due(len(held)):
             backend = matcher.backend
             threads = backend.workers if backend.device == "cpu" else available_cores()
             held.codes.encode_beside(held.embedding, threads, gently)
+
+    def _make_bytes(self, held: Held) -> None:
+        """Have bytes of the tensors in memory made, if the budget has room for them."""
+        names = read_as_bytes(self._matcher, held.about.modality)
+        if not held.has_tensors or held.about.storage == "int8" or len(held) < FROM or not names:
+            return
+        if held.in_bytes.of(held.pools, names, held.encoded) is not None:
+            return
+        missing = size(held.pools, names) - held.in_bytes.bytes
+        if self._resident is True or held.bytes + missing <= self._budget:
+            held.in_bytes.make_beside(held.pools, names, gently)
 
     def _wants_tensors(self, size: Size) -> bool:
         return size.fits() if self._resident is None else self._resident

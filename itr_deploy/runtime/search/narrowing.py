@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
+from itr_deploy.bundle.modality import Modality
+from itr_deploy.runtime.cpus import multiplies_bytes
+from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.scorer import Scorer
 
 Narrowing = Literal["prefilter", "refine"]
@@ -32,6 +35,17 @@ class _Reads(Protocol):
 
 Reads = TypeVar("Reads", bound=_Reads)
 """What has the width of what it reads."""
+
+
+def read_as_bytes(matcher: Matcher, gallery: Modality) -> frozenset[str]:
+    """Names of the gallery items' tensors that are worth holding as bytes.
+
+    Those that prefilter and refiner can read so, where the CPU is faster with them.
+    """
+    if matcher.backend.device != "cpu" or not multiplies_bytes():
+        return frozenset()
+    parts = (matcher.prefilter, matcher.refiner)
+    return frozenset().union(*(part.in_bytes(gallery) for part in parts if part is not None))
 
 
 def narrowers(

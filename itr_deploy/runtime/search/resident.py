@@ -54,6 +54,7 @@ class ResidentSearcher:
         self._encoded = scorer.resident(held.encoded)
         vectors = Vectors(held.ids, held.embedding)
         self._coarse = CoarseVectors(vectors, held.there, held.codes)
+        self._bytes: dict[Scorer, Encoded] = {}
         # Worked out now, not at the first search.
         _ = self._encoded.places, held.places
 
@@ -107,7 +108,7 @@ class ResidentSearcher:
         assert scorer is not None
         places = [self._held.at(own) for own in rows]
         with stage(part):
-            return score_ragged(scorer, queries, self._encoded, places)
+            return score_ragged(scorer, queries, self._narrowed_items(scorer), places)
 
     def matched(
         self, queries: Encoded, rows: Sequence[NDArray[np.int64]]
@@ -152,7 +153,7 @@ class ResidentSearcher:
             with stage("shortlist"):
                 return self._nearest(queries, allowed, width)
         *before, last = chain
-        items = self._encoded
+        items = self._narrowed_items(last.scorer)
         if last.width >= len(allowed):
             rows = np.broadcast_to(allowed, (len(queries), len(allowed)))
             with stage(last.stage):
@@ -163,6 +164,19 @@ class ResidentSearcher:
                 scores = last.scorer.score_candidates(queries, items, rows)
         with stage(last.stage):
             return best_rows(scores, rows, width, self._held.ids)
+
+    def _narrowed_items(self, scorer: Scorer) -> Encoded:
+        """All items as a part of the matcher reads them: as bytes, where it does and there are."""
+        if scorer not in self._bytes:
+            names = scorer.in_bytes(self._held.about.modality)
+            found = (
+                self._held.in_bytes.of(self._held.pools, names, self._encoded) if names else None
+            )
+            if found is None:
+                return self._encoded
+            _ = found.places
+            self._bytes[scorer] = found
+        return self._bytes[scorer]
 
     def _nearest(
         self, queries: Encoded, allowed: NDArray[np.int64], width: int

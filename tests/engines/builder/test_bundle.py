@@ -57,7 +57,7 @@ def test_an_engine_lies_beside_its_record_and_the_bundle_stays_one(small: Path) 
 
 def test_int8_galleries_and_what_explains_are_built_where_they_are_named(bundle_copy: Path) -> None:
     graphs = read_bundle(bundle_copy).manifest.graphs
-    usual = {name for name in graphs if not name.endswith("_int8")} - {"explain"}
+    usual = {name for name in graphs if not name.endswith("int8")} - {"explain"}
     assert len(usual) < len(graphs) - 1
     assert build(bundle_copy).outcomes.keys() == usual
     named = ("match_text_to_image_int8", "explain")

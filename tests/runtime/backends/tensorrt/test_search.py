@@ -160,7 +160,7 @@ def test_without_engines_for_int8_galleries_the_one_that_is_missing_is_named(
 ) -> None:
     Gallery.create(tmp_path, matcher, "image", "int8").add(names(9), images(9))
     graphs = matcher.bundle.manifest.graphs
-    backend, _ = start(graphs=[name for name in graphs if not name.endswith("_int8")])
+    backend, _ = start(graphs=[name for name in graphs if not name.endswith("int8")])
     narrow = Retriever(on(backend, matcher), Gallery.open(tmp_path, matcher), resident=True)
     with pytest.raises(EngineError, match="no engine of match_text_to_image_int8 for tensorrt; bu"):
         narrow.search("a dog")
