@@ -25,12 +25,28 @@ ADDED = frozenset({"aten::_to_copy", "aten::scalar_tensor", "prims::convert_elem
 
 @contextmanager
 def quick_capture() -> Iterator[None]:
-    """Trace without asking for every value whether it lies in memory in one of PyTorch's orders.
+    """Trace without what is read by nobody here.
 
-    That is answered by algebra with the symbols of the sizes, and read by nobody here.
+    - Of no value it is asked whether it lies in memory in one of PyTorch's orders, and of none that
+      two make an element at a time in which order theirs lie: it is the usual one. Both are
+      algebra with the symbols of the sizes.
+    - Where in the source an operator stands is not noted, and a symbol is not told apart by it.
     """
-    with instead("torch.fx.experimental.proxy_tensor", "_extract_tensor_metadata", _nothing):
+    with ExitStack() as stack:
+        for module, name, value in (
+            ("torch.fx.experimental.proxy_tensor", "_extract_tensor_metadata", _nothing),
+            ("torch._prims_common", "compute_elementwise_output_logical_to_physical_perm", _usual),
+            ("torch.fx.config", "do_not_emit_stack_traces", True),
+            ("torch.fx.experimental.symbolic_shapes", "uninteresting_files", frozenset),
+        ):
+            stack.enter_context(instead(module, name, value))
         yield
+
+
+def _usual(*tensors: Any, **named: Any) -> tuple[list[int], bool]:
+    """`compute_elementwise_output_logical_to_physical_perm` where the last axis lies inmost."""
+    axes = max((tensor.ndim for tensor in tensors if isinstance(tensor, torch.Tensor)), default=0)
+    return list(range(axes)), False
 
 
 @contextmanager

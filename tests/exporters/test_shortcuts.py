@@ -180,3 +180,15 @@ def test_garbage_is_collected_as_before_when_an_export_is_done(enabled: bool) ->
         assert gc.isenabled() is enabled
     finally:
         gc.enable()
+
+
+def test_a_trace_that_fails_the_short_way_goes_the_long_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def failing(*given: Any, **named: Any) -> None:
+        raise TypeError
+
+    module = Mixed().eval()
+    made = to_onnx(module, [X, LENGTHS], [Y], 20)
+    monkeypatch.setattr(shortcuts, "_usual", failing)
+    assert form(made) == form(to_onnx(module, [X, LENGTHS], [Y], 20))
