@@ -1,4 +1,4 @@
-"""PyTorch imported without what leaves no mark on an export: a fifth of the time of the imports.
+"""PyTorch imported without what leaves no mark on an export: an eighth of the time of the imports.
 
 Where a release of PyTorch has other names, or does not load like this, it is imported as ever.
 """
