@@ -127,6 +127,7 @@ class Client:
         *,
         candidates: int | Default | None = ...,
         prefilter: int | Default | None = ...,
+        refine: int | Default | None = ...,
         rerank: bool = ...,
     ) -> Hits: ...
 
@@ -139,6 +140,7 @@ class Client:
         *,
         candidates: int | Default | None = ...,
         prefilter: int | Default | None = ...,
+        refine: int | Default | None = ...,
         rerank: bool = ...,
     ) -> list[Hits]: ...
 
@@ -151,6 +153,7 @@ class Client:
         where: str | None = ...,
         candidates: int | Default | None = ...,
         prefilter: int | Default | None = ...,
+        refine: int | Default | None = ...,
         rerank: bool = ...,
     ) -> Hits: ...
 
@@ -168,6 +171,7 @@ class Client:
         image: Any = None,
         candidates: int | Default | None = FROM_BUNDLE,
         prefilter: int | Default | None = FROM_BUNDLE,
+        refine: int | Default | None = FROM_BUNDLE,
         rerank: bool = False,
     ) -> Hits | list[Hits]:
         """Search, as `Retriever.search` does.
@@ -180,6 +184,7 @@ class Client:
                 Pillow's, or ``uint8 [H, W, 3]``; or the regions ``[R, Di]`` of an image.
             candidates: Items that the matcher scores per query; None for all.
             prefilter: Items that the prefilter reads; None for no prefilter.
+            refine: Items that the refiner reads; None for no refiner.
             rerank: Put the best hits in the re-ranker's order.
 
         Returns:
@@ -193,7 +198,8 @@ class Client:
         if (query is None) == (image is None):
             raise UsageError("give either a text query or image=, one of them")
         asked: dict[str, Any] = {"k": k, "where": where, "rerank": rerank}
-        for name, width in (("candidates", candidates), ("prefilter", prefilter)):
+        widths = {"candidates": candidates, "prefilter": prefilter, "refine": refine}
+        for name, width in widths.items():
             if width is not FROM_BUNDLE:
                 asked[name] = _WIDTH(name, width)
         if image is not None:

@@ -36,7 +36,8 @@ def gallery_place(given: str | os.PathLike[str]) -> Path | StoreUrl:
             password or a query, none of which is repeated.
     """
     text = os.fspath(given)
-    scheme, _, rest = text.partition(":/")
+    # What a `Path` leaves of s3:// is s3:, which is meant as a URL too.
+    scheme, _, rest = text.partition(":" if text.endswith(":") else ":/")
     if scheme.lower() not in STORES or "\0" in text:
         return local_path(given, but=", and galleries in " + ", ".join(f"{s}://" for s in STORES))
     # A `Path` makes one slash of several, and `.` and `..` are no names there.

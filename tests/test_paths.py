@@ -99,6 +99,8 @@ def test_a_gallery_may_be_in_a_store(kind: type) -> None:
     ("url", "said"),
     [
         ("s3://bucket", "names no place in a bucket"),
+        ("s3:", "names no place in a bucket"),
+        (Path("s3://"), "names no place in a bucket"),
         ("s3:///", "names no place in a bucket"),
         ("s3://bucket/../other", "names no place in a bucket"),
         ("s3://bucket/\x07", "names no place in a bucket"),

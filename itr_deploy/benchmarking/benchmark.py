@@ -34,6 +34,7 @@ from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.compacting import files_of, fill_of
 from itr_deploy.runtime.gallery.read import stored_bytes
 from itr_deploy.runtime.matcher import Matcher
+from itr_deploy.runtime.rerank.reranking import reranker_of
 from itr_deploy.runtime.retriever import DEFAULT_BUDGET, Retriever
 
 if TYPE_CHECKING:
@@ -174,7 +175,11 @@ def _check_widths(options: Options, matcher: Matcher) -> None:
     if not matcher.bundle.manifest.is_dual_encoder:
         return
     widths = [width for width in options.widths if width is not None]
-    given = {"candidates": widths[0] if widths else None, "prefilter": options.prefilter}
+    given = {
+        "candidates": widths[0] if widths else None,
+        "prefilter": options.prefilter,
+        "refine": options.refine,
+    }
     for name, width in given.items():
         if width is not None:
             raise UsageError(
@@ -198,10 +203,15 @@ def _settled(options: Options, matcher: Matcher, gallery: Gallery) -> Options:
         raise GalleryError(f"{gallery.path}: the gallery is empty; add items with itr-deploy index")
     resident = options.resident
     pipeline = matcher.bundle.manifest.pipeline
+    refine, hits = options.refine, options.k
+    if refine is None and not options.widths:
+        refine = pipeline.refine_width(options.query)
+    if options.bank is not None:
+        hits = max(hits, reranker_of(matcher).depth(options.query))
     return replace(
         options,
-        widths=options.widths or (pipeline.width_for(options.query, options.k),),
-        refine=None if options.widths else pipeline.refine_width(options.query),
+        widths=options.widths or (pipeline.width_for(options.query, hits),),
+        refine=refine,
         resident=stored_bytes(gallery) <= DEFAULT_BUDGET if resident is None else resident,
     )
 

@@ -19,6 +19,8 @@ class Options:
         widths: Candidates that the coarse embedding leaves for the matcher; None scores all items.
             Empty uses the width of the bundle's pipeline.
         prefilter: Items that it leaves for the prefilter, None for the bundle's default.
+        refine: Items that the prefilter leaves for the refiner, None for the bundle's default, and
+            for no refiner where ``widths`` are given.
         threads: Threads that compute on the CPU; None for every core.
         rounds: Searches with every setting.
         k: Hits per query.
@@ -29,13 +31,13 @@ class Options:
         trace: Whether ONNX Runtime profiles its graphs.
         checkpoints: Checkpoints of the plain model to compare with, one per member of an ensemble;
             empty for no comparison.
-        refine: Items that the refiner reads, None for no refiner: where ``widths`` are given.
     """
 
     query: Modality
     batches: tuple[int, ...]
     widths: tuple[int | None, ...]
     prefilter: int | None
+    refine: int | None
     threads: tuple[int | None, ...]
     rounds: int
     k: int
@@ -45,7 +47,6 @@ class Options:
     bank: Path | None
     trace: bool
     checkpoints: tuple[Path, ...]
-    refine: int | None = None
 
     def loading(self, threads: int | None) -> dict[str, Any]:
         """Arguments of `Retriever.load` besides the bundle and the gallery."""

@@ -78,6 +78,14 @@ def bench(
             "bundle's by default.",
         ),
     ] = None,
+    refine: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Width of the shortlist that the refiner cuts down to --candidates; the bundle's "
+            "by default, and none where --candidates is given.",
+        ),
+    ] = None,
     threads: Annotated[
         Sequence[int | None],
         typer.Option(
@@ -134,6 +142,7 @@ def bench(
             batch=batch,
             candidates=candidates,
             prefilter=prefilter,
+            refine=refine,
             threads=threads,
             rounds=rounds,
             k=k,

@@ -62,6 +62,13 @@ def search(
             "bundle's by default."
         ),
     ] = None,
+    refine: Annotated[
+        int | None,
+        typer.Option(
+            help="Width of the shortlist that the refiner cuts down to --candidates; the bundle's "
+            "by default, and none where --candidates is given."
+        ),
+    ] = None,
     exhaustive: Annotated[
         bool, typer.Option("--exhaustive", help="Score every item, no shortlist.")
     ] = False,
@@ -135,11 +142,15 @@ def search(
         raise UsageError("--exhaustive scores every item, --candidates some; give one")
     if exhaustive and prefilter is not None:
         raise UsageError("--exhaustive scores every item, --prefilter fewer; give one")
+    if exhaustive and refine is not None:
+        raise UsageError("--exhaustive scores every item, --refine fewer; give one")
     widths: dict[str, Any] = {}
     if exhaustive or candidates is not None:
         widths["candidates"] = candidates
     if prefilter is not None:
         widths["prefilter"] = prefilter
+    if refine is not None:
+        widths["refine"] = refine
     results = itr_deploy.search(
         bundle,
         queries or (),

@@ -36,6 +36,7 @@ from itr_deploy.values import (
     batch=each(whole(1), least=1),
     candidates=each(or_none(whole(1))),
     prefilter=whole(1),
+    refine=whole(1),
     threads=each(or_none(whole(1, MOST_THREADS)), least=1),
     rounds=whole(1),
     k=whole(1),
@@ -58,6 +59,7 @@ def bench(
     batch: Sequence[int] = (1, 8),
     candidates: Sequence[int | None] = (),
     prefilter: int | None = None,
+    refine: int | None = None,
     threads: Sequence[int | None] = (None,),
     rounds: int = 20,
     k: int = 10,
@@ -82,6 +84,8 @@ def bench(
         batch: Queries per search, each size in turn.
         candidates: Widths of the shortlist, None for every item; the bundle's by default.
         prefilter: Width of the shortlist that the prefilter reads; the bundle's by default.
+        refine: Width of the shortlist that the refiner reads; the bundle's by default, and none
+            where ``candidates`` are given.
         threads: Threads that compute on the CPU, each number in turn; None for one per core.
         rounds: Searches per setting.
         k: Hits per query.
@@ -128,6 +132,7 @@ def bench(
         batches=tuple(batch),
         widths=tuple(candidates),
         prefilter=prefilter,
+        refine=refine,
         threads=tuple(threads),
         rounds=rounds,
         k=k,

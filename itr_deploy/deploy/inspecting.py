@@ -24,6 +24,7 @@ from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.compacting import files_of, fill_of
 from itr_deploy.runtime.gallery.layout import TABLE
 from itr_deploy.runtime.gallery.read import stored_bytes
+from itr_deploy.runtime.gallery.sharding.opening import open_shard
 from itr_deploy.runtime.gallery.sharding.shards import Shards, check_own, is_shards
 from itr_deploy.runtime.rerank.store import verify_store
 from itr_deploy.values import FLAG, GALLERY, checked
@@ -52,16 +53,16 @@ def inspect(path: str | Path, *, verify: bool = False) -> dict[str, Any]:
         GalleryError: The directory is neither a bundle nor a gallery; or with ``verify`` a
             gallery's file is not as it was written, or has no checksum.
     """
-    if isinstance(path, StoreUrl):
+    if isinstance(path, StoreUrl) and not is_shards(path):
         return _gallery(Gallery.open(path), verify)
+    if is_shards(path):
+        return _shards(Shards.open(path), verify)
     path = Path(path)
     if (path / MANIFEST).is_file():
         bundle = read_any_bundle(path)
         if isinstance(bundle, DetectorBundle):
             return _detector(bundle, verify)
         return _bundle(bundle, verify)
-    if is_shards(path):
-        return _shards(Shards.open(path), verify)
     if path.is_dir() and not (path / f"{TABLE}.lance").exists():
         raise GalleryError(
             f"{path}: neither a bundle, which has a {MANIFEST}, nor a gallery, which has a "
@@ -229,7 +230,7 @@ def _gallery(gallery: Gallery, verify: bool) -> dict[str, Any]:
 def _shards(shards: Shards, verify: bool) -> dict[str, Any]:
     found = []
     for number, path in enumerate(shards.paths):
-        gallery = Gallery.open(path)
+        gallery = open_shard(path)
         made_by, own = gallery.description.encoding_id, shards.record.encoding_id
         if made_by != own:
             raise GalleryError(

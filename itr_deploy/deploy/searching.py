@@ -36,6 +36,7 @@ SHOWN_WORDS = 10
     where=TEXT,
     candidates=or_none(whole(1)),
     prefilter=or_none(whole(1)),
+    refine=or_none(whole(1)),
     rerank=FLAG,
     bank=GALLERY,
     gallery_neighbours=PATH,
@@ -59,6 +60,7 @@ def search(
     where: str | None = None,
     candidates: int | Default | None = FROM_BUNDLE,
     prefilter: int | Default | None = FROM_BUNDLE,
+    refine: int | Default | None = FROM_BUNDLE,
     rerank: bool = False,
     bank: str | Path | None = None,
     gallery_neighbours: str | Path | None = None,
@@ -87,6 +89,8 @@ def search(
         where: SQL over the gallery's columns, for example ``"split = 'test'"``.
         candidates: Width of the shortlist, None for every item; the bundle's by default.
         prefilter: Width of the shortlist that the prefilter reads; the bundle's by default.
+        refine: Width of the shortlist that the refiner reads; the bundle's by default, and none
+            where ``candidates`` is given.
         rerank: Put the best hits in the re-ranker's order; needs ``bank``.
         bank: A gallery of the other modality.
         gallery_neighbours: For ``rerank`` with your own similarity within a modality: an .npz file
@@ -142,7 +146,12 @@ def search(
     for text in texts:
         if unknown := retriever.matcher.text.unknown_words(text):
             log.warning("the model does not know: %s", ", ".join(unknown[:SHOWN_WORDS]))
-    how: dict[str, Any] = {"candidates": candidates, "prefilter": prefilter, "rerank": rerank}
+    how: dict[str, Any] = {
+        "candidates": candidates,
+        "prefilter": prefilter,
+        "refine": refine,
+        "rerank": rerank,
+    }
     if image is None:
         hits = retriever.search(texts, k, where, **how)
         if page is not None:

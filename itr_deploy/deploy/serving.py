@@ -16,6 +16,7 @@ from itr_deploy.deploy.picture_names import check_picture_names
 from itr_deploy.errors import SetupError, UsageError
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.gallery import check_encoding
+from itr_deploy.runtime.gallery.sharding.opening import open_shard
 from itr_deploy.runtime.gallery.sharding.shards import Shards, is_shards
 from itr_deploy.runtime.retriever import DEFAULT_BUDGET, MOST_REPLICAS, Retriever, check_shards
 from itr_deploy.runtime.search.shards.searcher import Missing
@@ -283,7 +284,7 @@ def _check(bundle: str | Path, gallery: str | Path, picture_names: str | None) -
         shards.check_encoding(read_bundle(bundle))
         if picture_names is not None:
             # All shards have the columns of the first.
-            check_picture_names(Gallery.open(shards.paths[0]), picture_names)
+            check_picture_names(open_shard(shards.paths[0]), picture_names)
         return
     opened = Gallery.open(gallery)
     check_encoding(read_bundle(bundle), opened.path, opened.description)

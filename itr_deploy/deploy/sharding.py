@@ -11,6 +11,7 @@ from itr_deploy.bundle.leftovers import entries
 from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.staging import check_output, staged_directory
 from itr_deploy.deploy.indexed import index_if_large
+from itr_deploy.errors import OutputError
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.sharding.shards import (
     FILE,
@@ -75,12 +76,16 @@ def shard(
 
     Raises:
         GalleryError: The gallery is missing or damaged, or a shard would be empty.
-        OutputError: The output exists, or the disk refuses.
+        OutputError: The output exists or is inside the gallery, or the disk refuses.
         UsageError: There are fewer items than shards.
     """
     root = Path(output)
     check_output(root, force=None, replaceable=is_shards_only, kind="directory of shards")
     source = Gallery.open(gallery).snapshot()
+    if Path(source.path).resolve() in root.resolve().parents:
+        raise OutputError(
+            f"{root} is inside the gallery that is split; choose another output (--output)"
+        )
     # What is damaged would get checksums that fit.
     source.opened.check_contents()
     rows = row_ids_by_shard(source, count)

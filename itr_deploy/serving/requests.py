@@ -98,6 +98,11 @@ class SearchAsked(Asked):
     prefilter: Whole | None = Field(
         None, description="Items that the prefilter reads; null for none, absent for the bundle's."
     )
+    refine: Whole | None = Field(
+        None,
+        description="Items that the refiner reads; null for none, absent for the bundle's, or for "
+        "none where candidates are given.",
+    )
     rerank: bool = Field(False, description="Put the best hits in the re-ranker's order.")
     explain: bool = Field(False, description="Tell of every hit what matched.")
 

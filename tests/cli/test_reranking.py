@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from itr_deploy import Gallery, Matcher, Retriever
+from itr_deploy.bundle.manifest import TOP
+from itr_deploy.bundle.store import read_bundle, write_manifest
 from itr_deploy.runtime.rerank.store import FOLDER
 from tests.support import items
 from tests.support.command import Outcome, itr_deploy
@@ -433,3 +435,20 @@ def test_a_benchmark_has_re_ranking_among_its_stages(world: Path, tmp_path: Path
     (entry,) = outcome.json["searches"]
     assert list(entry["milliseconds"])[-3:] == ["rerank", "rest", "total"]
     assert outcome.json["rerank"] is True
+
+
+def test_a_re_ranked_bench_has_the_shortlist_of_a_re_ranked_search(
+    world: Path, tmp_path: Path
+) -> None:
+    bundle = Path(shutil.copytree(world / "bundle", tmp_path / "bundle"))
+    manifest = read_bundle(bundle).manifest
+    assert manifest.reranker is not None
+    reranker = manifest.reranker.model_copy(update={"neighbours": TOP + 2})
+    write_manifest(bundle, manifest.model_copy(update={"reranker": reranker}))
+    given = ("--gallery", world / "image", "--bank", world / "text", "--rerank", "-k", 1)
+    options = ("--output", tmp_path / "out", "--batch", 1, "--rounds", 1, "--json")
+    outcome = itr_deploy("bench", bundle, *given, *options)
+    assert outcome.code == 0, outcome.err
+    (entry,) = outcome.json["searches"]
+    pipeline = manifest.pipeline
+    assert entry["candidates"] == pipeline.width_for("text", TOP + 2) != pipeline.width("text")

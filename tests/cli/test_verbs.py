@@ -339,6 +339,8 @@ def test_unknown_words_are_a_warning(bundle: Path, image_gallery: Path) -> None:
         (("a dog", "--candidates", "0"), 2, "candidates=0"),
         (("a dog", "--exhaustive", "--prefilter", "3"), 2, "give one"),
         (("a dog", "--prefilter", "0"), 2, "prefilter=0"),
+        (("a dog", "--exhaustive", "--refine", "3"), 2, "give one"),
+        (("a dog", "--refine", "0"), 2, "refine=0"),
         (("a dog", "--where", "colour = 1"), 1, "where='colour = 1' is not understood"),
         (("",), 1, "is empty"),
         (("dog " * 10_000,), 1, "10002 tokens"),

@@ -167,6 +167,30 @@ def test_what_cannot_be_split_is_refused(
     assert [*tmp_path.iterdir()] == []
 
 
+def test_an_output_inside_the_gallery_is_refused_and_that_stays(
+    gallery: Path, tmp_path: Path
+) -> None:
+    copied = Path(shutil.copytree(gallery, tmp_path / "gallery"))
+    before = tree(copied)
+    for output in (copied / "shards", copied / "shards" / ".." / "items.lance" / "s"):
+        with pytest.raises(OutputError, match="is inside the gallery that is split"):
+            itr_deploy.shard(copied, count=2, output=output)
+    assert tree(copied) == before
+
+
+def test_a_shard_that_is_gone_is_told(shards: Shards, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(shards.root, tmp_path / "shards"))
+    shutil.rmtree(copied / "shard-0002")
+    with pytest.raises(GalleryError, match="shard-0002: no such shard; copy it here"):
+        itr_deploy.inspect(copied)
+
+
+def test_shards_in_an_object_store_are_refused_as_such() -> None:
+    for url in ("s3://bucket/shards.json", "s3://bucket/place/shards.json"):
+        with pytest.raises(UsageError, match=r"is not a local path: .* mount or copy"):
+            itr_deploy.inspect(url)
+
+
 def test_an_output_that_is_there_is_refused_and_left_alone(gallery: Path, shards: Shards) -> None:
     before = tree(shards.root)
     # There is no force= (--force) to name.

@@ -28,7 +28,15 @@ def client(server: Running) -> Iterator[Client]:
 
 
 @pytest.mark.parametrize(
-    "how", [{}, {"k": 3, "where": "split = 'test'"}, {"candidates": None}, {"prefilter": None}]
+    "how",
+    [
+        {},
+        {"k": 3, "where": "split = 'test'"},
+        {"candidates": None},
+        {"prefilter": None},
+        {"candidates": 12, "refine": 20},
+        {"refine": None},
+    ],
 )
 def test_hits_are_those_of_the_retriever(client: Client, retriever: Retriever, how: dict) -> None:
     found, expected = client.search(QUERIES[0], **how), retriever.search(QUERIES[0], **how)

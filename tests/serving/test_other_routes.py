@@ -121,6 +121,8 @@ def test_models_say_what_is_served_and_what_it_can_do(client: TestClient) -> Non
     assert model["gallery"]["columns"] == {"split": "string", "year": "int64"}
     assert model["takes"] == {"text": True, "picture": False, "regions": False}
     assert "with texts alone" in model["no_picture_because"]
+    assert model["prefilter"]
+    assert model["refiner"]
     assert model["explains"]
     assert model["pictures"]
 

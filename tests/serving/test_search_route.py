@@ -41,7 +41,15 @@ def search(client: TestClient, **body: object) -> dict:
 
 @pytest.mark.parametrize("where", CONDITIONS)
 @pytest.mark.parametrize(
-    "how", [{}, {"candidates": None}, {"candidates": 12, "k": 20}, {"prefilter": None}]
+    "how",
+    [
+        {},
+        {"candidates": None},
+        {"candidates": 12, "k": 20},
+        {"prefilter": None},
+        {"candidates": 12, "refine": 20},
+        {"refine": None},
+    ],
 )
 def test_hits_are_those_of_the_retriever(
     client: TestClient, retriever: Retriever, where: str | None, how: dict

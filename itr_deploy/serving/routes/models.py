@@ -69,6 +69,7 @@ class Model(Told):
     no_explanation_because: str | None
     reranks: bool
     prefilter: bool
+    refiner: bool
     pictures: bool
     limits: LimitsAbout
 
@@ -127,6 +128,7 @@ def _told(service: Service) -> dict[str, Any]:
         "no_explanation_because": why_not_explained,
         "reranks": retriever.reranks,
         "prefilter": retriever.matcher.prefilter is not None,
+        "refiner": retriever.matcher.refiner is not None,
         "pictures": service.pictures is not None,
         "limits": {
             "max_k": settings.max_k,

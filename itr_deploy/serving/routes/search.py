@@ -163,6 +163,7 @@ def _wanted(asked: SearchAsked, service: Service) -> Wanted:
     how: dict[str, Any] = {"where": asked.where, "rerank": asked.rerank}
     how["candidates"] = asked.candidates if "candidates" in given else FROM_BUNDLE
     how["prefilter"] = asked.prefilter if "prefilter" in given else FROM_BUNDLE
+    how["refine"] = asked.refine if "refine" in given else FROM_BUNDLE
     return Wanted(texts, image, asked.k, how, asked.explain)
 
 

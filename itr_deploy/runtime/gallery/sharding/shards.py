@@ -17,7 +17,7 @@ from itr_deploy.bundle.modality import Modality
 from itr_deploy.bundle.record import Record
 from itr_deploy.bundle.store import Bundle
 from itr_deploy.errors import BundleError, GalleryError
-from itr_deploy.paths import gallery_place, local_path
+from itr_deploy.paths import StoreUrl, gallery_place, local_path
 from itr_deploy.runtime.gallery.given import checked_ids
 from itr_deploy.values import PATH, checked
 
@@ -181,11 +181,16 @@ def check_own(path: object, ids: Sequence[str], number: int, count: int) -> None
 
 
 def is_shards(path: object) -> bool:
-    """Whether a path is of a ``shards.json`` or of a directory with one."""
+    """Whether a path is of a ``shards.json`` or of a directory with one.
+
+    It is in an object store too, where none can be read, so that it is refused as what it is.
+    """
     if not isinstance(path, (str, Path)) or not str(path):
         return False
     place = gallery_place(path)
-    return isinstance(place, Path) and (place.name == FILE or (place / FILE).is_file())
+    if isinstance(place, StoreUrl):
+        return place.endswith(f"/{FILE}")
+    return place.name == FILE or (place / FILE).is_file()
 
 
 def write_shards(root: Path, record: ShardsRecord) -> None:

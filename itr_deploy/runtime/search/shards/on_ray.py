@@ -21,7 +21,7 @@ from itr_deploy.errors import ItrDeployError, SetupError
 from itr_deploy.runtime.cluster import join, leave, library, machines
 from itr_deploy.runtime.cpus import use_threads
 from itr_deploy.runtime.encoding.encoded import Encoded
-from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.runtime.gallery.sharding.opening import open_shard
 from itr_deploy.runtime.gallery.sharding.shards import Shards
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.search.shards.gallery import LOADED, ShardedGallery
@@ -85,7 +85,7 @@ def _held(told: Told) -> HeldShard:
     )
     return HeldShard(
         matcher,
-        Gallery.open(told.gallery, matcher),
+        open_shard(Path(told.gallery), matcher),
         told.part,
         memory_budget=how.memory_budget,
         resident=how.resident,

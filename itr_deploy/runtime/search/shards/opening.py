@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from itr_deploy.runtime.gallery import Gallery
+from itr_deploy.runtime.gallery.sharding.opening import open_shard
 from itr_deploy.runtime.gallery.sharding.shards import Shards
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.search.shards.gallery import ShardedGallery
@@ -36,7 +36,7 @@ def open_shards(matcher: Matcher, path: str | Path, how: How) -> ShardedGallery:
     for number, place in enumerate(shards.paths):
         held = HeldShard(
             matcher,
-            Gallery.open(place, matcher),
+            open_shard(place, matcher),
             Part(number, len(shards)),
             memory_budget=how.memory_budget // len(shards),
             resident=how.resident,

@@ -97,7 +97,7 @@ def test_what_an_actor_cannot_load_is_told_in_its_words(
     # Before the actors of the other tests, which leave no room.
     alone = sharded(whole, tmp_path / "shards", 1)
     shutil.rmtree(alone.paths[0])
-    with pytest.raises(GalleryError, match="shard-0000: no such gallery"):
+    with pytest.raises(GalleryError, match="shard-0000: no such shard; copy it here"):
         Retriever.load(matcher.bundle.path, alone.root, ray="local")
 
 
