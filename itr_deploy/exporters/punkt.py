@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 import zipfile
 from collections.abc import Callable, Mapping
-from functools import cache
-from importlib import import_module
-from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from typing import Any
 
@@ -78,30 +74,9 @@ def has_only_pickles() -> bool:
 
 
 def _roots() -> list[Path]:
-    return [Path(root) for root in _nltk_data().path]
+    import nltk.data
 
-
-def _nltk_data() -> Any:
-    """The module `nltk.data`; where nltk is not loaded yet, without most of it."""
-    return import_module("nltk.data") if "nltk" in sys.modules else _data_alone()
-
-
-@cache
-def _data_alone() -> Any:
-    """`nltk.data` and what it imports: half of nltk. Whoever needs more imports all anew.
-
-    Raises:
-        ModuleNotFoundError: nltk is not installed.
-    """
-    spec = find_spec("nltk")
-    if spec is None:
-        return import_module("nltk.data")
-    sys.modules["nltk"] = module_from_spec(spec)
-    try:
-        return import_module("nltk.data")
-    finally:
-        for name in [name for name in sys.modules if name.split(".")[0] == "nltk"]:
-            del sys.modules[name]
+    return [Path(root) for root in nltk.data.path]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -6,8 +6,6 @@ import io
 import json
 import pickle
 import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -154,18 +152,3 @@ def test_random_damage_is_one_clear_line(
         message = str(error)
     assert message.startswith(f"{path}: ")
     assert len(message.splitlines()) == 1
-
-
-def test_the_search_path_is_nltks_though_hardly_any_of_nltk_is_imported() -> None:
-    program = """
-import sys
-from itr_deploy.exporters import punkt
-roots = punkt._roots()
-assert roots and not [name for name in sys.modules if name.split(".")[0] == "nltk"]
-import nltk
-from pathlib import Path
-assert roots == [Path(root) for root in nltk.data.path]
-nltk.data.path.insert(0, "/elsewhere")
-assert punkt._roots()[0] == Path("/elsewhere")
-"""
-    subprocess.run([sys.executable, "-c", program], check=True)
