@@ -25,18 +25,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.matching import RESULTS
-from itr_deploy import Gallery, Matcher
 from itr_deploy.bundle.files import write_json
 
 HERE = Path(__file__).resolve().parent.parent
 CHECKPOINTS = HERE / "examples" / "shapes" / "checkpoints" / "imram"
 IMAGES, REGIONS = 1000, 36
 COMMAND = ("-c", "from itr_deploy.cli.main import main; main()")
+MADE = """
+import sys
+import numpy as np
+from itr_deploy import Gallery, Matcher
+matcher, (images, regions) = Matcher.load(sys.argv[1]), map(int, sys.argv[3:])
+shape = images, regions, matcher.bundle.manifest.images.feature_dim
+features = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+names = [f"image{number}" for number in range(images)]
+Gallery.create(sys.argv[2], matcher).add(names, features)
+"""
+"""What makes a gallery: of a bundle, at a place, so many images of so many regions."""
 GRAPHS = "graphs from what scores pairs"
 STEPS = {
     "loading PyTorch": "imports",
@@ -79,13 +88,13 @@ def main() -> None:
 
 def measure(sides: list[Side], rounds: int, folder: Path) -> dict[str, Times]:
     """The medians of every side, in the order of the sides' turns."""
-    bundle, gallery = folder / "bundle", folder / "gallery"
-    _exported(sides[-1], bundle)
-    _made_gallery(bundle, gallery)
+    for side in sides:
+        _exported(side, folder / f"{side.name} bundle")
+        _made_gallery(side, folder)
     taken: dict[str, list[Times]] = {side.name: [] for side in sides}
     for number in range(1 + rounds):  # the first round fills the system's cache
         for side in sides:
-            found = _started(side, bundle, gallery, folder / side.name)
+            found = _started(side, folder)
             if number:
                 taken[side.name].append(found)
     return {
@@ -94,22 +103,21 @@ def measure(sides: list[Side], rounds: int, folder: Path) -> dict[str, Times]:
     }
 
 
-def _made_gallery(bundle: Path, place: Path) -> None:
-    matcher = Matcher.load(bundle)
-    width = matcher.bundle.manifest.images.feature_dim
-    rng = np.random.default_rng(0)
-    regions = rng.standard_normal((IMAGES, REGIONS, width), dtype=np.float32)
-    Gallery.create(place, matcher).add([f"image{number}" for number in range(IMAGES)], regions)
+def _made_gallery(side: Side, folder: Path) -> None:
+    """A gallery by the checkout itself: an older one may not read a newer one's bundles."""
+    files = [str(folder / f"{side.name} {what}") for what in ("bundle", "gallery")]
+    _run(side, "gallery", "-c", MADE, *files, str(IMAGES), str(REGIONS))
 
 
-def _started(side: Side, bundle: Path, gallery: Path, output: Path) -> Times:
+def _started(side: Side, folder: Path) -> Times:
     """One process of each kind."""
-    search = ("search", str(bundle), "a small red circle", "--gallery", str(gallery))
+    bundle, gallery = (str(folder / f"{side.name} {what}") for what in ("bundle", "gallery"))
+    search = ("search", bundle, "a small red circle", "--gallery", gallery)
     return {
         **_run(side, "import itr_deploy", "-c", "import itr_deploy"),
         **_run(side, "itr-deploy --help", *COMMAND, "--help"),
         **_run(side, "itr-deploy search", *COMMAND, *search),
-        **_exported(side, output),
+        **_exported(side, folder / side.name),
     }
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from itr_deploy.errors import SetupError
 from itr_deploy.exporters.garbage import collected_later
+from itr_deploy.exporters.importing import quick_imports
 from itr_deploy.runtime.backends.importing import switch_telemetry_off
 from itr_deploy.runtime.cpus import VARIABLE, default_threads
 
@@ -25,7 +26,7 @@ def export_half() -> Iterator[None]:
     """
     switch_telemetry_off()
     try:
-        with collected_later():
+        with collected_later(), quick_imports():
             yield
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("itr_deploy"):

@@ -7,7 +7,6 @@ compares the two.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Interpreter, Node
 
-log = logging.getLogger(__name__)
+from itr_deploy.exporters.instead import instead
 
 ADDED = frozenset({"aten::_to_copy", "aten::scalar_tensor", "prims::convert_element_type"})
 """Operators that promoting types adds to a graph."""
@@ -26,12 +25,28 @@ ADDED = frozenset({"aten::_to_copy", "aten::scalar_tensor", "prims::convert_elem
 
 @contextmanager
 def quick_capture() -> Iterator[None]:
-    """Trace without asking for every value whether it lies in memory in one of PyTorch's orders.
+    """Trace without what is read by nobody here.
 
-    That is answered by algebra with the symbols of the sizes, and read by nobody here.
+    - Of no value it is asked whether it lies in memory in one of PyTorch's orders, and of none that
+      two make an element at a time in which order theirs lie: it is the usual one. Both are
+      algebra with the symbols of the sizes.
+    - Where in the source an operator stands is not noted, and a symbol is not told apart by it.
     """
-    with _instead("torch.fx.experimental.proxy_tensor", "_extract_tensor_metadata", _nothing):
+    with ExitStack() as stack:
+        for module, name, value in (
+            ("torch.fx.experimental.proxy_tensor", "_extract_tensor_metadata", _nothing),
+            ("torch._prims_common", "compute_elementwise_output_logical_to_physical_perm", _usual),
+            ("torch.fx.config", "do_not_emit_stack_traces", True),
+            ("torch.fx.experimental.symbolic_shapes", "uninteresting_files", frozenset),
+        ):
+            stack.enter_context(instead(module, name, value))
         yield
+
+
+def _usual(*tensors: Any, **named: Any) -> tuple[list[int], bool]:
+    """`compute_elementwise_output_logical_to_physical_perm` where the last axis lies inmost."""
+    axes = max((tensor.ndim for tensor in tensors if isinstance(tensor, torch.Tensor)), default=0)
+    return list(range(axes)), False
 
 
 @contextmanager
@@ -48,12 +63,12 @@ def quick_translation(program: ExportedProgram) -> Iterator[None]:
     promotion = "torch.onnx._internal.fx.passes.type_promotion"
     with ExitStack() as stack:
 
-        def instead(module: str, name: str, value: Any) -> None:
-            stack.enter_context(_instead(module, name, value))
+        def replace(module: str, name: str, value: Any) -> None:
+            stack.enter_context(instead(module, name, value))
 
-        instead(f"{exporter}._fx_passes", "decompose_with_registry", lambda given, _: given)
-        instead(promotion, "_TypePromotionInterpreter.run_node", _promoted)
-        instead(f"{exporter}._registration", "onnxscript_apis", _Library(operators_of(program)))
+        replace(f"{exporter}._fx_passes", "decompose_with_registry", lambda given, _: given)
+        replace(promotion, "_TypePromotionInterpreter.run_node", _promoted)
+        replace(f"{exporter}._registration", "onnxscript_apis", _Library(operators_of(program)))
         yield
 
 
@@ -125,23 +140,3 @@ def _promoted(interpreter: Any, node: Node) -> Any:
 
 def _nothing(*given: Any, **named: Any) -> None:
     return None
-
-
-@contextmanager
-def _instead(module: str, name: str, value: Any) -> Iterator[None]:
-    """Give ``value`` a name of a module, or of a class in it; nothing where there is no such."""
-    *path, last = name.split(".")
-    try:
-        owner: Any = import_module(module)
-        for part in path:
-            owner = getattr(owner, part)
-        original = getattr(owner, last)
-    except (ImportError, AttributeError) as error:
-        log.debug("the longer way: %s", error)
-        yield
-        return
-    setattr(owner, last, value)
-    try:
-        yield
-    finally:
-        setattr(owner, last, original)

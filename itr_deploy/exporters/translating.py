@@ -36,8 +36,19 @@ def captured(
         dynamic_shapes: Their dynamic axes, as `torch.export.export` takes them.
     """
     oblivious = torch.fx.experimental._config.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
-    with oblivious, quick_capture():
-        return torch.export.export(module, example, dynamic_shapes=dynamic_shapes, strict=False)
+    with oblivious:
+        try:
+            with quick_capture():
+                return _exported(module, example, dynamic_shapes)
+        except Exception as error:  # of a release that reads what is left out
+            log.debug("to be traced in full: %s", error)
+        return _exported(module, example, dynamic_shapes)
+
+
+def _exported(
+    module: nn.Module, example: tuple[Any, ...], dynamic_shapes: dict[str, Any]
+) -> ExportedProgram:
+    return torch.export.export(module, example, dynamic_shapes=dynamic_shapes, strict=False)
 
 
 def translated(program: ExportedProgram, **options: Any) -> ir.Model:

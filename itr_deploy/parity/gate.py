@@ -149,6 +149,7 @@ class _Gate:
         self._encoder = SampleEncoder(trained.deployed, matcher)
         self._samples = given
         self._forms = [self._encoder.forms(sample) for sample in given]
+        self._encoded: dict[Sample, dict[Modality, tuple[Tensor, ...]]] = {}
 
     @property
     def has_prefilter(self) -> bool:
@@ -173,15 +174,11 @@ class _Gate:
 
     def encoder_outputs(self) -> list[Comparison]:
         """Every output of both encoders, padding included."""
-        deployed, outputs = self._trained.deployed, dict[str, Pairs]()
+        outputs = dict[str, Pairs]()
         # A cascade's embedding is its dual encoder's.
         own = self._matcher.bundle.manifest.front is None
         for sample in self._samples:
-            with torch.inference_mode():
-                references = {
-                    "image": deployed.encode_given(sample.image_tensors()),
-                    "text": deployed.encode_texts(*sample.text_tensors()),
-                }
+            references = self._references(sample)
             for modality in MODALITIES:
                 got = self._encoder.outputs(modality, sample)
                 names = [*self._encoder.stored(modality), *(["embedding"] if own else [])]
@@ -252,12 +249,8 @@ class _Gate:
         for sample, forms in zip(self._samples, self._forms, strict=True):
             if deployed is None or not deployed.pair_outputs:
                 break
-            ids, lengths = sample.text_tensors()
             with torch.inference_mode():
-                texts = [tensor[None] for tensor in deployed.encode_texts(ids, lengths)[:-1]]
-                given = deployed.encode_given(sample.image_tensors())
-                images = [tensor[None] for tensor in given[:-1]]
-                found = deployed.match_outputs(texts, lengths[None], images)[1:]
+                found = deployed.match_outputs(*self._group(sample))[1:]
             for form in forms:
                 for queries, gallery in form.directions:
                     for output, reference in zip(deployed.pair_outputs, found, strict=True):
@@ -277,11 +270,7 @@ class _Gate:
             return []
         for sample in self._samples:
             with torch.inference_mode():
-                ids, lengths = sample.text_tensors()
-                texts = [tensor[None] for tensor in deployed.encode_texts(ids, lengths)[:-1]]
-                given = deployed.encode_given(sample.image_tensors())
-                images = [tensor[None] for tensor in given[:-1]]
-                _, found = deployed.match_and_attend(texts, lengths[None], images)
+                _, found = deployed.match_and_attend(*self._group(sample))
             got = self._explained(sample)
             for name, reference in zip(("attention", "word_scores"), found, strict=True):
                 expected = reference[0].flatten(0, 1).numpy()
@@ -361,17 +350,35 @@ class _Gate:
         """Scores ``[images, texts]`` by a part of the matcher, from the tensors that it reads."""
         deployed = self._scoring
         assert deployed is not None
-        ids, lengths = sample.text_tensors()
+        texts, lengths, images = self._group(sample)
+        text = _named(deployed.text_tensors, texts)
+        image = _named(deployed.image_tensors, images)
         with torch.inference_mode():
-            texts = _named(deployed.text_tensors, deployed.encode_texts(ids, lengths))
-            given = deployed.encode_given(sample.image_tensors())
-            images = _named(deployed.image_tensors, given)
             scores: NDArray[np.floating] = score(
-                [texts[name][None] for name in text_names],
-                lengths[None],
-                [images[name][None] for name in image_names],
+                [text[name] for name in text_names],
+                lengths,
+                [image[name] for name in image_names],
             )[0].T.numpy()
         return scores
+
+    def _references(self, sample: Sample) -> dict[Modality, tuple[Tensor, ...]]:
+        """What PyTorch's exported form encodes a sample to; each is encoded once."""
+        if sample not in self._encoded:
+            deployed = self._trained.deployed
+            with torch.inference_mode():
+                self._encoded[sample] = {
+                    "image": deployed.encode_given(sample.image_tensors()),
+                    "text": deployed.encode_texts(*sample.text_tensors()),
+                }
+        return self._encoded[sample]
+
+    def _group(self, sample: Sample) -> tuple[list[Tensor], Tensor, list[Tensor]]:
+        """The texts' tensors, lengths and the images' tensors of `match`, as one group."""
+        encoded, lengths = self._references(sample), sample.text_tensors()[1]
+        with torch.inference_mode():
+            texts = [tensor[None] for tensor in encoded["text"][:-1]]
+            images = [tensor[None] for tensor in encoded["image"][:-1]]
+            return texts, lengths[None], images
 
 
 def _candidate_pairs(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from itr_deploy.bundle.manifest import Precision
 from itr_deploy.exporters import optimising, shortcuts
 from itr_deploy.exporters.garbage import collected_later
+from itr_deploy.exporters.instead import instead
 from itr_deploy.exporters.optimising import optimise
 from itr_deploy.exporters.specs import GraphTensor
 from itr_deploy.exporters.tracing import to_onnx
@@ -50,18 +51,17 @@ class Mixed(nn.Module):
 @contextmanager
 def the_long_way(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is left out but the decomposition, which `test_translating` is about."""
-    short = shortcuts._instead
 
     @contextmanager
-    def instead(module: str, name: str, value: Any) -> Iterator[None]:
+    def only_that(module: str, name: str, value: Any) -> Iterator[None]:
         if name != "decompose_with_registry":
             yield
             return
-        with short(module, name, value):
+        with instead(module, name, value):
             yield
 
     with monkeypatch.context() as patch:
-        patch.setattr(shortcuts, "_instead", instead)
+        patch.setattr(shortcuts, "instead", only_that)
         yield
 
 
@@ -134,7 +134,7 @@ def test_one_thread_traces_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_replaced_comes_back() -> None:
     before = torch.fx.Interpreter.run_node
 
-    @shortcuts._instead("torch.fx", "Interpreter.run_node", shortcuts._nothing)
+    @instead("torch.fx", "Interpreter.run_node", shortcuts._nothing)
     def failing() -> None:
         assert torch.fx.Interpreter.run_node is shortcuts._nothing
         raise KeyError
@@ -146,7 +146,7 @@ def test_what_is_replaced_comes_back() -> None:
 
 @pytest.mark.parametrize("name", [("torch.no_module", "x"), ("torch.fx", "Interpreter.no_name")])
 def test_without_a_name_in_pytorch_the_long_way_is_taken(name: tuple[str, str]) -> None:
-    with shortcuts._instead(*name, None):
+    with instead(*name, None):
         pass
 
 
@@ -180,3 +180,15 @@ def test_garbage_is_collected_as_before_when_an_export_is_done(enabled: bool) ->
         assert gc.isenabled() is enabled
     finally:
         gc.enable()
+
+
+def test_a_trace_that_fails_the_short_way_goes_the_long_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def failing(*given: Any, **named: Any) -> None:
+        raise TypeError
+
+    module = Mixed().eval()
+    made = to_onnx(module, [X, LENGTHS], [Y], 20)
+    monkeypatch.setattr(shortcuts, "_usual", failing)
+    assert form(made) == form(to_onnx(module, [X, LENGTHS], [Y], 20))
