@@ -136,8 +136,8 @@ class Loader:
         if len(found.new) > len(held) or (wasteful and not prompt):
             return None
         size = Size.of(now, self._budget)
-        # What is gone takes as much as the rest on average.
-        waste = held.bytes * gone // max(1, len(held))
+        # What is gone takes as much as the rest on average; bytes are given up before tensors.
+        waste = (held.bytes - held.in_bytes.bytes) * gone // max(1, len(held))
         if held.has_tensors and not self._fits(size, waste):
             held = held.without_tensors()
             waste = held.bytes * gone // max(1, len(held))
