@@ -205,7 +205,8 @@ class Loader:
         if held.in_bytes.of(held.pools, names, held.encoded) is not None:
             return
         missing = size(held.pools, names) - held.in_bytes.bytes
-        if self._resident is True or held.bytes + missing <= self._budget:
+        # Also where resident=True loads what exceeds it: nobody asked for these.
+        if held.bytes + missing <= self._budget:
             held.in_bytes.make_beside(held.pools, names, gently)
 
     def _wants_tensors(self, size: Size) -> bool:

@@ -102,7 +102,7 @@ def test_a_search_with_bytes_reads_them(matcher: Matcher, gallery: Gallery) -> N
     ]
 
 
-@pytest.mark.parametrize("why", ["few items", "no room", "no VNNI"])
+@pytest.mark.parametrize("why", ["few items", "no room", "no room, resident", "no VNNI"])
 def test_without_need_room_or_cpu_there_are_none(
     why: str, matcher: Matcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,9 +112,10 @@ def test_without_need_room_or_cpu_there_are_none(
     budget = 1 << 30
     if why == "no VNNI":
         monkeypatch.setattr(narrowing, "multiplies_bytes", lambda: False)
-    if why == "no room":
+    if why.startswith("no room"):
         budget = held_by(_searched(matcher, gallery, budget, monkeypatch)).bytes + 10
-    retriever = _searched(matcher, gallery, budget, monkeypatch)
+    loaded = True if why == "no room, resident" else None
+    retriever = _searched(matcher, gallery, budget, monkeypatch, loaded)
     assert held_by(retriever).has_tensors
     assert held_by(retriever).in_bytes.bytes == 0
 
@@ -159,7 +160,11 @@ def test_bytes_for_which_there_is_no_memory_are_told_and_searches_go_on(
 
 
 def _searched(
-    matcher: Matcher, gallery: Gallery, budget: int, monkeypatch: pytest.MonkeyPatch
+    matcher: Matcher,
+    gallery: Gallery,
+    budget: int,
+    monkeypatch: pytest.MonkeyPatch,
+    loaded: bool | None = None,
 ) -> Retriever:
     """A retriever that has searched; nothing is made beside it that would be later."""
     asked: list[Any] = []
@@ -169,6 +174,7 @@ def _searched(
             asked.append(own.make(held, named)) if budget < 1 << 30 else None
         ),
     )
-    retriever = Retriever(matcher, Gallery.open(gallery.path, matcher), memory_budget=budget)
+    opened = Gallery.open(gallery.path, matcher)
+    retriever = Retriever(matcher, opened, memory_budget=budget, resident=loaded)
     search(retriever, **SEARCH)
     return retriever
