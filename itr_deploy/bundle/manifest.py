@@ -116,6 +116,11 @@ class GraphInfo(Record):
     outputs: tuple[TensorInfo, ...]
     attention: tuple[AttentionStep, ...] | None = None
 
+    @property
+    def is_for_cpu(self) -> bool:
+        """Whether it multiplies bytes, which searches on a CPU alone do."""
+        return self.storage == "uint8"
+
     @model_serializer(mode="wrap")
     def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # Graphs that explain nothing are written as they were before there was one that does.

@@ -23,7 +23,7 @@ class Checked:
     Attributes:
         target: Target of the engines to build.
         parsed_by: The library whose parser read every graph, None if it is not installed.
-        graphs: Number of graphs that were read.
+        graphs: Number of graphs that were read, all but those for a CPU alone.
         rules: Number of rules that they were checked against.
         findings: What the target would refuse; empty if it accepts everything.
     """
@@ -66,4 +66,5 @@ def check(bundle: str | Path, *, target: EngineTarget = "tensorrt") -> Checked:
     if library is not None:
         found += parse_bundle(opened, library)
     parsed = None if library is None else f"{library.__name__} {library.__version__}"
-    return Checked(target, parsed, len(opened.manifest.graphs), len(RULES), tuple(found))
+    graphs = sum(not graph.is_for_cpu for graph in opened.manifest.graphs.values())
+    return Checked(target, parsed, graphs, len(RULES), tuple(found))

@@ -145,13 +145,13 @@ def graph_digest(bundle: AnyBundle, graph: str) -> str:
 def built_by_default(manifest: AnyManifest) -> tuple[str, ...]:
     """The graphs built when none are named: all but those of 8 bits, and what explains.
 
-    The former are a third of the graphs that score pairs, and a GPU gains little from them. The
-    latter explains a pair at a time, which takes a CPU a few milliseconds.
+    Those for int8 galleries are a third of the graphs that score pairs, and a GPU gains little from
+    them. What explains does so a pair at a time, which takes a CPU a few milliseconds.
     """
     return tuple(
         name
         for name, graph in manifest.graphs.items()
-        if graph.storage not in ("int8", "uint8") and graph.role != EXPLAIN
+        if graph.storage != "int8" and graph.role != EXPLAIN and not graph.is_for_cpu
     )
 
 

@@ -138,7 +138,7 @@ def _write_graphs(
             info = infos[name] = graph_info(spec, checked_opset(name, model, opset), name, storage)
             save_graph(model, root / info.file, precision, weights)
             # Graphs with products of integers are for a CPU: what TensorRT refuses is irrelevant.
-            if storage != "uint8" and (quantization is None or info.role in ENCODERS):
+            if not info.is_for_cpu and (quantization is None or info.role in ENCODERS):
                 warn_of_findings(name, root / info.file)
 
         for spec, model in traced_graphs(trained, opset, precision, quantization, progress):

@@ -75,7 +75,7 @@ def build_ensemble(
             precision = members[0].manifest.precision
             save_graph(model, root / info.file, precision, shared)
             of_integers = info.storage and members[0].manifest.quantization
-            if not of_integers and info.storage != "uint8":
+            if not of_integers and not info.is_for_cpu:
                 warn_of_findings(name, root / info.file)
     manifest = _manifest(members, shares, graphs, root)
     write_manifest(root, manifest)

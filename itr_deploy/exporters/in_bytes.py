@@ -29,6 +29,13 @@ from itr_deploy.runtime.encoding.storage import LEVELS, ZERO
 FLOAT, INT8, INT32, INT64, UINT8 = (
     ir.TensorType(ir.DataType[name]) for name in ("FLOAT", "INT8", "INT32", "INT64", "UINT8")
 )
+SIGNED_LEVELS = 64
+"""The largest number that the other side is rounded to where it becomes int8.
+
+On x86 without VNNI, ONNX Runtime adds two products of bytes by such numbers in 16 bits, which
+saturate; two of 255 by 64 fit. Its exact form (`itr_deploy.runtime.backends.sessions`) is for
+constants alone. Searches there read floats, but the gate and `verify` run these graphs anywhere.
+"""
 _FLATTENING = ("Reshape", "Squeeze", "Unsqueeze")
 
 
@@ -148,7 +155,7 @@ class _Writer:
         product, order = self._product, _swapped(self._axes)
         other = product.node.inputs[1 if product.left else 0]
         assert other is not None
-        scale = self._scale(other, -2 if product.left else -1)
+        scale = self._scale(other, -2 if product.left else -1, SIGNED_LEVELS)
         rounded = self._add(
             "Round", [self._add("Div", [other, scale], "exact", FLOAT)], "rounded", FLOAT
         )
@@ -168,7 +175,7 @@ class _Writer:
         weights = product.node.inputs[0]
         own = self._add("Transpose", [self._of_rows(scales)], "row_scale_across", FLOAT, perm=order)
         scaled = self._add("Mul", [weights, own], "weights", FLOAT)
-        scale = self._scale(scaled, -1)
+        scale = self._scale(scaled, -1, LEVELS)
         exact = self._add("Div", [scaled, scale], "exact", FLOAT)
         rounded = self._add("Round", [exact], "rounded", FLOAT)
         zero = self._constant("zero", np.float32(ZERO), FLOAT)
@@ -184,10 +191,10 @@ class _Writer:
     def _zero(self) -> ir.Value:
         return self._constant("zero_byte", np.uint8(ZERO), UINT8)
 
-    def _scale(self, values: ir.Value, axis: int) -> ir.Value:
-        """What one level of the vectors along an axis is, which is 1 then."""
+    def _scale(self, values: ir.Value, axis: int, most: int) -> ir.Value:
+        """What one of ``most`` levels of the vectors along an axis is, which is 1 then."""
         along = self._constant(f"axis_minus_{-axis}", np.array([axis], np.int64), INT64)
-        levels = self._constant("levels", np.float32(LEVELS), FLOAT)
+        levels = self._constant(f"levels_{most}", np.float32(most), FLOAT)
         # Zeros stay zeros.
         least = self._constant("least_scale", np.finfo(np.float32).tiny, FLOAT)
         sizes = self._add("Abs", [values], "sizes", FLOAT)

@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+from itr_deploy.bundle.store import read_bundle
 from tests.support.command import itr_deploy, python
 from tests.support.engines import GRAPH, RTX, rewrite_manifest
 
@@ -61,6 +62,24 @@ main()
     assert report["target"] == "tensorrt"
     assert report["parsed_by"] is None
     assert [finding["rule"] for finding in report["findings"]] == ["operator"]
+
+
+def test_without_the_library_an_exported_bundle_passes_though_graphs_for_a_cpu_would_not(
+    bundle: Path,
+) -> None:
+    code = """
+import sys
+sys.modules["tensorrt"] = None
+sys.argv[1:] = ["check", sys.argv[1]]
+from itr_deploy.cli.main import main
+main()
+"""
+    graphs = read_bundle(bundle).manifest.graphs
+    assert any(graph.is_for_cpu for graph in graphs.values())
+    outcome = python(code, bundle)
+    assert outcome.code == 0, outcome.err
+    taken = sum(not graph.is_for_cpu for graph in graphs.values())
+    assert outcome.out.startswith(f"{taken} graphs, ")
 
 
 def test_a_missing_bundle_is_one_line(tmp_path: Path) -> None:

@@ -95,6 +95,33 @@ def test_a_score_does_not_depend_on_what_is_scored_with_it() -> None:
     np.testing.assert_array_equal(scores([3, 2], beside)[:, 0, :ROWS], alone)
 
 
+@pytest.mark.parametrize("reader", ["left", "right"])
+def test_two_products_by_signed_numbers_fit_the_16_bits_of_x86_without_vnni(reader: str) -> None:
+    rng = np.random.default_rng(0)
+    made = with_byte_gallery(graph_of(reader), ["gallery"])
+    assert made is not None
+    (product,) = (node for node in made.graph if node.op_type == "MatMulInteger")
+    numbers = product.inputs[1]
+    assert numbers is not None
+    assert numbers.dtype == ir.DataType.INT8
+    numbers.shape = ir.Shape(["a", "b", "c"])
+    made.graph.outputs[:] = [numbers]
+    content, scales = as_bytes(rng.standard_normal((5, ROWS, WIDTH)).astype(np.float32))
+    other = rng.standard_normal((1, 2, WIDTH)).astype(np.float32)
+    found = run(
+        made,
+        gallery=content,
+        gallery_scale=scales,
+        rows=np.array([[0, 1]]),
+        other=other,
+        other_across=other.transpose(0, 2, 1),
+        weights=np.zeros((1, 2, 2, ROWS), np.float32),
+    )
+    most = int(np.abs(found.astype(int)).max())
+    assert most > 60
+    assert 2 * 255 * most < 1 << 15
+
+
 @pytest.mark.parametrize("also", ["s = ReduceSum(flat)", "s = Add(g, g)", "s = Abs(gallery)"])
 def test_a_graph_that_reads_vectors_otherwise_has_no_form_in_bytes(also: str) -> None:
     assert with_byte_gallery(graph_of("right", also), ["gallery"]) is None

@@ -210,6 +210,11 @@ def _graphs(bundle: AnyBundle, request: BuildRequest) -> tuple[str, ...]:
             raise UsageError(
                 f"graphs={name!r} (--graphs): no such graph; {bundle.path} has {', '.join(known)}"
             )
+        if bundle.manifest.graphs[name].is_for_cpu:
+            raise UsageError(
+                f"graphs={name!r} (--graphs): it multiplies bytes, which is for a CPU alone; "
+                "leave it out"
+            )
     return tuple(dict.fromkeys(request.graphs)) or built_by_default(bundle.manifest)
 
 

@@ -53,9 +53,11 @@ def lint_graph(name: str, graph: GraphView, target: Target) -> Iterator[Finding]
 
 
 def lint_bundle(bundle: AnyBundle, target: Target) -> list[Finding]:
-    """Findings in all graphs of a bundle."""
+    """Findings in all graphs of a bundle that a GPU may run."""
     found: list[Finding] = []
     for name, info in bundle.manifest.graphs.items():
+        if info.is_for_cpu:
+            continue
         found += lint_graph(name, GraphView.read(Path(bundle.file(info.file))), target)
     return found
 

@@ -16,7 +16,7 @@ from itr_deploy.engines.tensorrt_api import TensorRT
 
 
 def parse_bundle(bundle: AnyBundle, trt: TensorRT) -> list[Finding]:
-    """The parser's findings in a bundle's graphs; empty if it accepts all of them.
+    """The parser's findings in the graphs that a GPU may run; empty if it accepts all of them.
 
     Args:
         bundle: The bundle.
@@ -24,6 +24,8 @@ def parse_bundle(bundle: AnyBundle, trt: TensorRT) -> list[Finding]:
     """
     found: list[Finding] = []
     for name, info in bundle.manifest.graphs.items():
+        if info.is_for_cpu:
+            continue
         path = bundle.file(info.file)
         refusals = parse_graph(trt, path).refusals
         if refusals:

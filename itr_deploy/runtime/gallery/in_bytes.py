@@ -124,7 +124,7 @@ class InBytes:
 
     def make_beside(self, held: Held, names: Collection[str], pause: Pause) -> None:
         """As `make`, in a thread of its own, which ends early when nobody has these bytes."""
-        own = weakref.ref(self)
+        own, items = weakref.ref(self), sum(len(block.rows) for _, block in held)
 
         def paused(seconds: float) -> None:
             pause(seconds)
@@ -137,7 +137,9 @@ class InBytes:
                 _make(made, making, held, names, paused)
             except _UnwantedError:
                 return
-            items = sum(len(block.rows) for _, block in held)
+            except MemoryError as error:
+                log.warning("candidates of %d items stay chosen by floats: %s", items, error)
+                return
             took = time.perf_counter() - began
             log.info("candidates of %d items chosen by bytes, made in %.1f s", items, took)
 

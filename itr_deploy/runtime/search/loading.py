@@ -136,8 +136,8 @@ class Loader:
         if len(found.new) > len(held) or (wasteful and not prompt):
             return None
         size = Size.of(now, self._budget)
-        # What is gone takes as much as the rest on average.
-        waste = held.bytes * gone // max(1, len(held))
+        # What is gone takes as much as the rest on average; bytes are given up before tensors.
+        waste = (held.bytes - held.in_bytes.bytes) * gone // max(1, len(held))
         if held.has_tensors and not self._fits(size, waste):
             held = held.without_tensors()
             waste = held.bytes * gone // max(1, len(held))
@@ -205,7 +205,8 @@ class Loader:
         if held.in_bytes.of(held.pools, names, held.encoded) is not None:
             return
         missing = size(held.pools, names) - held.in_bytes.bytes
-        if self._resident is True or held.bytes + missing <= self._budget:
+        # Also where resident=True loads what exceeds it: nobody asked for these.
+        if held.bytes + missing <= self._budget:
             held.in_bytes.make_beside(held.pools, names, gently)
 
     def _wants_tensors(self, size: Size) -> bool:

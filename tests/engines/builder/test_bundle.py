@@ -66,6 +66,11 @@ def test_int8_galleries_and_what_explains_are_built_where_they_are_named(bundle_
     assert built.directory.record.engines.keys() == usual | {*named}
 
 
+def test_what_multiplies_bytes_is_for_a_cpu_and_is_not_built(bundle_copy: Path) -> None:
+    with pytest.raises(UsageError, match=r"\(--graphs\): it multiplies bytes, .*; leave it out"):
+        build(bundle_copy, graphs=("prefilter_text_to_image_uint8",))
+
+
 def test_nothing_is_built_again_where_nothing_has_changed(small: Path) -> None:
     build(small)
     before = tree(small)

@@ -102,7 +102,7 @@ def test_a_search_with_bytes_reads_them(matcher: Matcher, gallery: Gallery) -> N
     ]
 
 
-@pytest.mark.parametrize("why", ["few items", "no room", "no VNNI"])
+@pytest.mark.parametrize("why", ["few items", "no room", "no room, resident", "no VNNI"])
 def test_without_need_room_or_cpu_there_are_none(
     why: str, matcher: Matcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,15 +112,59 @@ def test_without_need_room_or_cpu_there_are_none(
     budget = 1 << 30
     if why == "no VNNI":
         monkeypatch.setattr(narrowing, "multiplies_bytes", lambda: False)
-    if why == "no room":
+    if why.startswith("no room"):
         budget = held_by(_searched(matcher, gallery, budget, monkeypatch)).bytes + 10
-    retriever = _searched(matcher, gallery, budget, monkeypatch)
+    loaded = True if why == "no room, resident" else None
+    retriever = _searched(matcher, gallery, budget, monkeypatch, loaded)
     assert held_by(retriever).has_tensors
     assert held_by(retriever).in_bytes.bytes == 0
 
 
+def test_where_a_gallery_outgrows_the_budget_bytes_are_given_up_before_tensors(
+    matcher: Matcher, gallery: Gallery
+) -> None:
+    retriever = resident(matcher, Gallery.open(gallery.path, matcher))
+    search(retriever, **SEARCH)
+    wait(matcher, retriever)
+    both, plain = held_by(retriever).bytes, held_by(retriever).bytes
+    plain -= held_by(retriever).in_bytes.bytes
+    retriever = Retriever(matcher, Gallery.open(gallery.path, matcher), memory_budget=both + 99)
+    search(retriever, **SEARCH)
+    wait(matcher, retriever)
+    room = COUNT * (both - plain) // plain - 2
+    retriever.gallery.delete(names(COUNT)[:60])
+    retriever.gallery.add([f"more{number}" for number in range(room)], images(room, seed=6))
+    search(retriever, **SEARCH)
+    assert held_by(retriever).has_tensors
+    assert held_by(retriever).in_bytes.bytes == 0
+    assert held_by(retriever).bytes <= both + 99
+
+
+def test_bytes_for_which_there_is_no_memory_are_told_and_searches_go_on(
+    matcher: Matcher,
+    gallery: Gallery,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def full(*given: Any) -> None:
+        raise MemoryError("no 9 GB")
+
+    monkeypatch.setattr("itr_deploy.runtime.gallery.in_bytes.as_bytes", full)
+    retriever = resident(matcher, Gallery.open(gallery.path, matcher))
+    search(retriever, **SEARCH)
+    end = time.monotonic() + 60
+    while "stay chosen by floats" not in caplog.text and time.monotonic() < end:
+        time.sleep(0.01)
+    assert f"candidates of {COUNT} items stay chosen by floats: no 9 GB" in caplog.text
+    assert len(search(retriever, **SEARCH)[0]) == SEARCH["k"]
+
+
 def _searched(
-    matcher: Matcher, gallery: Gallery, budget: int, monkeypatch: pytest.MonkeyPatch
+    matcher: Matcher,
+    gallery: Gallery,
+    budget: int,
+    monkeypatch: pytest.MonkeyPatch,
+    loaded: bool | None = None,
 ) -> Retriever:
     """A retriever that has searched; nothing is made beside it that would be later."""
     asked: list[Any] = []
@@ -130,6 +174,7 @@ def _searched(
             asked.append(own.make(held, named)) if budget < 1 << 30 else None
         ),
     )
-    retriever = Retriever(matcher, Gallery.open(gallery.path, matcher), memory_budget=budget)
+    opened = Gallery.open(gallery.path, matcher)
+    retriever = Retriever(matcher, opened, memory_budget=budget, resident=loaded)
     search(retriever, **SEARCH)
     return retriever
