@@ -20,6 +20,7 @@ from itr_deploy.bundle.store import PARITY, read_bundle
 from itr_deploy.errors import SetupError
 from itr_deploy.exporters.graphs import traced_graphs
 from itr_deploy.models.registry import DEFAULT_OPSET, family
+from itr_deploy.models.vse_infty.options import VseInftyOptions
 from tests.support.cases import GoldenCase
 from tests.support.command import itr_deploy
 from tests.support.duals import VSE
@@ -181,8 +182,8 @@ def test_a_script_without_a_guard_compares_once(way: str, half: Path, tmp_path: 
 def test_where_nothing_is_left_to_halve_it_is_told(
     case: GoldenCase, told: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    options = {} if told else {"bert_config": case.bert_config}
-    trained = family("vse_infty").load(case.checkpoint, **options)
+    options = VseInftyOptions(bert_config="" if told else str(case.folder / "bert_config.json"))
+    trained = family("vse_infty").load(case.checkpoint, options)
     with one_torch_thread():
         list(traced_graphs(trained, DEFAULT_OPSET, "float16"))
     assert ("dtype='float16' (--dtype) changes nothing" in caplog.text) == told

@@ -26,7 +26,7 @@ def test_the_gate_scores_with_what_a_search_scores_with(bundle: Path) -> None:
     assert missed == {
         f"match_{way}, {storage}"
         for way in ("text_to_image", "image_to_text")
-        for storage in ("float16", "float32", "int8")
+        for storage in ("float16", "float32", "int8", "uint8")  # as prefilters have them
     }
     assert not all(entry.passed for entry in report.ranks)
 
