@@ -13,7 +13,7 @@ from itr_deploy.bundle.manifest import HeldType, Manifest
 from itr_deploy.bundle.store import write_manifest
 from itr_deploy.parity.report import ParityReport
 from itr_deploy.runtime.encoding.encoded import Encoded
-from itr_deploy.runtime.gallery.in_bytes import in_bytes
+from itr_deploy.runtime.encoding.in_bytes import in_bytes
 from itr_deploy.runtime.scorer import Scorer
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 
 from itr_deploy.exporters.in_bytes import with_byte_gallery
-from itr_deploy.runtime.gallery.in_bytes import as_bytes
+from itr_deploy.runtime.encoding.in_bytes import as_bytes
 
 WIDTH, ROWS = 8, 3
 READERS = {

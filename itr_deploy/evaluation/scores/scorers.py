@@ -18,7 +18,7 @@ from itr_deploy.evaluation.scores.coarse import Coarse, query_blocks
 from itr_deploy.evaluation.scores.grid import Grid
 from itr_deploy.evaluation.scores.split_encoder import SplitItems
 from itr_deploy.runtime.encoding.encoded import Encoded
-from itr_deploy.runtime.gallery.in_bytes import in_bytes
+from itr_deploy.runtime.encoding.in_bytes import in_bytes
 from itr_deploy.runtime.ranking import ROUNDING
 from itr_deploy.runtime.scorer import Scorer
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from itr_deploy.runtime.encoding.in_bytes import as_bytes
 from itr_deploy.runtime.encoding.storage import ZERO
-from itr_deploy.runtime.gallery.in_bytes import as_bytes
 
 VALUES = st.floats(-1e4, 1e4, width=16)
 
