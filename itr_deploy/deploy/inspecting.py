@@ -53,10 +53,10 @@ def inspect(path: str | Path, *, verify: bool = False) -> dict[str, Any]:
         GalleryError: The directory is neither a bundle nor a gallery; or with ``verify`` a
             gallery's file is not as it was written, or has no checksum.
     """
-    if isinstance(path, StoreUrl) and not is_shards(path):
-        return _gallery(Gallery.open(path), verify)
     if is_shards(path):
         return _shards(Shards.open(path), verify)
+    if isinstance(path, StoreUrl):
+        return _gallery(Gallery.open(path), verify)
     path = Path(path)
     if (path / MANIFEST).is_file():
         bundle = read_any_bundle(path)

@@ -23,7 +23,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import CommonSubexpressionEliminationPass, RemoveUnusedNodesPass
 
-from itr_deploy.bundle.names import scale_name
+from itr_deploy.exporters.storage import add_scales
 from itr_deploy.runtime.encoding.storage import LEVELS, ZERO
 
 FLOAT, INT8, INT32, INT64, UINT8 = (
@@ -56,11 +56,7 @@ def with_byte_gallery(model: ir.Model, gallery_inputs: Sequence[str]) -> ir.Mode
     for value in [given for given in graph.inputs if given.name in gallery_inputs]:
         gathers = [node for node, _ in value.uses() if node.op_type != "Shape"]
         products = [one for gather in gathers for one in _products(gather)]
-        assert value.shape is not None
-        scales = ir.Value(
-            name=scale_name(str(value.name)), type=FLOAT, shape=ir.Shape(value.shape[:-1])
-        )
-        graph.inputs.insert(graph.inputs.index(value) + 1, scales)
+        scales = add_scales(graph, value)
         value.type = UINT8
         for one in products:
             if one is None:

@@ -48,21 +48,27 @@ def with_int8_gallery(model: ir.Model, gallery_inputs: list[str]) -> ir.Model:
         ValueError: One is read by something other than a gather or a shape.
     """
     made = model.clone()
-    inputs, last = made.graph.inputs, _last_axis(made.graph)
+    last = _last_axis(made.graph)
     for value in _inputs(made, gallery_inputs):
-        assert value.shape is not None
-        scales = ir.Value(
-            name=scale_name(str(value.name)),
-            type=ir.TensorType(FLOAT),
-            shape=ir.Shape(value.shape[:-1]),
-        )
-        inputs.insert(inputs.index(value) + 1, scales)
+        scales = add_scales(made.graph, value)
 
         def widen(gather: ir.Node, scales: ir.Value = scales) -> list[ir.Node]:
             return _dequantise(gather, scales, last)
 
         _store(value, ir.DataType.INT8, widen)
     return made
+
+
+def add_scales(graph: ir.Graph, value: ir.Value) -> ir.Value:
+    """Put an input of scales, one for each of an input's vectors, behind it, and return it."""
+    assert value.shape is not None
+    scales = ir.Value(
+        name=scale_name(str(value.name)),
+        type=ir.TensorType(FLOAT),
+        shape=ir.Shape(value.shape[:-1]),
+    )
+    graph.inputs.insert(graph.inputs.index(value) + 1, scales)
+    return scales
 
 
 def _inputs(model: ir.Model, names: list[str]) -> list[ir.Value]:

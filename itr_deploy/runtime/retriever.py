@@ -25,7 +25,7 @@ from itr_deploy.runtime.encoding.places import Placed
 from itr_deploy.runtime.explanation import Explanation
 from itr_deploy.runtime.forks import OneProcess
 from itr_deploy.runtime.gallery import Gallery
-from itr_deploy.runtime.gallery.held import Pause, at_once, gently
+from itr_deploy.runtime.gallery.pausing import Pause, at_once, gently
 from itr_deploy.runtime.gallery.read import read_named
 from itr_deploy.runtime.gallery.sharding.shards import is_shards
 from itr_deploy.runtime.hits import Hits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -58,3 +59,14 @@ def assert_same(found: list[Hits], expected: list[Hits], tolerance: float = 1e-6
 
 def shown(hits: Hits) -> list[tuple]:
     return [(hit.id, hit.rank, hit.metadata) for hit in hits]
+
+
+def shared_hits(found: Sequence[Hits], exact: Sequence[Hits]) -> float:
+    """Share of the exact hits that were found; their scores are asserted to be the same."""
+    shares = []
+    for one, other in zip(found, exact, strict=True):
+        scores = dict(zip(other.ids, other.scores.tolist(), strict=True))
+        both = [(scores[hit.id], hit.score) for hit in one if hit.id in scores]
+        np.testing.assert_allclose(*zip(*both, strict=True), atol=1e-6)
+        shares.append(len(both) / len(scores))
+    return float(np.mean(shares))

@@ -12,7 +12,6 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from itr_deploy.runtime.gallery.pausing import Pause, at_once
 from itr_deploy.runtime.products import of_one
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,6 @@ _FACTORS = 8
 """Bytes of a code beside its bits: two numbers that turn a sum of bits into a product."""
 
 Vectors = NDArray[np.float32]
-Pause = Callable[[float], None]
 
 
 class Found(NamedTuple):
@@ -94,9 +93,7 @@ class Codes:
         late = count - self.covered
         return count >= FROM and late >= (LEAST if self.covered else 1) and available()
 
-    def encode(
-        self, vectors: Vectors, threads: int = 1, pause: Pause = lambda seconds: None
-    ) -> None:
+    def encode(self, vectors: Vectors, threads: int = 1, pause: Pause = at_once) -> None:
         """Make codes of what has none yet; returns at once if this is being done.
 
         Args:

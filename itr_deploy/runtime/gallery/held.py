@@ -8,7 +8,7 @@ searches read is touched.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -28,25 +28,12 @@ from itr_deploy.runtime.gallery.gallery import Gallery
 from itr_deploy.runtime.gallery.growing import Growing, capacity
 from itr_deploy.runtime.gallery.in_bytes import InBytes
 from itr_deploy.runtime.gallery.layout import EMBEDDING, Description
+from itr_deploy.runtime.gallery.pausing import Pause, at_once
 from itr_deploy.runtime.gallery.pools import Part, Pool, pooled
 from itr_deploy.runtime.gallery.read import Heads, Vectors
 from itr_deploy.runtime.gallery.user_columns import UserColumns
 
 Rows = NDArray[np.int64]
-
-Pause = Callable[[float], None]
-"""Called after every batch with the seconds that it took."""
-
-MOST_PAUSE = 0.1
-
-
-def at_once(seconds: float) -> None:
-    """No pause: whoever reads waits for it."""
-
-
-def gently(seconds: float) -> None:
-    """As long a pause as the work took, so that searches get half of the time at least."""
-    time.sleep(min(seconds, MOST_PAUSE))
 
 
 @dataclass(frozen=True, eq=False)

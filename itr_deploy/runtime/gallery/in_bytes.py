@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from itr_deploy.bundle.names import scale_name
 from itr_deploy.runtime.encoding.encoded import Block, Encoded
 from itr_deploy.runtime.encoding.in_bytes import as_bytes
 from itr_deploy.runtime.gallery.growing import Growing
+from itr_deploy.runtime.gallery.pausing import Pause, at_once
 from itr_deploy.runtime.gallery.pools import Pool
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,6 @@ FROM = 512
 _PART = 1 << 18
 """Values at a time, which stay in the cache."""
 
-Pause = Callable[[float], None]
 Held = Sequence[tuple[Pool, Block]]
 """Pools and their items of one version."""
 
@@ -77,7 +77,7 @@ class InBytes:
             blocks.append(made.first(block))
         return Encoded(items.modality, items.embedding, tuple(blocks), items.encoding_id)
 
-    def make(self, held: Held, names: Collection[str], pause: Pause = lambda seconds: None) -> None:
+    def make(self, held: Held, names: Collection[str], pause: Pause = at_once) -> None:
         """Make what is missing of a version's items.
 
         Args:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from itr_deploy.errors import ItrDeployError
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.gallery import adopt, latest
-from itr_deploy.runtime.gallery.held import Pause, at_once, gently
+from itr_deploy.runtime.gallery.pausing import Pause, at_once, gently
 from itr_deploy.runtime.gallery.table import Identity
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.search.background import Background

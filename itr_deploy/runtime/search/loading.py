@@ -13,8 +13,9 @@ import pyarrow as pa
 from itr_deploy.runtime.cpus import available_cores
 from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.changes import change
-from itr_deploy.runtime.gallery.held import Held, Pause, at_once, gently
+from itr_deploy.runtime.gallery.held import Held
 from itr_deploy.runtime.gallery.in_bytes import FROM, size
+from itr_deploy.runtime.gallery.pausing import Pause, at_once, gently
 from itr_deploy.runtime.gallery.table import Identity
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.search.disk import DiskSearcher

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from itr_deploy import Gallery, Matcher, Retriever
@@ -15,7 +14,7 @@ from itr_deploy.runtime.gallery.codes import Codes
 from itr_deploy.runtime.search import coarse
 from itr_deploy.runtime.search.memory import Size
 from tests.support.items import captions, images, names
-from tests.support.retrieval import on_disk, resident, search
+from tests.support.retrieval import on_disk, resident, search, shared_hits
 
 pytest.importorskip("faiss")
 COUNT, ROOM = 300, 1 << 24
@@ -77,13 +76,7 @@ def kept(matcher: Matcher, retriever: Retriever, monkeypatch: pytest.MonkeyPatch
     with monkeypatch.context() as patch:
         patch.setattr(codes, "FROM", 10**9)
         exact = search(resident(matcher, Gallery.open(retriever.gallery.path, matcher)), **SEARCH)
-    shares = []
-    for one, other in zip(found, exact, strict=True):
-        scores = dict(zip(other.ids, other.scores.tolist(), strict=True))
-        both = [(scores[hit.id], hit.score) for hit in one if hit.id in scores]
-        np.testing.assert_allclose(*zip(*both, strict=True), atol=1e-6)
-        shares.append(len(both) / len(scores))
-    return float(np.mean(shares))
+    return shared_hits(found, exact)
 
 
 @FORMS

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from itr_deploy import Gallery, Matcher, Retriever
@@ -14,7 +13,7 @@ from itr_deploy.runtime.gallery.held import Held
 from itr_deploy.runtime.search import loading, narrowing
 from itr_deploy.runtime.search.narrowing import read_as_bytes
 from tests.support.items import images, names
-from tests.support.retrieval import resident, search
+from tests.support.retrieval import resident, search, shared_hits
 
 COUNT = 300
 SEARCH: dict[str, Any] = {"k": 10, "candidates": 20, "refine": 50, "prefilter": 150}
@@ -59,13 +58,7 @@ def kept(matcher: Matcher, retriever: Retriever, monkeypatch: pytest.MonkeyPatch
     with monkeypatch.context() as patch:
         patch.setattr(loading, "FROM", 10**9)
         exact = search(resident(matcher, Gallery.open(retriever.gallery.path, matcher)), **SEARCH)
-    shares = []
-    for one, other in zip(found, exact, strict=True):
-        scores = dict(zip(other.ids, other.scores.tolist(), strict=True))
-        both = [(scores[hit.id], hit.score) for hit in one if hit.id in scores]
-        np.testing.assert_allclose(*zip(*both, strict=True), atol=1e-6)
-        shares.append(len(both) / len(scores))
-    return float(np.mean(shares))
+    return shared_hits(found, exact)
 
 
 def test_bytes_follow_a_gallery_that_changes_and_hits_stay_nearly_the_same(

@@ -15,7 +15,7 @@ import numpy as np
 
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.gallery import Gallery
-from itr_deploy.runtime.gallery.held import gently
+from itr_deploy.runtime.gallery.pausing import gently
 from itr_deploy.runtime.gallery.read import read_named
 from itr_deploy.runtime.gallery.sharding.shards import check_own
 from itr_deploy.runtime.gallery.table import Identity
