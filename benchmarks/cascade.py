@@ -93,7 +93,10 @@ def _sides(
     """What is timed, by name; the others are compared with the first."""
     gallery = Gallery.create(folder / "gallery", matcher)
     gallery.add([f"image{number}" for number in range(len(regions))], regions)
-    retriever = Retriever(matcher, gallery)
+    retriever, remembering = (
+        Retriever(matcher, gallery, query_budget=0),
+        Retriever(matcher, gallery),
+    )
     ids, lengths = map(torch.from_numpy, matcher.text.token_ids([query]))
     with torch.inference_mode():
         parts = torch.from_numpy(regions).split(64)
@@ -114,6 +117,7 @@ def _sides(
         "matcher, every image": lambda: retriever.search(query, candidates=None),
         f"default cascade, {_default(pipeline)}": lambda: retriever.search(query),
         **{f"cascade {widths}": cascade(widths) for widths in arguments.widths},
+        "default, a text asked before": lambda: remembering.search(query),
         "text encoder alone": lambda: matcher.encode_texts([query]),
     }
 

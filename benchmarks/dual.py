@@ -58,7 +58,9 @@ def measured(model: str, items: int, rounds: int) -> tuple[float, float, float]:
         made = RandomItems(matcher)
         queries = made.captions(rounds + 3)
         with synthetic_gallery(matcher, "image", items, made) as gallery:
-            retriever = Retriever.load(matcher.bundle.path, gallery=gallery, resident=True)
+            retriever = Retriever.load(
+                matcher.bundle.path, gallery=gallery, resident=True, query_budget=0
+            )
             retriever.warm_up()
             width = matcher.bundle.manifest.embedding_dim
             vectors = np.random.default_rng(0).standard_normal((items, width), np.float32)

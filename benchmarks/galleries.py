@@ -73,7 +73,9 @@ def measured(arguments: argparse.Namespace, matcher: Matcher, count: int) -> lis
 def searched(arguments: argparse.Namespace, bundle: str, gallery: str, form: str) -> dict[str, Any]:
     """Latencies of one text query at a time, and the memory that the gallery takes."""
     matcher = Matcher.load(bundle)
-    retriever = Retriever(matcher, Gallery.open(gallery, matcher), resident=form == "memory")
+    retriever = Retriever(
+        matcher, Gallery.open(gallery, matcher), resident=form == "memory", query_budget=0
+    )
     queries = RandomItems(matcher, seed=1).make("text", arguments.rounds + 1)
     matcher.encode_texts(queries[:1])  # loads the encoder, which is not part of a gallery
     before, start = psutil.Process().memory_info().rss, time.perf_counter()

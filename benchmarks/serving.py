@@ -130,7 +130,7 @@ def synthetic(arguments: argparse.Namespace) -> Iterator[tuple[Path, Path]]:
 
 def measured(arguments: argparse.Namespace, bundle: Path, gallery: Path) -> dict[str, Any]:
     """Rates and loads of one gallery; printed as they are known."""
-    retriever = Retriever.load(bundle, gallery)
+    retriever = Retriever.load(bundle, gallery, query_budget=0)
     queries = RandomItems(retriever.matcher, seed=1).make("text", QUERIES)
     expected = [retriever.search(query) for query in queries]
     count = retriever.gallery.count()
@@ -334,6 +334,7 @@ def serving(bundle: Path, gallery: Path, *options: object) -> Iterator[Serving]:
     words = [bundle, "--gallery", gallery, "--port", 0, "--refresh", 0, "--drain-delay", 0]
     program = "from itr_deploy.cli.main import main; main()"
     command = [sys.executable, "-c", program, "serve", *map(str, words), *map(str, options)]
+    command += ["--query-budget", "0"]  # queries are asked again and again
     process = subprocess.Popen([*command, "--quiet"], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

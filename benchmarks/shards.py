@@ -69,7 +69,9 @@ def main() -> None:
 def measured(root: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """All figures of one run."""
     bundle = root / "made" / "bundle"
-    one = Retriever.load(bundle, root / "gallery", threads=available_cores(), resident=True)
+    one = Retriever.load(
+        bundle, root / "gallery", threads=available_cores(), resident=True, query_budget=0
+    )
     # As texts: a query is encoded where it is asked.
     words = one.matcher.text.words
     rng = np.random.default_rng(1)
@@ -84,6 +86,7 @@ def measured(root: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         missing_shards="partial",
         shard_threads=1,
         resident=True,
+        query_budget=0,
     )
     many.warm_up()
     loaded = time.perf_counter() - begun

@@ -54,7 +54,9 @@ def main() -> None:
         matcher = exported(arguments_of_export, random_imram(arguments), Path(folder))
         items = RandomItems(matcher)
         with synthetic_gallery(matcher, "image", arguments.items, items) as gallery:
-            retriever = Retriever(matcher, Gallery.open(gallery, matcher), resident=True)
+            retriever = Retriever(
+                matcher, Gallery.open(gallery, matcher), resident=True, query_budget=0
+            )
             load = _Load(arguments, retriever, items.make("text", QUERIES))
             result = load.measure()
     report(arguments, result)

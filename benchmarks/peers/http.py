@@ -210,6 +210,7 @@ class Ours:
         program = "from itr_deploy.cli.main import main; main()"
         command = [sys.executable, "-c", program, "serve", str(folder / "bundle")]
         command += ["--gallery", str(folder / "gallery"), "--port", str(port), "--quiet"]
+        command += ["--query-budget", "0"]  # the same text is asked again and again
         with running(command, port, "/readyz") as server:
             found = figures(server, self.path, self.bodies(), self.inside(folder))
         found["installed"] = installed_bytes("itr-deploy[cpu,serve]")
@@ -241,7 +242,7 @@ class OurSearch(Ours):
         """The same in process."""
         from itr_deploy import Retriever
 
-        retriever = Retriever.load(folder / "bundle", folder / "gallery")
+        retriever = Retriever.load(folder / "bundle", folder / "gallery", query_budget=0)
         return retriever.search
 
 

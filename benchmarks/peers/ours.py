@@ -21,7 +21,7 @@ class Searching:
 
         self._part, self._images, self._options = part, images, options
         self._captions = part.captions()
-        self._retriever = Retriever.load(part.bundle, part.gallery, backend=backend)
+        self._retriever = Retriever.load(part.bundle, part.gallery, backend=backend, query_budget=0)
 
     @cached_property
     def _encoded(self) -> Any:

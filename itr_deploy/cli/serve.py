@@ -227,6 +227,17 @@ def serve(
             rich_help_panel=LIMITS,
         ),
     ] = 4 << 30,
+    query_budget: Annotated[
+        int,
+        typer.Option(
+            envvar="ITR_DEPLOY_QUERY_BUDGET",
+            parser=byte_size,
+            metavar="SIZE",
+            show_default="32MiB",
+            help="Encoded texts to keep for when they are asked again; 0 for none.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = 32 << 20,
     api_key_file: ApiKeyFile = None,
     admin_key_file: Annotated[
         Path | None,
@@ -314,6 +325,7 @@ def serve(
         drain_delay=drain_delay,
         drain_timeout=drain_timeout,
         memory_budget=memory_budget,
+        query_budget=query_budget,
         device=device,
         backend=backend,
         ready=told_ready,

@@ -18,7 +18,13 @@ from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.gallery import check_encoding
 from itr_deploy.runtime.gallery.sharding.opening import open_shard
 from itr_deploy.runtime.gallery.sharding.shards import Shards, is_shards
-from itr_deploy.runtime.retriever import DEFAULT_BUDGET, MOST_REPLICAS, Retriever, check_shards
+from itr_deploy.runtime.retriever import (
+    DEFAULT_BUDGET,
+    MOST_REPLICAS,
+    QUERY_BUDGET,
+    Retriever,
+    check_shards,
+)
 from itr_deploy.runtime.search.shards.searcher import Missing
 from itr_deploy.values import FUNCTION, GALLERY, PATH, TEXT, checked, choice, each, real, whole
 
@@ -62,6 +68,7 @@ _POSITIVE = real("a number of seconds above 0", above=0.0, at_most=86_400.0)
     drain_delay=_SECONDS,
     drain_timeout=_POSITIVE,
     memory_budget=whole(0),
+    query_budget=whole(0),
     device=TEXT,
     backend=TEXT,
     threads=whole(1, 1024),
@@ -96,6 +103,7 @@ def serve(
     drain_delay: float = 5.0,
     drain_timeout: float = 30.0,
     memory_budget: int = DEFAULT_BUDGET,
+    query_budget: int = QUERY_BUDGET,
     device: str = "cpu",
     backend: str = "auto",
     threads: int | None = None,
@@ -140,6 +148,7 @@ def serve(
         drain_timeout: Seconds that requests in flight have after that.
         memory_budget: Bytes of tensors to keep in memory, for the gallery and the bank each; with
             ``ray`` for every actor.
+        query_budget: Bytes of encoded texts to keep for when they are asked again; 0 for none.
         device: ``"cpu"`` or ``"cuda"``.
         backend: The backend that runs the graphs, see `Matcher.load`.
         threads: Compute threads on the CPU, see `Retriever.load`.
@@ -208,6 +217,7 @@ def serve(
                 device=device,
                 threads=threads,
                 memory_budget=memory_budget,
+                query_budget=query_budget,
                 backend=backend,
                 bank=bank,
                 detector=detector,

@@ -23,7 +23,7 @@ from itr_deploy.runtime.gallery import Gallery
 from itr_deploy.runtime.gallery.files import table_root
 from itr_deploy.runtime.matcher import Matcher
 from itr_deploy.runtime.pictures.folder import SUFFIXES, picture_files
-from itr_deploy.runtime.retriever import DEFAULT_BUDGET, Retriever
+from itr_deploy.runtime.retriever import DEFAULT_BUDGET, QUERY_BUDGET, Retriever
 from itr_deploy.values import FUNCTION, GALLERY, PATH, TEXT, checked, in_no_store, whole
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ class Indexed:
     port=whole(0, 65535),
     api_key_file=PATH,
     memory_budget=whole(0),
+    query_budget=whole(0),
     device=TEXT,
     backend=TEXT,
     threads=whole(1, 1024),
@@ -84,6 +85,7 @@ def up(
     port: int = 8080,
     api_key_file: str | Path | None = None,
     memory_budget: int = DEFAULT_BUDGET,
+    query_budget: int = QUERY_BUDGET,
     device: str = "cpu",
     backend: str = "auto",
     threads: int | None = None,
@@ -112,6 +114,7 @@ def up(
         port: The port; 0 for any that is free.
         api_key_file: File of keys, see `serve`.
         memory_budget: Bytes of tensors to keep in memory, see `serve`.
+        query_budget: Bytes of encoded texts to keep, see `serve`.
         device: ``"cpu"`` or ``"cuda"``.
         backend: The backend that runs the graphs, see `Matcher.load`.
         threads: Compute threads on the CPU, see `Retriever.load`.
@@ -185,7 +188,12 @@ def up(
             settings,
             listening,
             bundle,
-            lambda: Retriever(matcher, Gallery.open(where, matcher), memory_budget),
+            lambda: Retriever(
+                matcher,
+                Gallery.open(where, matcher),
+                memory_budget,
+                query_budget=query_budget,
+            ),
             ready,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from itr_deploy.errors import BundleError, EngineError
 from itr_deploy.runtime.backends import Backend, open_backend
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.encoding.places import Placed
-from itr_deploy.runtime.encoding.sources import Encoder, TextSource
 from itr_deploy.runtime.explanation import Attention, Explanation, chosen, of_steps
 from itr_deploy.runtime.scorer import Scorer
 
@@ -62,20 +62,20 @@ class Explainer:
 
     def explanation(
         self,
-        encoder: Encoder,
         scorer: Scorer,
-        text: str,
+        words: Sequence[str],
+        text: Encoded,
         image: Encoded,
         placed: Placed | None,
         step: int | None,
         attends: Modality | None,
     ) -> Explanation:
-        """What matched between a text and an encoded image.
+        """What matched between an encoded text and an encoded image.
 
         Args:
-            encoder: Encodes the text.
             scorer: Scores the pair.
-            text: The text.
+            words: The text's, as `TextProcessor.tokens` gives them.
+            text: One text.
             image: One image, in any storage type.
             placed: Where its regions are.
             step: A step's number, None for the last that enters the score.
@@ -83,18 +83,15 @@ class Explainer:
 
         Raises:
             BundleError: The bundle cannot explain.
-            InputError: The text cannot be encoded; there is no such step, or nothing of it enters
-                the score.
+            InputError: There is no such step, or nothing of it enters the score.
         """
-        self.graph()
-        query = TextSource(encoder, [text]).encode(slice(None))
-        shown, steps = self.explain(query, image, step, attends)
+        shown, steps = self.explain(text, image, step, attends)
         return Explanation(
-            words=tuple(encoder.text.tokens(text)),
+            words=tuple(words),
             regions=shown.weights.shape[1],
             shown=shown,
             steps=steps,
-            score=float(scorer.score_all(query, image)[0, 0]),
+            score=float(scorer.score_all(text, image)[0, 0]),
             exact=self.is_exact(image),
             placed=placed,
         )

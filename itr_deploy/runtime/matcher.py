@@ -248,7 +248,8 @@ class Matcher(OneProcess):
         """
         self.explainer.graph()
         encoded, placed = self._one_image(image)
-        return self.explainer.explanation(self, self.scorer, text, encoded, placed, step, attends)
+        query, words = self.encode_texts([text]), self.text.tokens(text)
+        return self.explainer.explanation(self.scorer, words, query, encoded, placed, step, attends)
 
     def _one_image(self, image: Images) -> tuple[Encoded, Placed | None]:
         """One image encoded, and where its regions are.

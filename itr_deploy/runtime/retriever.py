@@ -22,6 +22,7 @@ from itr_deploy.runtime.detector.detector import BACKEND, Detector
 from itr_deploy.runtime.encoding.encoded import Encoded
 from itr_deploy.runtime.encoding.images import Unencoded, several_images
 from itr_deploy.runtime.encoding.places import Placed
+from itr_deploy.runtime.encoding.remembered import RememberedTexts
 from itr_deploy.runtime.explanation import Explanation
 from itr_deploy.runtime.forks import OneProcess
 from itr_deploy.runtime.gallery import Gallery
@@ -70,6 +71,9 @@ FROM_BUNDLE: Final = Default.BUNDLE
 DEFAULT_BUDGET = 4 << 30
 """Bytes of gallery tensors kept in memory."""
 
+QUERY_BUDGET = 32 << 20
+"""Bytes of encoded texts kept for when they are asked again: two hundred at published sizes."""
+
 SHARD_TIMEOUT = 30.0
 """Seconds that a search over shards may take."""
 MOST_REPLICAS = 64
@@ -108,9 +112,12 @@ class Retriever(OneProcess):
         memory_budget: int = DEFAULT_BUDGET,
         resident: bool | None = None,
         reranking: Reranking | None = None,
+        query_budget: int = QUERY_BUDGET,
     ) -> None:
         """Assemble a retriever from its parts; `load` is the usual way."""
         self.matcher = matcher
+        texts = matcher.bundle.manifest.texts
+        self._texts = RememberedTexts(matcher.encode_texts, texts, query_budget)
         self.gallery = gallery
         self._shards = gallery if isinstance(gallery, ShardedGallery) else None
         self._cache: SearcherCache | None = None
@@ -136,6 +143,7 @@ class Retriever(OneProcess):
         gallery=_GALLERY,
         device=TEXT,
         memory_budget=whole(0),
+        query_budget=whole(0),
         resident=FLAG,
         backend=BACKEND,
         bank=_GALLERY,
@@ -167,6 +175,7 @@ class Retriever(OneProcess):
         missing_shards: Missing = "refuse",
         shard_threads: int | None = None,
         shard_timeout: float = SHARD_TIMEOUT,
+        query_budget: int = QUERY_BUDGET,
     ) -> Retriever:
         """Open a bundle and a gallery made with it.
 
@@ -197,6 +206,7 @@ class Retriever(OneProcess):
                 ``"refuse"`` for an error, ``"partial"`` for `Hits` of the others, with ``partial``.
             shard_threads: Compute threads of every replica; by default the cluster's CPUs, divided.
             shard_timeout: Seconds that a search over shards may take.
+            query_budget: Bytes of encoded texts to keep for when they are asked again; 0 for none.
 
         Raises:
             BundleError: The bundle is missing or damaged, or has no re-ranker for the bank.
@@ -228,7 +238,7 @@ class Retriever(OneProcess):
                 *(ray, replicas, missing_shards, shard_timeout, shard_threads),
                 *(memory_budget, resident, device, str(backend)),
             )
-            return cls(matcher, open_shards(matcher, gallery, how))
+            return cls(matcher, open_shards(matcher, gallery, how), query_budget=query_budget)
         if not isinstance(gallery, Gallery):
             gallery = Gallery.open(gallery, matcher)
         reranking = None
@@ -238,7 +248,7 @@ class Retriever(OneProcess):
             reranking = Reranking(matcher, loaded, gallery_neighbours, bank_neighbours)
         elif gallery_neighbours is not None or bank_neighbours is not None:
             raise UsageError("neighbour lists are for re-ranking, which needs a bank too; give it")
-        return cls(matcher, gallery, memory_budget, resident, reranking)
+        return cls(matcher, gallery, memory_budget, resident, reranking, query_budget)
 
     @overload
     def search(
@@ -441,8 +451,9 @@ class Retriever(OneProcess):
             )
         ((_, image, (placed,)),) = self._stored([id], boxes=True)
         matcher = self.matcher
+        text, words = self._texts.encode([query]), matcher.text.tokens(query)
         return matcher.explainer.explanation(
-            matcher, matcher.scorer, query, image, placed, step, attends
+            matcher.scorer, words, text, image, placed, step, attends
         )
 
     @checked(texts=each(TEXT), ids=each(TEXT))
@@ -464,7 +475,7 @@ class Retriever(OneProcess):
         if self.gallery.modality != "image":
             raise GalleryError(f"{self.gallery.path} holds texts; score them with Matcher.score")
         names = list(dict.fromkeys(ids))
-        queries = self.matcher.encode_texts(list(texts))
+        queries = self._texts.encode(list(texts))
         scores = np.empty((len(queries), len(names)), np.float32)
         for places, images, _ in self._stored(names):
             scores[:, places] = self.matcher.scorer.score_all(queries, images)
@@ -697,7 +708,7 @@ class Retriever(OneProcess):
             raise InputError(f"{self.gallery.path} holds {holds}s; search it with {other}")
         if query is not None:
             single = isinstance(query, str)
-            return self.matcher.encode_texts([query] if isinstance(query, str) else query), single
+            return self._texts.encode([query] if isinstance(query, str) else query), single
         assert image is not None
         images, single = several_images(
             image, self.matcher.bundle.manifest.images, self.matcher.detector
