@@ -15,8 +15,10 @@ from typing import Any
 
 import torch
 from torch.export import ExportedProgram
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import Interpreter, Node
 
+from itr_deploy.exporters.fake_results import FakeResults
 from itr_deploy.exporters.instead import instead
 
 ADDED = frozenset({"aten::_to_copy", "aten::scalar_tensor", "prims::convert_element_type"})
@@ -38,9 +40,20 @@ def quick_capture() -> Iterator[None]:
             ("torch._prims_common", "compute_elementwise_output_logical_to_physical_perm", _usual),
             ("torch.fx.config", "do_not_emit_stack_traces", True),
             ("torch.fx.experimental.symbolic_shapes", "uninteresting_files", frozenset),
+            ("torch._subclasses.fake_tensor", "FakeTensorMode.dispatch", _quick_dispatch()),
         ):
             stack.enter_context(instead(module, name, value))
         yield
+
+
+def _quick_dispatch() -> Callable[..., Any]:
+    """`FakeTensorMode.dispatch` that sees most results at once."""
+    results = FakeResults(FakeTensorMode.dispatch)
+
+    def dispatch(mode: FakeTensorMode, *given: Any, **named: Any) -> Any:
+        return results.dispatch(mode, *given, **named)
+
+    return dispatch
 
 
 def _usual(*tensors: Any, **named: Any) -> tuple[list[int], bool]:
