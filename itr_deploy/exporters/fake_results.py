@@ -1,191 +1,236 @@
 """What operators give in a trace, where their arguments' sizes tell it at once.
 
 A trace runs every operator on tensors without values, and PyTorch finds a result's sizes and its
-order in memory by algebra with symbols, a hundred steps for one. Of most operators of a matcher
-they are seen: two sizes are the same symbols, or one of them is the number 1. A rule that sees
-more than that has `None` to say, and PyTorch finds the result.
+order in memory by algebra with symbols, for most of a trace's time. Of nearly all operators of a
+matcher they are plain: two sizes are the same product of symbols, or one of them is the number 1.
+Where a rule sees less than that, PyTorch finds the result, and what it assumes of the sizes.
+
+In which order a result lies in memory leaves no mark on a graph: it is the usual one wherever
+PyTorch makes a tensor.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import cache
 from itertools import zip_longest
 from typing import Any, TypeAlias
 
-import sympy
 import torch
 from torch import SymInt, Tensor
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
+from torch._subclasses import fake_tensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.fx.experimental import proxy_tensor
 
 Size: TypeAlias = "int | SymInt"
-Term: TypeAlias = "int | sympy.Expr"
-Rule: TypeAlias = "Callable[..., Tensor | None]"
+Term: TypeAlias = Any
+"""A size as a number or as an expression of sympy."""
+Rule: TypeAlias = "Callable[..., Tensor]"
 
 _CPU = torch.device("cpu")
 
 
-class NotSeen(Exception):
-    """A result is not seen by the sizes alone."""
+class NotSeenError(Exception):
+    """The sizes alone do not tell a result."""
 
 
 class FakeResults:
-    """Results of one trace.
+    """Results of the operators of one trace.
 
-    Attributes:
+    Args:
         usual: PyTorch's own way, `FakeTensorMode.dispatch`.
     """
 
     def __init__(self, usual: Callable[..., Any]) -> None:
-        self.usual = usual
+        self._usual = usual
+        self._rules = _rules()
         self._strides: dict[tuple[Term, ...], tuple[Size, ...]] = {}
-        self._simple: dict[sympy.Expr, bool] = {}
-        self._in_order: dict[int, tuple[Tensor, bool]] = {}
+        self._products: dict[Any, bool] = {}
+        self._in_order: dict[int, tuple[Tensor, bool]] = {}  # tensors live on: ids stay theirs
 
     def dispatch(
         self, mode: FakeTensorMode, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         """The result of an operator, as `FakeTensorMode.dispatch` gives it."""
-        rule = _RULES.get(func)
+        rule = self._rules.get(func)
         if rule is not None and not kwargs and all(_is_plain(mode, given) for given in args):
             try:
                 return rule(self, mode, *args)
-            except NotSeen:
+            except NotSeenError:
                 pass
-        return self.usual(mode, func, types, args, kwargs or {})
+        return self._usual(mode, func, types, args, kwargs or {})
 
-    def terms(self, sizes: Iterable[Size]) -> tuple[Term, ...]:
-        """Sizes as numbers and products of symbols.
+    def kernel(self, rule: Rule, usual: Callable[..., Any]) -> Callable[..., Any]:
+        """The kernel of an operator that consists of others, but is noted in the trace itself.
 
-        Raises:
-            NotSeen: One is something else, of which PyTorch may know that it is 1.
+        Args:
+            rule: Gives its result.
+            usual: PyTorch's kernel, which calls the others.
         """
-        return tuple(map(self._term, sizes))
 
-    def _term(self, size: Size) -> Term:
-        if isinstance(size, int):
-            return size
-        expression = size.node.expr
-        simple = self._simple.get(expression)
-        if simple is None:
-            simple = self._simple[expression] = _is_product(expression)
-        if not simple:
-            raise NotSeen
-        return expression
+        def kernel(*args: Any, **kwargs: Any) -> Any:
+            mode = getattr(args[0], "fake_mode", None) if args else None
+            noted = proxy_tensor.get_proxy_mode() is None  # or the others would be noted
+            if mode is not None and noted and not kwargs:
+                try:
+                    _needs(all(_is_plain(mode, given) for given in args))
+                    with fake_tensor.unset_fake_temporarily():
+                        return rule(self, mode, *args)
+                except NotSeenError:
+                    pass
+            return usual(*args, **kwargs)
+
+        return kernel
 
     def made(self, mode: FakeTensorMode, sizes: Sequence[Size], dtype: torch.dtype) -> Tensor:
         """A tensor of its own, in the usual order of memory."""
         meta = torch.empty(0, dtype=dtype, device="meta")
-        return self._ordered(mode, meta.as_strided(sizes, self.strides(sizes)))
-
-    def strides(self, sizes: Sequence[Size]) -> tuple[Size, ...]:
-        """The steps in memory of the usual order."""
-        key = self.terms(sizes)
-        found = self._strides.get(key)
-        if found is None:
-            products: list[Size] = [1]
-            for size in reversed(sizes[1:]):
-                products.append(products[-1] * size)
-            found = self._strides[key] = tuple(reversed(products[: len(sizes)]))
-        return found
+        found = meta.as_strided(sizes, self._strides_of(sizes))
+        return self._noted(FakeTensor(mode, found, device=_CPU), in_order=True)
 
     def alias(
-        self,
-        mode: FakeTensorMode,
-        tensor: Tensor,
-        sizes: Sequence[Size],
-        strides: Sequence[Size],
+        self, mode: FakeTensorMode, tensor: Tensor, sizes: Sequence[Size], steps: Sequence[Size]
     ) -> Tensor:
-        """The same memory with other sizes."""
-        with in_kernel_invocation_manager(mode):
-            meta = torch.ops.aten.as_strided.default(tensor, sizes, strides)
+        """A tensor's memory with other sizes, and other steps from element to element."""
+        with fake_tensor.in_kernel_invocation_manager(mode):
+            meta = torch.ops.aten.as_strided.default(tensor, sizes, steps)
         return FakeTensor(mode, meta, device=_CPU)
 
-    def ordered_alias(
-        self, mode: FakeTensorMode, tensor: Tensor, sizes: Sequence[Size]
-    ) -> Tensor:
-        """The same memory in the usual order with other sizes."""
-        return self._noted(self.alias(mode, tensor, sizes, self.strides(sizes)))
+    def view(self, mode: FakeTensorMode, tensor: Tensor, sizes: Sequence[Size]) -> Tensor:
+        """The memory of a tensor in the usual order with other sizes."""
+        made = self.alias(mode, tensor, sizes, self._strides_of(sizes))
+        return self._noted(made, in_order=True)
+
+    def terms(self, sizes: Iterable[Size]) -> tuple[Term, ...]:
+        """Sizes in a form that can be compared.
+
+        Raises:
+            NotSeenError: One is neither a number nor a product of symbols.
+        """
+        return tuple(map(self.term, sizes))
+
+    def term(self, size: Size) -> Term:
+        """A size in a form that can be compared.
+
+        Raises:
+            NotSeenError: It is neither a number nor a product of symbols.
+        """
+        if isinstance(size, int):
+            return size
+        expression = size.node.expr
+        product = self._products.get(expression)
+        if product is None:
+            product = self._products[expression] = _is_product(expression)
+        _needs(product)
+        return expression
 
     def is_in_order(self, tensor: Tensor) -> bool:
         """Whether a tensor lies in memory in the usual order."""
         known = self._in_order.get(id(tensor))
         if known is None:
-            found = torch._prims_common.is_contiguous_or_false(tensor)
-            known = self._in_order[id(tensor)] = tensor, found
+            sizes, steps = self.terms(tensor.shape), self.terms(tensor.stride())
+            usual = self.terms(self._strides_of(tensor.shape))
+            found = all(
+                size == 1 or step == own
+                for size, step, own in zip(sizes, steps, usual, strict=True)
+            )
+            self._noted(tensor, found)
+            return found
         return known[1]
 
-    def _ordered(self, mode: FakeTensorMode, meta: Tensor) -> Tensor:
-        return self._noted(FakeTensor(mode, meta, device=_CPU))
-
-    def _noted(self, tensor: Tensor) -> Tensor:
-        self._in_order[id(tensor)] = tensor, True
+    def _noted(self, tensor: Tensor, in_order: bool) -> Tensor:
+        self._in_order[id(tensor)] = tensor, in_order
         return tensor
 
+    def _strides_of(self, sizes: Sequence[Size]) -> tuple[Size, ...]:
+        """The steps from element to element in the usual order."""
+        key = self.terms(sizes)
+        found = self._strides.get(key)
+        if found is None:
+            steps: list[Size] = [1]
+            for size in reversed(sizes[1:]):
+                steps.append(steps[-1] * size)
+            found = self._strides[key] = tuple(reversed(steps[: len(sizes)]))
+        return found
 
-def _is_product(expression: sympy.Expr) -> bool:
-    """Whether an expression is a product of sizes: at least 0, and of no number that is known."""
+
+def _is_product(expression: Any) -> bool:
+    """Whether an expression is a product of symbols of sizes, so that nobody knows it to be 1."""
     factors = expression.args if expression.is_Mul else (expression,)
-    return all(
-        (factor.is_Symbol and factor.is_nonnegative)
-        or (factor.is_Integer and factor > 0)
-        or (factor.is_Pow and factor.args[0].is_Symbol and factor.args[1].is_Integer)
+    return not expression.is_number and all(
+        (factor.is_Integer and factor > 0)
+        or (factor.is_Symbol and factor.is_nonnegative)
+        or (
+            factor.is_Pow
+            and factor.base.is_nonnegative
+            and factor.exp.is_Integer
+            and factor.exp > 0
+        )
         for factor in factors
-    ) and not expression.is_number
+    )
 
 
 def _is_plain(mode: FakeTensorMode, given: Any) -> bool:
-    """Whether an argument is no tensor, or one of this trace without values."""
-    if not isinstance(given, Tensor):
-        return not (isinstance(given, (list, tuple)) and any(isinstance(g, Tensor) for g in given))
-    return (
-        type(given) is FakeTensor
-        and given.fake_mode is mode
-        and given.constant is None
-        and given.real_tensor is None
-        and given.fake_device == _CPU
-        and given.layout is torch.strided
-    )
+    """Whether an argument is a tensor of this trace whose values nobody knows, or no tensor."""
+    if isinstance(given, Tensor):
+        return (
+            type(given) is FakeTensor
+            and given.fake_mode is mode
+            and given.constant is None
+            and given.real_tensor is None
+            and given.fake_device == _CPU
+            and given.layout is torch.strided
+        )
+    return not isinstance(given, (list, tuple)) or not any(isinstance(g, Tensor) for g in given)
 
 
 def _needs(seen: bool) -> None:
     if not seen:
-        raise NotSeen
+        raise NotSeenError
 
 
-def _broadcast(results: FakeResults, shapes: Sequence[Sequence[Size]]) -> list[Size]:
-    """The sizes of what tensors of these sizes make element by element."""
-    sizes: list[Size] = []
-    for along in zip_longest(*map(reversed, shapes), fillvalue=1):
-        found, term = along[0], results._term(along[0])
-        for size in along[1:]:
-            other = results._term(size)
-            if term == 1:
-                found, term = size, other
-            elif other != 1:
-                _needs(other == term)
-        sizes.append(found)
-    return sizes[::-1]
+def _are_fractions(*tensors: Tensor) -> bool:
+    """Whether all are of one type, which every operator keeps."""
+    dtype = tensors[0].dtype
+    return dtype.is_floating_point and all(tensor.dtype == dtype for tensor in tensors)
 
 
 def _is_number(given: Any) -> bool:
     return type(given) in (int, float)
 
 
+def _broadcast(results: FakeResults, *shapes: Sequence[Size]) -> list[Size]:
+    """The sizes of what tensors of these sizes make element by element."""
+    sizes: list[Size] = []
+    for along in zip_longest(*map(reversed, shapes), fillvalue=1):
+        found: Size = 1
+        for size in along:
+            known, term = results.term(found), results.term(size)
+            _needs(known == term or known == 1 or term == 1)
+            found = size if known == 1 else found
+        sizes.append(found)
+    return sizes[::-1]
+
+
 def _elementwise(results: FakeResults, mode: FakeTensorMode, *operands: Any) -> Tensor:
-    """Fractions of one type, and numbers."""
+    """Of fractions and numbers."""
     tensors = [operand for operand in operands if isinstance(operand, Tensor)]
-    dtype = tensors[0].dtype
-    _needs(dtype.is_floating_point)
-    _needs(all(tensor.dtype == dtype for tensor in tensors))
-    _needs(all(isinstance(o, Tensor) or _is_number(o) for o in operands))
-    return results.made(mode, _broadcast(results, [t.shape for t in tensors]), dtype)
+    _needs(_are_fractions(*tensors))
+    _needs(all(isinstance(one, Tensor) or _is_number(one) for one in operands))
+    sizes = _broadcast(results, *(tensor.shape for tensor in tensors))
+    return results.made(mode, sizes, tensors[0].dtype)
 
 
 def _one(results: FakeResults, mode: FakeTensorMode, tensor: Tensor, *numbers: Any) -> Tensor:
-    """A function of every element, with numbers or without."""
-    _needs(all(number is None or _is_number(number) for number in numbers))
+    """Of every element of a tensor of fractions."""
+    return _elementwise(results, mode, tensor, *(one for one in numbers if one is not None))
+
+
+def _softmax(
+    results: FakeResults, mode: FakeTensorMode, tensor: Tensor, axis: int, widened: bool
+) -> Tensor:
+    _needs(not widened)
     return _elementwise(results, mode, tensor)
 
 
@@ -193,8 +238,9 @@ def _where(
     results: FakeResults, mode: FakeTensorMode, condition: Tensor, one: Tensor, other: Tensor
 ) -> Tensor:
     _needs(condition.dtype == torch.bool and one.dtype == other.dtype)
-    shapes = [condition.shape, one.shape, other.shape]
-    return results.made(mode, _broadcast(results, shapes), one.dtype)
+    return results.made(
+        mode, _broadcast(results, condition.shape, one.shape, other.shape), one.dtype
+    )
 
 
 def _reduced(
@@ -204,8 +250,8 @@ def _reduced(
     axes: Sequence[int] | None = None,
     keep: bool = False,
 ) -> Tensor:
-    """A sum or a mean over some axes."""
-    _needs(tensor.dtype.is_floating_point and bool(axes) and tensor.ndim > 0)
+    """A sum or a mean of fractions over some axes."""
+    _needs(_are_fractions(tensor) and tensor.ndim > 0 and bool(axes))
     gone = {axis % tensor.ndim for axis in axes or ()}
     sizes = [
         1 if axis in gone else size
@@ -215,83 +261,146 @@ def _reduced(
     return results.made(mode, sizes, tensor.dtype)
 
 
-def _softmax(
-    results: FakeResults, mode: FakeTensorMode, tensor: Tensor, axis: int, half: bool
-) -> Tensor:
-    _needs(not half)
-    return _elementwise(results, mode, tensor)
+def _matmul(results: FakeResults, mode: FakeTensorMode, one: Tensor, other: Tensor) -> Tensor:
+    """Products of matrices, whose other axes are broadcast."""
+    _needs(_are_fractions(one, other) and one.ndim > 1 and other.ndim > 1)
+    (*many, rows, inner), (*as_many, same, columns) = one.shape, other.shape
+    _needs(results.term(inner) == results.term(same))
+    return results.made(mode, [*_broadcast(results, many, as_many), rows, columns], one.dtype)
 
 
 def _bmm(results: FakeResults, mode: FakeTensorMode, one: Tensor, other: Tensor) -> Tensor:
-    """A product of matrices, or of as many matrices on both sides."""
-    (*many, rows, inner), (*as_many, same, columns) = one.shape, other.shape
-    _needs(one.dtype == other.dtype and one.dtype.is_floating_point)
-    _needs(results.terms((*many, inner)) == results.terms((*as_many, same)))
-    return results.made(mode, [*many, rows, columns], one.dtype)
+    """As many products as there are matrices on either side."""
+    _needs(results.terms(one.shape[:-2]) == results.terms(other.shape[:-2]))
+    return _matmul(results, mode, one, other)
 
 
 def _addmm(
     results: FakeResults, mode: FakeTensorMode, bias: Tensor, one: Tensor, other: Tensor
 ) -> Tensor:
-    _needs(bias.ndim == 1 and bias.dtype == one.dtype)
-    _needs(results._term(bias.shape[0]) == results._term(other.shape[1]))
+    _needs(_are_fractions(bias, one) and bias.ndim == 1)
+    _needs(results.term(bias.shape[0]) == results.term(other.shape[1]))
     return _bmm(results, mode, one, other)
+
+
+def _same_count(results: FakeResults, tensor: Tensor, sizes: Sequence[Size]) -> None:
+    """Need that a tensor has as many elements as one of other sizes, and both have axes."""
+    have, wanted = results.terms(tensor.shape), results.terms(sizes)
+    _needs(bool(have) and bool(wanted))
+    _needs(all(not isinstance(size, int) or size > 0 for size in (*have, *wanted)))
+    _needs(have == wanted or math.prod(have) == math.prod(wanted))
 
 
 def _view(
     results: FakeResults, mode: FakeTensorMode, tensor: Tensor, sizes: Sequence[Size]
 ) -> Tensor:
-    _needs(tensor.ndim > 0 and len(sizes) > 0)
-    have, wanted = results.terms(tensor.shape), results.terms(sizes)
-    _needs(all(not isinstance(size, int) or size > 0 for size in (*have, *wanted)))
-    _needs(have == wanted or math.prod(have) == math.prod(wanted))
+    _same_count(results, tensor, sizes)
     _needs(results.is_in_order(tensor))
-    return results.ordered_alias(mode, tensor, sizes)
+    return results.view(mode, tensor, sizes)
 
 
-def _expand(
-    results: FakeResults,
-    mode: FakeTensorMode,
-    tensor: Tensor,
-    sizes: Sequence[Size],
+def _reshaped(
+    results: FakeResults, mode: FakeTensorMode, tensor: Tensor, sizes: Sequence[Size]
 ) -> Tensor:
-    have = (1,) * (len(sizes) - tensor.ndim) + tuple(tensor.shape)
-    steps = (0,) * (len(sizes) - tensor.ndim) + tuple(tensor.stride())
-    found: list[Size] = []
-    strides: list[Size] = []
-    for size, step, wanted in zip(have, steps, sizes, strict=True):
-        term = results._term(size)
-        same = (isinstance(wanted, int) and wanted == -1) or results._term(wanted) == term
-        _needs(same or term == 1)
-        found.append(size if same else wanted)
-        strides.append(step if same else 0)
-    made = results.alias(mode, tensor, found, strides)
-    if results.terms(found) == results.terms(tensor.shape) and results.is_in_order(tensor):
-        results._noted(made)
-    return made
+    """The same memory, or a copy where another order does not let it be."""
+    _same_count(results, tensor, sizes)
+    if results.is_in_order(tensor):
+        return results.view(mode, tensor, sizes)
+    return results.made(mode, sizes, tensor.dtype)
 
 
-_ATEN = torch.ops.aten
-_RULES: dict[Any, Rule] = {
-    **{
-        operator.Tensor: _elementwise
-        for operator in (_ATEN.add, _ATEN.sub, _ATEN.mul, _ATEN.div)
-    },
-    **{
-        operator.default: _one
-        for operator in (
-            _ATEN.sqrt, _ATEN.tanh, _ATEN.sigmoid, _ATEN.leaky_relu, _ATEN.clamp, _ATEN.clamp_min,
-            _ATEN.relu, _ATEN.exp, _ATEN.neg, _ATEN.abs, _ATEN.log, _ATEN.rsqrt,
-        )
-    },
-    _ATEN.where.self: _where,
-    _ATEN.sum.dim_IntList: _reduced,
-    _ATEN.mean.dim: _reduced,
-    _ATEN._softmax.default: _softmax,
-    _ATEN.bmm.default: _bmm,
-    _ATEN.mm.default: _bmm,
-    _ATEN.addmm.default: _addmm,
-    _ATEN.view.default: _view,
-    _ATEN._unsafe_view.default: _view,
-    _ATEN.expand.default: _expand,
-}  # fmt: skip
+def _expanded(
+    results: FakeResults, mode: FakeTensorMode, tensor: Tensor, sizes: Sequence[Size]
+) -> Tensor:
+    more = len(sizes) - tensor.ndim
+    have = [*[1] * more, *results.terms(tensor.shape)]
+    found, steps = list(sizes), [*[0] * more, *tensor.stride()]
+    for axis, size in enumerate(sizes):
+        if have[axis] == results.term(size):
+            continue
+        _needs(have[axis] == 1 and not (isinstance(size, int) and size < 0))
+        found[axis], steps[axis] = size, 0
+    return results.alias(mode, tensor, found, steps)
+
+
+def _permuted(
+    results: FakeResults, mode: FakeTensorMode, tensor: Tensor, axes: Sequence[int]
+) -> Tensor:
+    sizes, steps = tensor.shape, tensor.stride()
+    own, along = [sizes[axis] for axis in axes], [steps[axis] for axis in axes]
+    return results.alias(mode, tensor, own, along)
+
+
+def _transposed(
+    results: FakeResults, mode: FakeTensorMode, tensor: Tensor, one: int = 0, other: int = 1
+) -> Tensor:
+    _needs(tensor.ndim > 1)
+    axes = list(range(tensor.ndim))
+    axes[one], axes[other] = axes[other], axes[one]
+    return _permuted(results, mode, tensor, axes)
+
+
+def _unsqueezed(results: FakeResults, mode: FakeTensorMode, tensor: Tensor, axis: int) -> Tensor:
+    place = axis % (tensor.ndim + 1)
+    sizes: list[Size] = list(tensor.shape)
+    steps: list[Size] = list(tensor.stride())
+    step = steps[place] * sizes[place] if place < tensor.ndim else 1
+    return results.alias(
+        mode,
+        tensor,
+        [*sizes[:place], 1, *sizes[place:]],
+        [*steps[:place], step, *steps[place:]],
+    )
+
+
+def _squeezed(results: FakeResults, mode: FakeTensorMode, tensor: Tensor, axis: int) -> Tensor:
+    _needs(tensor.ndim > 0)
+    place = axis % tensor.ndim
+    _needs(results.term(tensor.shape[place]) == 1)
+    kept = [other for other in range(tensor.ndim) if other != place]
+    return _permuted(results, mode, tensor, kept)
+
+
+@cache
+def _rules() -> dict[Any, Rule]:
+    """The rules of operators, which have no other effect than their result."""
+    aten = torch.ops.aten
+    return {
+        **dict.fromkeys(
+            (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor), _elementwise
+        ),
+        **dict.fromkeys(
+            (
+                aten.clamp.default,
+                aten.exp.default,
+                aten.leaky_relu.default,
+                aten.relu.default,
+                aten.sigmoid.default,
+                aten.sqrt.default,
+                aten.tanh.default,
+            ),
+            _one,
+        ),
+        aten._softmax.default: _softmax,
+        aten.where.self: _where,
+        aten.sum.dim_IntList: _reduced,
+        aten.mean.dim: _reduced,
+        aten.bmm.default: _bmm,
+        aten.mm.default: _bmm,
+        aten.addmm.default: _addmm,
+        aten.view.default: _view,
+        aten._unsafe_view.default: _view,
+        aten.expand.default: _expanded,
+        aten.permute.default: _permuted,
+        aten.transpose.int: _transposed,
+        aten.t.default: _transposed,
+        aten.unsqueeze.default: _unsqueezed,
+        aten.squeeze.dim: _squeezed,
+    }
+
+
+@cache
+def composite_rules() -> dict[Any, Rule]:
+    """The rules of operators that consist of others, see `FakeResults.kernel`."""
+    aten = torch.ops.aten
+    return {aten.matmul.default: _matmul, aten.reshape.default: _reshaped}

@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 import torch
-from torch.export import ExportedProgram
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.export import ExportedProgram
 from torch.fx import Interpreter, Node
 
-from itr_deploy.exporters.fake_results import FakeResults
-from itr_deploy.exporters.instead import instead
+from itr_deploy.exporters.fake_results import FakeResults, composite_rules
+from itr_deploy.exporters.instead import instead, instead_of_kernel
 
 ADDED = frozenset({"aten::_to_copy", "aten::scalar_tensor", "prims::convert_element_type"})
 """Operators that promoting types adds to a graph."""
@@ -34,26 +35,29 @@ def quick_capture() -> Iterator[None]:
       algebra with the symbols of the sizes.
     - Where in the source an operator stands is not noted, and a symbol is not told apart by it.
     """
+    results = FakeResults(FakeTensorMode.dispatch)
+    fake, prims = "torch._subclasses.fake_tensor", "torch._prims_common"
     with ExitStack() as stack:
         for module, name, value in (
             ("torch.fx.experimental.proxy_tensor", "_extract_tensor_metadata", _nothing),
-            ("torch._prims_common", "compute_elementwise_output_logical_to_physical_perm", _usual),
+            (prims, "compute_elementwise_output_logical_to_physical_perm", _usual),
             ("torch.fx.config", "do_not_emit_stack_traces", True),
             ("torch.fx.experimental.symbolic_shapes", "uninteresting_files", frozenset),
-            ("torch._subclasses.fake_tensor", "FakeTensorMode.dispatch", _quick_dispatch()),
+            (fake, "FakeTensorMode.dispatch", _method(results.dispatch)),
         ):
             stack.enter_context(instead(module, name, value))
+        for operator, rule in composite_rules().items():
+            stack.enter_context(instead_of_kernel(operator, partial(results.kernel, rule)))
         yield
 
 
-def _quick_dispatch() -> Callable[..., Any]:
-    """`FakeTensorMode.dispatch` that sees most results at once."""
-    results = FakeResults(FakeTensorMode.dispatch)
+def _method(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that a class makes a method of."""
 
-    def dispatch(mode: FakeTensorMode, *given: Any, **named: Any) -> Any:
-        return results.dispatch(mode, *given, **named)
+    def method(*given: Any, **named: Any) -> Any:
+        return function(*given, **named)
 
-    return dispatch
+    return method
 
 
 def _usual(*tensors: Any, **named: Any) -> tuple[list[int], bool]:

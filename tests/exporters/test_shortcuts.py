@@ -62,6 +62,7 @@ def the_long_way(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     with monkeypatch.context() as patch:
         patch.setattr(shortcuts, "instead", only_that)
+        patch.setattr(shortcuts, "composite_rules", dict)
         yield
 
 
