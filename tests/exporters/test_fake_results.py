@@ -146,9 +146,14 @@ def described(tensor: Tensor) -> Any:
 def test_an_operator_is_made_as_before_when_a_trace_is_done(operator: Any) -> None:
     kernels = dict(operator.py_kernels)
     used: list[Any] = []
-    with pytest.raises(KeyError), instead_of_kernel(operator, lambda usual: used.append(usual)):
+
+    @instead_of_kernel(operator, used.append)
+    def failing() -> None:
         assert operator.py_kernels != kernels
         raise KeyError
+
+    with pytest.raises(KeyError):
+        failing()
     assert operator.py_kernels == kernels
     assert callable(used[0])
 
