@@ -9,8 +9,6 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-import torch
-
 log = logging.getLogger(__name__)
 
 
@@ -40,8 +38,8 @@ def instead_of_kernel(operator: Any, make: Callable[[Callable[..., Any]], Any]) 
 
     Nothing where operators are kept otherwise.
     """
-    key = torch._C.DispatchKey.CompositeImplicitAutograd
     try:
+        key = import_module("torch").DispatchKey.CompositeImplicitAutograd
         kernels, known = operator.py_kernels, operator._dispatch_cache
         original = kernels.get(key)
         value = make(original or partial(operator._op_dk, key))
