@@ -21,6 +21,7 @@ from torch.fx import Interpreter, Node
 
 from itr_deploy.exporters.fake_results import FakeResults, composite_rules
 from itr_deploy.exporters.instead import instead, instead_of_kernel
+from itr_deploy.exporters.read_later import script
 
 ADDED = frozenset({"aten::_to_copy", "aten::scalar_tensor", "prims::convert_element_type"})
 """Operators that promoting types adds to a graph."""
@@ -122,7 +123,8 @@ class _Library:
 
     def get_torchlib_ops(self) -> list[_Translation]:
         """The translations of the operators."""
-        import_module("onnxscript.function_libs.torch_lib.ops")  # which registers them
+        with instead("onnxscript", "script", script):
+            import_module("onnxscript.function_libs.torch_lib.ops")  # which registers them
         registry = import_module("onnxscript.function_libs.torch_lib.registration").default_registry
         return [
             _Translation(name, function, is_complex)
