@@ -35,6 +35,7 @@ def quick_capture() -> Iterator[None]:
       two make an element at a time in which order theirs lie: it is the usual one. Both are
       algebra with the symbols of the sizes.
     - Where in the source an operator stands is not noted, and a symbol is not told apart by it.
+    - No Python is written for a graph each time that it has changed: see `with_code`.
     """
     results = FakeResults(FakeTensorMode.dispatch)
     fake, prims = "torch._subclasses.fake_tensor", "torch._prims_common"
@@ -45,11 +46,27 @@ def quick_capture() -> Iterator[None]:
             ("torch.fx.config", "do_not_emit_stack_traces", True),
             ("torch.fx.experimental.symbolic_shapes", "uninteresting_files", frozenset),
             (fake, "FakeTensorMode.dispatch", _method(results.dispatch)),
+            ("torch.fx.graph_module", "GraphModule.recompile", _without_code),
         ):
             stack.enter_context(instead(module, name, value))
         for operator, rule in composite_rules().items():
             stack.enter_context(instead_of_kernel(operator, partial(results.kernel, rule)))
         yield
+
+
+def with_code(program: ExportedProgram) -> ExportedProgram:
+    """A program of `quick_capture` that can be run, once more with the Python of its graphs."""
+    for module in program.graph_module.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            module.recompile()
+    return program
+
+
+def _without_code(module: torch.fx.GraphModule) -> None:
+    """`GraphModule.recompile`, but for the Python: how its arguments and results are nested."""
+    nested = getattr(module.graph._codegen, "pytree_info", None)
+    if nested is not None:
+        module._in_spec, module._out_spec = nested.in_spec, nested.out_spec
 
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
