@@ -35,6 +35,7 @@ def quick_capture() -> Iterator[None]:
       two make an element at a time in which order theirs lie: it is the usual one. Both are
       algebra with the symbols of the sizes.
     - Where in the source an operator stands is not noted, and a symbol is not told apart by it.
+    - Results whose sizes are seen are not asked of PyTorch, see `fake_results`.
     - No Python is written for a graph each time that it has changed: see `with_code`.
     """
     results = FakeResults(FakeTensorMode.dispatch)
