@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -29,3 +30,29 @@ def instead(module: str, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(owner, last, original)
+
+
+@contextmanager
+def instead_of_kernel(operator: Any, make: Callable[[Callable[..., Any]], Any]) -> Iterator[None]:
+    """Give what an operator of PyTorch is made of another form; ``make`` is given PyTorch's.
+
+    Nothing where operators are kept otherwise.
+    """
+    try:
+        key = import_module("torch").DispatchKey.CompositeImplicitAutograd
+        kernels, known = operator.py_kernels, operator._dispatch_cache
+        original = kernels.get(key)
+        value = make(original or partial(operator._op_dk, key))
+    except AttributeError as error:
+        log.debug("the longer way: %s", error)
+        yield
+        return
+    kernels[key] = value
+    known.clear()
+    try:
+        yield
+    finally:
+        kernels.pop(key)
+        if original is not None:
+            kernels[key] = original
+        known.clear()

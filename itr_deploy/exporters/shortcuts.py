@@ -10,14 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import ExportedProgram
 from torch.fx import Interpreter, Node
 
-from itr_deploy.exporters.instead import instead
+from itr_deploy.exporters.fake_results import FakeResults, composite_rules
+from itr_deploy.exporters.instead import instead, instead_of_kernel
+from itr_deploy.exporters.read_later import script
 
 ADDED = frozenset({"aten::_to_copy", "aten::scalar_tensor", "prims::convert_element_type"})
 """Operators that promoting types adds to a graph."""
@@ -31,16 +35,48 @@ def quick_capture() -> Iterator[None]:
       two make an element at a time in which order theirs lie: it is the usual one. Both are
       algebra with the symbols of the sizes.
     - Where in the source an operator stands is not noted, and a symbol is not told apart by it.
+    - Results whose sizes are seen are not asked of PyTorch, see `fake_results`.
+    - No Python is written for a graph each time that it has changed: see `with_code`.
     """
+    results = FakeResults(FakeTensorMode.dispatch)
+    fake, prims = "torch._subclasses.fake_tensor", "torch._prims_common"
     with ExitStack() as stack:
         for module, name, value in (
             ("torch.fx.experimental.proxy_tensor", "_extract_tensor_metadata", _nothing),
-            ("torch._prims_common", "compute_elementwise_output_logical_to_physical_perm", _usual),
+            (prims, "compute_elementwise_output_logical_to_physical_perm", _usual),
             ("torch.fx.config", "do_not_emit_stack_traces", True),
             ("torch.fx.experimental.symbolic_shapes", "uninteresting_files", frozenset),
+            (fake, "FakeTensorMode.dispatch", _method(results.dispatch)),
+            ("torch.fx.graph_module", "GraphModule.recompile", _without_code),
         ):
             stack.enter_context(instead(module, name, value))
+        for operator, rule in composite_rules().items():
+            stack.enter_context(instead_of_kernel(operator, partial(results.kernel, rule)))
         yield
+
+
+def with_code(program: ExportedProgram) -> ExportedProgram:
+    """A program of `quick_capture` that can be run, once more with the Python of its graphs."""
+    for module in program.graph_module.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            module.recompile()
+    return program
+
+
+def _without_code(module: torch.fx.GraphModule) -> None:
+    """`GraphModule.recompile`, but for the Python: how its arguments and results are nested."""
+    nested = getattr(module.graph._codegen, "pytree_info", None)
+    if nested is not None:
+        module._in_spec, module._out_spec = nested.in_spec, nested.out_spec
+
+
+def _method(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that a class makes a method of."""
+
+    def method(*given: Any, **named: Any) -> Any:
+        return function(*given, **named)
+
+    return method
 
 
 def _usual(*tensors: Any, **named: Any) -> tuple[list[int], bool]:
@@ -105,7 +141,8 @@ class _Library:
 
     def get_torchlib_ops(self) -> list[_Translation]:
         """The translations of the operators."""
-        import_module("onnxscript.function_libs.torch_lib.ops")  # which registers them
+        with instead("onnxscript", "script", script):
+            import_module("onnxscript.function_libs.torch_lib.ops")  # which registers them
         registry = import_module("onnxscript.function_libs.torch_lib.registration").default_registry
         return [
             _Translation(name, function, is_complex)

@@ -17,7 +17,7 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.utils._sympy.numbers import int_oo
 
-from itr_deploy.exporters.shortcuts import quick_capture, quick_translation
+from itr_deploy.exporters.shortcuts import quick_capture, quick_translation, with_code
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,8 @@ def captured(
     with oblivious:
         try:
             with quick_capture():
-                return _exported(module, example, dynamic_shapes)
+                program = _exported(module, example, dynamic_shapes)
+            return with_code(program)
         except Exception as error:  # of a release that reads what is left out
             log.debug("to be traced in full: %s", error)
         return _exported(module, example, dynamic_shapes)

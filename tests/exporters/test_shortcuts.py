@@ -22,6 +22,7 @@ from itr_deploy.exporters.instead import instead
 from itr_deploy.exporters.optimising import optimise
 from itr_deploy.exporters.specs import GraphTensor
 from itr_deploy.exporters.tracing import to_onnx
+from itr_deploy.exporters.translating import captured
 from itr_deploy.models.layers import bigru_two_pass, l2_norm, position_mask
 from tests.support.graph_form import form
 
@@ -62,6 +63,7 @@ def the_long_way(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     with monkeypatch.context() as patch:
         patch.setattr(shortcuts, "instead", only_that)
+        patch.setattr(shortcuts, "composite_rules", dict)
         yield
 
 
@@ -97,6 +99,13 @@ def test_only_the_operators_of_a_program_are_read() -> None:
     assert {"aten::mul", "aten::tanh", "aten::_to_copy"} <= found <= {
         "aten::mul", "aten::tanh", *shortcuts.ADDED
     }  # fmt: skip
+
+
+def test_what_was_traced_can_be_run() -> None:
+    given = torch.rand(3, 4)
+    program = captured(Doubled(), (given,), {"args": ({0: torch.export.Dim.DYNAMIC},)})
+    assert torch.equal(program.module()(given), Doubled()(given))
+    assert "tanh" in program.graph_module.code
 
 
 class Doubled(nn.Module):

@@ -31,10 +31,10 @@ class GraphView:
         """Read a file without its weights."""
         return cls(onnx.load(path, load_external_data=False))
 
-    @property
-    def nodes(self) -> Iterator[NodeProto]:
+    @cached_property
+    def nodes(self) -> tuple[NodeProto, ...]:
         """Every node, including those of subgraphs."""
-        return _nodes(self.model.graph)
+        return tuple(_nodes(self.model.graph))
 
     def dtype(self, name: str) -> int | None:
         """Element type of a value, ``TensorProto.FLOAT`` and so on; None if unknown."""
@@ -98,5 +98,7 @@ def _nodes(graph: onnx.GraphProto) -> Iterator[NodeProto]:
     for node in graph.node:
         yield node
         for entry in node.attribute:
-            for inner in (entry.g, *entry.graphs):
+            if entry.HasField("g"):
+                yield from _nodes(entry.g)
+            for inner in entry.graphs:
                 yield from _nodes(inner)

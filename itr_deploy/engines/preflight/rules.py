@@ -6,6 +6,7 @@ The facts were measured with the parsers of TensorRT 10.3 to 11.4 and TensorRT f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import numpy as np
 from onnx import NodeProto, TensorProto, defs
@@ -173,20 +174,28 @@ RULES: dict[str, Rule] = {
 
 def _of_one_type(node: NodeProto) -> Iterator[list[str]]:
     """Groups of a node's inputs to which its operator's schema gives the same type."""
-    if node.domain not in ("", "ai.onnx") or not defs.has(node.op_type):
+    if node.domain not in ("", "ai.onnx"):
         return
     groups: dict[str, list[str]] = {}
-    formal = defs.get_schema(node.op_type).inputs
-    if not formal:
+    types, repeats = _formal_types(node.op_type)
+    if not types:
         return
-    variadic = defs.OpSchema.FormalParameterOption.Variadic
     for place, name in enumerate(node.input):
-        parameter = formal[min(place, len(formal) - 1)]
-        if place >= len(formal) and parameter.option != variadic:
+        if place >= len(types) and not repeats:
             return
         if name:
-            groups.setdefault(parameter.type_str, []).append(name)
+            groups.setdefault(types[min(place, len(types) - 1)], []).append(name)
     yield from groups.values()
+
+
+@cache
+def _formal_types(operator: str) -> tuple[tuple[str, ...], bool]:
+    """The names of an operator's inputs' types, and whether the last one may come repeatedly."""
+    if not defs.has(operator):
+        return (), False
+    formal = defs.get_schema(operator).inputs
+    variadic = defs.OpSchema.FormalParameterOption.Variadic
+    return tuple(p.type_str for p in formal), bool(formal) and formal[-1].option == variadic
 
 
 def _name(dtype: int) -> str:
