@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -13,6 +14,11 @@ from itr_deploy.errors import InputError
 from itr_deploy.runtime.encoding.encoded import Block, Encoded, length_groups
 
 Encode = Callable[[Sequence[str]], Encoded]
+
+MOST_TEXTS = 256
+"""Texts of one call that are kept: so many more are no queries that come again, but a data set."""
+BESIDE = 2048
+"""Bytes that Python takes for an encoded text beside its arrays' values."""
 
 
 class RememberedTexts:
@@ -28,7 +34,7 @@ class RememberedTexts:
         Args:
             encode: Encodes texts, as `Matcher.encode_texts` does.
             texts: The bundle's description of texts.
-            budget: Bytes of encoded texts to keep; 0 for none.
+            budget: Bytes of encoded texts to keep, with the texts; 0 for none.
         """
         self._encode, self._texts, self._budget = encode, texts, budget
         self._kept: OrderedDict[str, Encoded] = OrderedDict()
@@ -60,7 +66,9 @@ class RememberedTexts:
         return self._joined([known[text] for text in texts])
 
     def _remembers(self, texts: Sequence[str]) -> bool:
-        if not self._budget or not isinstance(texts, list | tuple) or not texts:
+        if self._budget <= 0 or not isinstance(texts, list | tuple):
+            return False
+        if not 0 < len(texts) <= MOST_TEXTS:
             return False
         # Where padding takes part, what a text is depends on what it is encoded with.
         if len(texts) > 1 and self._texts.padded_together is not None:
@@ -80,10 +88,9 @@ class RememberedTexts:
             for text, one in made.items():
                 if text not in self._kept:
                     self._kept[text] = one
-                    self._bytes += _bytes(one)
+                    self._bytes += kept_bytes(text, one)
             while self._bytes > self._budget:
-                _, oldest = self._kept.popitem(last=False)
-                self._bytes -= _bytes(oldest)
+                self._bytes -= kept_bytes(*self._kept.popitem(last=False))
         return made
 
     def _alone(self, encoded: Encoded, number: int) -> Encoded:
@@ -135,5 +142,7 @@ def _block(rows: np.ndarray[tuple[int], np.dtype[np.int64]], own: Sequence[Block
     return Block(rows, tensors, lengths)
 
 
-def _bytes(one: Encoded) -> int:
-    return one.embedding.nbytes + sum(array.nbytes for array in one.blocks[0].arrays)
+def kept_bytes(text: str, one: Encoded) -> int:
+    """Bytes that a text takes that is kept: a short one of a small model mostly Python's own."""
+    arrays = sum(array.nbytes for array in one.blocks[0].arrays)
+    return BESIDE + sys.getsizeof(text) + one.embedding.nbytes + arrays

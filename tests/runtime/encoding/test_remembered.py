@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from itr_deploy import Gallery, Matcher, Retriever
 from itr_deploy.errors import InputError
 from itr_deploy.runtime.encoding.encoded import Encoded
-from itr_deploy.runtime.encoding.remembered import RememberedTexts
+from itr_deploy.runtime.encoding.remembered import MOST_TEXTS, RememberedTexts, kept_bytes
 from tests.support.items import images, names
 
 LARGE = 1 << 30
@@ -78,9 +79,7 @@ def test_only_what_is_new_is_encoded(matcher: Matcher) -> None:
 
 def test_what_was_asked_for_longest_ago_goes_first(matcher: Matcher) -> None:
     counted = Counted(matcher)
-    one = matcher.encode_texts(["a dog"])
-    size = one.embedding.nbytes + sum(array.nbytes for array in one.blocks[0].arrays)
-    remembered = counted.remembering(2 * size)
+    remembered = counted.remembering(2 * kept_bytes("a ball", matcher.encode_texts(["a ball"])))
     for text in ("a dog", "a cat", "a dog", "a ball", "a dog", "a cat"):
         remembered.encode([text])
     assert counted.asked == [["a dog"], ["a cat"], ["a ball"], ["a cat"]]
@@ -93,6 +92,29 @@ def test_without_a_budget_and_of_one_that_is_too_small_nothing_is_kept(matcher: 
         for _ in range(2):
             assert_same(remembered.encode(["a dog"]), matcher.encode_texts(["a dog"]))
         assert len(counted.asked) == 2
+
+
+def test_no_more_memory_is_taken_than_the_budget(matcher: Matcher) -> None:
+    budget, one = 1 << 20, matcher.encode_texts(["a dog"])
+    for blanks in (0, 9_000):  # what is written counts, not the words alone
+        remembered = RememberedTexts(lambda _: one, matcher.bundle.manifest.texts, budget)
+        tracemalloc.start()
+        for number in range(600):
+            remembered.encode(["a dog" + " " * (blanks + number)])
+        taken, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert 0.5 * budget < taken < 1.1 * budget
+
+
+def test_very_many_texts_at_once_are_not_kept(matcher: Matcher) -> None:
+    counted = Counted(matcher)
+    remembered = counted.remembering()
+    texts = [" ".join(WORDS[: 1 + number % 6]) for number in range(MOST_TEXTS + 1)]
+    remembered.encode(["a dog"])
+    for _ in range(2):
+        assert_same(remembered.encode(texts), matcher.encode_texts(texts))
+    remembered.encode(["a dog"])
+    assert counted.asked == [["a dog"], texts, texts]
 
 
 @pytest.mark.parametrize(
@@ -112,8 +134,7 @@ def test_what_is_no_text_is_refused_as_ever(wrong: object, matcher: Matcher) -> 
 def test_several_threads_get_their_texts(matcher: Matcher) -> None:
     texts = [" ".join(WORDS[: 1 + number % 6]) for number in range(60)]
     expected = {text: matcher.encode_texts([text]) for text in set(texts)}
-    one = next(iter(expected.values()))
-    budget = 2 * (one.embedding.nbytes + sum(array.nbytes for array in one.blocks[0].arrays))
+    budget = 2 * kept_bytes(*next(iter(expected.items())))
     remembered = Counted(matcher).remembering(budget)
     with ThreadPoolExecutor(8) as pool:
         each = list(pool.map(lambda one: remembered.encode([one]), texts))
