@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import ExportedProgram
 from torch.fx import Interpreter, Node
 
-from itr_deploy.exporters.fake_results import FakeResults, composite_rules
+from itr_deploy.exporters.fake_results import FakeResults, Rule, composite_rules
 from itr_deploy.exporters.instead import instead, instead_of_kernel
 from itr_deploy.exporters.read_later import script
 
@@ -37,8 +38,11 @@ def quick_capture() -> Iterator[None]:
     - Where in the source an operator stands is not noted, and a symbol is not told apart by it.
     - Results whose sizes are seen are not asked of PyTorch, see `fake_results`.
     - No Python is written for a graph each time that it has changed: see `with_code`.
+
+    What PyTorch does in other threads meanwhile is left as it is.
     """
     results = FakeResults(FakeTensorMode.dispatch)
+    recompile = torch.fx.GraphModule.recompile
     fake, prims = "torch._subclasses.fake_tensor", "torch._prims_common"
     with ExitStack() as stack:
         for module, name, value in (
@@ -46,12 +50,12 @@ def quick_capture() -> Iterator[None]:
             (prims, "compute_elementwise_output_logical_to_physical_perm", _usual),
             ("torch.fx.config", "do_not_emit_stack_traces", True),
             ("torch.fx.experimental.symbolic_shapes", "uninteresting_files", frozenset),
-            (fake, "FakeTensorMode.dispatch", _method(results.dispatch)),
-            ("torch.fx.graph_module", "GraphModule.recompile", _without_code),
+            (fake, "FakeTensorMode.dispatch", _here(results.dispatch, FakeTensorMode.dispatch)),
+            ("torch.fx.graph_module", "GraphModule.recompile", _here(_without_code, recompile)),
         ):
             stack.enter_context(instead(module, name, value))
         for operator, rule in composite_rules().items():
-            stack.enter_context(instead_of_kernel(operator, partial(results.kernel, rule)))
+            stack.enter_context(instead_of_kernel(operator, partial(_kernel, results, rule)))
         yield
 
 
@@ -70,11 +74,16 @@ def _without_code(module: torch.fx.GraphModule) -> None:
         module._in_spec, module._out_spec = nested.in_spec, nested.out_spec
 
 
-def _method(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that a class makes a method of."""
+def _kernel(results: FakeResults, rule: Rule, usual: Callable[..., Any]) -> Callable[..., Any]:
+    return _here(results.kernel(rule, usual), usual)
+
+
+def _here(ours: Callable[..., Any], usual: Callable[..., Any]) -> Callable[..., Any]:
+    """A function, or method of a class, that is ours in this thread and the usual one in others."""
+    thread = get_ident()
 
     def method(*given: Any, **named: Any) -> Any:
-        return function(*given, **named)
+        return (ours if get_ident() == thread else usual)(*given, **named)
 
     return method
 

@@ -6,6 +6,7 @@ import gc
 import math
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +15,7 @@ import onnxscript.optimizer
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from itr_deploy.bundle.manifest import Precision
 from itr_deploy.exporters import optimising, shortcuts
@@ -201,3 +203,18 @@ def test_a_trace_that_fails_the_short_way_goes_the_long_one(
     made = to_onnx(module, [X, LENGTHS], [Y], 20)
     monkeypatch.setattr(shortcuts, "_usual", failing)
     assert form(made) == form(to_onnx(module, [X, LENGTHS], [Y], 20))
+
+
+def test_other_threads_are_left_alone() -> None:
+    """A graph that is made in another one while something is exported can be run."""
+
+    def other() -> Tensor:
+        module = torch.fx.symbolic_trace(nn.Sequential(nn.Linear(4, 2), nn.ReLU()))
+        with FakeTensorMode() as mode:
+            rows = mode.from_tensor(torch.ones(3, 4))
+            assert (rows @ rows.t()).reshape(-1).shape == (9,)
+        made: Tensor = module(torch.ones(3, 4))
+        return made
+
+    with ThreadPoolExecutor(1) as pool, shortcuts.quick_capture():
+        assert pool.submit(other).result().shape == (3, 2)
