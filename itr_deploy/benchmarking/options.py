@@ -54,6 +54,7 @@ class Options:
             "device": self.device,
             "threads": threads,
             "resident": self.resident,
+            "query_budget": 0,  # against the plain model, one query is asked again and again
             "backend": self.backend,
             "bank": None if self.bank is None else str(self.bank),
         }

@@ -16,4 +16,6 @@ def probe(retriever: Retriever) -> None:
     modality = other(retriever.gallery.modality)
     query = warm_query(retriever.matcher, modality, detecting=False)
     if query:
+        if modality == "text":  # a retriever may remember the text, and not encode it again
+            retriever.matcher.encode_texts([query["query"]])
         retriever.search(**query, k=1)

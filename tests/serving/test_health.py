@@ -60,6 +60,22 @@ def test_readiness_is_a_search_that_succeeds(served: Served, monkeypatch) -> Non
         assert "itr_ready 0.0" in client.get("/metrics").text
 
 
+def test_readiness_takes_an_encoder_that_works(served: Served, monkeypatch) -> None:
+    monkeypatch.setattr(services, "FRESH", -1.0)
+    retriever = served.retriever()
+    with asked(retriever) as client:
+        assert client.get("/readyz").status_code == 200
+        backend, run = retriever.matcher.backend, retriever.matcher.backend.run
+
+        def failing(graph: str, *given: object) -> object:
+            if graph == "text_encoder":
+                raise RuntimeError("no encoder")
+            return run(graph, *given)
+
+        monkeypatch.setattr(backend, "run", failing)
+        assert "a search to show" in refused(client.get("/readyz"), 503)
+
+
 def test_only_a_search_shows_that_searches_succeed(served: Served, monkeypatch) -> None:
     retriever = served.retriever()
     with asked(retriever) as client:
