@@ -78,10 +78,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
     with working(arguments.work) as root:
-        data = root / "data"
-        if not data.is_dir():
-            data.mkdir()
-            make_split("test", data, with_pictures=False, size=arguments.images)
+        data = drawn(root, arguments.images)
         for name in arguments.only:
             plain = recalls(name, "float32", root, data, arguments.near)
             rows += [{"model": model, "type": "float32", **own} for model, own in plain.items()]
@@ -105,6 +102,21 @@ def working(kept: Path | None) -> Iterator[Path]:
     else:
         kept.mkdir(parents=True, exist_ok=True)
         yield kept
+
+
+def drawn(root: Path, images: int) -> Path:
+    """The directory of the test split, drawn unless it was before."""
+    data = root / "data"
+    if not data.is_dir():
+        with tempfile.TemporaryDirectory(dir=root) as folder:
+            begun = Path(folder) / data.name
+            begun.mkdir()
+            make_split("test", begun, with_pictures=False, size=images)
+            begun.rename(data)
+    there = len(np.load(data / "test_ims.npy", mmap_mode="r"))
+    if there != images:
+        sys.exit(f"{root} is of a run with --images {there}; give another --work")
+    return data
 
 
 def recalls(
