@@ -58,6 +58,8 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
 """By the checkpoint: the family, its vocabulary's file and its options."""
 EVERY_ITEM = ", every item"
 """How the stage of the base alone is called in a report."""
+SCORED = "scores"
+"""How the directory of an evaluation that keeps its scores ends."""
 RERANKERS = {"imram": "leaprr", "scan": "leaprr_scan", "vse_infty": "leaprr_vse_infty"}
 """By the base's checkpoint: the re-ranker's."""
 
@@ -125,7 +127,7 @@ def recalls(
     """The recalls of a matcher and, unless it is to be alone, of its re-ranker, by their names."""
     again = None if alone else RERANKERS.get(name)
     bundle = exported(name, precision, root, again)
-    work = root / f"{bundle.name}-evaluation"
+    work = root / f"{bundle.name}-{SCORED if alone else 'evaluation'}"
     how: dict[str, Any] = {} if again is None else {"rerank": True, "merge": "order"}
     report = itr_deploy.evaluate(bundle, data=data, output=work, save_scores=alone, **how)
     if again is None:
@@ -136,7 +138,7 @@ def recalls(
 
 def near(name: str, precision: Precision, root: Path, data: Path) -> dict[str, Recalls]:
     """The recalls of a matcher in half precision, by the scores of its float32 form."""
-    plain = np.load(root / f"{name}-float32-evaluation" / SCORES / matrix.SCORES)
+    plain = np.load(root / f"{name}-float32-{SCORED}" / SCORES / matrix.SCORES)
     matcher = Matcher.load(exported(name, precision, root, None))
     found = near_recall(matcher, read_split(data, "test"), plain)
     Console(stderr=True).log(

@@ -72,7 +72,7 @@ DEFAULT_BUDGET = 4 << 30
 """Bytes of gallery tensors kept in memory."""
 
 QUERY_BUDGET = 32 << 20
-"""Bytes of encoded texts kept for when they are asked again: two hundred at published sizes."""
+"""Bytes of encoded texts kept for when they are asked again: two hundred of IMRAM text."""
 
 SHARD_TIMEOUT = 30.0
 """Seconds that a search over shards may take."""
