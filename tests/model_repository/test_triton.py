@@ -243,11 +243,12 @@ def test_a_copy_needs_neither_bundle_nor_gallery(bundles: Bundles, tmp_path: Pat
     moved = (tmp_path / "repository").rename(tmp_path / "models")
     with served(moved, tmp_path) as url:
         client = Client(moved / "client.py", url)
-        assert_hits(client.hits(query=texts("a dog"))[0], said)
+        # Products of whole vectors: BLAS's last bits depend on where these lie in memory.
+        assert_hits(client.hits(query=texts("a dog"))[0], said, CLOSE)
         for path, expected in zip(PICTURES, pictures, strict=True):
             content = path.read_bytes()
             sent = ([1, 1], "BYTES", len(content).to_bytes(4, "little") + content)
-            assert_hits(client.hits(picture=sent)[0], expected)
+            assert_hits(client.hits(picture=sent)[0], expected, CLOSE)
 
 
 @pytest.mark.full

@@ -82,7 +82,7 @@ def test_a_backend_is_asked_once_for_the_sizes_that_its_graphs_take(
     assert (plan.shared.budget, plan.shared.workers) == (LIMITS.budget, LIMITS.workers)
     gallery = Gallery.create(tmp_path / "gallery", Matcher(opened, backend))
     gallery.add(names(20), images(20))
-    retriever = Retriever(Matcher(opened, backend), gallery)
+    retriever = Retriever(Matcher(opened, backend), gallery, query_budget=0)
     image = retriever.search("a dog", k=5, candidates=10, prefilter=15)
     asked = backend.asked
     assert retriever.search("a dog", k=5, candidates=10, prefilter=15).ids == image.ids

@@ -94,7 +94,8 @@ def test_cuda_graphs_find_the_same(
     backend, gpu = start(sizes=SMALL, workers=2, cuda_graphs=True)
     own = on(backend, matcher)
     assert_same(searched(own, galleries), searched(matcher, galleries))
-    retriever = Retriever(own, Gallery.open(galleries["image"], own), resident=True)
+    gallery = Gallery.open(galleries["image"], own)
+    retriever = Retriever(own, gallery, resident=True, query_budget=0)
     for _ in range(4):
         retriever.search("a dog", candidates=4)
     assert gpu.launches >= 4
