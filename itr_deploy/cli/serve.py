@@ -47,6 +47,17 @@ ApiKeyFile = Annotated[
         rich_help_panel=ACCESS,
     ),
 ]
+QueryBudget = Annotated[
+    int,
+    typer.Option(
+        envvar="ITR_DEPLOY_QUERY_BUDGET",
+        parser=byte_size,
+        metavar="SIZE",
+        show_default="32MiB",
+        help="Encoded texts to keep for when they are asked again; 0 for none.",
+        rich_help_panel=LIMITS,
+    ),
+]
 # A container has nothing but variables to tell it.
 Device = Annotated[str, from_environment(options.Device, "ITR_DEPLOY_DEVICE")]
 Backend = Annotated[str, from_environment(options.Backend, "ITR_DEPLOY_BACKEND")]
@@ -227,17 +238,7 @@ def serve(
             rich_help_panel=LIMITS,
         ),
     ] = 4 << 30,
-    query_budget: Annotated[
-        int,
-        typer.Option(
-            envvar="ITR_DEPLOY_QUERY_BUDGET",
-            parser=byte_size,
-            metavar="SIZE",
-            show_default="32MiB",
-            help="Encoded texts to keep for when they are asked again; 0 for none.",
-            rich_help_panel=LIMITS,
-        ),
-    ] = 32 << 20,
+    query_budget: QueryBudget = 32 << 20,
     api_key_file: ApiKeyFile = None,
     admin_key_file: Annotated[
         Path | None,
