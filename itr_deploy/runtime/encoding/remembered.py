@@ -11,7 +11,7 @@ import numpy as np
 
 from itr_deploy.bundle.manifest import TextItems
 from itr_deploy.errors import InputError
-from itr_deploy.runtime.encoding.encoded import Block, Encoded, length_groups
+from itr_deploy.runtime.encoding.encoded import Block, Encoded, Rows, length_groups
 
 Encode = Callable[[Sequence[str]], Encoded]
 
@@ -100,7 +100,10 @@ class RememberedTexts:
         assert block.lengths is not None
         positions = self._texts.length or int(block.lengths[0])
         tensors = {
-            name: tensor[:, :positions].copy() if tensor.ndim == 3 else tensor
+            # What was taken is a copy already.
+            name: tensor[:, :positions].copy()
+            if tensor.ndim == 3 and tensor.shape[1] > positions
+            else tensor
             for name, tensor in block.tensors.items()
         }
         return Encoded(
@@ -120,14 +123,14 @@ class RememberedTexts:
             "text",
             np.concatenate([one.embedding for one in each]),
             tuple(
-                _block(rows, [blocks[row] for row in rows])
+                _block(rows, lengths[rows], [blocks[row] for row in rows])
                 for rows in length_groups(lengths, self._texts.length)
             ),
             each[0].encoding_id,
         )
 
 
-def _block(rows: np.ndarray[tuple[int], np.dtype[np.int64]], own: Sequence[Block]) -> Block:
+def _block(rows: Rows, lengths: Rows, own: Sequence[Block]) -> Block:
     """Blocks of one text each as one, padded with zeros."""
     positions = max(block.positions for block in own)
     tensors = {}
@@ -138,7 +141,6 @@ def _block(rows: np.ndarray[tuple[int], np.dtype[np.int64]], own: Sequence[Block
                 tensors[name][place, : block.positions] = block.tensors[name][0]
         else:
             tensors[name] = np.concatenate([block.tensors[name] for block in own])
-    lengths = np.concatenate([block.lengths for block in own if block.lengths is not None])
     return Block(rows, tensors, lengths)
 
 
