@@ -35,9 +35,8 @@ from itr_deploy.bundle.files import write_json
 from itr_deploy.bundle.manifest import Precision
 from itr_deploy.bundle.store import read_bundle
 from itr_deploy.evaluation.data.split import read_split
-from itr_deploy.evaluation.directory import SCORES
 from itr_deploy.evaluation.measures.figures import Recall
-from itr_deploy.evaluation.scores import matrix
+from itr_deploy.evaluation.scores.saved import saved_scores
 from itr_deploy.parity.emulated import write_emulated
 from itr_deploy.runtime.matcher import Matcher
 
@@ -138,9 +137,11 @@ def recalls(
 
 def near(name: str, precision: Precision, root: Path, data: Path) -> dict[str, Recalls]:
     """The recalls of a matcher in half precision, by the scores of its float32 form."""
-    plain = np.load(root / f"{name}-float32-{SCORED}" / SCORES / matrix.SCORES)
+    split = read_split(data, "test")
+    saved = saved_scores(root / f"{name}-float32-{SCORED}", split)
+    plain = saved.read(0, slice(0, saved.grid.rows), slice(0, saved.grid.columns))
     matcher = Matcher.load(exported(name, precision, root, None))
-    found = near_recall(matcher, read_split(data, "test"), plain)
+    found = near_recall(matcher, split, plain)
     Console(stderr=True).log(
         f"{name} {precision}: {found.pairs:,} pairs scored, all that are within {found.margin:.2g} "
         f"of a right answer; none moved by more than {found.moved:.2g}"
